@@ -1,0 +1,133 @@
+package coffee
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/worker"
+)
+
+// Activities are thin: they translate between Temporal and the services. A
+// retry calls them again, on any worker, so each can be repeated safely.
+type Activities struct {
+	services *ServiceFactory
+}
+
+// NewActivities returns the activities over the services of the factory.
+func NewActivities(services *ServiceFactory) *Activities { return &Activities{services: services} }
+
+// Register registers the activities under their names in the contract.
+func (a *Activities) Register(r worker.ActivityRegistry) {
+	for name, fn := range map[string]any{
+		ActivityChargeCustomer: a.ChargeCustomer,
+		ActivityBrewCoffee:     a.BrewCoffee,
+		ActivitySendReceipt:    a.SendReceipt,
+		ActivityRefundCustomer: a.RefundCustomer,
+	} {
+		r.RegisterActivityWithOptions(fn, activity.RegisterOptions{Name: name})
+	}
+}
+
+// ChargeCustomer takes the money for an order.
+func (a *Activities) ChargeCustomer(ctx context.Context, in ChargeInput) (bool, error) {
+	if err := ValidateOrderID(in.OrderID); err != nil {
+		return false, invalidInput(err)
+	}
+	charge := Charge{OrderID: in.OrderID, RunID: originalRun(ctx, in.RunID), Amount: in.AmountCents}
+	if err := a.services.Payment().Charge(ctx, charge); err != nil {
+		return false, final(err)
+	}
+	return true, nil
+}
+
+// BrewCoffee makes the drink. It heartbeats while it does: that is how the
+// server notices that the worker has died, and how the brew learns that the
+// order was cancelled.
+func (a *Activities) BrewCoffee(ctx context.Context, in BrewInput) (bool, error) {
+	order, err := OrderRequest(in).Normalize()
+	if err != nil {
+		return false, invalidInput(err)
+	}
+	stop := heartbeat(ctx, BrewHeartbeatTimeout/10)
+	defer stop()
+	err = a.services.Brew().Brew(ctx, order, int(activity.GetInfo(ctx).Attempt))
+	if errors.Is(err, ErrJammed) {
+		// Benign: jams are part of the day, so the SDK does not log an error.
+		return false, temporal.NewApplicationErrorWithOptions(err.Error(), ErrorTypeJammed,
+			temporal.ApplicationErrorOptions{Category: temporal.ApplicationErrorCategoryBenign, Cause: err})
+	}
+	return err == nil, err
+}
+
+// SendReceipt tells the customer that the coffee is ready.
+func (a *Activities) SendReceipt(ctx context.Context, in ReceiptInput) (bool, error) {
+	if err := ValidateOrderID(in.OrderID); err != nil {
+		return false, invalidInput(err)
+	}
+	if err := a.services.Notification().SendReceipt(ctx, in.OrderID); err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
+// RefundCustomer gives back what the order was charged, if it was.
+func (a *Activities) RefundCustomer(ctx context.Context, in RefundInput) (RefundOutput, error) {
+	if err := ValidateOrderID(in.OrderID); err != nil {
+		return RefundOutput{}, invalidInput(err)
+	}
+	refunded, err := a.services.Payment().Refund(ctx, in.OrderID, originalRun(ctx, in.RunID))
+	if err != nil {
+		return RefundOutput{}, final(err)
+	}
+	return RefundOutput{Refunded: refunded}, nil
+}
+
+// originalRun is what the workflow said its original run is. A workflow in
+// another language may not say it; its current run serves as well, unless it
+// is reset.
+func originalRun(ctx context.Context, said string) string {
+	if said != "" {
+		return said
+	}
+	return activity.GetInfo(ctx).WorkflowExecution.RunID
+}
+
+// final marks the ledger's refusals as not worth a retry. Any other error is
+// a failure that may pass.
+func final(err error) error {
+	if IsRefusal(err) {
+		return temporal.NewNonRetryableApplicationError(err.Error(), ErrorTypeRefused, err)
+	}
+	return err
+}
+
+func invalidInput(err error) error {
+	return temporal.NewNonRetryableApplicationError(err.Error(), ErrorTypeInvalidInput, err)
+}
+
+// heartbeat records heartbeats until stop is called, which returns when the
+// last one is over.
+func heartbeat(ctx context.Context, every time.Duration) (stop func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		ticker := time.NewTicker(every)
+		defer ticker.Stop()
+		for {
+			activity.RecordHeartbeat(ctx)
+			select {
+			case <-ticker.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return func() {
+		cancel(errors.New("the activity is over"))
+		<-done
+	}
+}

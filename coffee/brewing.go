@@ -1,0 +1,49 @@
+package coffee
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// ErrJammed is how a brew fails. The next attempt may well succeed.
+var ErrJammed = errors.New("brew machine jammed")
+
+// BrewService makes coffee with a machine that jams now and then.
+type BrewService struct {
+	brewTime    time.Duration
+	failureRate float64
+	seed        uint64
+	log         zerolog.Logger
+}
+
+// Brew makes one cup. It returns [ErrJammed], or the context's error if that
+// ends first. Attempts count from 1.
+func (s *BrewService) Brew(ctx context.Context, order OrderRequest, attempt int) error {
+	log := s.log.With().Str("order_id", order.OrderID).Int("attempt", attempt).Logger()
+	log.Info().Str("drink", string(order.Drink)).Str("size", string(order.Size)).Msg("brewing")
+	if err := simulate(ctx, s.brewTime); err != nil {
+		log.Warn().Err(err).Msg("brew stopped")
+		return err
+	}
+	if s.jams(order.OrderID, attempt) {
+		log.Error().Msg("brew machine jammed")
+		return ErrJammed
+	}
+	log.Info().Msg("brewed")
+	return nil
+}
+
+// jams decides by a hash, not by chance: the same seed, order and attempt
+// always go the same way, so a run can be repeated exactly.
+func (s *BrewService) jams(orderID string, attempt int) bool {
+	hash := sha256.Sum256(fmt.Appendf(nil, "%d/%s/%d", s.seed, orderID, attempt))
+	// The upper 53 bits, as a fraction from 0 up to but not including 1.
+	fraction := float64(binary.BigEndian.Uint64(hash[:8])>>11) / (1 << 53)
+	return fraction < s.failureRate
+}

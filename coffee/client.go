@@ -1,0 +1,228 @@
+package coffee
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/google/uuid"
+	commonpb "go.temporal.io/api/common/v1"
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/temporal"
+)
+
+// Client places, watches, lists and cancels orders. Every command goes through
+// it. It works against any Temporal server, and is safe for concurrent use.
+type Client struct {
+	temporal  client.Client
+	namespace string
+}
+
+// NewClient returns a client of the orders in a namespace. The namespace must
+// be the one that the Temporal client was made for, which does not tell.
+func NewClient(c client.Client, namespace string) *Client {
+	return &Client{temporal: c, namespace: namespace}
+}
+
+// The errors that a caller may want to tell apart. Others come from the
+// Temporal server, as the SDK returns them.
+var (
+	// ErrNotFound: there is no such order.
+	ErrNotFound = errors.New("no such order")
+	// ErrEnded: the order is over.
+	ErrEnded = errors.New("the order is over")
+)
+
+// ConflictError says that an order id belongs to another order already.
+type ConflictError struct {
+	OrderID string
+	// Existing is what was ordered under this id; its drink is empty when the
+	// workflow of that id is not an order that this program understands.
+	Existing OrderRequest
+}
+
+func (e *ConflictError) Error() string {
+	if e.Existing.Drink == "" {
+		return fmt.Sprintf("order id %s belongs to a workflow that is not a coffee order", Quote(e.OrderID))
+	}
+	return fmt.Sprintf("order %s is another order: %s", e.OrderID, e.Existing)
+}
+
+// EndedError says that the workflow of an order ended without a result:
+// because the order was invalid, or because somebody terminated it.
+type EndedError struct {
+	OrderID string
+	Problem string
+	cause   error
+}
+
+func (e *EndedError) Error() string {
+	return fmt.Sprintf("order %s ended without a result: %s", e.OrderID, e.Problem)
+}
+
+func (e *EndedError) Unwrap() error { return e.cause }
+
+// Placed is an order that the server has accepted. It will be made, whatever
+// happens to this process.
+type Placed struct {
+	Order OrderRequest
+	RunID string
+	// Joined is true when the same order had been placed before.
+	Joined bool
+}
+
+// Place places an order. It can be repeated: the same id with the same drink
+// and size joins the order that exists, even if it is over.
+//
+// It returns an [*InvalidOrderError] before it asks the server, and a
+// [*ConflictError] if the id belongs to another order.
+func (c *Client) Place(ctx context.Context, request OrderRequest) (Placed, error) {
+	request, err := request.Normalize()
+	if err != nil {
+		return Placed{}, err
+	}
+	run, err := c.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+		ID:                                       WorkflowID(request.OrderID),
+		TaskQueue:                                TaskQueue,
+		WorkflowIDReusePolicy:                    enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
+		WorkflowIDConflictPolicy:                 enumspb.WORKFLOW_ID_CONFLICT_POLICY_FAIL,
+		WorkflowExecutionErrorWhenAlreadyStarted: true,
+		StaticSummary:                            request.String(),
+		Memo:                                     map[string]any{memoOrder: orderMemo{Drink: request.Drink, Size: request.Size}},
+	}, WorkflowType, request)
+	var started *serviceerror.WorkflowExecutionAlreadyStarted
+	if errors.As(err, &started) {
+		return c.join(ctx, request, started.RunId)
+	}
+	if err != nil {
+		return Placed{}, err
+	}
+	return Placed{Order: request, RunID: run.GetRunID()}, nil
+}
+
+// join compares a request with the order of the same id that exists.
+func (c *Client) join(ctx context.Context, request OrderRequest, runID string) (Placed, error) {
+	existing, err := c.ordered(ctx, request.OrderID, runID)
+	if err != nil {
+		return Placed{}, err
+	}
+	if existing != request {
+		return Placed{}, &ConflictError{OrderID: request.OrderID, Existing: existing}
+	}
+	return Placed{Order: request, RunID: runID, Joined: true}, nil
+}
+
+// ordered reads from the first event of a history what was ordered. It is the
+// zero value if that was no order.
+func (c *Client) ordered(ctx context.Context, orderID, runID string) (OrderRequest, error) {
+	events := c.temporal.GetWorkflowHistory(ctx, WorkflowID(orderID), runID, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	if !events.HasNext() {
+		return OrderRequest{}, ErrNotFound
+	}
+	event, err := events.Next()
+	if err != nil {
+		return OrderRequest{}, notFound(err)
+	}
+	started := event.GetWorkflowExecutionStartedEventAttributes()
+	if started.GetWorkflowType().GetName() != WorkflowType {
+		return OrderRequest{}, nil
+	}
+	request, err := decodeOrder(started.GetWorkflowId(), firstPayload(started.GetInput()))
+	if err != nil {
+		return OrderRequest{}, nil //nolint:nilerr // an invalid order conflicts with every valid one
+	}
+	return request, nil
+}
+
+func firstPayload(payloads *commonpb.Payloads) converter.RawValue {
+	if len(payloads.GetPayloads()) == 0 {
+		return converter.RawValue{}
+	}
+	return converter.NewRawValue(payloads.GetPayloads()[0])
+}
+
+// Result waits until the order is over and returns its result. It returns
+// [ErrNotFound], or an [*EndedError] if the workflow ended without a result.
+func (c *Client) Result(ctx context.Context, orderID string) (OrderResult, error) {
+	var result OrderResult
+	err := c.temporal.GetWorkflow(ctx, WorkflowID(orderID), "").Get(ctx, &result)
+	var failed *temporal.WorkflowExecutionError
+	switch {
+	case err == nil:
+		return result, nil
+	case errors.As(err, &failed):
+		return OrderResult{}, &EndedError{OrderID: orderID, Problem: endProblem(err), cause: err}
+	}
+	return OrderResult{}, notFound(err)
+}
+
+// State asks the order itself, through a worker, with the query
+// [QueryGetStatus]. Without a worker it fails or waits until the context ends.
+func (c *Client) State(ctx context.Context, orderID string) (OrderState, error) {
+	value, err := c.temporal.QueryWorkflow(ctx, WorkflowID(orderID), "", QueryGetStatus)
+	if err != nil {
+		return OrderState{}, notFound(err)
+	}
+	var state OrderState
+	if err := value.Get(&state); err != nil {
+		return OrderState{}, fmt.Errorf("order %s: %w", orderID, err)
+	}
+	return state, nil
+}
+
+// Cancel asks the order to cancel, and returns when the server has recorded
+// the request. Whether it came in time, [Client.Result] tells. The reason may
+// be empty. It returns [ErrNotFound] or [ErrEnded].
+func (c *Client) Cancel(ctx context.Context, orderID, reason string) error {
+	var err error
+	if reason == "" {
+		// A worker in another language may take no argument at all, and the
+		// SDK's SignalWorkflow would send it a null.
+		_, err = c.temporal.WorkflowService().SignalWorkflowExecution(ctx, &workflowservice.SignalWorkflowExecutionRequest{
+			Namespace:         c.namespace,
+			WorkflowExecution: &commonpb.WorkflowExecution{WorkflowId: WorkflowID(orderID)},
+			SignalName:        SignalCancelOrder,
+			RequestId:         uuid.NewString(),
+		})
+	} else {
+		err = c.temporal.SignalWorkflow(ctx, WorkflowID(orderID), "", SignalCancelOrder, CancelRequest{Reason: reason})
+	}
+	if err = notFound(err); errors.Is(err, ErrNotFound) {
+		// The server says "not found" of a workflow that is over as well.
+		if _, describeErr := c.temporal.DescribeWorkflowExecution(ctx, WorkflowID(orderID), ""); describeErr == nil {
+			return ErrEnded
+		}
+	}
+	return err
+}
+
+// notFound turns the server's error into [ErrNotFound]. A missing namespace is
+// another matter.
+func notFound(err error) error {
+	var notFound *serviceerror.NotFound
+	if errors.As(err, &notFound) {
+		return ErrNotFound
+	}
+	return err
+}
+
+// endProblem says in words why a workflow ended without a result.
+func endProblem(err error) string {
+	var terminated *temporal.TerminatedError
+	var timeout *temporal.TimeoutError
+	var cancelled *temporal.CanceledError
+	switch {
+	case errors.As(err, &terminated):
+		return "it was terminated"
+	case errors.As(err, &timeout):
+		return "its workflow timed out"
+	case errors.As(err, &cancelled):
+		return "its workflow was cancelled"
+	}
+	return strings.TrimSuffix(rootCause(err), ".")
+}

@@ -1,0 +1,189 @@
+package coffee
+
+import "time"
+
+// The names in this file cross the wire. Clients and workers in other
+// languages rely on them, so they never change; fields may only be added.
+const (
+	// WorkflowType is the registered name of [OrderWorkflow.OrderCoffeeWorkflow].
+	WorkflowType = "OrderCoffeeWorkflow"
+	// TaskQueue is where clients leave work and workers poll for it.
+	TaskQueue = "coffee-orders"
+	// SignalCancelOrder asks an order to cancel. It needs no argument; a
+	// [CancelRequest] may come with it.
+	SignalCancelOrder = "cancel_order"
+	// QueryGetStatus answers with the [OrderState].
+	QueryGetStatus = "get_status"
+
+	workflowIDPrefix = "order-"
+)
+
+// Names of the activities.
+const (
+	ActivityChargeCustomer = "charge_customer"
+	ActivityBrewCoffee     = "brew_coffee"
+	ActivitySendReceipt    = "send_receipt"
+	ActivityRefundCustomer = "refund_customer"
+)
+
+// Types of the application errors that a workflow or an activity fails with.
+// All but [ErrorTypeJammed] are final: Temporal does not retry them.
+const (
+	// ErrorTypeJammed ends an attempt to brew.
+	ErrorTypeJammed = "Jammed"
+	// ErrorTypeInvalidOrder ends a workflow whose input is no order.
+	ErrorTypeInvalidOrder = "InvalidOrder"
+	// ErrorTypeInvalidInput ends an activity whose input makes no sense.
+	ErrorTypeInvalidInput = "InvalidInput"
+	// ErrorTypeRefused ends a charge that the ledger refuses for good.
+	ErrorTypeRefused = "Refused"
+)
+
+const (
+	// SearchAttributeStatus is the Keyword search attribute that holds the
+	// [OrderStatus] of an order that has ended.
+	SearchAttributeStatus = "CoffeeStatus"
+	// memoOrder is the memo key that holds the [orderMemo].
+	memoOrder = "order"
+)
+
+// WorkflowID returns the workflow id of an order: "order-" and the order id.
+func WorkflowID(orderID string) string { return workflowIDPrefix + orderID }
+
+// OrderStatus is how an order ended, or [StatusRunning] while it has not.
+type OrderStatus string
+
+// The statuses of an order. A result never says RUNNING.
+const (
+	StatusRunning   OrderStatus = "RUNNING"
+	StatusCompleted OrderStatus = "COMPLETED"
+	StatusFailed    OrderStatus = "FAILED"
+	StatusCancelled OrderStatus = "CANCELLED"
+)
+
+// Stage is where an order is on its way through the workflow.
+type Stage string
+
+// The stages of an order, in the order in which they follow each other.
+const (
+	StageAccepted       Stage = "ACCEPTED"
+	StageCharging       Stage = "CHARGING"
+	StageBrewing        Stage = "BREWING"
+	StageSendingReceipt Stage = "SENDING_RECEIPT"
+	StageRefunding      Stage = "REFUNDING"
+	StageDone           Stage = "DONE"
+)
+
+// OrderRequest is the input of the workflow.
+type OrderRequest struct {
+	OrderID string `json:"order_id"`
+	Drink   Drink  `json:"drink"`
+	Size    Size   `json:"size"`
+}
+
+// OrderResult is the result of the workflow.
+type OrderResult struct {
+	OrderID     string      `json:"order_id"`
+	Status      OrderStatus `json:"status"`
+	Charged     bool        `json:"charged"`
+	Brewed      bool        `json:"brewed"`
+	ReceiptSent bool        `json:"receipt_sent"`
+	AmountCents Cents       `json:"amount_cents"`
+	// Refunded is true when a charge was made and given back.
+	Refunded bool `json:"refunded,omitempty"`
+}
+
+// OrderState is the answer to the query [QueryGetStatus].
+type OrderState struct {
+	OrderID     string `json:"order_id"`
+	Cancelled   bool   `json:"cancelled"`
+	Charged     bool   `json:"charged"`
+	Brewed      bool   `json:"brewed"`
+	ReceiptSent bool   `json:"receipt_sent"`
+	AmountCents Cents  `json:"amount_cents"`
+
+	Stage    Stage  `json:"stage"`
+	Refunded bool   `json:"refunded"`
+	Drink    Drink  `json:"drink,omitempty"`
+	Size     Size   `json:"size,omitempty"`
+	Pricing  string `json:"pricing,omitempty"`
+	// CancelReason is what whoever cancelled the order said, if anything.
+	CancelReason string `json:"cancel_reason,omitempty"`
+	// Failure says why the order failed, or why its receipt was not sent.
+	Failure string `json:"failure,omitempty"`
+}
+
+// CancelRequest is the optional argument of the signal [SignalCancelOrder].
+type CancelRequest struct {
+	Reason string `json:"reason"`
+}
+
+// ChargeInput is the input of the activity charge_customer, which returns true.
+type ChargeInput struct {
+	OrderID     string `json:"order_id"`
+	AmountCents Cents  `json:"amount_cents"`
+	// RunID is the original run id of the order's workflow, which survives a
+	// workflow reset. Empty means: the run that the activity belongs to.
+	RunID string `json:"run_id,omitempty"`
+}
+
+// BrewInput is the input of the activity brew_coffee, which returns true.
+type BrewInput struct {
+	OrderID string `json:"order_id"`
+	Drink   Drink  `json:"drink"`
+	Size    Size   `json:"size"`
+}
+
+// ReceiptInput is the input of the activity send_receipt, which returns true.
+type ReceiptInput struct {
+	OrderID string `json:"order_id"`
+}
+
+// RefundInput is the input of the activity refund_customer.
+type RefundInput struct {
+	OrderID string `json:"order_id"`
+	// RunID is as in [ChargeInput].
+	RunID string `json:"run_id,omitempty"`
+}
+
+// RefundOutput is the result of the activity refund_customer.
+type RefundOutput struct {
+	// Refunded is false when there was no charge to give back.
+	Refunded bool `json:"refunded"`
+}
+
+// acceptance is what a workflow pins when it accepts an order: the first
+// worker decides, its decision is recorded in the history, and no worker with
+// another price list changes it.
+type acceptance struct {
+	Pricing     string `json:"pricing"`
+	AmountCents Cents  `json:"amount_cents"`
+	// Indexed says that the server knows [SearchAttributeStatus].
+	Indexed bool `json:"indexed"`
+}
+
+// orderMemo travels in the workflow's memo, so that a list of orders needs
+// neither a worker nor a look into each history.
+type orderMemo struct {
+	Drink       Drink  `json:"drink"`
+	Size        Size   `json:"size"`
+	AmountCents Cents  `json:"amount_cents"`
+	Pricing     string `json:"pricing"`
+}
+
+// Retries and timeouts, the same for every step of an order.
+const (
+	// ActivityTimeout is the start-to-close timeout of one attempt.
+	ActivityTimeout = 10 * time.Second
+	// MaxAttempts is how often charge, brew and receipt are tried. A refund
+	// is tried until it succeeds.
+	MaxAttempts = 5
+	// FirstBackoff is the pause after the first failed attempt; it doubles
+	// with each further one.
+	FirstBackoff = time.Second
+	// MaxRefundBackoff bounds the pause between attempts to refund.
+	MaxRefundBackoff = 30 * time.Second
+	// BrewHeartbeatTimeout is how long a brew may be silent before its worker
+	// is taken for dead and another one tries.
+	BrewHeartbeatTimeout = 3 * time.Second
+)

@@ -1,0 +1,118 @@
+package coffee
+
+import (
+	"context"
+	"strings"
+
+	commonpb "go.temporal.io/api/common/v1"
+	enumspb "go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
+)
+
+// readHistory adds to a view what the history of the order tells.
+func (c *Client) readHistory(ctx context.Context, view *OrderView, execution *commonpb.WorkflowExecution) error {
+	reader := historyReader{view: view, scheduled: map[int64]string{}}
+	events := c.temporal.GetWorkflowHistory(ctx, execution.GetWorkflowId(), execution.GetRunId(), false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	for events.HasNext() {
+		event, err := events.Next()
+		if err != nil {
+			return notFound(err)
+		}
+		reader.read(event)
+	}
+	return nil
+}
+
+// historyReader follows an order through its events. It takes what it
+// understands and passes over the rest.
+type historyReader struct {
+	view      *OrderView
+	scheduled map[int64]string // activity names by the id of the scheduling event
+}
+
+func (r *historyReader) read(event *historypb.HistoryEvent) {
+	view := r.view
+	switch event.GetEventType() {
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
+		var request OrderRequest
+		if payload := firstPayload(event.GetWorkflowExecutionStartedEventAttributes().GetInput()).Payload(); payload != nil && decode(payload, &request) == nil {
+			view.Drink, view.Size = request.Drink, request.Size
+		}
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
+		attributes := event.GetWorkflowExecutionSignaledEventAttributes()
+		if attributes.GetSignalName() == SignalCancelOrder {
+			view.CancelRequested = true
+			view.CancelReason = cancelReason(firstPayload(attributes.GetInput()))
+		}
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED:
+		view.CancelRequested = true
+	case enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+		name := event.GetActivityTaskScheduledEventAttributes().GetActivityType().GetName()
+		r.scheduled[event.GetEventId()] = name
+		if stage, ok := stageOf[name]; ok {
+			view.Stage = stage
+		}
+	case enumspb.EVENT_TYPE_ACTIVITY_TASK_STARTED:
+		attributes := event.GetActivityTaskStartedEventAttributes()
+		if r.scheduled[attributes.GetScheduledEventId()] == ActivityBrewCoffee {
+			view.BrewAttempts = int(attributes.GetAttempt())
+		}
+	case enumspb.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
+		attributes := event.GetActivityTaskCompletedEventAttributes()
+		r.completed(r.scheduled[attributes.GetScheduledEventId()], attributes.GetResult())
+	case enumspb.EVENT_TYPE_ACTIVITY_TASK_FAILED:
+		attributes := event.GetActivityTaskFailedEventAttributes()
+		view.Failure = clip(attributes.GetFailure().GetMessage(), 200)
+	case enumspb.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT:
+		view.Failure = "timed out"
+	default:
+		r.closed(event)
+	}
+}
+
+func (r *historyReader) completed(activity string, result *commonpb.Payloads) {
+	switch activity {
+	case ActivityChargeCustomer:
+		r.view.Charged = true
+	case ActivityBrewCoffee:
+		r.view.Brewed = true
+	case ActivitySendReceipt:
+		r.view.ReceiptSent = true
+	case ActivityRefundCustomer:
+		var out RefundOutput
+		if payload := firstPayload(result).Payload(); payload != nil && decode(payload, &out) == nil && out.Refunded {
+			r.view.Charged, r.view.Refunded = true, true
+		}
+	}
+}
+
+// closed reads the events that end a workflow.
+func (r *historyReader) closed(event *historypb.HistoryEvent) {
+	view := r.view
+	switch event.GetEventType() {
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
+		var result OrderResult
+		payload := firstPayload(event.GetWorkflowExecutionCompletedEventAttributes().GetResult()).Payload()
+		if payload == nil || decode(payload, &result) != nil {
+			return
+		}
+		view.Status = result.Status
+		view.Cancelled = result.Status == StatusCancelled
+		view.Charged, view.Brewed, view.ReceiptSent = result.Charged, result.Brewed, result.ReceiptSent
+		view.Refunded, view.AmountCents = result.Refunded, result.AmountCents
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
+		view.Failure = clip(event.GetWorkflowExecutionFailedEventAttributes().GetFailure().GetMessage(), 200)
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT:
+		view.Failure = "the workflow timed out"
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED:
+		view.Failure = strings.TrimSpace("terminated " + clip(event.GetWorkflowExecutionTerminatedEventAttributes().GetReason(), 200))
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED:
+		view.Cancelled = true
+	default:
+		return
+	}
+	view.Stage = StageDone
+}
+
+// orderID is the order id in a workflow id.
+func orderID(workflowID string) string { return strings.TrimPrefix(workflowID, workflowIDPrefix) }

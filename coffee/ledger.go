@@ -1,0 +1,101 @@
+package coffee
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Ledger is the book of all money that moved. It is append-only and holds at
+// most one entry of each kind per order, so calls can be repeated: after a
+// crash, by a retry, by two workers at once.
+//
+// An error that is none of the four below is a failure of the database: the
+// outcome is then unknown, and the call should be repeated.
+type Ledger interface {
+	// Charge records that the customer pays for the order, and returns the
+	// entry; if the same charge is recorded already, it returns that one.
+	//
+	// It changes nothing and returns [ErrInvalidEntry] if the amount is not
+	// positive or an id is empty, [ErrDuplicateOrder] if another run charged
+	// the order, [ErrAmountConflict] if it was charged another amount, and
+	// [ErrClosed] if it was refunded or voided.
+	Charge(ctx context.Context, charge Charge) (Entry, error)
+
+	// Refund gives back what the run charged for the order, and returns the
+	// refund. If nothing was charged it records a void instead, which refuses
+	// any charge that is still to come. If either is recorded already, it
+	// returns that one.
+	//
+	// It changes nothing and returns [ErrInvalidEntry] if an id is empty, and
+	// [ErrDuplicateOrder] if the charge there is was made by another run.
+	Refund(ctx context.Context, orderID, runID string) (Entry, error)
+
+	// Entries returns the entries of an order, oldest first; none is no error.
+	Entries(ctx context.Context, orderID string) ([]Entry, error)
+
+	// Balance sums up the whole ledger.
+	Balance(ctx context.Context) (Balance, error)
+
+	// Close releases the database.
+	Close() error
+}
+
+// The ledger's final refusals.
+var (
+	ErrInvalidEntry   = errors.New("invalid ledger entry")
+	ErrDuplicateOrder = errors.New("an earlier order of the same id was charged already")
+	ErrAmountConflict = errors.New("the order was charged another amount already")
+	ErrClosed         = errors.New("the order was refunded or voided already")
+)
+
+// IsRefusal tells whether err is one of the ledger's final refusals, which
+// trying again does not change.
+func IsRefusal(err error) bool {
+	for _, refusal := range []error{ErrInvalidEntry, ErrDuplicateOrder, ErrAmountConflict, ErrClosed} {
+		if errors.Is(err, refusal) {
+			return true
+		}
+	}
+	return false
+}
+
+// EntryKind is the kind of a ledger entry.
+type EntryKind string
+
+// The kinds of ledger entries.
+const (
+	// EntryCharge is money that the customer paid.
+	EntryCharge EntryKind = "charge"
+	// EntryRefund is the charge, given back.
+	EntryRefund EntryKind = "refund"
+	// EntryVoid says that the order is over without a charge. Its amount is 0.
+	EntryVoid EntryKind = "void"
+)
+
+// Charge is what [Ledger.Charge] is asked to record.
+type Charge struct {
+	OrderID string
+	// RunID is the original run id of the order's workflow. It tells a retry
+	// from another order that happens to have the same id.
+	RunID  string
+	Amount Cents
+}
+
+// Entry is one row of the ledger.
+type Entry struct {
+	OrderID    string
+	Kind       EntryKind
+	Amount     Cents
+	RunID      string
+	RecordedAt time.Time // UTC
+}
+
+// Balance sums up a ledger.
+type Balance struct {
+	Charges, Refunds, Voids int64 // how many there are
+	Charged, Refunded       Cents // what they add up to
+}
+
+// Net is what the shop has earned.
+func (b Balance) Net() Cents { return b.Charged - b.Refunded }

@@ -1,0 +1,122 @@
+package coffee
+
+import (
+	"crypto/rand"
+	"fmt"
+	"regexp"
+	"strings"
+	"unicode"
+)
+
+// InvalidOrderError says what is wrong with an order.
+type InvalidOrderError struct {
+	// Field is the JSON name of the field at fault; empty when it is the
+	// order as a whole.
+	Field string
+	// Problem is one line without user data that has not been escaped.
+	Problem string
+}
+
+func (e *InvalidOrderError) Error() string { return e.Problem }
+
+// Size is the size of a cup.
+type Size string
+
+// The sizes.
+const (
+	SizeS Size = "S"
+	SizeM Size = "M"
+	SizeL Size = "L"
+)
+
+// ParseSize reads a size in upper or lower case. The error is an
+// [*InvalidOrderError].
+func ParseSize(s string) (Size, error) {
+	switch size := Size(strings.ToUpper(strings.TrimSpace(s))); size {
+	case SizeS, SizeM, SizeL:
+		return size, nil
+	}
+	return "", &InvalidOrderError{Field: "size", Problem: fmt.Sprintf("no such size: %s; sizes are S, M and L", Quote(s))}
+}
+
+// MaxOrderIDLength is in characters.
+const MaxOrderIDLength = 64
+
+var orderIDPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+
+// ValidateOrderID returns an [*InvalidOrderError] unless the id is 1 to 64
+// ASCII letters, digits, dots, underscores and dashes, the first of them a
+// letter or a digit. Such an id is safe in a terminal, a URL and a query.
+func ValidateOrderID(id string) error {
+	if orderIDPattern.MatchString(id) {
+		return nil
+	}
+	return &InvalidOrderError{
+		Field: "order_id",
+		Problem: fmt.Sprintf("bad order id %s: use 1 to %d letters, digits, '.', '_' and '-', starting with a letter or a digit",
+			Quote(id), MaxOrderIDLength),
+	}
+}
+
+// NewOrderID makes up an order id that is short enough to type: six
+// characters, none of which is easily taken for another. There are 887 million
+// of them. Should two orders get the same one all the same, the second is
+// refused as a conflict, or joins the first if it asks for the same drink.
+func NewOrderID() string {
+	const alphabet = "23456789abcdefghjkmnpqrstuvwxyz" // no 0, o, 1, l, i
+	var b [6]byte
+	rand.Read(b[:]) // never fails, see its documentation
+	for i := range b {
+		b[i] = alphabet[int(b[i])%len(alphabet)]
+	}
+	return string(b[:])
+}
+
+// Normalize checks the order and returns it in canonical form: the drink as
+// the menu spells it, the size in upper case. The error is an
+// [*InvalidOrderError].
+func (r OrderRequest) Normalize() (OrderRequest, error) {
+	if err := ValidateOrderID(r.OrderID); err != nil {
+		return OrderRequest{}, err
+	}
+	drink, err := ParseDrink(string(r.Drink))
+	if err != nil {
+		return OrderRequest{}, err
+	}
+	size, err := ParseSize(string(r.Size))
+	if err != nil {
+		return OrderRequest{}, err
+	}
+	return OrderRequest{OrderID: r.OrderID, Drink: drink, Size: size}, nil
+}
+
+// String describes what is ordered, for example "latte (M)".
+func (r OrderRequest) String() string { return fmt.Sprintf("%s (%s)", r.Drink, r.Size) }
+
+// Quote makes text from outside fit for a message: quoted, at most 64
+// characters, with control characters, bidirectional marks and the like
+// escaped.
+func Quote(s string) string { return fmt.Sprintf("%q", clip(s, 64)) }
+
+// Printable returns s as it is if a terminal can show it harmlessly, and
+// quoted with escapes otherwise.
+func Printable(s string) string {
+	for _, r := range s {
+		if !unicode.IsPrint(r) {
+			return fmt.Sprintf("%q", s)
+		}
+	}
+	return s
+}
+
+// clip cuts s to at most n characters.
+func clip(s string, n int) string {
+	count := 0
+	for i := range s {
+		if count == n {
+			return s[:i] + "…"
+		}
+		count++
+	}
+	return s
+}

@@ -1,0 +1,146 @@
+package coffee
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rs/zerolog"
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/operatorservice/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/worker"
+)
+
+// WorkerOptions configure a [Worker].
+type WorkerOptions struct {
+	// Namespace is the client's; the worker asks about its search attributes.
+	Namespace string
+	// Services say how the simulated services behave.
+	Services ServiceConfig
+	// Pricing computes the price of new orders; nil means [StandardPricing].
+	Pricing PricingStrategy
+	// Ledger is where money is written down. It is required, and the caller
+	// closes it when the worker has stopped.
+	Ledger Ledger
+	// Concurrency is how many activities may run at once; 0 means 200.
+	Concurrency int
+	// DrainTime is how long running activities may take to finish after the
+	// worker was told to stop; 0 means that they are not waited for.
+	DrainTime time.Duration
+	// Log gets the story of the orders; the zero value is a disabled logger.
+	Log zerolog.Logger
+}
+
+// DefaultConcurrency is how many activities a worker runs at once unless it is
+// told otherwise.
+const DefaultConcurrency = 200
+
+// Worker polls the task queue and runs workflows and activities.
+type Worker struct {
+	worker worker.Worker
+	fatal  chan error
+}
+
+// NewWorker returns a worker that has not started yet. It asks the server
+// whether it has the search attribute [SearchAttributeStatus], and adds it if
+// it may.
+func NewWorker(ctx context.Context, c client.Client, options WorkerOptions) (*Worker, error) {
+	if options.Ledger == nil {
+		return nil, errors.New("worker: no ledger")
+	}
+	if err := options.Services.Validate(); err != nil {
+		return nil, err
+	}
+	if options.Pricing == nil {
+		options.Pricing = StandardPricing{}
+	}
+	if options.Concurrency == 0 {
+		options.Concurrency = DefaultConcurrency
+	}
+	indexed, err := ensureSearchAttribute(ctx, c, options.Namespace)
+	if err != nil {
+		options.Log.Debug().Err(err).Msg("orders will not be searchable by status")
+	}
+
+	fatal := make(chan error, 1)
+	w := worker.New(c, TaskQueue, worker.Options{
+		MaxConcurrentActivityExecutionSize: options.Concurrency,
+		WorkerStopTimeout:                  options.DrainTime,
+		// The pause after a worker dies: for so long the server waits for the
+		// worker that has an order in its cache before it asks another.
+		StickyScheduleToStartTimeout: 2 * time.Second,
+		// The SDK holds heartbeats back for longer than a brew takes, and a
+		// brew hears of a cancel only when it sends one.
+		MaxHeartbeatThrottleInterval:     BrewHeartbeatTimeout / 10,
+		DefaultHeartbeatThrottleInterval: BrewHeartbeatTimeout / 10,
+		DisableRegistrationAliasing:      true,
+		OnFatalError: func(err error) {
+			select {
+			case fatal <- err:
+			default:
+			}
+		},
+	})
+	(&OrderWorkflow{Pricing: options.Pricing, Indexed: indexed}).Register(w)
+	NewActivities(NewServiceFactory(options.Services, options.Ledger, options.Log)).Register(w)
+	return &Worker{worker: w, fatal: fatal}, nil
+}
+
+// Run polls until the context ends. Then it takes no more work, waits for
+// running activities for as long as the drain time, and returns nil. It
+// returns an error if it cannot start or loses the server for good.
+func (w *Worker) Run(ctx context.Context) error {
+	if err := w.worker.Start(); err != nil {
+		return fmt.Errorf("worker: %w", err)
+	}
+	select {
+	case <-ctx.Done():
+		w.worker.Stop()
+		return nil
+	case err := <-w.fatal: // the SDK has stopped the worker
+		return fmt.Errorf("worker: %w", err)
+	}
+}
+
+// ensureSearchAttribute reports whether the server has the search attribute
+// that orders write their outcome to. It adds it where it is missing; on a
+// server that does not let it, orders do without.
+func ensureSearchAttribute(ctx context.Context, c client.Client, namespace string) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	list, err := c.OperatorService().ListSearchAttributes(ctx, &operatorservice.ListSearchAttributesRequest{Namespace: namespace})
+	if err != nil {
+		return false, err
+	}
+	if kind, ok := list.GetCustomAttributes()[SearchAttributeStatus]; ok {
+		return kind == enumspb.INDEXED_VALUE_TYPE_KEYWORD, nil
+	}
+	_, err = c.OperatorService().AddSearchAttributes(ctx, &operatorservice.AddSearchAttributesRequest{
+		Namespace:        namespace,
+		SearchAttributes: map[string]enumspb.IndexedValueType{SearchAttributeStatus: enumspb.INDEXED_VALUE_TYPE_KEYWORD},
+	})
+	var exists *serviceerror.AlreadyExists
+	if err != nil && !errors.As(err, &exists) {
+		return false, err
+	}
+	// The server's parts learn of it one after the other. A query that works
+	// shows that the word has spread.
+	for {
+		_, err := c.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{
+			Namespace: namespace,
+			Query:     statusQuery(StatusCompleted),
+		})
+		if err == nil {
+			return true, nil
+		}
+		select {
+		case <-ctx.Done():
+			return false, err
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}

@@ -1,0 +1,311 @@
+package coffee
+
+import (
+	"fmt"
+	"time"
+
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+)
+
+// statusAttribute is the typed key of [SearchAttributeStatus].
+var statusAttribute = temporal.NewSearchAttributeKeyKeyword(SearchAttributeStatus)
+
+// OrderWorkflow holds what the workflow is told by its worker. Both settings
+// are pinned in the history when an order is accepted, so workers with
+// different settings can share a task queue.
+type OrderWorkflow struct {
+	// Pricing computes the price of new orders.
+	Pricing PricingStrategy
+	// Indexed makes orders write their outcome into the search attribute
+	// [SearchAttributeStatus]. Set it only if the server knows that attribute.
+	Indexed bool
+}
+
+// Register registers the workflow under its name in the contract.
+func (w *OrderWorkflow) Register(r worker.WorkflowRegistry) {
+	r.RegisterWorkflowWithOptions(w.OrderCoffeeWorkflow, workflow.RegisterOptions{Name: WorkflowType})
+}
+
+// OrderCoffeeWorkflow takes one order from its acceptance to its end.
+//
+// The input is an [OrderRequest]. It is taken raw, because an argument that
+// the SDK cannot decode would fail the workflow task again and again; decoded
+// here, it fails the workflow, once, with a clear error.
+func (w *OrderWorkflow) OrderCoffeeWorkflow(ctx workflow.Context, input converter.RawValue) (OrderResult, error) {
+	order, err := w.accept(ctx, input)
+	if err != nil {
+		return OrderResult{}, err
+	}
+	switch err := order.make(ctx); {
+	case err == nil:
+		order.sendReceipt(ctx)
+		return order.finish(ctx, StatusCompleted)
+	case order.cancelled():
+		if err := order.undo(ctx); err != nil {
+			return OrderResult{}, err
+		}
+		return order.finish(ctx, StatusCancelled)
+	default:
+		order.fail(ctx, err)
+		if err := order.undo(ctx); err != nil {
+			return OrderResult{}, err
+		}
+		return order.finish(ctx, StatusFailed)
+	}
+}
+
+// order is one order on its way through the workflow.
+type order struct {
+	request OrderRequest
+	state   OrderState
+	indexed bool
+	runID   string // the original run, the same after a reset
+
+	// steps is the context of everything that a cancel interrupts, whether it
+	// came by signal or as Temporal's own cancellation.
+	steps       workflow.Context
+	cancelSteps workflow.CancelFunc
+	signals     workflow.ReceiveChannel
+
+	// refundDue is set before the charge is attempted: from then on money may
+	// have moved, whatever is known about it.
+	refundDue bool
+}
+
+// accept checks the order, pins its price and makes it listen to queries and
+// to the cancel signal.
+func (w *OrderWorkflow) accept(ctx workflow.Context, input converter.RawValue) (*order, error) {
+	o := &order{state: OrderState{Stage: StageAccepted}}
+	if err := workflow.SetQueryHandler(ctx, QueryGetStatus, func() (OrderState, error) { return o.state, nil }); err != nil {
+		return nil, err
+	}
+	request, err := decodeOrder(workflow.GetInfo(ctx).WorkflowExecution.ID, input)
+	if err != nil {
+		return nil, temporal.NewNonRetryableApplicationError(err.Error(), ErrorTypeInvalidOrder, err)
+	}
+
+	// A side effect runs once; every replay gets the value that was recorded.
+	var accepted acceptance
+	if err := workflow.SideEffectWithOptions(ctx, workflow.SideEffectOptions{Summary: "accept"}, func(ctx workflow.Context) any {
+		return acceptance{
+			Pricing:     w.Pricing.Name(),
+			AmountCents: w.Pricing.Price(request, workflow.Now(ctx)),
+			Indexed:     w.Indexed,
+		}
+	}).Get(&accepted); err != nil {
+		return nil, err
+	}
+
+	o.request = request
+	o.indexed = accepted.Indexed
+	o.runID = workflow.GetInfo(ctx).OriginalRunID
+	o.state.OrderID, o.state.Drink, o.state.Size = request.OrderID, request.Drink, request.Size
+	o.state.Pricing, o.state.AmountCents = accepted.Pricing, accepted.AmountCents
+	o.steps, o.cancelSteps = workflow.WithCancel(ctx)
+	o.signals = workflow.GetSignalChannel(ctx, SignalCancelOrder)
+	workflow.Go(ctx, o.listen)
+	return o, workflow.UpsertMemo(ctx, map[string]any{memoOrder: orderMemo{
+		Drink: request.Drink, Size: request.Size, AmountCents: accepted.AmountCents, Pricing: accepted.Pricing,
+	}})
+}
+
+// decodeOrder reads the workflow's input. The error is an
+// [*InvalidOrderError].
+func decodeOrder(workflowID string, input converter.RawValue) (OrderRequest, error) {
+	if input.Payload() == nil {
+		return OrderRequest{}, &InvalidOrderError{Problem: "the workflow has no input: it needs an order"}
+	}
+	var request OrderRequest
+	if err := converter.GetDefaultDataConverter().FromPayload(input.Payload(), &request); err != nil {
+		return OrderRequest{}, &InvalidOrderError{Problem: "the workflow's input is no order: " + Quote(err.Error())}
+	}
+	request, err := request.Normalize()
+	if err != nil {
+		return OrderRequest{}, err
+	}
+	if want := WorkflowID(request.OrderID); workflowID != want {
+		return OrderRequest{}, &InvalidOrderError{
+			Field:   "order_id",
+			Problem: fmt.Sprintf("the workflow id is %s: the one of order %s is %s", Quote(workflowID), request.OrderID, want),
+		}
+	}
+	return request, nil
+}
+
+// make charges the customer and brews the coffee. It returns an error as soon
+// as either fails for good or the order is cancelled.
+func (o *order) make(ctx workflow.Context) error {
+	if err := o.checkCancel(); err != nil {
+		return err
+	}
+	// Registered first, done first: a charge whose outcome is never learned is
+	// refunded too.
+	o.refundDue = true
+	if err := o.charge(ctx); err != nil {
+		return err
+	}
+	if err := o.checkCancel(); err != nil {
+		return err
+	}
+	if err := o.brew(ctx); err != nil {
+		return err
+	}
+	return o.checkCancel()
+}
+
+func (o *order) charge(ctx workflow.Context) error {
+	o.enter(ctx, StageCharging)
+	steps := workflow.WithActivityOptions(o.steps, stepOptions("charge "+o.state.AmountCents.String()))
+	err := workflow.ExecuteActivity(steps, ActivityChargeCustomer,
+		ChargeInput{OrderID: o.request.OrderID, AmountCents: o.state.AmountCents, RunID: o.runID}).Get(steps, nil)
+	o.state.Charged = err == nil
+	return err
+}
+
+func (o *order) brew(ctx workflow.Context) error {
+	o.enter(ctx, StageBrewing)
+	options := stepOptions("brew " + o.request.String())
+	options.HeartbeatTimeout = BrewHeartbeatTimeout
+	steps := workflow.WithActivityOptions(o.steps, options)
+	err := workflow.ExecuteActivity(steps, ActivityBrewCoffee, BrewInput(o.request)).Get(steps, nil)
+	o.state.Brewed = err == nil
+	return err
+}
+
+// sendReceipt is past the point of no return: the drink is on the counter, so
+// no cancellation reaches this step, and its failure undoes nothing.
+func (o *order) sendReceipt(ctx workflow.Context) {
+	o.enter(ctx, StageSendingReceipt)
+	ctx, cancel := workflow.NewDisconnectedContext(ctx)
+	defer cancel()
+	ctx = workflow.WithActivityOptions(ctx, stepOptions("send receipt"))
+	if err := workflow.ExecuteActivity(ctx, ActivitySendReceipt, ReceiptInput{OrderID: o.request.OrderID}).Get(ctx, nil); err != nil {
+		o.fail(ctx, err)
+		return
+	}
+	o.state.ReceiptSent = true
+}
+
+// undo makes sure that the customer has paid nothing. It is disconnected from
+// cancellation, and tries until it succeeds.
+func (o *order) undo(ctx workflow.Context) error {
+	if !o.refundDue {
+		return nil
+	}
+	o.enter(ctx, StageRefunding)
+	ctx, cancel := workflow.NewDisconnectedContext(ctx)
+	defer cancel()
+	options := stepOptions("refund if charged")
+	options.RetryPolicy.MaximumAttempts = 0 // no limit
+	options.RetryPolicy.MaximumInterval = MaxRefundBackoff
+	ctx = workflow.WithActivityOptions(ctx, options)
+	var out RefundOutput
+	if err := workflow.ExecuteActivity(ctx, ActivityRefundCustomer,
+		RefundInput{OrderID: o.request.OrderID, RunID: o.runID}).Get(ctx, &out); err != nil {
+		return fmt.Errorf("refund: %w", err)
+	}
+	if out.Refunded { // then it was charged, even if the answer to the charge was lost
+		o.state.Charged, o.state.Refunded = true, true
+	}
+	return nil
+}
+
+// finish records the outcome.
+func (o *order) finish(ctx workflow.Context, status OrderStatus) (OrderResult, error) {
+	o.enter(ctx, StageDone)
+	// A signal that arrives from here on is too late; one that is in the
+	// channel already must be taken out, or the SDK warns that it was lost.
+	for o.signals.ReceiveAsync(nil) {
+		workflow.GetLogger(ctx).Info("too late to cancel")
+	}
+	if o.indexed {
+		if err := workflow.UpsertTypedSearchAttributes(ctx, statusAttribute.ValueSet(string(status))); err != nil {
+			return OrderResult{}, err
+		}
+	}
+	return OrderResult{
+		OrderID:     o.request.OrderID,
+		Status:      status,
+		Charged:     o.state.Charged,
+		Brewed:      o.state.Brewed,
+		ReceiptSent: o.state.ReceiptSent,
+		AmountCents: o.state.AmountCents,
+		Refunded:    o.state.Refunded,
+	}, nil
+}
+
+// listen waits for the cancel signal.
+func (o *order) listen(ctx workflow.Context) {
+	var argument converter.RawValue
+	o.signals.Receive(ctx, &argument)
+	o.cancel(argument)
+}
+
+// checkCancel returns an error if the order is cancelled. It looks for the
+// signal itself, because one that came together with the end of a step may not
+// have reached listen yet.
+func (o *order) checkCancel() error {
+	var argument converter.RawValue
+	if o.signals.ReceiveAsync(&argument) {
+		o.cancel(argument)
+	}
+	if o.cancelled() {
+		return o.steps.Err()
+	}
+	return nil
+}
+
+func (o *order) cancel(argument converter.RawValue) {
+	if o.state.Stage == StageAccepted || o.state.Stage == StageCharging || o.state.Stage == StageBrewing {
+		o.state.Cancelled = true
+		o.state.CancelReason = cancelReason(argument)
+	}
+	o.cancelSteps()
+}
+
+// cancelled tells whether a cancel came in time, by signal or from Temporal.
+func (o *order) cancelled() bool {
+	if o.steps.Err() == nil {
+		return false
+	}
+	o.state.Cancelled = true
+	return true
+}
+
+// cancelReason makes the best of whatever came with the signal.
+func cancelReason(argument converter.RawValue) string {
+	var request CancelRequest
+	if argument.Payload() == nil || converter.GetDefaultDataConverter().FromPayload(argument.Payload(), &request) != nil {
+		return ""
+	}
+	return clip(request.Reason, 200)
+}
+
+// fail keeps the reason of a failure for whoever asks.
+func (o *order) fail(ctx workflow.Context, err error) {
+	o.state.Failure = clip(rootCause(err), 200)
+	workflow.GetLogger(ctx).Warn("step failed", "stage", string(o.state.Stage), "error", err)
+}
+
+// enter moves the order to a stage, and tells the Web UI.
+func (o *order) enter(ctx workflow.Context, stage Stage) {
+	o.state.Stage = stage
+	workflow.SetCurrentDetails(ctx, fmt.Sprintf("%s, %s: %s", o.request, o.state.AmountCents, stage))
+}
+
+// stepOptions are the activity options of every step; some steps add to them.
+func stepOptions(summary string) workflow.ActivityOptions {
+	return workflow.ActivityOptions{
+		Summary:             summary,
+		StartToCloseTimeout: ActivityTimeout,
+		RetryPolicy: &temporal.RetryPolicy{
+			InitialInterval:    FirstBackoff,
+			BackoffCoefficient: 2,
+			MaximumInterval:    100 * time.Second,
+			MaximumAttempts:    MaxAttempts,
+		},
+	}
+}

@@ -1,0 +1,136 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v3"
+	"go.temporal.io/api/serviceerror"
+
+	"example.com/coffee/coffee"
+	"example.com/coffee/devserver"
+)
+
+// The exit codes.
+const (
+	exitOK          = 0
+	exitFailure     = 1
+	exitUsage       = 2
+	exitFailed      = 3 // the order failed
+	exitCancelled   = 4 // the order was cancelled
+	exitConflict    = 5 // this order id is another order
+	exitInterrupted = 130
+)
+
+// exitError ends the program with a code, and says why unless it has no
+// message.
+type exitError struct {
+	code    int
+	message string
+	hint    string
+}
+
+func (e *exitError) Error() string { return e.message }
+
+// usageError says that the command line is wrong.
+type usageError struct {
+	command string // the command whose --help is worth a look
+	message string
+}
+
+func (e *usageError) Error() string { return e.message }
+
+func usageErrorf(cmd *cli.Command, format string, args ...any) error {
+	return &usageError{command: cmd.FullName(), message: fmt.Sprintf(format, args...)}
+}
+
+func onUsageError(_ context.Context, cmd *cli.Command, err error, _ bool) error {
+	return &usageError{command: cmd.FullName(), message: coffee.Printable(err.Error())}
+}
+
+// hintedError is an error with something to do about it that only the place
+// where it happened knows.
+type hintedError struct {
+	error
+	hint string
+}
+
+func (e *hintedError) Unwrap() error { return e.error }
+
+// fail prints an error, if it is one, and returns the exit code.
+func (o *output) fail(ctx context.Context, err error) int {
+	if err == nil {
+		return exitOK
+	}
+	code, hint := explain(err)
+	message := err.Error()
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		code, message, hint = exitInterrupted, "interrupted", ""
+	}
+	if message != "" {
+		o.notef("coffee: %s", strings.TrimSpace(message))
+	}
+	if hint != "" {
+		o.notef("%s", hint)
+	}
+	return code
+}
+
+// explain finds the exit code of an error, and what to do about it.
+func explain(err error) (code int, hint string) {
+	var (
+		exit      *exitError
+		usage     *usageError
+		hinted    *hintedError
+		invalid   *coffee.InvalidOrderError
+		conflict  *coffee.ConflictError
+		ended     *coffee.EndedError
+		port      *devserver.PortError
+		locked    *devserver.LockedError
+		database  *devserver.DatabaseError
+		namespace *serviceerror.NamespaceNotFound
+		denied    *serviceerror.PermissionDenied
+	)
+	switch {
+	case errors.As(err, &exit):
+		return exit.code, exit.hint
+	case errors.As(err, &usage):
+		if usage.command == "" {
+			return exitUsage, ""
+		}
+		return exitUsage, "see " + usage.command + " --help"
+	case errors.As(err, &invalid):
+		return exitUsage, ""
+	case errors.As(err, &conflict):
+		return exitConflict, "nothing was changed; choose another --order-id, or leave it out to get a new one"
+	case errors.As(err, &ended):
+		return exitFailed, ""
+	case errors.As(err, &hinted):
+		return exitFailure, hinted.hint
+	case errors.As(err, &port):
+		return exitFailure, "choose another with " + portFlags[port.Name] + ", or stop the program that has it"
+	case errors.As(err, &locked):
+		return exitFailure, "use that server, stop it, or choose another file with --db-filename"
+	case errors.As(err, &database):
+		return exitFailure, "choose another file with --db-filename, or move this one out of the way (it has not been changed)"
+	case errors.As(err, &namespace):
+		return exitFailure, "check --namespace; coffee server --namespace NAME makes a new one"
+	case errors.As(err, &denied):
+		return exitFailure, "check --api-key or the TLS certificate, and --namespace"
+	case errors.Is(err, coffee.ErrNotFound):
+		return exitFailure, "coffee status lists the orders"
+	case errors.Is(err, coffee.ErrNotIndexed):
+		return exitFailure, "add it with: temporal operator search-attribute create --name " + coffee.SearchAttributeStatus + " --type Keyword"
+	}
+	return exitFailure, ""
+}
+
+// portFlags names the flag that sets each port of the server.
+var portFlags = map[string]string{
+	"gRPC":    "--port",
+	"HTTP":    "--http-port",
+	"UI":      "--ui-port",
+	"metrics": "--metrics-port",
+}

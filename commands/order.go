@@ -1,0 +1,270 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/urfave/cli/v3"
+
+	"example.com/coffee/coffee"
+)
+
+func orderCommand(out *output) *cli.Command {
+	return &cli.Command{
+		Name:  "order",
+		Usage: "place an order and wait for its result",
+		Description: "The exit code is 0 if the order was completed, 3 if it failed, 4 if it was cancelled, " +
+			"and 5 if its id belongs to another order.",
+		Flags: slices.Concat([]cli.Flag{
+			&cli.StringFlag{Name: "drink", Aliases: []string{"d"}, Usage: "`NAME` of a drink; coffee menu shows them"},
+			&cli.StringFlag{Name: "size", Aliases: []string{"s"}, Usage: "S, M or L", Value: string(coffee.SizeM)},
+			&cli.StringFlag{Name: "order-id", Usage: "`ID` of the order; the same id again joins the order (default: a new one)"},
+			&cli.BoolFlag{Name: "query", Usage: "print the state of the order once, after it has started"},
+			&cli.StringFlag{Name: "cancel-after", Usage: "cancel the order after `TIME`: seconds (1.0) or a duration (1500ms)"},
+			&cli.BoolFlag{Name: "no-wait", Usage: "do not wait for the result"},
+			devFlag("bring a server and a worker, in memory: nothing else is needed, and nothing is left"),
+		}, workerFlags(), connectFlags()),
+		Action: func(ctx context.Context, cmd *cli.Command) error {
+			if err := noArguments(cmd); err != nil {
+				return err
+			}
+			return runOrder(ctx, cmd, out)
+		},
+	}
+}
+
+// orderPlan is what the flags ask for.
+type orderPlan struct {
+	request coffee.OrderRequest
+	query   bool
+	noWait  bool
+	dev     bool
+	// cancelAfter is negative if the order is not to be cancelled.
+	cancelAfter time.Duration
+}
+
+func parseOrder(cmd *cli.Command) (plan orderPlan, err error) {
+	plan = orderPlan{
+		request: coffee.OrderRequest{
+			OrderID: cmd.String("order-id"),
+			Drink:   coffee.Drink(cmd.String("drink")),
+			Size:    coffee.Size(cmd.String("size")),
+		},
+		query:       cmd.Bool("query"),
+		noWait:      cmd.Bool("no-wait"),
+		dev:         cmd.Bool("dev"),
+		cancelAfter: -1,
+	}
+	if !cmd.IsSet("drink") {
+		return plan, usageErrorf(cmd, "which drink? for example: coffee order --drink latte (coffee menu shows them all)")
+	}
+	if !cmd.IsSet("order-id") {
+		plan.request.OrderID = coffee.NewOrderID()
+	}
+	if cmd.IsSet("cancel-after") {
+		if plan.cancelAfter, err = parseTime(cmd.String("cancel-after")); err != nil {
+			return plan, usageErrorf(cmd, "--cancel-after is %q: use seconds (1.0) or a duration (1500ms)", cmd.String("cancel-after"))
+		}
+	}
+	switch {
+	case plan.noWait && plan.dev:
+		return plan, usageErrorf(cmd, "--dev ends with the order: --no-wait makes no sense with it")
+	case plan.noWait && (plan.query || plan.cancelAfter >= 0):
+		return plan, usageErrorf(cmd, "--no-wait excludes --query and --cancel-after")
+	case !plan.dev:
+		err = refuseWorkerFlags(cmd, "--dev")
+	}
+	if err != nil {
+		return plan, err
+	}
+	plan.request, err = plan.request.Normalize()
+	return plan, err
+}
+
+// parseTime reads seconds or a duration.
+func parseTime(s string) (time.Duration, error) {
+	d, err := time.ParseDuration(s)
+	if seconds, floatErr := strconv.ParseFloat(s, 64); floatErr == nil && math.Abs(seconds) < math.MaxInt64/float64(time.Second) {
+		d, err = time.Duration(seconds*float64(time.Second)), nil
+	}
+	if err == nil && d < 0 {
+		err = errors.New("negative")
+	}
+	return d, err
+}
+
+func runOrder(ctx context.Context, cmd *cli.Command, out *output) (err error) {
+	plan, err := parseOrder(cmd)
+	if err != nil {
+		return err
+	}
+	var conn *connection
+	if plan.dev {
+		d, err := out.startDev(ctx, cmd)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, d.stop()) }()
+		conn = d.connection
+	} else {
+		if conn, err = out.connect(ctx, cmd); err != nil {
+			return err
+		}
+		defer conn.Close()
+	}
+	return (&ordering{out: out, orders: coffee.NewClient(conn, conn.namespace), plan: plan}).run(ctx)
+}
+
+// ordering is one order on its way through this command.
+type ordering struct {
+	out    *output
+	orders *coffee.Client
+	plan   orderPlan
+}
+
+func (o *ordering) run(ctx context.Context) error {
+	id := o.plan.request.OrderID
+	placed, err := o.orders.Place(ctx, o.plan.request)
+	if err != nil {
+		return err
+	}
+	if placed.Joined {
+		o.out.notef("order %s has been placed before: joining it", id)
+	}
+	if o.plan.noWait {
+		return o.out.json(struct {
+			OrderID    string `json:"order_id"`
+			WorkflowID string `json:"workflow_id"`
+			RunID      string `json:"run_id"`
+		}{id, coffee.WorkflowID(id), placed.RunID})
+	}
+	result, err := o.follow(ctx)
+	if ctx.Err() != nil {
+		return o.interrupted()
+	}
+	if err != nil {
+		return err
+	}
+	if err := o.out.json(result); err != nil {
+		return err
+	}
+	return o.outcome(ctx, result)
+}
+
+// follow does what was asked for along the way, and waits for the result.
+func (o *ordering) follow(ctx context.Context) (coffee.OrderResult, error) {
+	id := o.plan.request.OrderID
+	stop := o.out.hintIfNoWorker(ctx, o.orders, id)
+	defer stop()
+	if o.plan.query {
+		state, err := o.orders.State(ctx, id)
+		if err != nil {
+			return coffee.OrderResult{}, err
+		}
+		if err := o.out.json(state); err != nil {
+			return coffee.OrderResult{}, err
+		}
+	}
+	if o.plan.cancelAfter >= 0 {
+		select {
+		case <-ctx.Done():
+			return coffee.OrderResult{}, ctx.Err()
+		case <-time.After(o.plan.cancelAfter):
+		}
+		if err := o.orders.Cancel(ctx, id, ""); err != nil && !errors.Is(err, coffee.ErrEnded) {
+			return coffee.OrderResult{}, err
+		}
+	}
+	return o.orders.Result(ctx, id)
+}
+
+// interrupted tells what becomes of the order when nobody waits for it.
+func (o *ordering) interrupted() error {
+	id := o.plan.request.OrderID
+	if o.plan.dev {
+		return &exitError{code: exitInterrupted, message: "interrupted: order " + id + " is gone with its server"}
+	}
+	return &exitError{
+		code:    exitInterrupted,
+		message: "interrupted: order " + id + " goes on",
+		hint:    "look at it with: coffee status " + id,
+	}
+}
+
+// outcome says why, if the order was not completed as it should, and sets the
+// exit code.
+func (o *ordering) outcome(ctx context.Context, result coffee.OrderResult) error {
+	switch {
+	case result.Status == coffee.StatusCancelled:
+		return &exitError{code: exitCancelled, message: cancelledInWords(result)}
+	case result.Status == coffee.StatusFailed || !result.ReceiptSent:
+		reason := ""
+		if view, err := o.orders.Look(ctx, result.OrderID); err == nil && view.Failure != "" {
+			reason = ": " + coffee.Printable(view.Failure)
+		}
+		if result.Status == coffee.StatusFailed {
+			return &exitError{code: exitFailed, message: "order " + result.OrderID + " failed" + reason + refundInWords(result)}
+		}
+		o.out.notef("the coffee is ready, but its receipt could not be sent%s", reason)
+	case o.plan.cancelAfter >= 0:
+		o.out.notef("too late to cancel: the coffee was made")
+	}
+	return nil
+}
+
+func cancelledInWords(result coffee.OrderResult) string {
+	if !result.Charged {
+		return fmt.Sprintf("order %s was cancelled before anything was charged", result.OrderID)
+	}
+	return fmt.Sprintf("order %s was cancelled%s", result.OrderID, refundInWords(result))
+}
+
+func refundInWords(result coffee.OrderResult) string {
+	if !result.Refunded {
+		return ""
+	}
+	return fmt.Sprintf("; %s refunded", result.AmountCents)
+}
+
+// noWorkerPatience is how long an order may wait for a worker without a word.
+const noWorkerPatience = 2 * time.Second
+
+// hintIfNoWorker tells the person, once, when an order waits for a worker and
+// none is there: the commonest reason why nothing happens.
+func (o *output) hintIfNoWorker(ctx context.Context, orders *coffee.Client, id string) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if waitForNoWorker(ctx, orders, id) {
+			o.notef("no worker is polling the task queue %s: order %s waits for one; start it with: coffee worker", coffee.TaskQueue, id)
+		}
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
+// waitForNoWorker returns true as soon as the order has waited for a worker for
+// too long, and false when the context ends.
+func waitForNoWorker(ctx context.Context, orders *coffee.Client, id string) bool {
+	ticker := time.NewTicker(noWorkerPatience)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-ticker.C:
+		}
+		// If the server cannot tell, the command itself will meet the error.
+		if none, err := orders.NoWorker(ctx, id); err == nil && none {
+			return true
+		}
+	}
+}

@@ -1,0 +1,127 @@
+package commands
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v3"
+	"go.temporal.io/sdk/client"
+
+	"example.com/coffee/coffee"
+)
+
+// workerFlags are the worker's settings, for every command that can run one.
+func workerFlags() []cli.Flag {
+	const category = "WORKER"
+	defaults := coffee.DefaultServiceConfig()
+	var strategies []string
+	for _, strategy := range coffee.PricingStrategies() {
+		strategies = append(strategies, strategy.Name())
+	}
+	return []cli.Flag{
+		&cli.FloatFlag{Name: "brew-failure-rate", Usage: "share of brew attempts that jam, 0 to 1", Value: defaults.BrewFailureRate, Category: category},
+		&cli.DurationFlag{Name: "charge-time", Usage: "how long a charge takes", Value: defaults.ChargeTime, Category: category},
+		&cli.DurationFlag{Name: "brew-time", Usage: "how long a brew takes", Value: defaults.BrewTime, Category: category},
+		&cli.DurationFlag{Name: "receipt-time", Usage: "how long a receipt takes", Value: defaults.ReceiptTime, Category: category},
+		&cli.Uint64Flag{Name: "seed", Usage: "decides which brew attempts jam", Value: defaults.Seed, Category: category},
+		&cli.StringFlag{Name: "pricing", Usage: "`NAME` of the pricing strategy: " + strings.Join(strategies, ", "), Value: strategies[0], Category: category},
+		&cli.IntFlag{Name: "concurrency", Usage: "how many activities run at once", Value: coffee.DefaultConcurrency, Category: category},
+		&cli.StringFlag{Name: "ledger", Usage: "SQLite `FILE` that money is written down in (default: one for each server, in the data directory)", Category: category},
+		&cli.DurationFlag{Name: "drain-time", Usage: "how long running activities may take to finish after an interrupt", Value: 10 * time.Second, Category: category},
+	}
+}
+
+// refuseWorkerFlags refuses the worker's settings where no worker runs.
+func refuseWorkerFlags(cmd *cli.Command, unless string) error {
+	for _, flag := range workerFlags() {
+		if name := flag.Names()[0]; cmd.IsSet(name) {
+			return usageErrorf(cmd, "--%s is a setting of the worker: it needs %s, or belongs to coffee worker", name, unless)
+		}
+	}
+	return nil
+}
+
+// workerOptions reads the flags. The ledger is left to the caller.
+func (o *output) workerOptions(cmd *cli.Command) (coffee.WorkerOptions, error) {
+	options := coffee.WorkerOptions{
+		Services: coffee.ServiceConfig{
+			ChargeTime:      cmd.Duration("charge-time"),
+			BrewTime:        cmd.Duration("brew-time"),
+			ReceiptTime:     cmd.Duration("receipt-time"),
+			BrewFailureRate: cmd.Float("brew-failure-rate"),
+			Seed:            cmd.Uint64("seed"),
+		},
+		Concurrency: cmd.Int("concurrency"),
+		DrainTime:   cmd.Duration("drain-time"),
+		Log:         o.log,
+	}
+	if err := options.Services.Validate(); err != nil {
+		return options, usageErrorf(cmd, "%v", err)
+	}
+	if options.Concurrency < 1 {
+		return options, usageErrorf(cmd, "--concurrency is %d: use 1 or more", options.Concurrency)
+	}
+	if options.DrainTime < 0 {
+		return options, usageErrorf(cmd, "--drain-time is %v: use 0 or more", options.DrainTime)
+	}
+	var err error
+	if options.Pricing, err = coffee.PricingByName(cmd.String("pricing")); err != nil {
+		return options, usageErrorf(cmd, "%v", err)
+	}
+	return options, nil
+}
+
+// openLedger opens the ledger that the flag names; else the one in memory, if
+// the server is in memory too and in this process; else the server's own.
+func openLedger(ctx context.Context, cmd *cli.Command, conn *connection, inMemory bool) (ledger coffee.Ledger, where string, err error) {
+	path := cmd.String("ledger")
+	if path == "" && inMemory {
+		ledger, err = coffee.OpenMemoryLedger(ctx)
+		return ledger, "in memory", err
+	}
+	if path == "" {
+		if path, err = conn.ledgerPath(ctx); err != nil {
+			return nil, "", err
+		}
+	}
+	if ledger, err = coffee.OpenLedger(ctx, path); err != nil {
+		return nil, "", &hintedError{err, "choose another file with --ledger"}
+	}
+	return ledger, path, nil
+}
+
+// runningWorker is a worker in a goroutine.
+type runningWorker struct {
+	ledger coffee.Ledger
+	cancel context.CancelFunc
+	done   chan error
+}
+
+// startWorker starts a worker that runs until it is stopped; it outlives the
+// context, which bounds the start. The options need no ledger: the worker
+// closes the one that it is given here.
+func startWorker(ctx context.Context, conn *connection, options coffee.WorkerOptions, ledger coffee.Ledger) (*runningWorker, error) {
+	options.Namespace = conn.namespace
+	options.Ledger = ledger
+	w, err := coffee.NewWorker(ctx, client.Client(conn.Client), options)
+	if err != nil {
+		ledger.Close()
+		return nil, err
+	}
+	runCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	running := &runningWorker{ledger: ledger, cancel: cancel, done: make(chan error, 1)}
+	go func() { running.done <- w.Run(runCtx) }()
+	return running, nil
+}
+
+// stop lets running activities finish within the drain time.
+func (w *runningWorker) stop() error {
+	w.cancel()
+	err := <-w.done
+	if closeErr := w.ledger.Close(); err == nil && closeErr != nil {
+		err = fmt.Errorf("cannot close the ledger: %w", closeErr)
+	}
+	return err
+}

@@ -1,0 +1,188 @@
+package devserver
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/gofrs/flock"
+	"github.com/google/uuid"
+	"go.temporal.io/server/common/headers"
+	"go.temporal.io/server/common/persistence/sql/sqlplugin"
+	"go.temporal.io/server/schema/sqlite"
+	_ "modernc.org/sqlite" // the driver "sqlite"
+)
+
+// ServerVersion is the version of the Temporal server that is built in.
+const ServerVersion = headers.ServerVersion
+
+// LockedError says that another server has the database open.
+type LockedError struct {
+	File string
+	PID  int // 0 if unknown
+}
+
+func (e *LockedError) Error() string {
+	if e.PID == 0 {
+		return fmt.Sprintf("database %s is in use by another server", e.File)
+	}
+	return fmt.Sprintf("database %s is in use by another server, process %d", e.File, e.PID)
+}
+
+// DatabaseError says that a file cannot serve as the database. The file has not
+// been changed.
+type DatabaseError struct {
+	File    string
+	Problem string
+	cause   error
+}
+
+func (e *DatabaseError) Error() string { return fmt.Sprintf("database %s %s", e.File, e.Problem) }
+func (e *DatabaseError) Unwrap() error { return e.cause }
+
+// database is a file that this process has locked.
+type database struct {
+	lock *flock.Flock
+	id   identity
+}
+
+// openDatabase locks the file, creates it if there is none, and checks that
+// this version of the server can use it. It returns a [*LockedError] or a
+// [*DatabaseError].
+func openDatabase(ctx context.Context, file string) (*database, error) {
+	absolute, err := filepath.Abs(file)
+	if err != nil {
+		return nil, &DatabaseError{File: file, Problem: "has no absolute path: " + err.Error(), cause: err}
+	}
+	lock, err := lockFile(absolute)
+	if err != nil {
+		return nil, err
+	}
+	clusterID, err := prepare(ctx, absolute)
+	if err != nil {
+		return nil, errors.Join(err, lock.Unlock())
+	}
+	return &database{lock: lock, id: identity{ClusterID: clusterID, DatabaseName: absolute}}, nil
+}
+
+// close releases the lock. The lock file stays: to remove it would let two
+// processes hold locks on two files of the same name.
+func (d *database) close() error { return d.lock.Unlock() }
+
+// lockFile makes sure that one server at most uses the file. The lock is the
+// operating system's: a process that dies, however it dies, releases it.
+func lockFile(file string) (*flock.Flock, error) {
+	path := file + ".lock"
+	lock := flock.New(path, flock.SetPermissions(0o600))
+	locked, err := lock.TryLock()
+	if err != nil {
+		return nil, &DatabaseError{File: file, Problem: "cannot be locked: " + describe(err), cause: err}
+	}
+	if !locked {
+		holder, _ := os.ReadFile(path) // who holds it is nice to know, no more
+		pid, _ := strconv.Atoi(strings.TrimSpace(string(holder)))
+		return nil, &LockedError{File: file, PID: pid}
+	}
+	if err := os.WriteFile(path, []byte(strconv.Itoa(os.Getpid())+"\n"), 0o600); err != nil {
+		return nil, errors.Join(&DatabaseError{File: file, Problem: "cannot be locked: " + describe(err), cause: err}, lock.Unlock())
+	}
+	return lock, nil
+}
+
+// prepare returns the cluster id of the database, after it has created the
+// schema if the file is new.
+func prepare(ctx context.Context, file string) (clusterID string, err error) {
+	fail := func(problem string, err error) (string, error) {
+		return "", &DatabaseError{File: file, Problem: problem, cause: err}
+	}
+	// SQLite would create the file readable by all.
+	created, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fail("cannot be opened: "+describe(err), err)
+	}
+	if err := created.Close(); err != nil {
+		return fail("cannot be opened: "+describe(err), err)
+	}
+	dsn := url.URL{Scheme: "file", Path: filepath.ToSlash(file), RawQuery: "mode=rw&_txlock=immediate&_pragma=synchronous(FULL)"}
+	db, err := sql.Open("sqlite", dsn.String())
+	if err != nil {
+		return fail("cannot be opened: "+err.Error(), err)
+	}
+	defer func() {
+		if closeErr := db.Close(); err == nil && closeErr != nil {
+			clusterID, err = fail("cannot be closed: "+closeErr.Error(), closeErr)
+		}
+	}()
+	var tables int
+	if err := db.QueryRowContext(ctx, `SELECT COUNT(*) FROM sqlite_master`).Scan(&tables); err != nil {
+		return fail("cannot be read: "+err.Error(), err)
+	}
+	if tables == 0 {
+		clusterID, err := createSchema(ctx, db)
+		if err != nil {
+			return fail("cannot be set up: "+err.Error(), err)
+		}
+		return clusterID, nil
+	}
+	var version string
+	err = db.QueryRowContext(ctx, `SELECT server_version, cluster_id FROM devserver_stamp`).Scan(&version, &clusterID)
+	if err != nil {
+		if strings.Contains(err.Error(), "no such table") {
+			return fail("was not made by this program", err)
+		}
+		return fail("cannot be read: "+err.Error(), err)
+	}
+	if version != ServerVersion {
+		return fail(fmt.Sprintf("was written by Temporal server %s, and this one is %s", version, ServerVersion), nil)
+	}
+	return clusterID, nil
+}
+
+// createSchema sets up a new database, and stamps it with the server's version
+// and a new cluster id, in one transaction: a crash leaves all of it or nothing.
+func createSchema(ctx context.Context, db *sql.DB) (clusterID string, err error) {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return "", err
+	}
+	defer tx.Rollback() // does nothing after Commit
+	if err := sqlite.SetupSchemaOnDB(schemaWriter{ctx: ctx, tx: tx}); err != nil {
+		return "", err
+	}
+	clusterID = uuid.NewString()
+	if _, err := tx.ExecContext(ctx, `CREATE TABLE devserver_stamp (server_version TEXT NOT NULL, cluster_id TEXT NOT NULL)`); err != nil {
+		return "", err
+	}
+	if _, err := tx.ExecContext(ctx, `INSERT INTO devserver_stamp VALUES ($1, $2)`, ServerVersion, clusterID); err != nil {
+		return "", err
+	}
+	return clusterID, tx.Commit()
+}
+
+// schemaWriter is as much of a [sqlplugin.AdminDB] as it takes to set up a
+// schema.
+type schemaWriter struct {
+	sqlplugin.AdminDB
+	ctx context.Context
+	tx  *sql.Tx
+}
+
+func (w schemaWriter) Exec(stmt string, args ...any) error {
+	_, err := w.tx.ExecContext(w.ctx, stmt, args...)
+	return err
+}
+
+// describe leaves out the path that the message names already.
+func describe(err error) string {
+	var pathError *os.PathError
+	if errors.As(err, &pathError) {
+		return pathError.Err.Error()
+	}
+	return err.Error()
+}

@@ -1,0 +1,355 @@
+package devserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/operatorservice/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/server/common/authorization"
+	"go.temporal.io/server/common/config"
+	"go.temporal.io/server/schema/sqlite"
+	"go.temporal.io/server/temporal"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/protobuf/types/known/durationpb"
+)
+
+// Server is a Temporal server that runs in this process.
+type Server struct {
+	options  Options
+	ports    ports
+	identity identity
+	alarm    *alarm
+	database *database // nil if in memory
+	temporal temporal.Server
+	ui       *http.Server
+	uiPort   int
+	stop     func() error
+}
+
+// PortError says that a port cannot be had.
+type PortError struct {
+	// Name says what the port is for: "gRPC", "HTTP", "metrics" or "UI".
+	Name    string
+	Address string
+	cause   error
+}
+
+func (e *PortError) Error() string {
+	var reason *net.OpError
+	if errors.As(e.cause, &reason) {
+		return fmt.Sprintf("cannot listen on %s for the %s port: %v", e.Address, e.Name, reason.Err)
+	}
+	return fmt.Sprintf("cannot listen on %s for the %s port: %v", e.Address, e.Name, e.cause)
+}
+
+func (e *PortError) Unwrap() error { return e.cause }
+
+// Start starts a server and returns when it serves. If it cannot, it leaves
+// nothing running. It returns a [*PortError], a [*LockedError], a
+// [*DatabaseError], or an error that says which option is wrong or what in the
+// server failed.
+//
+// The context bounds the start, not the life of the server: see [Server.Stop].
+func Start(ctx context.Context, options Options) (_ *Server, err error) {
+	options, err = options.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{options: options, alarm: &alarm{failed: make(chan error, 1)}}
+	s.stop = sync.OnceValue(s.shutdown)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Stop())
+		}
+	}()
+
+	uiListener, err := s.takePorts()
+	if err != nil {
+		return nil, err
+	}
+	if uiListener != nil {
+		defer func() {
+			if err != nil {
+				uiListener.Close()
+			}
+		}()
+	}
+	if err := s.openDatabase(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.startTemporal(); err != nil {
+		return nil, err
+	}
+	if err := s.waitReady(ctx); err != nil {
+		return nil, err
+	}
+	if uiListener != nil {
+		if err := s.startUI(uiListener); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// Address is the address of the gRPC API, as host:port, for a client.
+func (s *Server) Address() string { return hostPort(dialable(s.options.IP), s.ports.frontend) }
+
+// UIURL is the URL of the Web UI; empty if there is none.
+func (s *Server) UIURL() string {
+	if s.ui == nil {
+		return ""
+	}
+	return "http://" + hostPort(dialable(s.options.UIIP), s.uiPort)
+}
+
+// HTTPURL is the URL of the HTTP API; empty if there is none.
+func (s *Server) HTTPURL() string {
+	if s.options.HTTPPort == 0 {
+		return ""
+	}
+	return "http://" + hostPort(dialable(s.options.IP), s.options.HTTPPort)
+}
+
+// MetricsURL is the URL of the Prometheus endpoint; empty if there is none.
+func (s *Server) MetricsURL() string {
+	if s.options.MetricsPort == 0 {
+		return ""
+	}
+	return "http://" + hostPort(dialable(s.options.IP), s.options.MetricsPort) + "/metrics"
+}
+
+// DatabaseFile is the absolute path of the database; empty if in memory.
+func (s *Server) DatabaseFile() string {
+	if s.database == nil {
+		return ""
+	}
+	return s.identity.DatabaseName
+}
+
+// Failed delivers an error when a part of the server has failed for good. The
+// server should then be stopped.
+func (s *Server) Failed() <-chan error { return s.alarm.failed }
+
+// Stop stops the server. It can be called more than once.
+func (s *Server) Stop() error { return s.stop() }
+
+func (s *Server) shutdown() error {
+	s.alarm.stopping.Store(true)
+	var errs []error
+	if s.ui != nil {
+		errs = append(errs, s.ui.Close())
+	}
+	if s.temporal != nil {
+		errs = append(errs, s.temporal.Stop())
+	}
+	if s.database != nil {
+		errs = append(errs, s.database.close())
+	}
+	return errors.Join(errs...)
+}
+
+// takePorts checks that the ports that were asked for can be had, before
+// anything is started, and finds free ones where none was. It returns the
+// listener of the Web UI, if there is to be one.
+func (s *Server) takePorts() (uiListener net.Listener, err error) {
+	o := s.options
+	defer func() {
+		if err != nil && uiListener != nil {
+			uiListener.Close()
+		}
+	}()
+	if o.UI {
+		if uiListener, err = listen("UI", o.UIIP, o.UIPort); err != nil {
+			return nil, err
+		}
+		s.uiPort = uiListener.Addr().(*net.TCPAddr).Port
+	}
+	// All of them are held until the last one is found, so that no two are the
+	// same.
+	var held []net.Listener
+	defer func() {
+		for _, listener := range held {
+			listener.Close()
+		}
+	}()
+	for _, p := range []struct {
+		name string
+		ip   string
+		port int
+		set  *int
+	}{
+		{"gRPC", o.IP, o.Port, &s.ports.frontend},
+		{"HTTP", o.IP, o.HTTPPort, nil},
+		{"metrics", o.IP, o.MetricsPort, nil},
+		{"history", loopback, 0, &s.ports.history},
+		{"matching", loopback, 0, &s.ports.matching},
+		{"worker", loopback, 0, &s.ports.worker},
+	} {
+		if p.set == nil && p.port == 0 {
+			continue // off
+		}
+		listener, err := listen(p.name, p.ip, p.port)
+		if err != nil {
+			return uiListener, err
+		}
+		held = append(held, listener)
+		if p.set != nil {
+			*p.set = listener.Addr().(*net.TCPAddr).Port
+		}
+	}
+	return uiListener, nil
+}
+
+func listen(name, ip string, port int) (net.Listener, error) {
+	listener, err := net.Listen("tcp", hostPort(ip, port))
+	if err != nil {
+		return nil, &PortError{Name: name, Address: hostPort(ip, port), cause: err}
+	}
+	return listener, nil
+}
+
+// openDatabase opens the file, or makes up a name for a database in memory,
+// and creates the namespaces in it.
+func (s *Server) openDatabase(ctx context.Context) (err error) {
+	if s.options.DatabaseFile == "" {
+		s.identity = identity{ClusterID: uuid.NewString(), DatabaseName: "devserver-" + uuid.NewString()}
+	} else {
+		if s.database, err = openDatabase(ctx, s.options.DatabaseFile); err != nil {
+			return err
+		}
+		s.identity = s.database.id
+	}
+	var namespaces []*sqlite.NamespaceConfig
+	for _, name := range s.options.Namespaces {
+		namespace, err := sqlite.NewNamespaceConfig(clusterName, name, false, s.options.SearchAttributes)
+		if err != nil {
+			return fmt.Errorf("namespace %q: %w", name, err)
+		}
+		namespace.Detail.Config.Retention = durationpb.New(s.options.Retention)
+		namespaces = append(namespaces, namespace)
+	}
+	if err := sqlite.CreateNamespaces(sqlConfig(s.options, s.identity), namespaces...); err != nil {
+		return &DatabaseError{File: s.identity.DatabaseName, Problem: "cannot be set up: " + err.Error(), cause: err}
+	}
+	return nil
+}
+
+// startTemporal builds and starts the Temporal server.
+func (s *Server) startTemporal() error {
+	conf := serverConfig(s.options, s.identity, s.ports)
+	log := logger{log: s.options.Log, alarm: s.alarm}
+	var server temporal.Server
+	err := s.guard(func() (err error) {
+		server, err = temporal.NewServer(
+			temporal.WithConfig(conf),
+			temporal.ForServices(temporal.DefaultServices),
+			temporal.WithStaticHosts(staticHosts(s.options, s.ports)),
+			temporal.WithLogger(log),
+			temporal.WithDynamicConfigClient(dynamicConfig(s.options)),
+			temporal.WithAuthorizer(authorization.NewNoopAuthorizer()),
+			temporal.WithClaimMapper(func(*config.Config) authorization.ClaimMapper {
+				return authorization.NewNoopClaimMapper()
+			}),
+		)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("cannot build the server: %w", err)
+	}
+	s.temporal = server
+	if err := s.guard(server.Start); err != nil {
+		return fmt.Errorf("cannot start the server: %w", err)
+	}
+	return nil
+}
+
+// guard runs a part of the start in a goroutine of its own, because a fatal
+// message ends the goroutine that it comes from.
+func (s *Server) guard(start func() error) error {
+	result := make(chan error, 1)
+	go func() {
+		err := errors.New("ended without a result")
+		defer func() {
+			select {
+			case fatal := <-s.alarm.failed:
+				result <- fatal
+			default:
+				result <- err
+			}
+		}()
+		err = start()
+	}()
+	return <-result
+}
+
+// waitReady returns when the server answers, and when its namespaces have
+// their search attributes.
+func (s *Server) waitReady(ctx context.Context) error {
+	conn, err := grpc.NewClient(s.Address(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		health, err := grpc_health_v1.NewHealthClient(conn).Check(ctx,
+			&grpc_health_v1.HealthCheckRequest{Service: workflowservice.WorkflowService_ServiceDesc.ServiceName}, grpc.WaitForReady(true))
+		if err == nil && health.GetStatus() == grpc_health_v1.HealthCheckResponse_SERVING {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the server has started but does not answer: %w", errors.Join(ctx.Err(), err))
+		case err := <-s.alarm.failed:
+			return err
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	for _, namespace := range s.options.Namespaces {
+		if err := addSearchAttributes(ctx, operatorservice.NewOperatorServiceClient(conn), namespace, s.options.SearchAttributes); err != nil {
+			return fmt.Errorf("namespace %q: %w", namespace, err)
+		}
+	}
+	return nil
+}
+
+// addSearchAttributes adds what a namespace that existed before does not have.
+func addSearchAttributes(ctx context.Context, operator operatorservice.OperatorServiceClient, namespace string, want map[string]enumspb.IndexedValueType) error {
+	if len(want) == 0 {
+		return nil
+	}
+	have, err := operator.ListSearchAttributes(ctx, &operatorservice.ListSearchAttributesRequest{Namespace: namespace})
+	if err != nil {
+		return err
+	}
+	missing := map[string]enumspb.IndexedValueType{}
+	for name, kind := range want {
+		switch existing, ok := have.GetCustomAttributes()[name]; {
+		case !ok:
+			missing[name] = kind
+		case existing != kind:
+			return fmt.Errorf("search attribute %s is of type %s, not %s", name, existing, kind)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	_, err = operator.AddSearchAttributes(ctx, &operatorservice.AddSearchAttributesRequest{Namespace: namespace, SearchAttributes: missing})
+	var exists *serviceerror.AlreadyExists
+	if errors.As(err, &exists) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,95 @@
+package devserver
+
+import (
+	"errors"
+	"io/fs"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/labstack/echo/v4/middleware"
+	"github.com/temporalio/ui-server/v2/server/config"
+	"github.com/temporalio/ui-server/v2/server/cors"
+	"github.com/temporalio/ui-server/v2/server/csrf"
+	"github.com/temporalio/ui-server/v2/server/route"
+	"github.com/temporalio/ui-server/v2/ui"
+)
+
+// startUI serves the Web UI on a listener that is open already.
+//
+// The UI's own server is not used: it opens its listener itself, and ends the
+// whole process if that fails. This is the same handler on a listener of ours.
+func (s *Server) startUI(listener net.Listener) error {
+	handler, err := uiHandler(s.Address(), s.options.Namespaces[0])
+	if err != nil {
+		return err
+	}
+	if IsLoopback(s.options.UIIP) {
+		handler = guardHost(handler)
+	}
+	s.ui = &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	go func() {
+		if err := s.ui.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			select {
+			case s.alarm.failed <- err:
+			default:
+			}
+		}
+	}()
+	return nil
+}
+
+func uiHandler(address, namespace string) (http.Handler, error) {
+	settings, err := config.NewConfigProviderWithRefresh(&config.Config{
+		TemporalGRPCAddress: address,
+		EnableUI:            true,
+		DefaultNamespace:    namespace,
+		DisableNewsFetch:    true, // nothing leaves the machine
+		HideLogs:            true,
+		CORS:                config.CORS{CookieInsecure: true}, // it is served by plain HTTP
+	})
+	if err != nil {
+		return nil, err
+	}
+	assets, err := ui.Assets()
+	if err != nil {
+		return nil, err
+	}
+	if assets, err = fs.Sub(assets, "local"); err != nil {
+		return nil, err
+	}
+	e := echo.New()
+	e.Use(middleware.Recover(), middleware.Gzip(), middleware.Secure(),
+		cors.CORSMiddleware(cors.CORSConfig{
+			AllowHeaders:     []string{echo.HeaderOrigin, echo.HeaderContentType, echo.HeaderAccept, echo.HeaderXCSRFToken, "Caller-Type"},
+			AllowCredentials: true,
+			ConfigProvider:   settings,
+		}),
+		csrf.EnsureTokenCookie(false),
+		middleware.CSRFWithConfig(csrf.MiddlewareConfig(settings, false)))
+	route.SetHealthRoute(e)
+	if err := route.SetAPIRoutes(e, settings, nil); err != nil {
+		return nil, err
+	}
+	route.SetUIRoutes(e, "", assets, settings)
+	route.SetRenderRoute(e, "/")
+	return e, nil
+}
+
+// guardHost refuses requests that came by a name other than localhost. Without
+// it any web page could reach the UI's API through a name of its own that
+// resolves to 127.0.0.1 (DNS rebinding).
+func guardHost(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host, _, err := net.SplitHostPort(r.Host)
+		if err != nil {
+			host = r.Host
+		}
+		if host != "localhost" && net.ParseIP(host) == nil {
+			http.Error(w, "this server is reached as localhost", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
