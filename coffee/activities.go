@@ -55,9 +55,7 @@ func (a *Activities) BrewCoffee(ctx context.Context, in BrewInput) (bool, error)
 	defer stop()
 	err = a.services.Brew().Brew(ctx, order, int(activity.GetInfo(ctx).Attempt))
 	if errors.Is(err, ErrJammed) {
-		// Benign: jams are part of the day, so the SDK does not log an error.
-		return false, temporal.NewApplicationErrorWithOptions(err.Error(), ErrorTypeJammed,
-			temporal.ApplicationErrorOptions{Category: temporal.ApplicationErrorCategoryBenign, Cause: err})
+		return false, expected(err, ErrorTypeJammed, temporal.ApplicationErrorOptions{})
 	}
 	return err == nil, err
 }
@@ -99,9 +97,17 @@ func originalRun(ctx context.Context, said string) string {
 // a failure that may pass.
 func final(err error) error {
 	if IsRefusal(err) {
-		return temporal.NewNonRetryableApplicationError(err.Error(), ErrorTypeRefused, err)
+		return expected(err, ErrorTypeRefused, temporal.ApplicationErrorOptions{NonRetryable: true})
 	}
 	return err
+}
+
+// expected marks a failure that is part of the day as benign, so that the SDK
+// neither logs it as an error nor counts it in its metrics.
+func expected(err error, kind string, options temporal.ApplicationErrorOptions) error {
+	options.Category = temporal.ApplicationErrorCategoryBenign
+	options.Cause = err
+	return temporal.NewApplicationErrorWithOptions(err.Error(), kind, options)
 }
 
 func invalidInput(err error) error {
@@ -111,10 +117,10 @@ func invalidInput(err error) error {
 // heartbeat records heartbeats until stop is called, which returns when the
 // last one is over.
 func heartbeat(ctx context.Context, every time.Duration) (stop func()) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	done := make(chan struct{})
+	stopping := make(chan struct{})
+	stopped := make(chan struct{})
 	go func() {
-		defer close(done)
+		defer close(stopped)
 		ticker := time.NewTicker(every)
 		defer ticker.Stop()
 		for {
@@ -123,11 +129,13 @@ func heartbeat(ctx context.Context, every time.Duration) (stop func()) {
 			case <-ticker.C:
 			case <-ctx.Done():
 				return
+			case <-stopping:
+				return
 			}
 		}
 	}()
 	return func() {
-		cancel(errors.New("the activity is over"))
-		<-done
+		close(stopping)
+		<-stopped
 	}
 }

@@ -20,22 +20,20 @@ BEGIN
     SELECT RAISE(ABORT, 'ledger entries are never deleted');
 END;
 
-CREATE TRIGGER IF NOT EXISTS ledger_entries_charge BEFORE INSERT ON ledger_entries
-WHEN NEW.kind = 'charge' AND EXISTS (SELECT 1 FROM ledger_entries WHERE order_id = NEW.order_id AND kind <> 'charge')
+-- The triggers on INSERT also look for the entry itself: INSERT OR REPLACE
+-- deletes without asking the trigger on DELETE.
+CREATE TRIGGER IF NOT EXISTS ledger_entries_first BEFORE INSERT ON ledger_entries
+WHEN NEW.kind IN ('charge', 'void') AND EXISTS (SELECT 1 FROM ledger_entries WHERE order_id = NEW.order_id)
 BEGIN
-    SELECT RAISE(ABORT, 'no charge after a refund or a void');
+    SELECT RAISE(ABORT, 'a charge or a void is the first entry of its order');
 END;
 
 CREATE TRIGGER IF NOT EXISTS ledger_entries_refund BEFORE INSERT ON ledger_entries
-WHEN NEW.kind = 'refund' AND NOT EXISTS (
-    SELECT 1 FROM ledger_entries
-    WHERE order_id = NEW.order_id AND kind = 'charge' AND amount_cents = NEW.amount_cents AND run_id = NEW.run_id)
+WHEN NEW.kind = 'refund' AND (
+    EXISTS (SELECT 1 FROM ledger_entries WHERE order_id = NEW.order_id AND kind <> 'charge')
+    OR NOT EXISTS (
+        SELECT 1 FROM ledger_entries
+        WHERE order_id = NEW.order_id AND kind = 'charge' AND amount_cents = NEW.amount_cents AND run_id = NEW.run_id))
 BEGIN
-    SELECT RAISE(ABORT, 'a refund equals its charge');
-END;
-
-CREATE TRIGGER IF NOT EXISTS ledger_entries_void BEFORE INSERT ON ledger_entries
-WHEN NEW.kind = 'void' AND EXISTS (SELECT 1 FROM ledger_entries WHERE order_id = NEW.order_id AND kind <> 'void')
-BEGIN
-    SELECT RAISE(ABORT, 'no void after a charge');
+    SELECT RAISE(ABORT, 'a refund equals its charge, and there is one');
 END;

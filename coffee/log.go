@@ -1,9 +1,12 @@
 package coffee
 
 import (
+	"context"
+	"errors"
 	"fmt"
 
 	"github.com/rs/zerolog"
+	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/log"
 )
 
@@ -23,11 +26,30 @@ func (l sdkLogger) Warn(msg string, keyvals ...any)  { l.write(zerolog.WarnLevel
 func (l sdkLogger) Error(msg string, keyvals ...any) { l.write(zerolog.ErrorLevel, msg, keyvals) }
 
 func (l sdkLogger) write(level zerolog.Level, msg string, keyvals []any) {
-	event := l.logger.WithLevel(level)
+	if isAftermath(keyvals) {
+		level = zerolog.DebugLevel
+	}
 	if l.logger.GetLevel() > level {
 		return
 	}
-	event.Fields(pairs(keyvals)).Msg(msg)
+	l.logger.WithLevel(level).Fields(pairs(keyvals)).Msg(msg)
+}
+
+// isAftermath tells whether the SDK complains about an activity that nobody
+// waits for any more, because its order was cancelled under it. That is what
+// should happen, so it is no warning and no error.
+func isAftermath(keyvals []any) bool {
+	for _, v := range keyvals {
+		err, ok := v.(error)
+		if !ok {
+			continue
+		}
+		var gone *serviceerror.NotFound
+		if errors.Is(err, context.Canceled) || errors.As(err, &gone) {
+			return true
+		}
+	}
+	return false
 }
 
 // With implements [log.WithLogger].

@@ -276,11 +276,20 @@ func (c *Client) NoWorker(ctx context.Context, orderID string) (bool, error) {
 	return true, nil
 }
 
+// stickyPatience is more than the SDK's default for how long the server offers
+// a workflow task to the worker that had the last one before it offers it to all.
+const stickyPatience = 6 * time.Second
+
 // waitsSince is since when the order has had a task that no worker has taken;
 // zero if it has none.
 func waitsSince(described *workflowservice.DescribeWorkflowExecutionResponse) time.Time {
 	if task := described.GetPendingWorkflowTask(); task.GetState() == enumspb.PENDING_WORKFLOW_TASK_STATE_SCHEDULED {
-		return asTime(task.GetScheduledTime())
+		at := asTime(task.GetScheduledTime())
+		accepted := viewOf(described.GetWorkflowExecutionInfo()).AmountCents != 0
+		if accepted && time.Since(at) < stickyPatience {
+			return time.Time{} // it may be reserved for the worker that has the order in its cache
+		}
+		return at
 	}
 	for _, activity := range described.GetPendingActivities() {
 		if activity.GetState() != enumspb.PENDING_ACTIVITY_STATE_SCHEDULED {

@@ -287,7 +287,7 @@ func cancelReason(argument converter.RawValue) string {
 // fail keeps the reason of a failure for whoever asks.
 func (o *order) fail(ctx workflow.Context, err error) {
 	o.state.Failure = clip(rootCause(err), 200)
-	workflow.GetLogger(ctx).Warn("step failed", "stage", string(o.state.Stage), "error", err)
+	workflow.GetLogger(ctx).Warn("step failed", "stage", string(o.state.Stage), "failure", o.state.Failure)
 }
 
 // enter moves the order to a stage, and tells the Web UI.

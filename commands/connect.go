@@ -139,7 +139,10 @@ func (o *output) dial(ctx context.Context, options client.Options) (*connection,
 	var notFound *serviceerror.NamespaceNotFound
 	if errors.As(err, &notFound) {
 		c.Close()
-		return nil, fmt.Errorf("there is no namespace %q on %s: %w", options.Namespace, options.HostPort, err)
+		return nil, &hintedError{
+			fmt.Errorf("there is no namespace %q on %s", options.Namespace, options.HostPort),
+			"check --namespace; a server started with coffee server --namespace NAME has it",
+		}
 	}
 	return conn, nil // any other error is for the command itself to meet
 }

@@ -81,17 +81,16 @@ func (o *output) fail(ctx context.Context, err error) int {
 // explain finds the exit code of an error, and what to do about it.
 func explain(err error) (code int, hint string) {
 	var (
-		exit      *exitError
-		usage     *usageError
-		hinted    *hintedError
-		invalid   *coffee.InvalidOrderError
-		conflict  *coffee.ConflictError
-		ended     *coffee.EndedError
-		port      *devserver.PortError
-		locked    *devserver.LockedError
-		database  *devserver.DatabaseError
-		namespace *serviceerror.NamespaceNotFound
-		denied    *serviceerror.PermissionDenied
+		exit     *exitError
+		usage    *usageError
+		hinted   *hintedError
+		invalid  *coffee.InvalidOrderError
+		conflict *coffee.ConflictError
+		ended    *coffee.EndedError
+		port     *devserver.PortError
+		locked   *devserver.LockedError
+		database *devserver.DatabaseError
+		denied   *serviceerror.PermissionDenied
 	)
 	switch {
 	case errors.As(err, &exit):
@@ -115,8 +114,6 @@ func explain(err error) (code int, hint string) {
 		return exitFailure, "use that server, stop it, or choose another file with --db-filename"
 	case errors.As(err, &database):
 		return exitFailure, "choose another file with --db-filename, or move this one out of the way (it has not been changed)"
-	case errors.As(err, &namespace):
-		return exitFailure, "check --namespace; coffee server --namespace NAME makes a new one"
 	case errors.As(err, &denied):
 		return exitFailure, "check --api-key or the TLS certificate, and --namespace"
 	case errors.Is(err, coffee.ErrNotFound):

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"sync"
@@ -74,6 +75,11 @@ func Start(ctx context.Context, options Options) (_ *Server, err error) {
 		}
 	}()
 
+	// The database first: a second server with the same settings should hear of
+	// the first server, not of its ports.
+	if err := s.openDatabase(ctx); err != nil {
+		return nil, err
+	}
 	uiListener, err := s.takePorts()
 	if err != nil {
 		return nil, err
@@ -84,9 +90,6 @@ func Start(ctx context.Context, options Options) (_ *Server, err error) {
 				uiListener.Close()
 			}
 		}()
-	}
-	if err := s.openDatabase(ctx); err != nil {
-		return nil, err
 	}
 	if err := s.startTemporal(); err != nil {
 		return nil, err
@@ -164,17 +167,6 @@ func (s *Server) shutdown() error {
 // listener of the Web UI, if there is to be one.
 func (s *Server) takePorts() (uiListener net.Listener, err error) {
 	o := s.options
-	defer func() {
-		if err != nil && uiListener != nil {
-			uiListener.Close()
-		}
-	}()
-	if o.UI {
-		if uiListener, err = listen("UI", o.UIIP, o.UIPort); err != nil {
-			return nil, err
-		}
-		s.uiPort = uiListener.Addr().(*net.TCPAddr).Port
-	}
 	// All of them are held until the last one is found, so that no two are the
 	// same.
 	var held []net.Listener
@@ -199,24 +191,49 @@ func (s *Server) takePorts() (uiListener net.Listener, err error) {
 		if p.set == nil && p.port == 0 {
 			continue // off
 		}
+		listen := listen
+		if p.port == 0 {
+			listen = listenSomewhere
+		}
 		listener, err := listen(p.name, p.ip, p.port)
 		if err != nil {
-			return uiListener, err
+			return nil, err
 		}
 		held = append(held, listener)
 		if p.set != nil {
 			*p.set = listener.Addr().(*net.TCPAddr).Port
 		}
 	}
+	if !o.UI {
+		return nil, nil
+	}
+	if uiListener, err = listen("UI", o.UIIP, o.UIPort); err != nil {
+		return nil, err
+	}
+	s.uiPort = uiListener.Addr().(*net.TCPAddr).Port
 	return uiListener, nil
 }
 
+// listen returns a [*PortError] if it fails.
 func listen(name, ip string, port int) (net.Listener, error) {
 	listener, err := net.Listen("tcp", hostPort(ip, port))
 	if err != nil {
 		return nil, &PortError{Name: name, Address: hostPort(ip, port), cause: err}
 	}
 	return listener, nil
+}
+
+// listenSomewhere listens on a port that stays free when it is released for
+// the Temporal server, which opens its listeners itself. The ports that the
+// system gives out would not: from those, 32768 and up, it takes one for each
+// outgoing connection of any program.
+func listenSomewhere(name, ip string, _ int) (listener net.Listener, err error) {
+	for range 100 {
+		if listener, err = listen(name, ip, 20_000+rand.IntN(12_000)); err == nil {
+			return listener, nil
+		}
+	}
+	return nil, err
 }
 
 // openDatabase opens the file, or makes up a name for a database in memory,

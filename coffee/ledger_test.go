@@ -1,0 +1,359 @@
+package coffee
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func memoryLedger(t testing.TB) Ledger {
+	t.Helper()
+	ledger, err := OpenMemoryLedger(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ledger.Close() })
+	return ledger
+}
+
+func fileLedger(t testing.TB, path string) Ledger {
+	t.Helper()
+	ledger, err := OpenLedger(context.Background(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ledger.Close() })
+	return ledger
+}
+
+func TestLedgerRules(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	charge := func(l Ledger, amount Cents, run string) error {
+		_, err := l.Charge(ctx, Charge{OrderID: "1", RunID: run, Amount: amount})
+		return err
+	}
+	refund := func(l Ledger, run string) (EntryKind, error) {
+		entry, err := l.Refund(ctx, "1", run)
+		return entry.Kind, err
+	}
+	for name, test := range map[string]func(t *testing.T, l Ledger){
+		"a charge is made once": func(t *testing.T, l Ledger) {
+			first, err1 := l.Charge(ctx, Charge{"1", "run", 525})
+			again, err2 := l.Charge(ctx, Charge{"1", "run", 525})
+			if err := errors.Join(err1, err2); err != nil || first != again {
+				t.Errorf("first %v, again %v, %v", first, again, err)
+			}
+		},
+		"another amount is a conflict": func(t *testing.T, l Ledger) {
+			charge(l, 525, "run")
+			if err := charge(l, 524, "run"); !errors.Is(err, ErrAmountConflict) {
+				t.Error(err)
+			}
+		},
+		"another run is a duplicate": func(t *testing.T, l Ledger) {
+			charge(l, 525, "run")
+			if err := charge(l, 525, "other"); !errors.Is(err, ErrDuplicateOrder) {
+				t.Error(err)
+			}
+		},
+		"another run does not refund the first": func(t *testing.T, l Ledger) {
+			charge(l, 525, "run")
+			if _, err := refund(l, "other"); !errors.Is(err, ErrDuplicateOrder) {
+				t.Error(err)
+			}
+			if balance, err := l.Balance(ctx); err != nil || balance.Net() != 525 {
+				t.Error(balance, err)
+			}
+		},
+		"a refund equals its charge, once": func(t *testing.T, l Ledger) {
+			charge(l, 525, "run")
+			first, err1 := l.Refund(ctx, "1", "run")
+			again, err2 := l.Refund(ctx, "1", "run")
+			if err := errors.Join(err1, err2); err != nil || first != again || first.Amount != 525 || first.Kind != EntryRefund {
+				t.Errorf("first %v, again %v, %v", first, again, err)
+			}
+		},
+		"no charge after a refund": func(t *testing.T, l Ledger) {
+			charge(l, 525, "run")
+			refund(l, "run")
+			if err := charge(l, 525, "run"); !errors.Is(err, ErrClosed) {
+				t.Error(err)
+			}
+		},
+		"a refund of nothing leaves a void": func(t *testing.T, l Ledger) {
+			if kind, err := refund(l, "run"); err != nil || kind != EntryVoid {
+				t.Error(kind, err)
+			}
+			if err := charge(l, 525, "run"); !errors.Is(err, ErrClosed) {
+				t.Error("a late charge:", err)
+			}
+			if kind, err := refund(l, "run"); err != nil || kind != EntryVoid {
+				t.Error("again:", kind, err)
+			}
+		},
+		"nonsense is refused": func(t *testing.T, l Ledger) {
+			for _, bad := range []Charge{{"", "run", 1}, {"1", "", 1}, {"1", "run", 0}, {"1", "run", -1}} {
+				if _, err := l.Charge(ctx, bad); !errors.Is(err, ErrInvalidEntry) {
+					t.Error(bad, err)
+				}
+			}
+			if _, err := l.Refund(ctx, "", "run"); !errors.Is(err, ErrInvalidEntry) {
+				t.Error(err)
+			}
+			if _, err := l.Refund(ctx, "1", ""); !errors.Is(err, ErrInvalidEntry) {
+				t.Error(err)
+			}
+			if entries, err := l.Entries(ctx, "1"); err != nil || len(entries) != 0 {
+				t.Error(entries, err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, memoryLedger(t))
+		})
+	}
+}
+
+// TestLedgerDatabaseRefuses goes around the code: even then the database does
+// not let anybody cook the books.
+func TestLedgerDatabaseRefuses(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	path := filepath.Join(t.TempDir(), "ledger.db")
+	ledger := fileLedger(t, path)
+	for _, id := range []string{"charged", "refunded"} {
+		if _, err := ledger.Charge(ctx, Charge{id, "run", 525}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, id := range []string{"refunded", "voided"} {
+		if _, err := ledger.Refund(ctx, id, "run"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	db, err := sql.Open("sqlite", "file:"+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	insert := `INSERT INTO ledger_entries (order_id, kind, amount_cents, run_id, recorded_at) VALUES `
+	for _, statement := range []string{
+		`UPDATE ledger_entries SET amount_cents = 1 WHERE order_id = 'charged'`,
+		`DELETE FROM ledger_entries WHERE order_id = 'charged'`,
+		`INSERT OR REPLACE INTO ledger_entries VALUES ('charged', 'charge', 1, 'run', '')`,
+		`INSERT OR REPLACE INTO ledger_entries VALUES ('refunded', 'refund', 525, 'run', '')`,
+		`INSERT OR REPLACE INTO ledger_entries VALUES ('voided', 'void', 0, 'other', '')`,
+		insert + `('charged', 'charge', 525, 'run', '')`,
+		insert + `('charged', 'refund', 524, 'run', '')`,
+		insert + `('charged', 'refund', 525, 'other', '')`,
+		insert + `('charged', 'void', 0, 'run', '')`,
+		insert + `('refunded', 'refund', 525, 'run', '')`,
+		insert + `('voided', 'charge', 525, 'run', '')`,
+		insert + `('new', 'refund', 525, 'run', '')`,
+		insert + `('new', 'charge', 0, 'run', '')`,
+		insert + `('new', 'charge', -525, 'run', '')`,
+		insert + `('new', 'void', 1, 'run', '')`,
+		insert + `('new', 'gift', 1, 'run', '')`,
+		insert + `('', 'charge', 1, 'run', '')`,
+	} {
+		if _, err := db.Exec(statement); err == nil {
+			t.Errorf("the database accepted: %s", statement)
+		}
+	}
+	balance, err := ledger.Balance(ctx)
+	if want := (Balance{Charges: 2, Refunds: 1, Voids: 1, Charged: 1050, Refunded: 525}); err != nil || balance != want {
+		t.Errorf("got %+v, %v; want %+v", balance, err, want)
+	}
+}
+
+// TestLedgerProperties compares the ledger with a model over random sequences
+// of calls, and reopens the file in between. A failure prints the seed.
+func TestLedgerProperties(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	runs := 0
+	rapid.Check(t, func(rt *rapid.T) {
+		ctx := context.Background()
+		runs++
+		path := filepath.Join(dir, fmt.Sprintf("ledger%d.db", runs))
+		ledger, err := OpenLedger(ctx, path)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		defer func() { ledger.Close() }()
+
+		type book struct {
+			charged, run string
+			amount       Cents
+			closed       EntryKind
+		}
+		model := map[string]*book{}
+		get := func(id string) *book {
+			if model[id] == nil {
+				model[id] = &book{}
+			}
+			return model[id]
+		}
+		ids := rapid.SampledFrom([]string{"1", "2", "3"})
+		runIDs := rapid.SampledFrom([]string{"run-a", "run-b"})
+		amounts := rapid.SampledFrom([]Cents{300, 525})
+		rt.Repeat(map[string]func(*rapid.T){
+			"charge": func(rt *rapid.T) {
+				id, run, amount := ids.Draw(rt, "id"), runIDs.Draw(rt, "run"), amounts.Draw(rt, "amount")
+				entry, err := ledger.Charge(ctx, Charge{id, run, amount})
+				b := get(id)
+				var want error
+				switch {
+				case b.amount != 0 && b.run != run:
+					want = ErrDuplicateOrder
+				case b.amount != 0 && b.amount != amount:
+					want = ErrAmountConflict
+				case b.closed != "":
+					want = ErrClosed
+				default:
+					b.run, b.amount = run, amount
+				}
+				if !errors.Is(err, want) {
+					rt.Fatalf("charge: got %v, want %v", err, want)
+				}
+				if err == nil && (entry.Amount != amount || entry.Kind != EntryCharge || entry.RunID != run) {
+					rt.Fatalf("charge: got %+v", entry)
+				}
+			},
+			"refund": func(rt *rapid.T) {
+				id, run := ids.Draw(rt, "id"), runIDs.Draw(rt, "run")
+				entry, err := ledger.Refund(ctx, id, run)
+				b := get(id)
+				if b.amount != 0 && b.run != run {
+					if !errors.Is(err, ErrDuplicateOrder) {
+						rt.Fatalf("refund: got %v, want %v", err, ErrDuplicateOrder)
+					}
+					return
+				}
+				if b.closed == "" {
+					b.closed = EntryVoid
+					if b.amount != 0 {
+						b.closed = EntryRefund
+					}
+				}
+				if err != nil || entry.Kind != b.closed || entry.Amount != b.amount {
+					rt.Fatalf("refund: got %+v, %v; want a %s of %v", entry, err, b.closed, b.amount)
+				}
+			},
+			"reopen": func(rt *rapid.T) {
+				if err := ledger.Close(); err != nil {
+					rt.Fatal(err)
+				}
+				if ledger, err = OpenLedger(ctx, path); err != nil {
+					rt.Fatal(err)
+				}
+			},
+			"": func(rt *rapid.T) { // the invariants, after each step
+				var want Balance
+				for id, b := range model {
+					kinds := ""
+					if b.amount != 0 {
+						want.Charges, want.Charged, kinds = want.Charges+1, want.Charged+b.amount, "charge "
+					}
+					switch b.closed {
+					case EntryRefund:
+						want.Refunds, want.Refunded = want.Refunds+1, want.Refunded+b.amount
+					case EntryVoid:
+						want.Voids++
+					}
+					kinds += string(b.closed)
+					entries, err := ledger.Entries(ctx, id)
+					if err != nil {
+						rt.Fatal(err)
+					}
+					var got []string
+					for _, entry := range entries {
+						got = append(got, string(entry.Kind))
+					}
+					if strings.Join(got, " ") != strings.TrimSpace(kinds) {
+						rt.Fatalf("order %s has entries %v, want %s", id, got, kinds)
+					}
+				}
+				if got, err := ledger.Balance(ctx); err != nil || got != want {
+					rt.Fatalf("balance: got %+v, %v; want %+v", got, err, want)
+				}
+			},
+		})
+	})
+}
+
+// TestLedgerConcurrency lets two handles on one file, as two worker processes
+// have them, charge and refund the same orders at once.
+func TestLedgerConcurrency(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	path := filepath.Join(t.TempDir(), "ledger.db")
+	handles := []Ledger{fileLedger(t, path), fileLedger(t, path)}
+	const orders = 20
+	var wg sync.WaitGroup
+	for order := range orders {
+		for i := range 8 {
+			wg.Go(func() {
+				id, ledger := fmt.Sprint(order), handles[i%2]
+				if i < 6 {
+					if _, err := ledger.Charge(ctx, Charge{id, "run", 525}); err != nil && !errors.Is(err, ErrClosed) {
+						t.Error(err)
+					}
+				} else if _, err := ledger.Refund(ctx, id, "run"); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	wg.Wait()
+	balance, err := handles[0].Balance(ctx)
+	if err != nil || balance.Net() != 0 || balance.Charges != balance.Refunds || balance.Refunds+balance.Voids != orders {
+		t.Errorf("got %+v, %v", balance, err)
+	}
+}
+
+func TestLedgerFile(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	t.Run("is private", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "what? 100% a #ledger.db")
+		ledger := fileLedger(t, path)
+		if _, err := ledger.Charge(ctx, Charge{"1", "run", 1}); err != nil {
+			t.Fatal(err)
+		}
+		for _, suffix := range []string{"", "-wal", "-shm"} {
+			info, err := os.Stat(path + suffix)
+			if err != nil || info.Mode().Perm() != 0o600 {
+				t.Errorf("%s: %v, %v", suffix, info, err)
+			}
+		}
+	})
+	t.Run("in a directory that does not exist", func(t *testing.T) {
+		if _, err := OpenLedger(ctx, filepath.Join(t.TempDir(), "no", "ledger.db")); err == nil {
+			t.Error("it was opened")
+		}
+	})
+	t.Run("is no database", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "ledger.db")
+		garbage := []byte(strings.Repeat("garbage ", 100))
+		if err := os.WriteFile(path, garbage, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := OpenLedger(ctx, path); err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("got %v", err)
+		}
+		if got, err := os.ReadFile(path); err != nil || string(got) != string(garbage) {
+			t.Error("the file was changed", err)
+		}
+	})
+}
