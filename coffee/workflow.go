@@ -39,22 +39,21 @@ func (w *OrderWorkflow) OrderCoffeeWorkflow(ctx workflow.Context, input converte
 	if err != nil {
 		return OrderResult{}, err
 	}
-	switch err := order.make(ctx); {
-	case err == nil:
+	err = order.make(ctx)
+	if err == nil {
 		order.sendReceipt(ctx)
 		return order.finish(ctx, StatusCompleted)
-	case order.cancelled():
-		if err := order.undo(ctx); err != nil {
-			return OrderResult{}, err
-		}
-		return order.finish(ctx, StatusCancelled)
-	default:
-		order.fail(ctx, err)
-		if err := order.undo(ctx); err != nil {
-			return OrderResult{}, err
-		}
-		return order.finish(ctx, StatusFailed)
 	}
+	status := StatusFailed
+	if order.steps.Err() != nil {
+		status, order.state.Cancelled = StatusCancelled, true
+	} else {
+		order.fail(ctx, err)
+	}
+	if err := order.undo(ctx); err != nil {
+		return OrderResult{}, err
+	}
+	return order.finish(ctx, status)
 }
 
 // order is one order on its way through the workflow.
@@ -106,7 +105,6 @@ func (w *OrderWorkflow) accept(ctx workflow.Context, input converter.RawValue) (
 	o.state.Pricing, o.state.AmountCents = accepted.Pricing, accepted.AmountCents
 	o.steps, o.cancelSteps = workflow.WithCancel(ctx)
 	o.signals = workflow.GetSignalChannel(ctx, SignalCancelOrder)
-	workflow.Go(ctx, o.listen)
 	return o, workflow.UpsertMemo(ctx, map[string]any{memoOrder: orderMemo{
 		Drink: request.Drink, Size: request.Size, AmountCents: accepted.AmountCents, Pricing: accepted.Pricing,
 	}})
@@ -159,8 +157,8 @@ func (o *order) make(ctx workflow.Context) error {
 func (o *order) charge(ctx workflow.Context) error {
 	o.enter(ctx, StageCharging)
 	steps := workflow.WithActivityOptions(o.steps, stepOptions("charge "+o.state.AmountCents.String()))
-	err := workflow.ExecuteActivity(steps, ActivityChargeCustomer,
-		ChargeInput{OrderID: o.request.OrderID, AmountCents: o.state.AmountCents, RunID: o.runID}).Get(steps, nil)
+	err := o.await(ctx, workflow.ExecuteActivity(steps, ActivityChargeCustomer,
+		ChargeInput{OrderID: o.request.OrderID, AmountCents: o.state.AmountCents, RunID: o.runID}))
 	o.state.Charged = err == nil
 	return err
 }
@@ -170,9 +168,22 @@ func (o *order) brew(ctx workflow.Context) error {
 	options := stepOptions("brew " + o.request.String())
 	options.HeartbeatTimeout = BrewHeartbeatTimeout
 	steps := workflow.WithActivityOptions(o.steps, options)
-	err := workflow.ExecuteActivity(steps, ActivityBrewCoffee, BrewInput(o.request)).Get(steps, nil)
+	err := o.await(ctx, workflow.ExecuteActivity(steps, ActivityBrewCoffee, BrewInput(o.request)))
 	o.state.Brewed = err == nil
 	return err
+}
+
+// await waits for a step, and listens for the cancel signal meanwhile. When the
+// order is cancelled, by signal or by Temporal, the step's future is ready with
+// an error at once: whatever the activity is doing, nobody waits for it.
+func (o *order) await(ctx workflow.Context, step workflow.Future) error {
+	selector := workflow.NewSelector(ctx).
+		AddReceive(o.signals, func(workflow.ReceiveChannel, bool) { o.receiveCancel() }).
+		AddFuture(step, func(workflow.Future) {})
+	for !step.IsReady() {
+		selector.Select(ctx)
+	}
+	return step.Get(ctx, nil)
 }
 
 // sendReceipt is past the point of no return: the drink is on the counter, so
@@ -237,42 +248,20 @@ func (o *order) finish(ctx workflow.Context, status OrderStatus) (OrderResult, e
 	}, nil
 }
 
-// listen waits for the cancel signal.
-func (o *order) listen(ctx workflow.Context) {
-	var argument converter.RawValue
-	o.signals.Receive(ctx, &argument)
-	o.cancel(argument)
-}
-
-// checkCancel returns an error if the order is cancelled. It looks for the
-// signal itself, because one that came together with the end of a step may not
-// have reached listen yet.
-func (o *order) checkCancel() error {
+// receiveCancel takes the cancel signal out of its channel if it is there.
+func (o *order) receiveCancel() {
 	var argument converter.RawValue
 	if o.signals.ReceiveAsync(&argument) {
-		o.cancel(argument)
-	}
-	if o.cancelled() {
-		return o.steps.Err()
-	}
-	return nil
-}
-
-func (o *order) cancel(argument converter.RawValue) {
-	if o.state.Stage == StageAccepted || o.state.Stage == StageCharging || o.state.Stage == StageBrewing {
-		o.state.Cancelled = true
 		o.state.CancelReason = cancelReason(argument)
+		o.cancelSteps()
 	}
-	o.cancelSteps()
 }
 
-// cancelled tells whether a cancel came in time, by signal or from Temporal.
-func (o *order) cancelled() bool {
-	if o.steps.Err() == nil {
-		return false
-	}
-	o.state.Cancelled = true
-	return true
+// checkCancel returns an error if the order is cancelled: the signal may have
+// come between two steps, or together with the end of one.
+func (o *order) checkCancel() error {
+	o.receiveCancel()
+	return o.steps.Err()
 }
 
 // cancelReason makes the best of whatever came with the signal.

@@ -1,0 +1,457 @@
+package coffee
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/stretchr/testify/mock"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/workflow"
+	"pgregory.net/rapid"
+)
+
+var latte = OrderRequest{OrderID: "123", Drink: "latte", Size: SizeM}
+
+// kitchen runs one order in the SDK's test environment, where time is skipped.
+// Its services take no time and write to a real ledger, in memory.
+type kitchen struct {
+	*testsuite.TestWorkflowEnvironment
+	t          *testing.T
+	ledger     Ledger
+	activities *Activities
+
+	mu       sync.Mutex
+	attempts map[string]int
+	started  time.Time
+}
+
+func newKitchen(t *testing.T) *kitchen {
+	t.Helper()
+	var suite testsuite.WorkflowTestSuite
+	suite.SetLogger(NewSDKLogger(zerolog.Nop()))
+	k := &kitchen{TestWorkflowEnvironment: suite.NewTestWorkflowEnvironment(), t: t, ledger: memoryLedger(t), attempts: map[string]int{}}
+	k.activities = NewActivities(NewServiceFactory(ServiceConfig{}, k.ledger, zerolog.Nop()))
+	k.activities.Register(k)
+	(&OrderWorkflow{Pricing: StandardPricing{}}).Register(k)
+	k.SetStartWorkflowOptions(client.StartWorkflowOptions{ID: WorkflowID(latte.OrderID), TaskQueue: TaskQueue})
+	k.started = k.Now()
+	return k
+}
+
+// step makes each attempt of an activity take some time, and the first
+// failures of them fail.
+func step[In, Out any](k *kitchen, name string, activity func(context.Context, In) (Out, error), takes time.Duration, failures int) {
+	call := k.OnActivity(name, mock.Anything, mock.Anything).Return(func(ctx context.Context, in In) (Out, error) {
+		k.mu.Lock()
+		k.attempts[name]++
+		fail := k.attempts[name] <= failures
+		k.mu.Unlock()
+		if fail {
+			var none Out
+			return none, fmt.Errorf("%s is out of order", name)
+		}
+		return activity(ctx, in)
+	})
+	if takes > 0 {
+		call.After(takes)
+	}
+}
+
+// steps scripts all four activities: how many attempts of each fail.
+func (k *kitchen) steps(takes time.Duration, charge, brew, receipt, refund int) {
+	step(k, ActivityChargeCustomer, k.activities.ChargeCustomer, takes, charge)
+	step(k, ActivityBrewCoffee, k.activities.BrewCoffee, takes, brew)
+	step(k, ActivitySendReceipt, k.activities.SendReceipt, takes, receipt)
+	step(k, ActivityRefundCustomer, k.activities.RefundCustomer, 0, refund)
+}
+
+// order runs the workflow and returns its result.
+func (k *kitchen) order() OrderResult {
+	k.t.Helper()
+	k.ExecuteWorkflow(WorkflowType, latte)
+	if err := k.GetWorkflowError(); err != nil {
+		k.t.Fatal(err)
+	}
+	var result OrderResult
+	if err := k.GetWorkflowResult(&result); err != nil {
+		k.t.Fatal(err)
+	}
+	return result
+}
+
+// took is how long the order took by the workflow's clock.
+func (k *kitchen) took() time.Duration { return k.Now().Sub(k.started) }
+
+func (k *kitchen) state() OrderState {
+	k.t.Helper()
+	value, err := k.QueryWorkflow(QueryGetStatus)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	var state OrderState
+	if err := value.Get(&state); err != nil {
+		k.t.Fatal(err)
+	}
+	return state
+}
+
+// wantNet checks what is always true: whoever did not get a coffee paid nothing.
+func (k *kitchen) wantNet(result OrderResult) {
+	k.t.Helper()
+	balance, err := k.ledger.Balance(context.Background())
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	want := Cents(0)
+	if result.Status == StatusCompleted {
+		want = result.AmountCents
+	}
+	if balance.Net() != want || balance.Charges > 1 || balance.Refunds > 1 {
+		k.t.Errorf("the ledger has %+v after %+v", balance, result)
+	}
+	if result.Refunded != (balance.Refunds == 1) {
+		k.t.Errorf("refunded is %v, and the ledger has %d refunds", result.Refunded, balance.Refunds)
+	}
+}
+
+func (k *kitchen) want(got, want OrderResult) {
+	k.t.Helper()
+	want.OrderID, want.AmountCents = "123", 525
+	if got != want {
+		k.t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	k.wantNet(got)
+}
+
+func TestOrderCompletes(t *testing.T) {
+	t.Parallel()
+	k := newKitchen(t)
+	k.want(k.order(), OrderResult{Status: StatusCompleted, Charged: true, Brewed: true, ReceiptSent: true})
+	want := OrderState{
+		OrderID: "123", Charged: true, Brewed: true, ReceiptSent: true, AmountCents: 525,
+		Stage: StageDone, Drink: "latte", Size: SizeM, Pricing: "standard",
+	}
+	if got := k.state(); got != want {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestEachStepFails(t *testing.T) {
+	t.Parallel()
+	completed := OrderResult{Status: StatusCompleted, Charged: true, Brewed: true, ReceiptSent: true}
+	for _, test := range []struct {
+		name                  string
+		charge, brew, receipt int
+		want                  OrderResult
+	}{
+		{name: ActivityChargeCustomer, charge: 1, want: completed},
+		{name: ActivityBrewCoffee, brew: 1, want: completed},
+		{name: ActivitySendReceipt, receipt: 1, want: completed},
+	} {
+		forGood := map[string]OrderResult{
+			ActivityChargeCustomer: {Status: StatusFailed},
+			ActivityBrewCoffee:     {Status: StatusFailed, Charged: true, Refunded: true},
+			ActivitySendReceipt:    {Status: StatusCompleted, Charged: true, Brewed: true},
+		}[test.name]
+		for times := 1; times <= MaxAttempts; times++ {
+			t.Run(fmt.Sprintf("%s %d times", test.name, times), func(t *testing.T) {
+				t.Parallel()
+				k := newKitchen(t)
+				k.steps(0, times*test.charge, times*test.brew, times*test.receipt, 0)
+				result := k.order()
+				want, attempts := test.want, times+1
+				if times == MaxAttempts {
+					want, attempts = forGood, MaxAttempts
+					if failure := k.state().Failure; !strings.Contains(failure, test.name+" is out of order") {
+						t.Errorf("the failure is %q", failure)
+					}
+				}
+				k.want(result, want)
+				if got := k.attempts[test.name]; got != attempts {
+					t.Errorf("got %d attempts, want %d", got, attempts)
+				}
+				backoff := time.Duration(1<<(attempts-1)-1) * FirstBackoff // 1 + 2 + 4 + ...
+				if k.took() != backoff {
+					t.Errorf("it took %v, want %v", k.took(), backoff)
+				}
+			})
+		}
+	}
+}
+
+// TestCancel cancels at each moment of an order whose steps take two seconds,
+// by signal and by Temporal's own cancellation.
+func TestCancel(t *testing.T) {
+	t.Parallel()
+	const takes = 2 * time.Second
+	signal := func(k *kitchen) { k.SignalWorkflow(SignalCancelOrder, nil) }
+	for way, cancel := range map[string]func(*kitchen){
+		"signal": signal,
+		"signal with a reason": func(k *kitchen) {
+			k.SignalWorkflow(SignalCancelOrder, CancelRequest{Reason: "changed my mind"})
+		},
+		"signal with nonsense": func(k *kitchen) { k.SignalWorkflow(SignalCancelOrder, []int{1, 2}) },
+		"signal twice":         func(k *kitchen) { signal(k); signal(k) },
+		"native":               func(k *kitchen) { k.CancelWorkflow() },
+	} {
+		for _, test := range []struct {
+			name         string
+			at           time.Duration
+			charge, brew int // attempts that fail
+			want         OrderResult
+			took         time.Duration
+			attempts     map[string]int
+		}{
+			{
+				name: "before the charge", at: 0,
+				want: OrderResult{Status: StatusCancelled}, took: 0,
+			},
+			{
+				name: "while the charge is under way", at: time.Second,
+				want: OrderResult{Status: StatusCancelled}, took: time.Second,
+			},
+			{
+				name: "while the charge is backing off", at: takes + FirstBackoff/2, charge: 1,
+				want: OrderResult{Status: StatusCancelled}, took: takes + FirstBackoff/2,
+			},
+			{
+				name: "while the brew is under way", at: takes + time.Second,
+				want: OrderResult{Status: StatusCancelled, Charged: true, Refunded: true}, took: takes + time.Second,
+			},
+			{
+				name: "while the brew is backing off", at: 2*takes + FirstBackoff/2, brew: 1,
+				want: OrderResult{Status: StatusCancelled, Charged: true, Refunded: true}, took: 2*takes + FirstBackoff/2,
+			},
+			{
+				name: "while the receipt is under way", at: 2*takes + time.Second,
+				want: OrderResult{Status: StatusCompleted, Charged: true, Brewed: true, ReceiptSent: true}, took: 3 * takes,
+			},
+		} {
+			t.Run(way+" "+test.name, func(t *testing.T) {
+				t.Parallel()
+				k := newKitchen(t)
+				k.steps(takes, test.charge, test.brew, 0, 0)
+				k.RegisterDelayedCallback(func() { cancel(k) }, test.at)
+				result := k.order()
+				k.want(result, test.want)
+				if k.took() != test.took {
+					t.Errorf("it took %v, want %v", k.took(), test.took)
+				}
+				state := k.state()
+				if state.Cancelled != (result.Status == StatusCancelled) {
+					t.Errorf("cancelled is %v in the state of %+v", state.Cancelled, result)
+				}
+				if way == "signal with a reason" && state.Cancelled && state.CancelReason != "changed my mind" {
+					t.Errorf("the reason is %q", state.CancelReason)
+				}
+				// However late it comes, the charge of a cancelled order is refused.
+				if result.Status == StatusCancelled {
+					_, err := k.ledger.Charge(context.Background(), Charge{"123", k.runID(), 525})
+					if test.at > 0 && !errors.Is(err, ErrClosed) {
+						t.Errorf("a late charge: got %v, want %v", err, ErrClosed)
+					}
+				}
+			})
+		}
+	}
+}
+
+// runID is the run id that the test environment gives to every workflow.
+func (k *kitchen) runID() string {
+	entries, err := k.ledger.Entries(context.Background(), "123")
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	if len(entries) == 0 {
+		return "run"
+	}
+	return entries[0].RunID
+}
+
+// TestCancelTogetherWithTheEndOfAStep: a signal that the worker sees in the
+// same workflow task as the end of the brew is in time.
+func TestCancelTogetherWithTheEndOfAStep(t *testing.T) {
+	t.Parallel()
+	k := newKitchen(t)
+	k.OnActivity(ActivityBrewCoffee, mock.Anything, mock.Anything).Return(func(ctx context.Context, in BrewInput) (bool, error) {
+		k.SignalWorkflowSkippingWorkflowTask(SignalCancelOrder, nil)
+		return k.activities.BrewCoffee(ctx, in)
+	})
+	k.want(k.order(), OrderResult{Status: StatusCancelled, Charged: true, Brewed: true, Refunded: true})
+}
+
+func TestCancelWhileFailing(t *testing.T) {
+	t.Parallel()
+	k := newKitchen(t)
+	k.steps(0, 0, MaxAttempts, 0, 3)
+	k.RegisterDelayedCallback(func() { k.SignalWorkflow(SignalCancelOrder, nil) }, 16*time.Second) // the refund is being retried
+	k.want(k.order(), OrderResult{Status: StatusFailed, Charged: true, Refunded: true})
+}
+
+func TestRefundIsTriedUntilItSucceeds(t *testing.T) {
+	t.Parallel()
+	const failures = 9 // the test environment gives up after ten attempts, where a server never does
+	for _, cancelled := range []bool{false, true} {
+		k := newKitchen(t)
+		k.steps(0, 0, MaxAttempts, 0, failures)
+		want := OrderResult{Status: StatusFailed, Charged: true, Refunded: true}
+		if cancelled {
+			want.Status = StatusCancelled
+			k.RegisterDelayedCallback(k.CancelWorkflow, time.Second/2)
+			// Nothing interrupts a refund, not even another cancel.
+			k.RegisterDelayedCallback(k.CancelWorkflow, 10*time.Second)
+			k.RegisterDelayedCallback(func() { k.SignalWorkflow(SignalCancelOrder, nil) }, time.Minute)
+		}
+		k.want(k.order(), want)
+		if got := k.attempts[ActivityRefundCustomer]; got != failures+1 {
+			t.Errorf("got %d attempts to refund, want %d", got, failures+1)
+		}
+	}
+}
+
+// TestLostCharge: the charge was committed, but every answer was lost.
+func TestLostCharge(t *testing.T) {
+	t.Parallel()
+	k := newKitchen(t)
+	k.OnActivity(ActivityChargeCustomer, mock.Anything, mock.Anything).Return(func(ctx context.Context, in ChargeInput) (bool, error) {
+		if _, err := k.activities.ChargeCustomer(ctx, in); err != nil {
+			return false, err
+		}
+		return false, errors.New("connection lost")
+	})
+	k.want(k.order(), OrderResult{Status: StatusFailed, Charged: true, Refunded: true})
+}
+
+// TestOrderIDComesBack: an earlier order of the same id was charged, and its
+// history is gone.
+func TestOrderIDComesBack(t *testing.T) {
+	t.Parallel()
+	k := newKitchen(t)
+	if _, err := k.ledger.Charge(context.Background(), Charge{"123", "earlier run", 525}); err != nil {
+		t.Fatal(err)
+	}
+	result := k.order()
+	if want := (OrderResult{OrderID: "123", Status: StatusFailed, AmountCents: 525}); result != want {
+		t.Errorf("got  %+v\nwant %+v", result, want)
+	}
+	if got := k.state().Failure; got != ErrDuplicateOrder.Error() {
+		t.Errorf("the failure is %q", got)
+	}
+	entries, err := k.ledger.Entries(context.Background(), "123")
+	if err != nil || len(entries) != 1 || entries[0].RunID != "earlier run" {
+		t.Errorf("the ledger has %v, %v", entries, err)
+	}
+}
+
+// TestPriceIsPinned: what an order costs is decided once, whatever the price
+// list says by the time that it is charged.
+func TestPriceIsPinned(t *testing.T) {
+	t.Parallel()
+	k := newKitchen(t)
+	prices := &risingPrices{}
+	k.RegisterWorkflowWithOptions((&OrderWorkflow{Pricing: prices}).OrderCoffeeWorkflow, workflow.RegisterOptions{Name: "rising"})
+	k.ExecuteWorkflow("rising", latte)
+	var result OrderResult
+	if err := k.GetWorkflowResult(&result); err != nil {
+		t.Fatal(err)
+	}
+	if prices.asked != 1 || result.AmountCents != 1 || k.state().Pricing != "rising" {
+		t.Errorf("asked %d times, got %+v, priced by %s", prices.asked, result, k.state().Pricing)
+	}
+	k.wantNet(result)
+}
+
+// risingPrices are higher each time that they are asked for.
+type risingPrices struct{ asked int }
+
+func (*risingPrices) Name() string { return "rising" }
+
+func (p *risingPrices) Price(OrderRequest, time.Time) Cents {
+	p.asked++
+	return Cents(p.asked)
+}
+
+func TestInvalidInput(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		input []any
+		want  string
+	}{
+		"no input":                 {nil, "no input"},
+		"null":                     {[]any{nil}, "bad order id"},
+		"a string":                 {[]any{"latte"}, "no order"},
+		"a number":                 {[]any{42}, "no order"},
+		"a list":                   {[]any{[]string{"123", "latte", "M"}}, "no order"},
+		"fields of the wrong type": {[]any{map[string]any{"order_id": 123, "drink": "latte", "size": "M"}}, "no order"},
+		"bytes":                    {[]any{[]byte{1, 2, 3}}, "no order"},
+		"unknown drink":            {[]any{OrderRequest{"123", "tea", SizeM}}, `no such drink: "tea"`},
+		"unknown size":             {[]any{OrderRequest{"123", "latte", "XL"}}, `no such size: "XL"`},
+		"no size":                  {[]any{map[string]any{"order_id": "123", "drink": "latte"}}, `no such size: ""`},
+		"bad id":                   {[]any{OrderRequest{"1 2 3", "latte", SizeM}}, "bad order id"},
+		"another id":               {[]any{OrderRequest{"124", "latte", SizeM}}, `the workflow id is "order-123"`},
+		"control characters":       {[]any{OrderRequest{"123", "\x1b[2J\u202e", SizeM}}, `no such drink: "\x1b[2J\u202e"`},
+		"a long drink":             {[]any{OrderRequest{"123", Drink(strings.Repeat("latte", 400_000)), SizeM}}, "no such drink"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			k := newKitchen(t)
+			k.ExecuteWorkflow(WorkflowType, test.input...)
+			var application *temporal.ApplicationError
+			if err := k.GetWorkflowError(); !errors.As(err, &application) {
+				t.Fatalf("got %v, want an application error", err)
+			}
+			if !application.NonRetryable() || application.Type() != ErrorTypeInvalidOrder || !strings.Contains(application.Message(), test.want) {
+				t.Errorf("got %v (%s), want %q", application, application.Type(), test.want)
+			}
+			if len(application.Message()) > 1000 {
+				t.Errorf("the message has %d characters", len(application.Message()))
+			}
+			if balance, err := k.ledger.Balance(context.Background()); err != nil || balance != (Balance{}) {
+				t.Errorf("the ledger has %+v, %v", balance, err)
+			}
+		})
+	}
+}
+
+// TestExtraFieldsAndCase: fields may be added to the contract, and other
+// clients may write a drink in capitals.
+func TestExtraFieldsAndCase(t *testing.T) {
+	t.Parallel()
+	k := newKitchen(t)
+	k.ExecuteWorkflow(WorkflowType, map[string]any{"order_id": "123", "drink": "LATTE", "size": "m", "milk": "oat"}, "another argument")
+	var result OrderResult
+	if err := k.GetWorkflowResult(&result); err != nil || result.Status != StatusCompleted || result.AmountCents != 525 {
+		t.Errorf("got %+v, %v", result, err)
+	}
+}
+
+// TestAnythingCanHappen cancels at random moments while random attempts fail.
+// A failure prints the seed.
+func TestAnythingCanHappen(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		failures := rapid.IntRange(0, MaxAttempts)
+		takes := rapid.IntRange(0, 3000).Draw(rt, "takes")
+		k := newKitchen(t)
+		k.steps(time.Duration(takes)*time.Millisecond, failures.Draw(rt, "charge"), failures.Draw(rt, "brew"), failures.Draw(rt, "receipt"), failures.Draw(rt, "refund"))
+		for _, at := range rapid.SliceOfN(rapid.IntRange(0, 40_000), 0, 3).Draw(rt, "cancels") {
+			cancel := k.CancelWorkflow
+			if rapid.Bool().Draw(rt, "by signal") {
+				cancel = func() { k.SignalWorkflow(SignalCancelOrder, nil) }
+			}
+			k.RegisterDelayedCallback(cancel, time.Duration(at)*time.Millisecond)
+		}
+		k.wantNet(k.order())
+		if t.Failed() {
+			rt.FailNow()
+		}
+	})
+}
