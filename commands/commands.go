@@ -25,8 +25,8 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	setBuildID()
 	out := &output{out: &checkedWriter{w: stdout}, err: stderr}
 	err := newRoot(out).Run(ctx, args)
-	if err == nil {
-		err = out.out.err // data that could not be written is a failure
+	if out.out.err != nil { // data that could not be written is a failure
+		err = out.out.err
 	}
 	return out.fail(ctx, err)
 }

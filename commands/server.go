@@ -51,16 +51,16 @@ func serverCommand(out *output) *cli.Command {
 }
 
 func runServer(ctx context.Context, cmd *cli.Command, out *output) (err error) {
-	options, err := serverOptions(cmd, out)
-	if err != nil {
-		return err
-	}
 	if !cmd.Bool("worker") {
 		if err := refuseWorkerFlags(cmd, "--worker"); err != nil {
 			return err
 		}
 	}
 	workerOptions, err := out.workerOptions(cmd)
+	if err != nil {
+		return err
+	}
+	options, err := serverOptions(cmd, out)
 	if err != nil {
 		return err
 	}
@@ -71,6 +71,9 @@ func runServer(ctx context.Context, cmd *cli.Command, out *output) (err error) {
 		}
 	}
 	server, err := devserver.Start(ctx, options)
+	if ctx.Err() != nil && err != nil {
+		return nil // interrupted before it was ready: that is stopped as well
+	}
 	if err != nil {
 		return err
 	}

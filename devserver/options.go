@@ -1,6 +1,7 @@
 package devserver
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -32,7 +33,8 @@ type Options struct {
 	// UIPort is the port of the Web UI; 0 means a free one.
 	UIPort int
 
-	// Namespaces exist when the server has started; empty means "default".
+	// Namespaces exist when the server has started; empty means "default". The
+	// Web UI shows the first one first.
 	Namespaces []string
 	// Retention is how long finished workflows are kept, in namespaces that
 	// are new; 0 means [DefaultRetention].
@@ -80,13 +82,16 @@ func (o Options) withDefaults() (Options, error) {
 	if len(o.Namespaces) == 0 {
 		o.Namespaces = []string{"default"}
 	}
-	slices.Sort(o.Namespaces)
-	o.Namespaces = slices.Compact(o.Namespaces)
+	var namespaces []string // each once, in the caller's order
 	for _, namespace := range o.Namespaces {
 		if strings.TrimSpace(namespace) == "" {
-			return o, fmt.Errorf("a namespace needs a name")
+			return o, errors.New("a namespace needs a name")
+		}
+		if !slices.Contains(namespaces, namespace) {
+			namespaces = append(namespaces, namespace)
 		}
 	}
+	o.Namespaces = namespaces
 	if o.Retention == 0 {
 		o.Retention = DefaultRetention
 	}

@@ -1,0 +1,148 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"example.com/coffee/coffee"
+)
+
+// TestMain lets scripts run this test binary as the program coffee.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"coffee": func() {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		context.AfterFunc(ctx, stop)
+		os.Exit(Run(ctx, os.Args, os.Stdout, os.Stderr))
+	}})
+}
+
+// patience is how long a script waits for something that must happen.
+const patience = time.Minute
+
+// TestScripts runs the scripts of testdata: the program as its users see it,
+// with the exit codes, what is printed, and all.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("XDG_DATA_HOME", filepath.Join(env.WorkDir, "data"))
+			env.Setenv("HOME", env.WorkDir)
+			ports, err := freePorts(5)
+			if err != nil {
+				return err
+			}
+			env.Setenv("PORT", ports[0])
+			env.Setenv("UIPORT", ports[1])
+			env.Setenv("PORT3", ports[2])
+			env.Setenv("PORT4", ports[3])
+			env.Setenv("NOPORT", ports[4]) // nobody listens there
+			env.Setenv("TEMPORAL_ADDRESS", "127.0.0.1:"+ports[0])
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"code":       cmdCode,
+			"eventually": cmdEventually,
+			"ledger":     cmdLedger,
+			"http":       cmdHTTP,
+			"sql":        cmdSQL,
+			"mode":       cmdMode,
+		},
+	})
+}
+
+// freePorts returns ports that were free a moment ago, outside the range that
+// the system takes ports for outgoing connections from.
+func freePorts(n int) ([]string, error) {
+	var ports []string
+	for port := 10_000 + os.Getpid()*37%8000; len(ports) < n; port++ {
+		port := port + int(nextPort.Add(1))
+		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			if port > 32_000 {
+				return nil, err
+			}
+			continue
+		}
+		listener.Close()
+		ports = append(ports, strconv.Itoa(port))
+	}
+	return ports, nil
+}
+
+// cmdCode runs a program that must end with the exit code.
+//
+//	code 5 coffee order --drink mocha --order-id 123
+func cmdCode(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: code CODE PROGRAM [ARGS...]")
+	}
+	code := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) {
+			ts.Fatalf("%v", err)
+		}
+		code = exit.ExitCode()
+	}
+	if fmt.Sprint(code) != args[0] {
+		ts.Fatalf("exit code %d, want %s", code, args[0])
+	}
+}
+
+// cmdEventually runs a program until it succeeds and its output matches.
+//
+//	eventually 'brewing' coffee status 123
+func cmdEventually(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: eventually REGEXP PROGRAM [ARGS...]")
+	}
+	want := regexp.MustCompile("(?m)" + args[0])
+	deadline := time.Now().Add(patience)
+	for {
+		err := ts.Exec(args[1], args[2:]...)
+		if err == nil && want.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%q did not come; last error: %v", args[0], err)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// cmdLedger checks what the ledger in the data directory has of an order.
+//
+//	ledger 123 charge refund
+func cmdLedger(ts *testscript.TestScript, neg bool, args []string) {
+	files, err := filepath.Glob(ts.MkAbs("data/coffee/ledger-*.db"))
+	ts.Check(err)
+	if neg || len(args) < 1 || len(files) != 1 {
+		ts.Fatalf("usage: ledger ORDER [KINDS...], with one ledger, not %v", files)
+	}
+	ledger, err := coffee.OpenLedger(context.Background(), files[0])
+	ts.Check(err)
+	defer ledger.Close()
+	entries, err := ledger.Entries(context.Background(), args[0])
+	ts.Check(err)
+	var kinds []string
+	for _, entry := range entries {
+		kinds = append(kinds, string(entry.Kind))
+	}
+	if got, want := strings.Join(kinds, " "), strings.Join(args[1:], " "); got != want {
+		ts.Fatalf("the ledger has %q of order %s, want %q", got, args[0], want)
+	}
+}

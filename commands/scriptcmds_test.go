@@ -1,0 +1,62 @@
+package commands
+
+import (
+	"database/sql"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"regexp"
+	"sync/atomic"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+var nextPort atomic.Int64
+
+// cmdHTTP gets a URL and checks the status and the body.
+//
+//	http 200 'Temporal' http://127.0.0.1:8233 [Host]
+func cmdHTTP(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 3 {
+		ts.Fatalf("usage: http STATUS REGEXP URL [HOST]")
+	}
+	request, err := http.NewRequest(http.MethodGet, args[2], nil)
+	ts.Check(err)
+	if len(args) > 3 {
+		request.Host = args[3]
+	}
+	response, err := http.DefaultClient.Do(request)
+	ts.Check(err)
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	ts.Check(err)
+	if fmt.Sprint(response.StatusCode) != args[0] || !regexp.MustCompile(args[1]).Match(body) {
+		ts.Fatalf("%s: got %s:\n%.2000s", args[2], response.Status, body)
+	}
+}
+
+// cmdSQL runs a statement on a SQLite file.
+func cmdSQL(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: sql FILE STATEMENT")
+	}
+	db, err := sql.Open("sqlite", "file:"+ts.MkAbs(args[0]))
+	ts.Check(err)
+	defer db.Close()
+	_, err = db.Exec(args[1])
+	ts.Check(err)
+}
+
+// cmdMode checks the permissions of files.
+//
+//	mode 600 data/coffee/coffee.db
+func cmdMode(ts *testscript.TestScript, neg bool, args []string) {
+	for _, file := range args[1:] {
+		info, err := os.Stat(ts.MkAbs(file))
+		ts.Check(err)
+		if got := fmt.Sprintf("%o", info.Mode().Perm()); (got != args[0]) != neg {
+			ts.Fatalf("%s has mode %s, want %s", file, got, args[0])
+		}
+	}
+}
