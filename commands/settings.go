@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v3"
-	"go.temporal.io/sdk/client"
 
 	"example.com/coffee/coffee"
 )
@@ -105,7 +104,7 @@ type runningWorker struct {
 func startWorker(ctx context.Context, conn *connection, options coffee.WorkerOptions, ledger coffee.Ledger) (*runningWorker, error) {
 	options.Namespace = conn.namespace
 	options.Ledger = ledger
-	w, err := coffee.NewWorker(ctx, client.Client(conn.Client), options)
+	w, err := coffee.NewWorker(ctx, conn.Client, options)
 	if err != nil {
 		ledger.Close()
 		return nil, err

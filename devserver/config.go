@@ -151,6 +151,8 @@ func dynamicConfig(o Options) dynamicconfig.StaticClient {
 		"matching.numTaskqueueReadPartitions":  1,
 		"matching.numTaskqueueWritePartitions": 1,
 		"history.hostLevelCacheMaxSize":        8096,
+		// Under load requests wait for each other. That is no news here.
+		"rpc.slowRequestLoggingThreshold": time.Hour,
 		// Statistics that only a fleet's operators read.
 		"system.persistenceHealthSignalMetricsEnabled":     false,
 		"system.persistenceHealthSignalAggregationEnabled": false,

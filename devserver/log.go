@@ -61,7 +61,7 @@ func (l logger) Panic(msg string, tags ...tag.Tag) {
 func (l logger) Fatal(msg string, tags ...tag.Tag) {
 	failure := &fatalError{msg: msg}
 	for _, t := range tags {
-		if t.Key() == tag.Error(nil).Key() {
+		if t.Key() == "error" {
 			failure.cause, _ = t.Value().(string)
 		}
 	}

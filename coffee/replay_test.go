@@ -1,0 +1,91 @@
+package coffee
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/rs/zerolog"
+	enumspb "go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+)
+
+// outcomes are the recorded histories, and how the order in each of them ended:
+// empty means that the workflow failed.
+//
+// A change of the workflow that cannot replay them would break orders that are
+// in flight when it is deployed. To record them anew, after a change that is
+// meant to:
+//
+//	go test ./commands -run TestRecordHistories -record
+var outcomes = map[string]OrderStatus{
+	"completed":                 StatusCompleted,
+	"completed_after_jams":      StatusCompleted,
+	"completed_without_receipt": StatusCompleted,
+	"completed_cancel_too_late": StatusCompleted,
+	"cancelled_before_charge":   StatusCancelled,
+	"cancelled_while_charging":  StatusCancelled,
+	"cancelled_while_brewing":   StatusCancelled,
+	"cancelled_natively":        StatusCancelled,
+	"failed_charge":             StatusFailed,
+	"failed_brew":               StatusFailed,
+	"failed_duplicate":          StatusFailed,
+	"invalid":                   "",
+}
+
+func readHistory(t *testing.T, name string) *historypb.History {
+	t.Helper()
+	file, err := os.Open(filepath.Join("testdata", "histories", name+".json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	history, err := client.HistoryFromJSON(file, client.HistoryJSONOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return history
+}
+
+// TestReplay replays the history of each outcome on the workflow as it is now,
+// with another price list than the one that they were recorded with.
+func TestReplay(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob(filepath.Join("testdata", "histories", "*.json"))
+	if err != nil || len(files) != len(outcomes) {
+		t.Errorf("there are %d histories of %d outcomes, %v", len(files), len(outcomes), err)
+	}
+	for name, status := range outcomes {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			history := readHistory(t, name)
+			replayer := worker.NewWorkflowReplayer()
+			(&OrderWorkflow{Pricing: &risingPrices{asked: 1000}}).Register(replayer)
+			if err := replayer.ReplayWorkflowHistoryWithOptions(NewSDKLogger(zerolog.Nop()), history, worker.ReplayWorkflowHistoryOptions{
+				OriginalExecution: workflow.Execution{ID: WorkflowID("123")},
+			}); err != nil {
+				t.Error(err)
+			}
+			var view OrderView
+			reader := historyReader{view: &view, scheduled: map[int64]string{}}
+			for _, event := range history.GetEvents() {
+				reader.read(event)
+				if attributes := event.GetActivityTaskScheduledEventAttributes(); attributes.GetActivityType().GetName() == ActivityRefundCustomer &&
+					attributes.GetRetryPolicy().GetMaximumAttempts() != 0 {
+					t.Error("the refund gives up after a number of attempts")
+				}
+			}
+			last := history.GetEvents()[len(history.GetEvents())-1]
+			if status == "" {
+				if last.GetEventType() != enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED || view.Failure == "" {
+					t.Errorf("it ends with %v, failure %q", last.GetEventType(), view.Failure)
+				}
+			} else if view.Status != status || view.Stage != StageDone {
+				t.Errorf("it ended %s in stage %s, want %s", view.Status, view.Stage, status)
+			}
+		})
+	}
+}

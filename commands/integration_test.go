@@ -1,0 +1,247 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/rs/zerolog"
+	"go.temporal.io/sdk/client"
+
+	"example.com/coffee/coffee"
+	"example.com/coffee/devserver"
+)
+
+// shop is a server in this process, with a worker if the test starts one.
+type shop struct {
+	t      *testing.T
+	conn   *connection
+	orders *coffee.Client
+	ledger coffee.Ledger
+}
+
+func newShop(t *testing.T) *shop {
+	t.Helper()
+	ctx := context.Background()
+	log := zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel)
+	server, err := devserver.Start(ctx, devserver.Options{SearchAttributes: searchAttributes(), Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	out := &output{log: log, platform: log}
+	conn, err := out.dial(ctx, client.Options{HostPort: server.Address(), Namespace: client.DefaultNamespace})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	ledger, err := coffee.OpenMemoryLedger(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ledger.Close() })
+	return &shop{t: t, conn: conn, orders: coffee.NewClient(conn, conn.namespace), ledger: ledger}
+}
+
+// hire starts a worker whose services take no time and never fail.
+func (s *shop) hire() {
+	s.t.Helper()
+	w, err := coffee.NewWorker(context.Background(), s.conn.Client, coffee.WorkerOptions{Namespace: s.conn.namespace, Ledger: s.ledger})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.run(w.Run)
+}
+
+func (s *shop) run(worker func(context.Context) error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- worker(ctx) }()
+	s.t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			s.t.Error(err)
+		}
+	})
+}
+
+// TestForeignClient speaks to an order as a client in another language does:
+// with the names of the contract, plain JSON, and none of our types.
+func TestForeignClient(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	s := newShop(t)
+	start := func(id string) client.WorkflowRun {
+		t.Helper()
+		run, err := s.conn.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: "order-" + id, TaskQueue: "coffee-orders"},
+			"OrderCoffeeWorkflow", map[string]any{"order_id": id, "drink": "latte", "size": "M"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return run
+	}
+	want := func(run client.WorkflowRun, want map[string]any) {
+		t.Helper()
+		var got map[string]any
+		if err := run.Get(ctx, &got); err != nil {
+			t.Fatal(err)
+		}
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("got  %v\nwant %v", got, want)
+		}
+	}
+	cancelled := start("124")
+	if err := s.conn.SignalWorkflow(ctx, "order-124", "", "cancel_order", nil); err != nil {
+		t.Fatal(err)
+	}
+	native := start("125")
+	if err := s.conn.CancelWorkflow(ctx, "order-125", ""); err != nil {
+		t.Fatal(err)
+	}
+	s.hire()
+	run := start("123")
+	want(run, map[string]any{"order_id": "123", "status": "COMPLETED", "charged": true, "brewed": true, "receipt_sent": true, "amount_cents": 525})
+	want(cancelled, map[string]any{"order_id": "124", "status": "CANCELLED", "charged": false, "brewed": false, "receipt_sent": false, "amount_cents": 525})
+	want(native, map[string]any{"order_id": "125", "status": "CANCELLED", "charged": false, "brewed": false, "receipt_sent": false, "amount_cents": 525})
+	value, err := s.conn.QueryWorkflow(ctx, "order-123", "", "get_status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var state map[string]any
+	if err := value.Get(&state); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]any{"order_id": "123", "cancelled": false, "charged": true, "brewed": true, "receipt_sent": true, "amount_cents": 525} {
+		if fmt.Sprint(state[name]) != fmt.Sprint(want) {
+			t.Errorf("%s is %v in the state, want %v", name, state[name], want)
+		}
+	}
+}
+
+// TestAThousandOrdersAtOnce: all end, and the ledger is in balance.
+func TestAThousandOrdersAtOnce(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*patience)
+	defer cancel()
+	s := newShop(t)
+	s.hire()
+	const orders = 1000
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	statuses := map[coffee.OrderStatus]int{}
+	for i := range orders {
+		wg.Go(func() {
+			id := fmt.Sprintf("rush-%d", i)
+			placed, err := s.orders.Place(ctx, coffee.OrderRequest{OrderID: id, Drink: "latte", Size: coffee.SizeM})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if i%10 == 0 {
+				if err := s.orders.Cancel(ctx, placed.Order.OrderID, ""); err != nil && !errors.Is(err, coffee.ErrEnded) {
+					t.Error(err)
+				}
+			}
+			result, err := s.orders.Result(ctx, id)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			statuses[result.Status]++
+		})
+	}
+	wg.Wait()
+	balance, err := s.ledger.Balance(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%v, %+v", statuses, balance)
+	completed := statuses[coffee.StatusCompleted]
+	if completed+statuses[coffee.StatusCancelled] != orders || completed < orders*9/10 {
+		t.Errorf("the orders ended %v", statuses)
+	}
+	if got, want := balance.Net(), coffee.Cents(525*completed); got != want {
+		t.Errorf("the net is %v, want %v", got, want)
+	}
+}
+
+// TestFiftyOrdersWithOneID: one order; equal requests join it, others conflict.
+func TestFiftyOrdersWithOneID(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	s := newShop(t)
+	s.hire()
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	placed := map[coffee.Drink]int{}
+	conflicts := 0
+	for i := range 50 {
+		wg.Go(func() {
+			drink := []coffee.Drink{"latte", "mocha"}[i%2]
+			got, err := s.orders.Place(ctx, coffee.OrderRequest{OrderID: "123", Drink: drink, Size: coffee.SizeM})
+			mu.Lock()
+			defer mu.Unlock()
+			var conflict *coffee.ConflictError
+			switch {
+			case errors.As(err, &conflict):
+				conflicts++
+			case err != nil:
+				t.Error(err)
+			default:
+				placed[got.Order.Drink]++
+			}
+		})
+	}
+	wg.Wait()
+	if len(placed) != 1 || conflicts != 25 {
+		t.Errorf("placed %v, with %d conflicts", placed, conflicts)
+	}
+	if _, err := s.orders.Result(ctx, "123"); err != nil {
+		t.Fatal(err)
+	}
+	if balance, err := s.ledger.Balance(ctx); err != nil || balance.Charges != 1 || balance.Net() != 525 {
+		t.Errorf("the ledger has %+v, %v", balance, err)
+	}
+}
+
+// TestInvalidOrderFromAForeignClient ends at once, and leaves others alone.
+func TestInvalidOrderFromAForeignClient(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	s := newShop(t)
+	s.hire()
+	for i, input := range []any{nil, "latte", 42, []string{"a"}, map[string]any{"order_id": 1}, strings.Repeat("x", 1_900_000)} {
+		run, err := s.conn.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: fmt.Sprintf("order-bad%d", i), TaskQueue: coffee.TaskQueue}, coffee.WorkflowType, input)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var result coffee.OrderResult
+		if err := run.Get(ctx, &result); err == nil {
+			t.Errorf("%.20v: got %+v", input, result)
+		}
+		id := fmt.Sprintf("bad%d", i)
+		var ended *coffee.EndedError
+		if _, err := s.orders.Result(ctx, id); !errors.As(err, &ended) {
+			t.Errorf("%.20v: got %v", input, err)
+		}
+		if view, err := s.orders.Look(ctx, id); err != nil || view.Status != coffee.StatusFailed || view.Failure == "" {
+			t.Errorf("%.20v: got %+v, %v", input, view, err)
+		}
+		var conflict *coffee.ConflictError
+		if _, err := s.orders.Place(ctx, coffee.OrderRequest{OrderID: id, Drink: "latte", Size: coffee.SizeM}); !errors.As(err, &conflict) {
+			t.Errorf("%.20v: got %v", input, err)
+		}
+	}
+}

@@ -1,0 +1,249 @@
+package devserver
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/operatorservice/v1"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/server/common/dynamicconfig"
+	"go.temporal.io/server/common/log/tag"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+)
+
+// lockedBuffer can be written to and read from at once.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// start starts a server that must neither warn nor complain while it lives.
+func start(t *testing.T, options Options) *Server {
+	t.Helper()
+	var said lockedBuffer
+	options.Log = zerolog.New(&said).Level(zerolog.WarnLevel)
+	server, err := Start(context.Background(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Stop(); err != nil {
+			t.Error(err)
+		}
+		if said := said.String(); said != "" {
+			t.Errorf("the server said:\n%s", said)
+		}
+	})
+	return server
+}
+
+func dial(t *testing.T, server *Server) *grpc.ClientConn {
+	t.Helper()
+	conn, err := grpc.NewClient(server.Address(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+func TestSeveralServersInOneProcess(t *testing.T) {
+	t.Parallel()
+	a, b := start(t, Options{}), start(t, Options{UI: true})
+	if a.Address() == b.Address() || a.UIURL() != "" || b.UIURL() == "" || a.DatabaseFile() != "" {
+		t.Errorf("%s %s, %q %q", a.Address(), b.Address(), a.UIURL(), b.UIURL())
+	}
+	ctx := context.Background()
+	// They share nothing: what one has, the other has not.
+	_, err := workflowservice.NewWorkflowServiceClient(dial(t, a)).RegisterNamespace(ctx, &workflowservice.RegisterNamespaceRequest{
+		Namespace: "only-in-a", WorkflowExecutionRetentionPeriod: nil,
+	})
+	if err == nil {
+		t.Error("a namespace without a retention was registered") // and the server lives
+	}
+	list, err := workflowservice.NewWorkflowServiceClient(dial(t, b)).ListNamespaces(ctx, &workflowservice.ListNamespacesRequest{})
+	if err != nil || len(list.GetNamespaces()) != 2 { // its own, and temporal-system
+		t.Errorf("got %v, %v", list, err)
+	}
+}
+
+func TestDatabaseFile(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "what? 100% a #file.db")
+	attributes := map[string]enumspb.IndexedValueType{"Table": enumspb.INDEXED_VALUE_TYPE_KEYWORD}
+	server := start(t, Options{DatabaseFile: file, Namespaces: []string{"cafe"}, Retention: 5 * time.Hour})
+	clusterID := server.identity.ClusterID
+
+	_, err := Start(context.Background(), Options{DatabaseFile: file})
+	var locked *LockedError
+	if !errors.As(err, &locked) || locked.PID != os.Getpid() {
+		t.Errorf("a second server on the file: %v", err)
+	}
+	described, err := workflowservice.NewWorkflowServiceClient(dial(t, server)).DescribeNamespace(context.Background(),
+		&workflowservice.DescribeNamespaceRequest{Namespace: "cafe"})
+	if got := described.GetConfig().GetWorkflowExecutionRetentionTtl().AsDuration(); err != nil || got != 5*time.Hour {
+		t.Errorf("the retention is %v, %v", got, err)
+	}
+	if err := server.Stop(); err != nil {
+		t.Fatal(err)
+	}
+
+	// The next server on the file is the same cluster, with a namespace and a
+	// search attribute more.
+	server = start(t, Options{DatabaseFile: file, Namespaces: []string{"cafe", "bar"}, SearchAttributes: attributes})
+	if server.identity.ClusterID != clusterID {
+		t.Errorf("the cluster id was %s and is %s", clusterID, server.identity.ClusterID)
+	}
+	for _, namespace := range []string{"cafe", "bar"} {
+		list, err := operatorservice.NewOperatorServiceClient(dial(t, server)).ListSearchAttributes(context.Background(),
+			&operatorservice.ListSearchAttributesRequest{Namespace: namespace})
+		if err != nil || list.GetCustomAttributes()["Table"] != enumspb.INDEXED_VALUE_TYPE_KEYWORD {
+			t.Errorf("%s has %v, %v", namespace, list.GetCustomAttributes(), err)
+		}
+	}
+	if err := server.Stop(); err != nil {
+		t.Fatal(err)
+	}
+
+	// A search attribute cannot change its type.
+	_, err = Start(context.Background(), Options{DatabaseFile: file, Namespaces: []string{"cafe"},
+		SearchAttributes: map[string]enumspb.IndexedValueType{"Table": enumspb.INDEXED_VALUE_TYPE_INT}})
+	if err == nil || !strings.Contains(err.Error(), "search attribute Table is of type Keyword, not Int") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestDatabaseFileThatIsNone(t *testing.T) {
+	t.Parallel()
+	for name, content := range map[string]string{
+		"garbage":   strings.Repeat("garbage ", 1000),
+		"truncated": "SQLite format 3\x00" + strings.Repeat("\x00", 50),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			file := filepath.Join(t.TempDir(), "x.db")
+			if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, err := Start(context.Background(), Options{DatabaseFile: file})
+			var database *DatabaseError
+			if !errors.As(err, &database) {
+				t.Errorf("got %v", err)
+			}
+			if got, err := os.ReadFile(file); err != nil || string(got) != content {
+				t.Error("the file was changed", err)
+			}
+		})
+	}
+}
+
+func TestPortTaken(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	taken := listener.Addr().(*net.TCPAddr).Port
+	file := filepath.Join(t.TempDir(), "x.db")
+	for name, options := range map[string]Options{
+		"gRPC":    {Port: taken},
+		"HTTP":    {HTTPPort: taken},
+		"metrics": {MetricsPort: taken},
+		"UI":      {UI: true, UIPort: taken},
+	} {
+		options.DatabaseFile = file
+		_, err := Start(context.Background(), options)
+		var port *PortError
+		if !errors.As(err, &port) || port.Name != name || !strings.Contains(err.Error(), listener.Addr().String()) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	// Nothing was left behind: the lock is free.
+	start(t, Options{DatabaseFile: file})
+}
+
+func TestInvalidOptions(t *testing.T) {
+	t.Parallel()
+	for name, options := range map[string]Options{
+		"IP":        {IP: "localhost"},
+		"UI IP":     {UIIP: "256.0.0.1"},
+		"port":      {Port: 65536},
+		"namespace": {Namespaces: []string{" "}},
+	} {
+		if server, err := Start(context.Background(), options); err == nil {
+			server.Stop()
+			t.Errorf("%s: it started", name)
+		}
+	}
+}
+
+// TestUserSettingsWin over those that the server sets itself.
+func TestUserSettingsWin(t *testing.T) {
+	t.Parallel()
+	options, err := Options{
+		DatabaseFile:  "x.db",
+		SQLitePragmas: map[string]string{"synchronous": "off", "cache_size": "-100"},
+		DynamicConfig: map[string]any{"matching.rps": 7, "limit.maxIDLength": 99},
+	}.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf := serverConfig(options, identity{ClusterID: "id", DatabaseName: "/tmp/x.db"}, ports{1, 2, 3, 4})
+	attributes := conf.Persistence.DataStores[storeName].SQL.ConnectAttributes
+	if attributes["synchronous"] != "off" || attributes["cache_size"] != "-100" || attributes["journal_mode"] != "wal" {
+		t.Errorf("the pragmas are %v", attributes)
+	}
+	values := dynamicConfig(options)
+	if values[dynamicconfig.MakeKey("matching.rps")] != 7 || values[dynamicconfig.MakeKey("limit.maxIDLength")] != 99 {
+		t.Errorf("the dynamic config is %v", values)
+	}
+	// Durability is not given up by default.
+	options.SQLitePragmas = nil
+	attributes = sqlConfig(options, identity{}).ConnectAttributes
+	if attributes["synchronous"] != "full" {
+		t.Errorf("synchronous is %s", attributes["synchronous"])
+	}
+}
+
+// TestFatal: what the Temporal server takes for the end of the process is an
+// error here.
+func TestFatal(t *testing.T) {
+	t.Parallel()
+	s := &Server{alarm: &alarm{failed: make(chan error, 1)}}
+	log := logger{log: zerolog.Nop(), alarm: s.alarm}
+	err := s.guard(func() error {
+		log.Fatal("no more", tag.Error(errors.New("out of beans")))
+		t.Error("a fatal message returned")
+		return nil
+	})
+	if err == nil || err.Error() != "no more: out of beans" {
+		t.Errorf("got %v", err)
+	}
+	if err := s.guard(func() error { return nil }); err != nil {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"encoding/json"
+	"go/parser"
+	"go/token"
+	"io"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "example.com/coffee"
+
+type goPackage struct {
+	ImportPath string
+	Standard   bool
+	Imports    []string
+	Deps       []string
+}
+
+// listPackages asks the go command about packages.
+func listPackages(t *testing.T, patterns ...string) map[string]goPackage {
+	t.Helper()
+	out, err := exec.Command("go", append([]string{"list", "-deps", "-json=ImportPath,Standard,Imports,Deps"}, patterns...)...).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	packages := map[string]goPackage{}
+	decoder := json.NewDecoder(strings.NewReader(string(out)))
+	for {
+		var p goPackage
+		if err := decoder.Decode(&p); err == io.EOF {
+			return packages
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		packages[p.ImportPath] = p
+	}
+}
+
+// TestImportRules: who may import whom.
+func TestImportRules(t *testing.T) {
+	t.Parallel()
+	packages := listPackages(t, "./...")
+	under := func(path, parent string) bool { return path == parent || strings.HasPrefix(path, parent+"/") }
+	const (
+		server = "go.temporal.io/server"
+		ui     = "github.com/temporalio/ui-server/v2"
+		cli    = "github.com/urfave/cli/v3"
+		sdk    = "go.temporal.io/sdk"
+	)
+	for path, p := range packages {
+		if !under(path, module) {
+			continue
+		}
+		for _, imported := range p.Imports {
+			var wrong bool
+			switch {
+			case path == module:
+				wrong = strings.Contains(imported, ".") && imported != module+"/commands"
+			case under(path, module+"/coffee"):
+				wrong = under(imported, module) && !under(imported, module+"/coffee") ||
+					under(imported, server) || under(imported, ui) || under(imported, cli)
+			case under(path, module+"/devserver"):
+				wrong = under(imported, module) && !under(imported, module+"/devserver") || under(imported, cli) || under(imported, sdk)
+			case under(path, module+"/commands"):
+				wrong = under(imported, server) || under(imported, ui)
+			default:
+				t.Errorf("%s is in no part of the layout", path)
+			}
+			if wrong {
+				t.Errorf("%s must not import %s", path, imported)
+			}
+		}
+	}
+	// The tests of the application must build without the server.
+	for path := range listPackages(t, "-test", "./coffee/...") {
+		if under(path, server) || under(path, ui) {
+			t.Errorf("go test ./coffee/... compiles %s", path)
+		}
+	}
+}
+
+// TestWorkflowFileDoesNoIO: what a workflow may call, it may import.
+func TestWorkflowFileDoesNoIO(t *testing.T) {
+	t.Parallel()
+	allowed := []string{
+		"fmt", "time",
+		"go.temporal.io/sdk/converter", "go.temporal.io/sdk/temporal",
+		"go.temporal.io/sdk/worker", "go.temporal.io/sdk/workflow",
+	}
+	file, err := parser.ParseFile(token.NewFileSet(), "coffee/workflow.go", nil, parser.ImportsOnly)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, spec := range file.Imports {
+		path, err := strconv.Unquote(spec.Path.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Contains(allowed, path) {
+			t.Errorf("coffee/workflow.go must not import %s", path)
+		}
+	}
+}
