@@ -28,7 +28,7 @@ func (s *BrewService) Brew(ctx context.Context, order OrderRequest, attempt int)
 	log := s.log.With().Str("order_id", order.OrderID).Int("attempt", attempt).Logger()
 	log.Info().Str("drink", string(order.Drink)).Str("size", string(order.Size)).Msg("brewing")
 	if err := simulate(ctx, s.brewTime); err != nil {
-		log.Warn().Err(err).Msg("brew stopped")
+		log.Info().AnErr("because", err).Msg("brew stopped")
 		return err
 	}
 	if s.jams(order.OrderID, attempt) {

@@ -193,9 +193,9 @@ func TestLedgerProperties(t *testing.T) {
 		defer func() { ledger.Close() }()
 
 		type book struct {
-			charged, run string
-			amount       Cents
-			closed       EntryKind
+			run    string
+			amount Cents
+			closed EntryKind
 		}
 		model := map[string]*book{}
 		get := func(id string) *book {

@@ -108,9 +108,10 @@ func (o *output) configureLogs(level, format string) error {
 	switch {
 	case format == "text" || format == "" && isTerminal(o.err):
 		w = zerolog.ConsoleWriter{
-			Out:        o.err,
-			NoColor:    !isTerminal(o.err) || os.Getenv("NO_COLOR") != "",
-			TimeFormat: "15:04:05",
+			Out:         o.err,
+			NoColor:     !isTerminal(o.err) || os.Getenv("NO_COLOR") != "",
+			TimeFormat:  "15:04:05",
+			FieldsOrder: []string{"order_id"},
 			// Field values are quoted where they need it, the message is not.
 			FormatMessage: func(message any) string {
 				if message == nil {
