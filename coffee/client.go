@@ -162,7 +162,8 @@ func (c *Client) Result(ctx context.Context, orderID string) (OrderResult, error
 }
 
 // State asks the order itself, through a worker, with the query
-// [QueryGetStatus]. Without a worker it fails or waits until the context ends.
+// [QueryGetStatus]. Without a worker it fails after some seconds, with an error
+// that [IsNoWorker] knows.
 func (c *Client) State(ctx context.Context, orderID string) (OrderState, error) {
 	value, err := c.temporal.QueryWorkflow(ctx, WorkflowID(orderID), "", QueryGetStatus)
 	if err != nil {
@@ -173,6 +174,13 @@ func (c *Client) State(ctx context.Context, orderID string) (OrderState, error) 
 		return OrderState{}, fmt.Errorf("order %s: %w", orderID, err)
 	}
 	return state, nil
+}
+
+// IsNoWorker tells whether a query failed because no worker answered it.
+func IsNoWorker(err error) bool {
+	var noPoller *serviceerror.FailedPrecondition
+	var timeout *serviceerror.DeadlineExceeded
+	return errors.As(err, &noPoller) || errors.As(err, &timeout) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // Cancel asks the order to cancel, and returns when the server has recorded

@@ -162,7 +162,7 @@ func (o *ordering) follow(ctx context.Context) (coffee.OrderResult, error) {
 	stop := o.out.hintIfNoWorker(ctx, o.orders, id)
 	defer stop()
 	if o.plan.query {
-		state, err := o.orders.State(ctx, id)
+		state, err := o.firstState(ctx)
 		if err != nil {
 			return coffee.OrderResult{}, err
 		}
@@ -181,6 +181,17 @@ func (o *ordering) follow(ctx context.Context) (coffee.OrderResult, error) {
 		}
 	}
 	return o.orders.Result(ctx, id)
+}
+
+// firstState asks the order for its state, as soon as a worker is there to
+// answer.
+func (o *ordering) firstState(ctx context.Context) (coffee.OrderState, error) {
+	for {
+		state, err := o.orders.State(ctx, o.plan.request.OrderID)
+		if err == nil || !coffee.IsNoWorker(err) || !sleep(ctx, 100*time.Millisecond) {
+			return state, err
+		}
+	}
 }
 
 // interrupted tells what becomes of the order when nobody waits for it.

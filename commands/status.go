@@ -99,7 +99,7 @@ func showOrder(ctx context.Context, out *output, orders *coffee.Client, id strin
 			return err
 		}
 		if !sleep(ctx, watchEvery) {
-			return context.Canceled
+			return &exitError{code: exitInterrupted} // the usual way to leave: no message
 		}
 	}
 }
@@ -122,7 +122,7 @@ func showOrders(ctx context.Context, out *output, orders *coffee.Client, options
 			return err
 		}
 		if !sleep(ctx, watchEvery) {
-			return context.Canceled
+			return &exitError{code: exitInterrupted} // the usual way to leave: no message
 		}
 	}
 }

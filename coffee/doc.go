@@ -1,0 +1,32 @@
+// Package coffee is a coffee shop whose orders are durable Temporal workflows.
+// Read it in this order; each part also shows a piece of Temporal.
+//
+// What an order is: order.go and menu.go have the nouns and their validation,
+// pricing.go the prices ([PricingStrategy]), and contract.go all names and
+// types that cross the wire, which is what clients and workers in other
+// languages share with these.
+//
+// What happens to an order: workflow.go. [OrderWorkflow.OrderCoffeeWorkflow]
+// is a workflow: plain code that Temporal can stop at any line and continue on
+// another machine, because everything that it awaited is in a history on the
+// server. It therefore does no I/O and asks no clock but the workflow's. Signal,
+// query, cancellation, compensation and side effect are all in this file.
+//
+// What has effects: activities.go. An activity is where a workflow touches the
+// world; it can fail, time out and be run twice, and Temporal retries it. The
+// work itself is done by services that know nothing of Temporal: payment.go,
+// brewing.go and notification.go, built by the [ServiceFactory] in factory.go.
+//
+// Where money is written down: ledger.go says what a [Ledger] promises,
+// ledger_sql.go keeps the promise, and ledger_sqlite.sql has the database watch
+// over it.
+//
+// Who runs it: worker.go. A [Worker] polls the task queue and runs workflows and
+// activities. Kill it, and the next one goes on.
+//
+// Who asks for it: client.go, status.go and history.go. The [Client] places
+// orders, looks at them, lists and cancels them.
+//
+// The tests need no server: workflow_test.go runs orders with time skipped,
+// and replay_test.go replays recorded histories on the current code.
+package coffee
