@@ -58,8 +58,11 @@ func (c *checkedWriter) Write(p []byte) (int, error) {
 // printf prints data.
 func (o *output) printf(format string, args ...any) { fmt.Fprintf(o.out, format, args...) }
 
-// notef tells the person something that is not data.
-func (o *output) notef(format string, args ...any) { fmt.Fprintf(o.err, format+"\n", args...) }
+// notef tells the person something that is not data. Whatever comes from
+// outside is harmless in it.
+func (o *output) notef(format string, args ...any) {
+	fmt.Fprintf(o.err, "%s\n", escapeInvisible(fmt.Appendf(nil, format, args...)))
+}
 
 // json prints data as indented JSON.
 func (o *output) json(v any) error {
@@ -151,9 +154,10 @@ func (e invisibleEscaper) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// escapeInvisible escapes what a JSON encoder leaves as it is and a terminal
-// may obey: bidirectional marks, C1 control characters and the like. The JSON
-// means the same afterwards.
+// escapeInvisible escapes what a terminal may obey: control characters,
+// bidirectional marks and the like, but not line feeds. It does so as JSON does,
+// so that JSON, whose encoder leaves some of them as they are, means the same
+// afterwards.
 func escapeInvisible(text []byte) []byte {
 	harmless := func(r rune) bool { return r == '\n' || unicode.IsPrint(r) }
 	if bytes.IndexFunc(text, func(r rune) bool { return !harmless(r) }) < 0 {

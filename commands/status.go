@@ -229,7 +229,7 @@ var stagesInWords = map[coffee.Stage]string{
 
 func statusInWords(view coffee.OrderView) string {
 	if view.Status != coffee.StatusRunning {
-		return strings.ToLower(string(view.Status))
+		return coffee.Printable(strings.ToLower(string(view.Status)))
 	}
 	words := stagesInWords[view.Stage]
 	if view.Stage == coffee.StageBrewing && view.BrewAttempts > 0 {

@@ -1,0 +1,65 @@
+package commands
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	"example.com/coffee/coffee"
+)
+
+// hostile is text that would clear a screen, ring a bell, and turn what
+// follows around.
+const hostile = "\x1b[2J\x07\u202e\u009b31m\u200bx"
+
+// TestHostileText: whatever another client put into an order, no terminal obeys
+// it.
+func TestHostileText(t *testing.T) {
+	t.Parallel()
+	view := coffee.OrderView{OrderState: coffee.OrderState{
+		OrderID: hostile, Drink: hostile, Size: hostile, Pricing: hostile, CancelReason: hostile, Failure: hostile,
+	}, Status: hostile, LastFailure: hostile, CancelRequested: true}
+	var stdout, stderr bytes.Buffer
+	out := &output{out: &checkedWriter{w: &stdout}, err: &stderr}
+	describeOrder(out.out, view)
+	view.Failure = ""
+	describeOrder(out.out, view)
+	describeOrders(out.out, []coffee.OrderView{view})
+	if err := out.json(view); err != nil {
+		t.Fatal(err)
+	}
+	out.notef("%s", hostile)
+	if code := out.fail(context.Background(), errors.New(hostile)); code != exitFailure {
+		t.Errorf("exit code %d", code)
+	}
+	for _, format := range []string{"text", "json"} {
+		if err := out.configureLogs("debug", format); err != nil {
+			t.Fatal(err)
+		}
+		out.log.Info().Str("id", hostile).Err(errors.New(hostile)).Msg(hostile)
+		out.sdkLog().Warn(hostile, "key", hostile, "error", errors.New(hostile))
+	}
+	for _, text := range []string{stdout.String(), stderr.String()} {
+		if i := strings.IndexAny(text, "\x1b\x07\u202e\u009b\u200b"); i >= 0 {
+			t.Errorf("%q", text[max(0, i-40):min(len(text), i+10)])
+		}
+	}
+}
+
+func TestJSONMeansTheSame(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	out := &output{out: &checkedWriter{w: &b}, err: io.Discard}
+	want := hostile + "\U000e0001<&>"
+	if err := out.json(map[string]string{"key": want}); err != nil {
+		t.Fatal(err)
+	}
+	var got map[string]string
+	if err := json.Unmarshal(b.Bytes(), &got); err != nil || got["key"] != want {
+		t.Errorf("%s became %q, %v", b.String(), got["key"], err)
+	}
+}
