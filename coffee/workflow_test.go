@@ -345,6 +345,9 @@ func TestOrderIDComesBack(t *testing.T) {
 	if got := k.state().Failure; got != ErrDuplicateOrder.Error() {
 		t.Errorf("the failure is %q", got)
 	}
+	if k.took() != 0 {
+		t.Errorf("it took %v: a refusal was retried", k.took())
+	}
 	entries, err := k.ledger.Entries(context.Background(), "123")
 	if err != nil || len(entries) != 1 || entries[0].RunID != "earlier run" {
 		t.Errorf("the ledger has %v, %v", entries, err)

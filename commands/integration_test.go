@@ -7,9 +7,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
+	commonpb "go.temporal.io/api/common/v1"
+	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/worker"
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/devserver"
@@ -53,23 +57,109 @@ func newShop(t *testing.T) *shop {
 // hire starts a worker whose services take no time and never fail.
 func (s *shop) hire() {
 	s.t.Helper()
-	w, err := coffee.NewWorker(context.Background(), s.conn.Client, coffee.WorkerOptions{Namespace: s.conn.namespace, Ledger: s.ledger})
+	s.hireWith(coffee.WorkerOptions{})
+}
+
+// hireWith starts a worker that writes to the shop's ledger. Stop is called at
+// the end of the test at the latest.
+func (s *shop) hireWith(options coffee.WorkerOptions) (stop func()) {
+	s.t.Helper()
+	options.Namespace, options.Ledger = s.conn.namespace, s.ledger
+	w, err := coffee.NewWorker(context.Background(), s.conn.Client, options)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.run(w.Run)
-}
-
-func (s *shop) run(worker func(context.Context) error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
-	go func() { done <- worker(ctx) }()
-	s.t.Cleanup(func() {
+	go func() { done <- w.Run(ctx) }()
+	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			s.t.Error(err)
 		}
 	})
+	s.t.Cleanup(stop)
+	return stop
+}
+
+// place places a latte of size M.
+func (s *shop) place(ctx context.Context, id string) {
+	s.t.Helper()
+	if _, err := s.orders.Place(ctx, coffee.OrderRequest{OrderID: id, Drink: "latte", Size: coffee.SizeM}); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// wantResult waits for an order to be completed at a price.
+func (s *shop) wantResult(ctx context.Context, id string, amount coffee.Cents) {
+	s.t.Helper()
+	result, err := s.orders.Result(ctx, id)
+	want := coffee.OrderResult{OrderID: id, Status: coffee.StatusCompleted, Charged: true, Brewed: true, ReceiptSent: true, AmountCents: amount}
+	if err != nil || result != want {
+		s.t.Errorf("got  %+v, %v\nwant %+v", result, err, want)
+	}
+}
+
+// flatPricing asks the same for everything.
+type flatPricing coffee.Cents
+
+func (flatPricing) Name() string                                        { return "flat" }
+func (p flatPricing) Price(coffee.OrderRequest, time.Time) coffee.Cents { return coffee.Cents(p) }
+
+// TestAnotherPriceList: a worker with other prices takes over in the middle of
+// an order, and replays it; the price stays what it was.
+func TestAnotherPriceList(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	s := newShop(t)
+	stop := s.hireWith(coffee.WorkerOptions{Pricing: flatPricing(100), Services: coffee.ServiceConfig{BrewTime: 9 * time.Second}})
+	s.place(ctx, "123")
+	for {
+		if view, err := s.orders.Look(ctx, "123"); err != nil {
+			t.Fatal(err)
+		} else if view.Stage == coffee.StageBrewing {
+			break
+		}
+	}
+	stop()
+	worker.PurgeStickyWorkflowCache() // which the workers of a process share
+	s.hireWith(coffee.WorkerOptions{Pricing: flatPricing(999)})
+	s.wantResult(ctx, "123", 100)
+	if balance, err := s.ledger.Balance(ctx); err != nil || balance.Charges != 1 || balance.Net() != 100 {
+		t.Errorf("the ledger has %+v, %v", balance, err)
+	}
+}
+
+// TestReset: a workflow that is reset to before its charge runs again, under
+// another run id, and is not charged again.
+func TestReset(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	s := newShop(t)
+	s.hire()
+	s.place(ctx, "123")
+	s.wantResult(ctx, "123", 525)
+	const firstTaskCompleted = 4
+	reset, err := s.conn.ResetWorkflowExecution(ctx, &workflowservice.ResetWorkflowExecutionRequest{
+		Namespace:                 s.conn.namespace,
+		WorkflowExecution:         &commonpb.WorkflowExecution{WorkflowId: coffee.WorkflowID("123")},
+		WorkflowTaskFinishEventId: firstTaskCompleted,
+		RequestId:                 "reset",
+		Reason:                    "test",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.wantResult(ctx, "123", 525)
+	view, err := s.orders.Look(ctx, "123")
+	if err != nil || view.RunID != reset.GetRunId() {
+		t.Errorf("the run is %s, %v; want %s", view.RunID, err, reset.GetRunId())
+	}
+	if balance, err := s.ledger.Balance(ctx); err != nil || balance.Charges != 1 || balance.Net() != 525 {
+		t.Errorf("the ledger has %+v, %v", balance, err)
+	}
 }
 
 // TestForeignClient speaks to an order as a client in another language does:
