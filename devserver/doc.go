@@ -12,5 +12,5 @@
 // The zero [Options] keep everything in memory and listen on free ports of the
 // loopback interface. Read on in options.go (what can be set), config.go (how
 // that becomes the server's own configuration), database.go (the file, its lock
-// and its stamp), server.go (start and stop), ui.go and log.go.
+// and its stamp), server.go (start and stop), ports.go, ui.go and log.go.
 package devserver
