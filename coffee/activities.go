@@ -47,13 +47,14 @@ func (a *Activities) ChargeCustomer(ctx context.Context, in ChargeInput) (bool, 
 // server notices that the worker has died, and how the brew learns that the
 // order was cancelled.
 func (a *Activities) BrewCoffee(ctx context.Context, in BrewInput) (bool, error) {
-	order, err := OrderRequest(in).Normalize()
-	if err != nil {
+	// The drink is not looked up on the menu, which may have changed since the
+	// order was accepted.
+	if err := ValidateOrderID(in.OrderID); err != nil {
 		return false, invalidInput(err)
 	}
 	stop := heartbeat(ctx, BrewHeartbeatTimeout/10)
 	defer stop()
-	err = a.services.Brew().Brew(ctx, order, int(activity.GetInfo(ctx).Attempt))
+	err := a.services.Brew().Brew(ctx, OrderRequest(in), int(activity.GetInfo(ctx).Attempt))
 	if errors.Is(err, ErrJammed) {
 		return false, expected(err, ErrorTypeJammed, temporal.ApplicationErrorOptions{})
 	}

@@ -152,10 +152,12 @@ type RefundOutput struct {
 	Refunded bool `json:"refunded"`
 }
 
-// acceptance is what a workflow pins when it accepts an order: the first
-// worker decides, its decision is recorded in the history, and no worker with
-// another price list changes it.
+// acceptance is what a workflow decides when it starts, and then holds on to.
 type acceptance struct {
+	// Order is what was ordered, in canonical form.
+	Order OrderRequest `json:"order"`
+	// Problem is why the order was refused; empty if it was accepted.
+	Problem     string `json:"problem,omitempty"`
 	Pricing     string `json:"pricing"`
 	AmountCents Cents  `json:"amount_cents"`
 	// Indexed says that the server knows [SearchAttributeStatus].

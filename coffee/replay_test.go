@@ -1,6 +1,7 @@
 package coffee
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 )
@@ -50,6 +52,15 @@ func readHistory(t *testing.T, name string) *historypb.History {
 	return history
 }
 
+// replay replays a history of order 123 on the workflow as it is now.
+func replay(history *historypb.History) error {
+	replayer := worker.NewWorkflowReplayer()
+	(&OrderWorkflow{Pricing: &risingPrices{asked: 1000}}).Register(replayer)
+	return replayer.ReplayWorkflowHistoryWithOptions(NewSDKLogger(zerolog.Nop()), history, worker.ReplayWorkflowHistoryOptions{
+		OriginalExecution: workflow.Execution{ID: WorkflowID("123")},
+	})
+}
+
 // TestReplay replays the history of each outcome on the workflow as it is now,
 // with another price list than the one that they were recorded with.
 func TestReplay(t *testing.T) {
@@ -62,11 +73,7 @@ func TestReplay(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			history := readHistory(t, name)
-			replayer := worker.NewWorkflowReplayer()
-			(&OrderWorkflow{Pricing: &risingPrices{asked: 1000}}).Register(replayer)
-			if err := replayer.ReplayWorkflowHistoryWithOptions(NewSDKLogger(zerolog.Nop()), history, worker.ReplayWorkflowHistoryOptions{
-				OriginalExecution: workflow.Execution{ID: WorkflowID("123")},
-			}); err != nil {
+			if err := replay(history); err != nil {
 				t.Error(err)
 			}
 			var view OrderView
@@ -87,5 +94,20 @@ func TestReplay(t *testing.T) {
 				t.Errorf("it ended %s in stage %s, want %s", view.Status, view.Stage, status)
 			}
 		})
+	}
+}
+
+// TestReplayWithAnotherMenu: a drink that is on the menu no more is still made
+// for those who have ordered it.
+func TestReplayWithAnotherMenu(t *testing.T) {
+	t.Parallel()
+	history := readHistory(t, "completed")
+	input := history.GetEvents()[0].GetWorkflowExecutionStartedEventAttributes().GetInput().GetPayloads()[0]
+	input.Data = bytes.ReplaceAll(input.Data, []byte("latte"), []byte("unicorn-latte"))
+	if _, err := decodeOrder(WorkflowID("123"), converter.NewRawValue(input)); err == nil {
+		t.Fatal("there is unicorn-latte on the menu")
+	}
+	if err := replay(history); err != nil {
+		t.Error(err)
 	}
 }

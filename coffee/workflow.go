@@ -81,23 +81,11 @@ func (w *OrderWorkflow) accept(ctx workflow.Context, input converter.RawValue) (
 	if err := workflow.SetQueryHandler(ctx, QueryGetStatus, func() (OrderState, error) { return o.state, nil }); err != nil {
 		return nil, err
 	}
-	request, err := decodeOrder(workflow.GetInfo(ctx).WorkflowExecution.ID, input)
+	accepted, err := w.decide(ctx, input)
 	if err != nil {
-		return nil, temporal.NewNonRetryableApplicationError(err.Error(), ErrorTypeInvalidOrder, err)
-	}
-
-	// A side effect runs once; every replay gets the value that was recorded.
-	var accepted acceptance
-	if err := workflow.SideEffectWithOptions(ctx, workflow.SideEffectOptions{Summary: "accept"}, func(ctx workflow.Context) any {
-		return acceptance{
-			Pricing:     w.Pricing.Name(),
-			AmountCents: w.Pricing.Price(request, workflow.Now(ctx)),
-			Indexed:     w.Indexed,
-		}
-	}).Get(&accepted); err != nil {
 		return nil, err
 	}
-
+	request := accepted.Order
 	o.request = request
 	o.indexed = accepted.Indexed
 	o.runID = workflow.GetInfo(ctx).OriginalRunID
@@ -108,6 +96,30 @@ func (w *OrderWorkflow) accept(ctx workflow.Context, input converter.RawValue) (
 	return o, workflow.UpsertMemo(ctx, map[string]any{memoOrder: orderMemo{
 		Drink: request.Drink, Size: request.Size, AmountCents: accepted.AmountCents, Pricing: accepted.Pricing,
 	}})
+}
+
+// decide accepts or refuses the order, once: a side effect's value is recorded
+// in the history, and every replay gets that value. So neither a new menu nor a
+// new price list changes anything about an order in flight.
+func (w *OrderWorkflow) decide(ctx workflow.Context, input converter.RawValue) (acceptance, error) {
+	workflowID := workflow.GetInfo(ctx).WorkflowExecution.ID
+	var decided acceptance
+	err := workflow.SideEffectWithOptions(ctx, workflow.SideEffectOptions{Summary: "accept or refuse"}, func(ctx workflow.Context) any {
+		request, err := decodeOrder(workflowID, input)
+		if err != nil {
+			return acceptance{Problem: err.Error()}
+		}
+		return acceptance{
+			Order:       request,
+			Pricing:     w.Pricing.Name(),
+			AmountCents: w.Pricing.Price(request, workflow.Now(ctx)),
+			Indexed:     w.Indexed,
+		}
+	}).Get(&decided)
+	if err == nil && decided.Problem != "" {
+		err = temporal.NewNonRetryableApplicationError(decided.Problem, ErrorTypeInvalidOrder, nil)
+	}
+	return decided, err
 }
 
 // decodeOrder reads the workflow's input. The error is an
