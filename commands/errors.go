@@ -66,7 +66,8 @@ func (o *output) fail(ctx context.Context, err error) int {
 	}
 	code, hint := explain(err)
 	message := err.Error()
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+	var cancelled *serviceerror.Canceled
+	if ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.As(err, &cancelled)) {
 		code, message, hint = exitInterrupted, "interrupted", ""
 	}
 	if message != "" {

@@ -131,7 +131,7 @@ func (o *ordering) run(ctx context.Context) error {
 	id := o.plan.request.OrderID
 	placed, err := o.orders.Place(ctx, o.plan.request)
 	if err != nil {
-		return err
+		return o.notPlaced(ctx, err)
 	}
 	if placed.Joined {
 		o.out.notef("order %s has been placed before: joining it", id)
@@ -154,6 +154,25 @@ func (o *ordering) run(ctx context.Context) error {
 		return err
 	}
 	return o.outcome(ctx, result)
+}
+
+// notPlaced explains why the order was not placed, or that nobody knows: the
+// server may have recorded it and its answer was lost.
+func (o *ordering) notPlaced(ctx context.Context, err error) error {
+	var invalid *coffee.InvalidOrderError
+	var conflict *coffee.ConflictError
+	if errors.As(err, &invalid) || errors.As(err, &conflict) || o.plan.dev {
+		return err
+	}
+	code := exitFailure
+	if ctx.Err() != nil {
+		code, err = exitInterrupted, errors.New("interrupted")
+	}
+	return &exitError{
+		code:    code,
+		message: fmt.Sprintf("%v: order %s may have been placed, or not", err, o.plan.request.OrderID),
+		hint:    "to make sure, place it again with --order-id " + o.plan.request.OrderID,
+	}
 }
 
 // follow does what was asked for along the way, and waits for the result.

@@ -63,3 +63,28 @@ func TestJSONMeansTheSame(t *testing.T) {
 		t.Errorf("%s became %q, %v", b.String(), got["key"], err)
 	}
 }
+
+// TestNotPlaced: an order whose placing failed on the way is neither called
+// placed nor refused, and can be found again.
+func TestNotPlaced(t *testing.T) {
+	t.Parallel()
+	cancelled, cancel := context.WithCancel(context.Background())
+	cancel()
+	for _, test := range []struct {
+		ctx  context.Context
+		err  error
+		code int
+		want string
+	}{
+		{context.Background(), context.DeadlineExceeded, exitFailure, "coffee: context deadline exceeded: order k7 may have been placed, or not\nto make sure, place it again with --order-id k7\n"},
+		{cancelled, context.Canceled, exitInterrupted, "coffee: interrupted: order k7 may have been placed, or not\nto make sure, place it again with --order-id k7\n"},
+		{context.Background(), &coffee.ConflictError{OrderID: "k7"}, exitConflict, "coffee: order id \"k7\" belongs to a workflow that is not a coffee order\nnothing was changed; choose another --order-id, or leave it out to get a new one\n"},
+	} {
+		var stderr bytes.Buffer
+		out := &output{out: &checkedWriter{w: io.Discard}, err: &stderr}
+		o := &ordering{out: out, plan: orderPlan{request: coffee.OrderRequest{OrderID: "k7"}}}
+		if code := out.fail(test.ctx, o.notPlaced(test.ctx, test.err)); code != test.code || stderr.String() != test.want {
+			t.Errorf("got code %d and %q", code, stderr.String())
+		}
+	}
+}
