@@ -11,6 +11,7 @@ import (
 
 	"github.com/rs/zerolog"
 	commonpb "go.temporal.io/api/common/v1"
+	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
@@ -216,6 +217,18 @@ func TestForeignClient(t *testing.T) {
 	}
 }
 
+// again repeats a call that the server was too busy to answer in time, which
+// can be done with every call of the client.
+func again(ctx context.Context, call func() error) error {
+	for {
+		err := call()
+		var late *serviceerror.DeadlineExceeded
+		if ctx.Err() != nil || !errors.As(err, &late) && !errors.Is(err, context.DeadlineExceeded) {
+			return err
+		}
+	}
+}
+
 // TestAThousandOrdersAtOnce: all end, and the ledger is in balance.
 func TestAThousandOrdersAtOnce(t *testing.T) {
 	t.Parallel()
@@ -230,13 +243,15 @@ func TestAThousandOrdersAtOnce(t *testing.T) {
 	for i := range orders {
 		wg.Go(func() {
 			id := fmt.Sprintf("rush-%d", i)
-			placed, err := s.orders.Place(ctx, coffee.OrderRequest{OrderID: id, Drink: "latte", Size: coffee.SizeM})
-			if err != nil {
+			if err := again(ctx, func() error {
+				_, err := s.orders.Place(ctx, coffee.OrderRequest{OrderID: id, Drink: "latte", Size: coffee.SizeM})
+				return err
+			}); err != nil {
 				t.Error(err)
 				return
 			}
 			if i%10 == 0 {
-				if err := s.orders.Cancel(ctx, placed.Order.OrderID, ""); err != nil && !errors.Is(err, coffee.ErrEnded) {
+				if err := again(ctx, func() error { return s.orders.Cancel(ctx, id, "") }); err != nil && !errors.Is(err, coffee.ErrEnded) {
 					t.Error(err)
 				}
 			}
