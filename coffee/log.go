@@ -36,8 +36,9 @@ func (l sdkLogger) write(level zerolog.Level, msg string, keyvals []any) {
 }
 
 // isAftermath tells whether the SDK complains about an activity that nobody
-// waits for any more, because its order was cancelled under it. That is what
-// should happen, so it is no warning and no error.
+// waits for any more, because its order was cancelled under it, or about a
+// heartbeat that was on its way when the activity ended. That is what should
+// happen, so it is no warning and no error.
 func isAftermath(keyvals []any) bool {
 	for _, v := range keyvals {
 		err, ok := v.(error)
@@ -45,7 +46,8 @@ func isAftermath(keyvals []any) bool {
 			continue
 		}
 		var gone *serviceerror.NotFound
-		if errors.Is(err, context.Canceled) || errors.As(err, &gone) {
+		var cancelled *serviceerror.Canceled
+		if errors.Is(err, context.Canceled) || errors.As(err, &cancelled) || errors.As(err, &gone) {
 			return true
 		}
 	}
