@@ -3,75 +3,45 @@ package coffee
 import (
 	"context"
 	"database/sql"
-	_ "embed"
 	"fmt"
-	"net/url"
-	"os"
-	"path/filepath"
+	"strings"
 	"time"
-
-	_ "modernc.org/sqlite" // the driver "sqlite"
 )
 
-//go:embed ledger_sqlite.sql
-var sqliteSchema string
-
 // sqlLedger is a [Ledger] in a SQL database. Its statements are plain SQL with
-// $1 for parameters; only opening a database differs from engine to engine.
+// $1 for parameters; what differs from engine to engine is set when it is
+// opened.
 type sqlLedger struct {
 	db *sql.DB
+	// isolation is that of the transactions that write.
+	isolation sql.IsolationLevel
+	// lockOrder, unless empty, is the statement that such a transaction starts
+	// with, so that one at a time works on an order. Its parameter is the id.
+	lockOrder string
+	now       func() time.Time
 }
 
 var _ Ledger = (*sqlLedger)(nil)
 
-// OpenLedger opens the ledger in the SQLite database file path, which it
-// creates, readable by its owner alone, if there is none. The directory must
-// exist. Several processes of one machine may share the file.
-func OpenLedger(ctx context.Context, path string) (Ledger, error) {
-	// SQLite would create the file readable by all. Its WAL inherits the mode.
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("cannot open the ledger: %w", err)
+// OpenLedger opens a ledger: the one in the PostgreSQL database that where is
+// the URL of (postgres://...), or else the one in the SQLite database file that
+// where is the path of. What does not exist is created: the table in
+// PostgreSQL, if the role may; the file, readable by its owner alone, in a
+// directory that must exist.
+//
+// Several processes may share a ledger; those of several machines need
+// PostgreSQL.
+func OpenLedger(ctx context.Context, where string) (Ledger, error) {
+	if IsPostgresURL(where) {
+		return openPostgres(ctx, where)
 	}
-	if err := file.Close(); err != nil {
-		return nil, fmt.Errorf("cannot open the ledger: %w", err)
-	}
-	absolute, err := filepath.Abs(path)
-	if err != nil {
-		return nil, fmt.Errorf("cannot open the ledger: %w", err)
-	}
-	// FULL: what was committed survives a power loss, as on the Temporal
-	// server; otherwise the two could disagree about a charge.
-	dsn := url.URL{Scheme: "file", Path: filepath.ToSlash(absolute), RawQuery: url.Values{
-		"_txlock": {"immediate"}, // take the write lock at BEGIN, so that what was read stays true
-		"_pragma": {"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)"},
-	}.Encode()}
-	ledger, err := openSQLite(ctx, dsn.String())
-	if err != nil {
-		return nil, fmt.Errorf("cannot open the ledger %s: %w", path, err)
-	}
-	return ledger, nil
+	return openSQLiteFile(ctx, where)
 }
 
-// OpenMemoryLedger opens a new ledger that is gone when it is closed.
-func OpenMemoryLedger(ctx context.Context) (Ledger, error) {
-	return openSQLite(ctx, "file::memory:")
-}
-
-func openSQLite(ctx context.Context, dsn string) (Ledger, error) {
-	db, err := sql.Open("sqlite", dsn)
-	if err != nil {
-		return nil, err
-	}
-	// SQLite has one writer at a time anyway, and an in-memory database lives
-	// and dies with its one connection.
-	db.SetMaxOpenConns(1)
-	db.SetConnMaxIdleTime(0)
-	if _, err := db.ExecContext(ctx, sqliteSchema); err != nil {
-		db.Close()
-		return nil, err
-	}
-	return &sqlLedger{db: db}, nil
+// IsPostgresURL tells whether [OpenLedger] would take it for the URL of a
+// PostgreSQL database.
+func IsPostgresURL(where string) bool {
+	return strings.HasPrefix(where, "postgres://") || strings.HasPrefix(where, "postgresql://")
 }
 
 // Close implements [Ledger].
@@ -126,12 +96,17 @@ type orderBook struct {
 // it returns unless that one is in the ledger already. All of it is one
 // transaction that nobody else writes in between.
 func (l *sqlLedger) record(ctx context.Context, orderID string, decide func(orderBook) (*Entry, error)) (Entry, error) {
-	tx, err := l.db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelSerializable})
+	tx, err := l.db.BeginTx(ctx, &sql.TxOptions{Isolation: l.isolation})
 	if err != nil {
 		return Entry{}, fmt.Errorf("ledger: %w", err)
 	}
 	defer tx.Rollback() // does nothing after Commit
 
+	if l.lockOrder != "" {
+		if _, err := tx.ExecContext(ctx, l.lockOrder, orderID); err != nil {
+			return Entry{}, fmt.Errorf("ledger: %w", err)
+		}
+	}
 	entries, err := queryEntries(ctx, tx, orderID)
 	if err != nil {
 		return Entry{}, err
@@ -151,7 +126,7 @@ func (l *sqlLedger) record(ctx context.Context, orderID string, decide func(orde
 	if !entry.RecordedAt.IsZero() { // it came out of the ledger
 		return *entry, nil
 	}
-	entry.RecordedAt = time.Now().UTC()
+	entry.RecordedAt = l.now().UTC().Truncate(time.Microsecond) // PostgreSQL keeps no more
 	if _, err := tx.ExecContext(ctx,
 		`INSERT INTO ledger_entries (order_id, kind, amount_cents, run_id, recorded_at) VALUES ($1, $2, $3, $4, $5)`,
 		entry.OrderID, string(entry.Kind), int64(entry.Amount), entry.RunID, entry.RecordedAt.Format(time.RFC3339Nano),
@@ -190,6 +165,7 @@ func queryEntries(ctx context.Context, db interface {
 		if e.RecordedAt, err = time.Parse(time.RFC3339Nano, recordedAt); err != nil {
 			return nil, fmt.Errorf("ledger: order %s: %w", Quote(orderID), err)
 		}
+		e.RecordedAt = e.RecordedAt.UTC()
 		entries = append(entries, e)
 	}
 	if err := rows.Err(); err != nil {

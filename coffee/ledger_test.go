@@ -1,12 +1,14 @@
 package coffee
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -24,9 +26,9 @@ func memoryLedger(t testing.TB) Ledger {
 	return ledger
 }
 
-func fileLedger(t testing.TB, path string) Ledger {
+func openLedger(t testing.TB, where string) Ledger {
 	t.Helper()
-	ledger, err := OpenLedger(context.Background(), path)
+	ledger, err := OpenLedger(context.Background(), where)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,6 +38,10 @@ func fileLedger(t testing.TB, path string) Ledger {
 
 func TestLedgerRules(t *testing.T) {
 	t.Parallel()
+	testLedgerRules(t, func(t *testing.T) Ledger { return memoryLedger(t) })
+}
+
+func testLedgerRules(t *testing.T, open func(t *testing.T) Ledger) {
 	ctx := context.Background()
 	charge := func(l Ledger, amount Cents, run string) error {
 		_, err := l.Charge(ctx, Charge{OrderID: "1", RunID: run, Amount: amount})
@@ -119,7 +125,7 @@ func TestLedgerRules(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			test(t, memoryLedger(t))
+			test(t, open(t))
 		})
 	}
 }
@@ -128,9 +134,24 @@ func TestLedgerRules(t *testing.T) {
 // not let anybody cook the books.
 func TestLedgerDatabaseRefuses(t *testing.T) {
 	t.Parallel()
-	ctx := context.Background()
 	path := filepath.Join(t.TempDir(), "ledger.db")
-	ledger := fileLedger(t, path)
+	ledger := openLedger(t, path)
+	db, err := sql.Open("sqlite", "file:"+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	testLedgerDatabaseRefuses(t, ledger, db,
+		`INSERT OR REPLACE INTO ledger_entries VALUES ('charged', 'charge', 1, 'run', '')`,
+		`INSERT OR REPLACE INTO ledger_entries VALUES ('refunded', 'refund', 525, 'run', '')`,
+		`INSERT OR REPLACE INTO ledger_entries VALUES ('voided', 'void', 0, 'other', '')`,
+	)
+}
+
+// testLedgerDatabaseRefuses tries statements that no database may accept, and
+// some more that are particular to the engine.
+func testLedgerDatabaseRefuses(t *testing.T, ledger Ledger, db *sql.DB, more ...string) {
+	ctx := context.Background()
 	for _, id := range []string{"charged", "refunded"} {
 		if _, err := ledger.Charge(ctx, Charge{id, "run", 525}); err != nil {
 			t.Fatal(err)
@@ -141,31 +162,24 @@ func TestLedgerDatabaseRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	db, err := sql.Open("sqlite", "file:"+path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
+	const now = `'2026-11-23T12:00:00Z'`
 	insert := `INSERT INTO ledger_entries (order_id, kind, amount_cents, run_id, recorded_at) VALUES `
-	for _, statement := range []string{
+	for _, statement := range append(more,
 		`UPDATE ledger_entries SET amount_cents = 1 WHERE order_id = 'charged'`,
 		`DELETE FROM ledger_entries WHERE order_id = 'charged'`,
-		`INSERT OR REPLACE INTO ledger_entries VALUES ('charged', 'charge', 1, 'run', '')`,
-		`INSERT OR REPLACE INTO ledger_entries VALUES ('refunded', 'refund', 525, 'run', '')`,
-		`INSERT OR REPLACE INTO ledger_entries VALUES ('voided', 'void', 0, 'other', '')`,
-		insert + `('charged', 'charge', 525, 'run', '')`,
-		insert + `('charged', 'refund', 524, 'run', '')`,
-		insert + `('charged', 'refund', 525, 'other', '')`,
-		insert + `('charged', 'void', 0, 'run', '')`,
-		insert + `('refunded', 'refund', 525, 'run', '')`,
-		insert + `('voided', 'charge', 525, 'run', '')`,
-		insert + `('new', 'refund', 525, 'run', '')`,
-		insert + `('new', 'charge', 0, 'run', '')`,
-		insert + `('new', 'charge', -525, 'run', '')`,
-		insert + `('new', 'void', 1, 'run', '')`,
-		insert + `('new', 'gift', 1, 'run', '')`,
-		insert + `('', 'charge', 1, 'run', '')`,
-	} {
+		insert+`('charged', 'charge', 525, 'run', `+now+`)`,
+		insert+`('charged', 'refund', 524, 'run', `+now+`)`,
+		insert+`('charged', 'refund', 525, 'other', `+now+`)`,
+		insert+`('charged', 'void', 0, 'run', `+now+`)`,
+		insert+`('refunded', 'refund', 525, 'run', `+now+`)`,
+		insert+`('voided', 'charge', 525, 'run', `+now+`)`,
+		insert+`('new', 'refund', 525, 'run', `+now+`)`,
+		insert+`('new', 'charge', 0, 'run', `+now+`)`,
+		insert+`('new', 'charge', -525, 'run', `+now+`)`,
+		insert+`('new', 'void', 1, 'run', `+now+`)`,
+		insert+`('new', 'gift', 1, 'run', `+now+`)`,
+		insert+`('', 'charge', 1, 'run', `+now+`)`,
+	) {
 		if _, err := db.Exec(statement); err == nil {
 			t.Errorf("the database accepted: %s", statement)
 		}
@@ -182,10 +196,16 @@ func TestLedgerProperties(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	runs := 0
+	testLedgerProperties(t, func() string {
+		runs++
+		return filepath.Join(dir, fmt.Sprintf("ledger%d.db", runs))
+	})
+}
+
+func testLedgerProperties(t *testing.T, empty func() string) {
 	rapid.Check(t, func(rt *rapid.T) {
 		ctx := context.Background()
-		runs++
-		path := filepath.Join(dir, fmt.Sprintf("ledger%d.db", runs))
+		path := empty()
 		ledger, err := OpenLedger(ctx, path)
 		if err != nil {
 			rt.Fatal(err)
@@ -296,9 +316,12 @@ func TestLedgerProperties(t *testing.T) {
 // have them, charge and refund the same orders at once.
 func TestLedgerConcurrency(t *testing.T) {
 	t.Parallel()
-	ctx := context.Background()
 	path := filepath.Join(t.TempDir(), "ledger.db")
-	handles := []Ledger{fileLedger(t, path), fileLedger(t, path)}
+	testLedgerConcurrency(t, openLedger(t, path), openLedger(t, path))
+}
+
+func testLedgerConcurrency(t *testing.T, handles ...Ledger) {
+	ctx := context.Background()
 	const orders = 20
 	var wg sync.WaitGroup
 	for order := range orders {
@@ -327,7 +350,7 @@ func TestLedgerFile(t *testing.T) {
 	ctx := context.Background()
 	t.Run("is private", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "what? 100% a #ledger.db")
-		ledger := fileLedger(t, path)
+		ledger := openLedger(t, path)
 		if _, err := ledger.Charge(ctx, Charge{"1", "run", 1}); err != nil {
 			t.Fatal(err)
 		}
@@ -343,17 +366,48 @@ func TestLedgerFile(t *testing.T) {
 			t.Error("it was opened")
 		}
 	})
-	t.Run("is no database", func(t *testing.T) {
-		path := filepath.Join(t.TempDir(), "ledger.db")
-		garbage := []byte(strings.Repeat("garbage ", 100))
-		if err := os.WriteFile(path, garbage, 0o600); err != nil {
+	intact := filepath.Join(t.TempDir(), "ledger.db")
+	ledger := openLedger(t, intact)
+	for i := range 300 {
+		if _, err := ledger.Charge(ctx, Charge{fmt.Sprint(i), "run", 1}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := OpenLedger(ctx, path); err == nil || !strings.Contains(err.Error(), path) {
-			t.Errorf("got %v", err)
-		}
-		if got, err := os.ReadFile(path); err != nil || string(got) != string(garbage) {
-			t.Error("the file was changed", err)
-		}
-	})
+	}
+	if err := ledger.Close(); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(intact)
+	if err != nil {
+		t.Fatal(err)
+	}
+	garbage := []byte(strings.Repeat("garbage ", 512)) // a page of it
+	for name, damaged := range map[string][]byte{
+		"is no database":                garbage,
+		"is empty":                      {},
+		"is truncated":                  data[:len(data)/2],
+		"is truncated within a page":    data[:len(data)-100],
+		"has garbage in the middle":     slices.Concat(data[:3*4096], garbage, data[4*4096:]),
+		"has garbage at the beginning":  slices.Concat(garbage, data[4096:]),
+		"has garbage after its header":  slices.Concat(data[:100], garbage[:3996], data[4096:]),
+		"has pages that were forgotten": slices.Concat(data[:4*4096], make([]byte, len(data)-4*4096)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "ledger.db")
+			if err := os.WriteFile(path, damaged, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			ledger, err := OpenLedger(ctx, path)
+			if err == nil {
+				ledger.Close()
+				t.Fatal("it was opened")
+			}
+			t.Log(err)
+			if !strings.Contains(err.Error(), path) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("got %v", err)
+			}
+			if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, damaged) {
+				t.Error("the file was changed", err)
+			}
+		})
+	}
 }

@@ -1,8 +1,11 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -27,7 +30,7 @@ func workerFlags() []cli.Flag {
 		&cli.Uint64Flag{Name: "seed", Usage: "decides which brew attempts jam", Value: defaults.Seed, Category: category},
 		&cli.StringFlag{Name: "pricing", Usage: "`NAME` of the pricing strategy: " + strings.Join(strategies, ", "), Value: strategies[0], Category: category},
 		&cli.IntFlag{Name: "concurrency", Usage: "how many activities run at once", Value: coffee.DefaultConcurrency, Category: category},
-		&cli.StringFlag{Name: "ledger", Usage: "SQLite `FILE` that money is written down in (default: one for each server, in the data directory)", Category: category},
+		ledgerFlag(category),
 		&cli.DurationFlag{Name: "drain-time", Usage: "how long running activities may take to finish after an interrupt", Value: 10 * time.Second, Category: category},
 	}
 }
@@ -72,23 +75,50 @@ func (o *output) workerOptions(cmd *cli.Command) (coffee.WorkerOptions, error) {
 	return options, nil
 }
 
-// openLedger opens the ledger that the flag names; else the one in memory, if
-// the server is in memory too and in this process; else the server's own.
+// ledgerVariable is the environment variable for the flag --ledger.
+const ledgerVariable = "COFFEE_LEDGER"
+
+func ledgerFlag(category string) cli.Flag {
+	return &cli.StringFlag{
+		Name:     "ledger",
+		Usage:    "SQLite `FILE` or postgres:// URL that money is written down in (default: $" + ledgerVariable + ", or a file for each server, in the data directory)",
+		Category: category,
+	}
+}
+
+// whichLedger is the file or URL of the ledger: what the flag says, or else
+// the environment, or else the file of the server.
+func whichLedger(ctx context.Context, cmd *cli.Command, conn *connection) (string, error) {
+	// The variable is not the flag's source: it is no error where no worker runs.
+	if where := cmp.Or(cmd.String("ledger"), os.Getenv(ledgerVariable)); where != "" {
+		return where, nil
+	}
+	return conn.ledgerPath(ctx)
+}
+
+// openLedger opens the ledger. If nobody says which, and the server is in memory
+// and in this process, so is the ledger; the environment is not asked then,
+// because orders that will be forgotten do not belong among those that count.
 func openLedger(ctx context.Context, cmd *cli.Command, conn *connection, inMemory bool) (ledger coffee.Ledger, where string, err error) {
-	path := cmd.String("ledger")
-	if path == "" && inMemory {
+	if inMemory && cmd.String("ledger") == "" {
 		ledger, err = coffee.OpenMemoryLedger(ctx)
 		return ledger, "in memory", err
 	}
-	if path == "" {
-		if path, err = conn.ledgerPath(ctx); err != nil {
-			return nil, "", err
-		}
+	if where, err = whichLedger(ctx, cmd, conn); err != nil {
+		return nil, "", err
 	}
-	if ledger, err = coffee.OpenLedger(ctx, path); err != nil {
-		return nil, "", &hintedError{err, "choose another file with --ledger"}
+	if ledger, err = coffee.OpenLedger(ctx, where); err != nil {
+		return nil, "", &hintedError{err, "choose another one with --ledger"}
 	}
-	return ledger, path, nil
+	return ledger, redacted(where), nil
+}
+
+// redacted is where a ledger is, without the password.
+func redacted(where string) string {
+	if u, err := url.Parse(where); err == nil && coffee.IsPostgresURL(where) {
+		return u.Redacted()
+	}
+	return where
 }
 
 // runningWorker is a worker in a goroutine.
