@@ -21,6 +21,7 @@ const (
 	exitFailed      = 3 // the order failed
 	exitCancelled   = 4 // the order was cancelled
 	exitConflict    = 5 // this order id is another order
+	exitBreach      = 6 // the audit found a breach
 	exitInterrupted = 130
 )
 

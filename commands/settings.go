@@ -113,12 +113,17 @@ func openLedger(ctx context.Context, cmd *cli.Command, conn *connection, inMemor
 	return ledger, redacted(where), nil
 }
 
-// redacted is where a ledger is, without the password.
+// redacted is where a ledger is, without who may open it: a URL can have a
+// password in it, in more than one place.
 func redacted(where string) string {
-	if u, err := url.Parse(where); err == nil && coffee.IsPostgresURL(where) {
-		return u.Redacted()
+	if !coffee.IsPostgresURL(where) {
+		return where
 	}
-	return where
+	u, err := url.Parse(where)
+	if err != nil {
+		return "PostgreSQL"
+	}
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
 }
 
 // runningWorker is a worker in a goroutine.

@@ -1,0 +1,306 @@
+package audit
+
+import (
+	"context"
+	"database/sql"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	commonpb "go.temporal.io/api/common/v1"
+	historypb "go.temporal.io/api/history/v1"
+	"go.temporal.io/sdk/client"
+
+	"example.com/coffee/coffee"
+)
+
+const runID = "run-1"
+
+// history is one of those that were recorded for the replay test, of order 123.
+func history(t *testing.T, name string) *historypb.History {
+	t.Helper()
+	file, err := os.Open(filepath.Join("..", "testdata", "histories", name+".json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	history, err := client.HistoryFromJSON(file, client.HistoryJSONOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	history.Events[0].GetWorkflowExecutionStartedEventAttributes().OriginalExecutionRunId = runID
+	return history
+}
+
+func execution() *commonpb.WorkflowExecution {
+	return &commonpb.WorkflowExecution{WorkflowId: coffee.WorkflowID("123"), RunId: runID}
+}
+
+func storyOf(history *historypb.History) *story { return readStory(execution(), time.Now(), history) }
+
+func row(number int64, kind coffee.EntryKind, amount coffee.Cents) Row {
+	return Row{Number: number, OrderID: "123", Kind: kind, Amount: amount, RunID: runID, RecordedAt: time.Now()}
+}
+
+func charge(amount coffee.Cents) Row { return row(1, coffee.EntryCharge, amount) }
+func refund(amount coffee.Cents) Row { return row(2, coffee.EntryRefund, amount) }
+func void() Row                      { return row(1, coffee.EntryVoid, 0) }
+
+func byAnother(r Row) Row { r.RunID = "run-2"; return r }
+func numbered(number int64, r Row) Row {
+	r.Number = number
+	return r
+}
+
+// TestJudge compares recorded histories with what is, or is wrongly, in the
+// ledger. A case without rules must be found in order.
+func TestJudge(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		history string
+		change  func(*story)
+		rows    []Row
+		want    []Rule
+	}{
+		"completed":                               {history: "completed", rows: []Row{charge(525)}},
+		"completed after jams":                    {history: "completed_after_jams", rows: []Row{charge(525)}},
+		"completed without a receipt":             {history: "completed_without_receipt", rows: []Row{charge(525)}},
+		"cancelled too late":                      {history: "completed_cancel_too_late", rows: []Row{charge(525)}},
+		"cancelled before the charge":             {history: "cancelled_before_charge"},
+		"cancelled while charging, voided":        {history: "cancelled_while_charging", rows: []Row{void()}},
+		"cancelled while brewing":                 {history: "cancelled_while_brewing", rows: []Row{charge(525), refund(525)}},
+		"cancelled by Temporal":                   {history: "cancelled_natively", rows: []Row{charge(525), refund(525)}},
+		"failed charge":                           {history: "failed_charge", rows: []Row{void()}},
+		"failed brew":                             {history: "failed_brew", rows: []Row{charge(525), refund(525)}},
+		"the id came back: the first has paid":    {history: "failed_duplicate", rows: []Row{old(byAnother(charge(525)))}},
+		"invalid":                                 {history: "invalid"},
+		"terminated, and settled":                 {history: "completed", change: terminated, rows: []Row{charge(525), refund(525)}},
+		"terminated after the coffee was made":    {history: "completed", change: stopped("was terminated"), rows: []Row{charge(525)}},
+		"running, charged":                        {history: "completed", change: running, rows: []Row{charge(525)}},
+		"running, refunded":                       {history: "cancelled_while_brewing", change: running, rows: []Row{charge(525), refund(525)}},
+		"history gone with its retention":         {rows: []Row{old(charge(525))}},
+		"history gone, refunded":                  {rows: []Row{old(charge(525)), old(refund(525))}},
+		"rows written by the run that is a reset": {history: "completed", change: func(s *story) { s.origin = "run-0" }, rows: []Row{charge(525)}},
+
+		"charged twice":                    {history: "completed", rows: []Row{charge(525), numbered(2, charge(525))}, want: []Rule{RuleCharge, RuleNet}},
+		"charged twice, by two runs":       {history: "completed", rows: []Row{charge(525), numbered(2, byAnother(charge(525)))}, want: []Rule{RuleCharge, RuleOwner}},
+		"charged another price":            {history: "completed", rows: []Row{charge(524)}, want: []Rule{RuleCharge, RuleNet}},
+		"the price changed":                {history: "completed", change: func(s *story) { s.amounts = append(s.amounts, amount{1, "the result"}) }, rows: []Row{charge(525)}, want: []Rule{RuleCharge}},
+		"charged and never accepted":       {history: "invalid", rows: []Row{charge(525)}, want: []Rule{RuleCharge, RuleNet}},
+		"refunded twice":                   {history: "cancelled_while_brewing", rows: []Row{charge(525), refund(525), numbered(3, refund(525))}, want: []Rule{RuleRefund, RuleNet}},
+		"refunded too little":              {history: "cancelled_while_brewing", rows: []Row{charge(525), refund(500)}, want: []Rule{RuleRefund, RuleNet}},
+		"refunded by another run":          {history: "cancelled_while_brewing", rows: []Row{charge(525), byAnother(refund(525))}, want: []Rule{RuleRefund, RuleOwner, RuleHistory, RuleUndone}},
+		"refunded without a charge":        {history: "cancelled_while_brewing", rows: []Row{refund(525)}, want: []Rule{RuleRefund, RuleHistory, RuleNet}},
+		"refunded although made":           {history: "completed", rows: []Row{charge(525), refund(525)}, want: []Rule{RuleNet}},
+		"made for nothing":                 {history: "completed", want: []Rule{RuleHistory, RuleNet}},
+		"completed without a brew":         {history: "completed", change: func(s *story) { s.brewed = false }, rows: []Row{charge(525)}, want: []Rule{RuleNet}},
+		"completed although cancelled":     {history: "completed", change: func(s *story) { s.cancelled = true }, rows: []Row{charge(525)}, want: []Rule{RuleNet}},
+		"terminated, and paid":             {history: "cancelled_while_brewing", change: terminated, rows: []Row{charge(525)}, want: []Rule{RuleNet}},
+		"timed out, and paid":              {history: "failed_brew", change: stopped("timed out"), rows: []Row{charge(525)}, want: []Rule{RuleNet, RuleHistory}},
+		"cancelled, and the refund lost":   {history: "cancelled_while_brewing", rows: []Row{charge(525)}, want: []Rule{RuleUndone, RuleHistory}},
+		"failed, and the refund lost":      {history: "failed_brew", rows: []Row{charge(525)}, want: []Rule{RuleUndone, RuleHistory}},
+		"cancelled, with a receipt":        {history: "cancelled_while_brewing", change: func(s *story) { s.receipt = true }, rows: []Row{charge(525), refund(525)}, want: []Rule{RuleUndone}},
+		"charged after a void":             {history: "cancelled_while_charging", rows: []Row{void(), numbered(2, charge(525))}, want: []Rule{RuleClosed, RuleUndone}},
+		"charged after a refund":           {history: "cancelled_while_brewing", rows: []Row{numbered(3, charge(525)), refund(525)}, want: []Rule{RuleClosed}},
+		"a row without an order":           {rows: []Row{charge(525)}, want: []Rule{RuleOwner}},
+		"a row of a run that nobody knows": {history: "failed_duplicate", rows: []Row{byAnother(charge(525))}, want: []Rule{RuleOwner}},
+		"a row of no kind":                 {history: "completed", rows: []Row{charge(525), row(2, "gift", 1)}, want: []Rule{RuleOwner}},
+		"the charge is lost":               {history: "cancelled_while_brewing", want: []Rule{RuleHistory}},
+		"it does not replay":               {history: "completed", change: func(s *story) { s.unreplayable = "nondeterminism" }, rows: []Row{charge(525)}, want: []Rule{RuleHistory}},
+		"the result of another order":      {history: "completed", change: func(s *story) { s.result.OrderID = "124" }, rows: []Row{charge(525)}, want: []Rule{RuleHistory}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var stories []*story
+			if test.history != "" {
+				s := storyOf(history(t, test.history))
+				if test.change != nil {
+					test.change(s)
+				}
+				stories = append(stories, s)
+			}
+			breaches := newFile("123", stories, test.rows).judge(time.Now().Add(-time.Hour))
+			var got []Rule
+			for _, breach := range breaches {
+				t.Logf("rule %d: %s", breach.Rule, breach.Problem)
+				if len(breach.Evidence) == 0 || breach.Problem == "" || breach.OrderID != "123" {
+					t.Errorf("it says too little: %+v", breach)
+				}
+				got = append(got, breach.Rule)
+			}
+			slices.Sort(got)
+			slices.Sort(test.want)
+			if got = slices.Compact(got); !slices.Equal(got, test.want) {
+				t.Errorf("got rules %v, want %v", ints(got), ints(test.want))
+			}
+		})
+	}
+}
+
+func ints(rules []Rule) []int {
+	var ints []int
+	for _, rule := range rules {
+		ints = append(ints, int(rule))
+	}
+	return ints
+}
+
+// old makes a row older than what histories are kept for.
+func old(r Row) Row {
+	r.RecordedAt = r.RecordedAt.Add(-2 * time.Hour)
+	return r
+}
+
+func running(s *story) { s.ended, s.result, s.end = false, nil, "" }
+
+// stopped changes how an order ended, and leaves what it did before.
+func stopped(end string) func(*story) {
+	return func(s *story) { s.result, s.end = nil, end }
+}
+
+// terminated changes it to an order that was stopped in its first brew.
+func terminated(s *story) {
+	stopped("was terminated")(s)
+	s.brewed, s.refunded, s.receipt, s.cancelled = false, false, false, false
+}
+
+// TestStory: what is read of each recorded history.
+func TestStory(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]story{
+		"completed":                {charged: true, brewed: true, receipt: true},
+		"cancelled_before_charge":  {cancelled: true},
+		"cancelled_while_charging": {cancelled: true},
+		"cancelled_while_brewing":  {cancelled: true, charged: true, refunded: true},
+		"cancelled_natively":       {cancelled: true, charged: true, refunded: true},
+		"failed_brew":              {charged: true, refunded: true},
+		"failed_duplicate":         {},
+		// A cancel that came after the receipt was scheduled is none.
+		"completed_cancel_too_late": {charged: true, brewed: true, receipt: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := storyOf(history(t, name))
+			if s.charged != want.charged || s.brewed != want.brewed || s.receipt != want.receipt ||
+				s.refunded != want.refunded || s.cancelled != want.cancelled || !s.ended || s.result == nil {
+				t.Errorf("got %+v", s)
+			}
+			if price, ok := s.price(); !ok || price != 525 {
+				t.Errorf("the price is %v, %v", price, ok)
+			}
+			if err := replay(execution(), history(t, name)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestUnsettled: which orders need a repair.
+func TestUnsettled(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		history string
+		change  func(*story)
+		rows    []Row
+		want    bool
+	}{
+		"terminated and charged":            {"cancelled_while_brewing", terminated, []Row{charge(525)}, true},
+		"terminated, the charge may come":   {"cancelled_while_charging", terminated, nil, true},
+		"terminated and settled":            {"cancelled_while_brewing", terminated, []Row{charge(525), refund(525)}, false},
+		"terminated and voided":             {"cancelled_while_charging", terminated, []Row{void()}, false},
+		"terminated after it was made":      {"completed", stopped("was terminated"), []Row{charge(525)}, false},
+		"terminated before the charge":      {"cancelled_before_charge", terminated, nil, false},
+		"cancelled, and the refund is lost": {"cancelled_while_brewing", nil, []Row{charge(525)}, true},
+		"completed":                         {"completed", nil, []Row{charge(525)}, false},
+		"running":                           {"completed", running, []Row{charge(525)}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := storyOf(history(t, test.history))
+			if test.change != nil {
+				test.change(s)
+			}
+			f := newFile("123", []*story{s}, test.rows)
+			if run, got := f.unsettled(f.chains[0]); got != test.want || got && run != runID {
+				t.Errorf("got %v, run %q", got, run)
+			}
+		})
+	}
+}
+
+// TestReplayOfAnotherWorkflow: a history that this workflow cannot have written.
+func TestReplayOfAnotherWorkflow(t *testing.T) {
+	t.Parallel()
+	h := history(t, "completed")
+	for _, event := range h.GetEvents() {
+		if attributes := event.GetActivityTaskScheduledEventAttributes(); attributes != nil {
+			attributes.ActivityType.Name = "something_else"
+		}
+	}
+	if err := replay(execution(), h); err == nil {
+		t.Error("it replays")
+	}
+}
+
+// TestSafeguards: the ledger's protections, taken away one by one.
+func TestSafeguards(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	for statement, want := range map[string]string{
+		``:                                      "",
+		`DROP TRIGGER ledger_entries_no_update`: "trigger ledger_entries_no_update",
+		`DROP TRIGGER ledger_entries_no_delete`: "trigger ledger_entries_no_delete",
+		`DROP TRIGGER ledger_entries_first`:     "trigger ledger_entries_first",
+		`DROP TRIGGER ledger_entries_refund; CREATE TRIGGER ledger_entries_refund BEFORE INSERT ON ledger_entries BEGIN SELECT 1; END`: "trigger ledger_entries_refund",
+		`DROP TABLE ledger_entries; CREATE TABLE ledger_entries (order_id TEXT, kind TEXT, amount_cents BIGINT, run_id TEXT, recorded_at TEXT)`: "index sqlite_autoindex_ledger_entries_1 " +
+			"table ledger_entries trigger ledger_entries_first trigger ledger_entries_no_delete trigger ledger_entries_no_update trigger ledger_entries_refund",
+	} {
+		path := filepath.Join(t.TempDir(), "ledger.db")
+		ledger, err := coffee.OpenLedger(ctx, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := ledger.Close(); err != nil {
+			t.Fatal(err)
+		}
+		db, err := sql.Open("sqlite", "file:"+path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := db.Exec(statement); err != nil {
+			t.Fatal(statement, err)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		book, err := OpenBook(ctx, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		missing, err := book.safeguards(ctx, book.db)
+		slices.Sort(missing)
+		if got := strings.Join(missing, " "); err != nil || got != want {
+			t.Errorf("after %q\ngot  %q, %v\nwant %q", statement, got, err, want)
+		}
+		if _, err := book.db.Exec(`INSERT INTO ledger_entries VALUES ('1', 'charge', 1, 'run', '')`); err == nil {
+			t.Error("the book can be written to")
+		}
+		if err := book.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestBookThatIsNone(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "ledger.db")
+	if book, err := OpenBook(context.Background(), path); err == nil {
+		t.Error("it was opened", book.Close())
+	}
+	if _, err := os.Stat(path); err == nil {
+		t.Error("it was created")
+	}
+}

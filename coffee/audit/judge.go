@@ -1,0 +1,229 @@
+package audit
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"example.com/coffee/coffee"
+)
+
+// file is everything that is known of one workflow id: its runs, and the
+// ledger's rows of the order.
+type file struct {
+	orderID string
+	// chains are the runs, by the run that they go back to. Within a chain the
+	// last run counts: the ones before it were reset.
+	chains [][]*story
+	rows   []Row
+}
+
+// newFile sorts the runs of one workflow id.
+func newFile(orderID string, stories []*story, rows []Row) *file {
+	f := &file{orderID: orderID, rows: rows}
+	slices.SortStableFunc(stories, func(a, b *story) int { return a.startedAt.Compare(b.startedAt) })
+	for _, s := range stories {
+		i := slices.IndexFunc(f.chains, func(chain []*story) bool { return chain[0].origin == s.origin })
+		if i < 0 {
+			f.chains = append(f.chains, []*story{s})
+		} else {
+			f.chains[i] = append(f.chains[i], s)
+		}
+	}
+	return f
+}
+
+// last is the run of a chain that counts.
+func last(chain []*story) *story { return chain[len(chain)-1] }
+
+// rowsOf are the rows that a chain has written.
+func (f *file) rowsOf(chain []*story) rows {
+	var own rows
+	for _, row := range f.rows {
+		if row.RunID == chain[0].origin || slices.ContainsFunc(chain, func(s *story) bool { return s.runID == row.RunID }) {
+			own = append(own, row)
+		}
+	}
+	return own
+}
+
+// rows are some rows of one order.
+type rows []Row
+
+func (r rows) of(kind coffee.EntryKind) rows {
+	var some rows
+	for _, row := range r {
+		if row.Kind == kind {
+			some = append(some, row)
+		}
+	}
+	return some
+}
+
+func (r rows) net() coffee.Cents {
+	var net coffee.Cents
+	for _, row := range r {
+		switch row.Kind {
+		case coffee.EntryCharge:
+			net += row.Amount
+		case coffee.EntryRefund:
+			net -= row.Amount
+		}
+	}
+	return net
+}
+
+// judge returns the breaches of one order. Rows of a run that nobody knows are
+// none if they are from before oldest: histories are not kept for ever.
+func (f *file) judge(oldest time.Time) []Breach {
+	j := &judge{file: f}
+	j.entries()
+	var owned int
+	for _, chain := range f.chains {
+		own := f.rowsOf(chain)
+		owned += len(own)
+		j.chain(chain, own)
+	}
+	if owned < len(f.rows) {
+		for _, row := range f.rows {
+			if !f.owns(row) && row.RecordedAt.After(oldest) {
+				j.breach(RuleOwner, nil, "a %s of %s belongs to no order", row.Kind, row.Amount)
+				break
+			}
+		}
+	}
+	return j.breaches
+}
+
+// owns tells whether a row belongs to one of the chains.
+func (f *file) owns(row Row) bool {
+	return slices.ContainsFunc(f.chains, func(chain []*story) bool { return slices.Contains(f.rowsOf(chain), row) })
+}
+
+// judge gathers breaches.
+type judge struct {
+	file     *file
+	breaches []Breach
+}
+
+// breach adds a breach, unless it is there already.
+func (j *judge) breach(rule Rule, s *story, format string, args ...any) {
+	b := Breach{Rule: rule, OrderID: j.file.orderID, Problem: fmt.Sprintf(format, args...)}
+	if slices.ContainsFunc(j.breaches, func(other Breach) bool { return other.Rule == b.Rule && other.Problem == b.Problem }) {
+		return
+	}
+	for _, row := range j.file.rows {
+		b.Evidence = append(b.Evidence, row.String())
+	}
+	if len(j.file.rows) == 0 {
+		b.Evidence = append(b.Evidence, "the ledger has no row of the order")
+	}
+	if s != nil {
+		b.Evidence = append(b.Evidence, "run "+s.runID)
+		b.Evidence = append(b.Evidence, s.evidence...)
+	}
+	j.breaches = append(j.breaches, b)
+}
+
+// entries judges what the rows of an order say by themselves, whatever run they
+// are of.
+func (j *judge) entries() {
+	all := rows(j.file.rows)
+	charges, refunds, voids := all.of(coffee.EntryCharge), all.of(coffee.EntryRefund), all.of(coffee.EntryVoid)
+	if len(charges) > 1 {
+		j.breach(RuleCharge, nil, "charged %d times", len(charges))
+	}
+	if len(refunds) > 1 {
+		j.breach(RuleRefund, nil, "refunded %d times", len(refunds))
+	}
+	for _, refund := range refunds {
+		same := slices.ContainsFunc(charges, func(charge Row) bool { return charge.Amount == refund.Amount && charge.RunID == refund.RunID })
+		switch {
+		case len(charges) == 0:
+			j.breach(RuleRefund, nil, "a refund of %s without a charge", refund.Amount)
+		case !same:
+			j.breach(RuleRefund, nil, "the refund is not of the charge: %s by run %s", refund.Amount, refund.RunID)
+		}
+	}
+	for _, charge := range charges {
+		for _, closing := range slices.Concat(refunds, voids) {
+			if closing.Kind == coffee.EntryVoid || closing.Number < charge.Number {
+				j.breach(RuleClosed, nil, "a charge, although there is a %s", closing.Kind)
+			}
+		}
+	}
+	if len(all) != len(charges)+len(refunds)+len(voids) {
+		j.breach(RuleOwner, nil, "a row that is neither charge nor refund nor void")
+	}
+}
+
+// chain compares an order with its rows.
+func (j *judge) chain(chain []*story, own rows) {
+	s := last(chain)
+	if s.unreplayable != "" {
+		j.breach(RuleHistory, s, "the history does not replay: %s", s.unreplayable)
+	}
+	if (s.charged || s.result != nil && s.result.Charged) && len(own.of(coffee.EntryCharge)) == 0 {
+		j.breach(RuleHistory, s, "the history says charged, the ledger does not")
+	}
+	if (s.refunded || s.result != nil && s.result.Refunded) && len(own.of(coffee.EntryRefund)) == 0 {
+		j.breach(RuleHistory, s, "the history says refunded, the ledger does not")
+	}
+	if s.result != nil && coffee.WorkflowID(s.result.OrderID) != s.workflowID {
+		j.breach(RuleHistory, s, "the result is that of order %s", coffee.Quote(s.result.OrderID))
+	}
+	price, accepted := s.price()
+	for _, amount := range s.amounts {
+		if amount.cents != price {
+			j.breach(RuleCharge, s, "the price changed: %s when %s, %s when %s", price, s.amounts[0].where, amount.cents, amount.where)
+		}
+	}
+	for _, charge := range own.of(coffee.EntryCharge) {
+		if !accepted {
+			j.breach(RuleCharge, s, "charged %s, although it was never accepted", charge.Amount)
+		} else if charge.Amount != price {
+			j.breach(RuleCharge, s, "charged %s; its price is %s", charge.Amount, price)
+		}
+	}
+	j.net(s, own.net(), price)
+}
+
+func (j *judge) net(s *story, net, price coffee.Cents) {
+	undone := s.result != nil && s.result.Status != coffee.StatusCompleted
+	switch {
+	case net != 0 && net != price:
+		j.breach(RuleNet, s, "the net is %s; it must be 0 or %s", net, price)
+	case !s.ended:
+	case s.made() && net != price:
+		j.breach(RuleNet, s, "the coffee was made, but the net is %s instead of %s", net, price)
+	case undone && net != 0:
+		j.breach(RuleUndone, s, "it %s, but the net is %s", s.end, net)
+	case !s.made() && net != 0:
+		j.breach(RuleNet, s, "it %s and no coffee was made, but the net is %s", s.end, net)
+	}
+	if undone && (s.receipt || s.result.ReceiptSent) {
+		j.breach(RuleUndone, s, "it %s, but there is a receipt", s.end)
+	}
+	if s.result != nil && s.result.Status == coffee.StatusCompleted {
+		if s.cancelled {
+			j.breach(RuleNet, s, "it was cancelled in time, and completed all the same")
+		}
+		if !s.brewed {
+			j.breach(RuleNet, s, "it %s, but no coffee was made", s.end)
+		}
+	}
+}
+
+// unsettled tells whether the run of a chain ended and left money behind, or
+// the chance that a late charge takes some. It returns the run to settle with.
+func (f *file) unsettled(chain []*story) (runID string, unsettled bool) {
+	s := last(chain)
+	own := f.rowsOf(chain)
+	if !s.ended || s.made() || len(own.of(coffee.EntryRefund)) > 0 || len(own.of(coffee.EntryVoid)) > 0 {
+		return "", false
+	}
+	if charges := own.of(coffee.EntryCharge); len(charges) > 0 {
+		return charges[0].RunID, true
+	}
+	return s.origin, s.chargeScheduled && s.result == nil && len(f.rows) == 0
+}

@@ -1,0 +1,198 @@
+package audit
+
+import (
+	"fmt"
+	"time"
+
+	commonpb "go.temporal.io/api/common/v1"
+	enumspb "go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
+	"go.temporal.io/sdk/converter"
+
+	"example.com/coffee/coffee"
+)
+
+// story is what the history of one run tells about an order.
+type story struct {
+	workflowID string
+	runID      string
+	// origin is the run that this one goes back to if it is a reset, or else
+	// the run itself. The ledger knows an order by it.
+	origin string
+	// startedAt is when this run began; the first event of a reset is older.
+	startedAt time.Time
+
+	// amounts are what the order was to pay, wherever that is said: when it was
+	// accepted, in each charge, in the result.
+	amounts []amount
+
+	chargeScheduled bool
+	charged         bool
+	brewed          bool
+	receipt         bool // scheduled: from then on it is too late to cancel
+	refunded        bool
+	// cancelled is true when the order was told to cancel in time.
+	cancelled bool
+
+	ended bool
+	// result is what the workflow returned; nil if it ended without one.
+	result *coffee.OrderResult
+	// end says how a workflow ended that has no result.
+	end string
+
+	// unreplayable is why the history does not replay; empty if it does.
+	unreplayable string
+	evidence     []string
+}
+
+type amount struct {
+	cents coffee.Cents
+	where string
+}
+
+// readStory reads a history. It takes what it understands, and passes over the
+// rest.
+func readStory(execution *commonpb.WorkflowExecution, startedAt time.Time, history *historypb.History) *story {
+	s := &story{workflowID: execution.GetWorkflowId(), runID: execution.GetRunId(), origin: execution.GetRunId(), startedAt: startedAt}
+	names := map[int64]string{} // activity names by the id of the scheduling event
+	for _, event := range history.GetEvents() {
+		s.read(event, names)
+	}
+	return s
+}
+
+func (s *story) read(event *historypb.HistoryEvent, names map[int64]string) {
+	switch event.GetEventType() {
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
+		attributes := event.GetWorkflowExecutionStartedEventAttributes()
+		if origin := attributes.GetOriginalExecutionRunId(); origin != "" {
+			s.origin = origin
+		}
+	case enumspb.EVENT_TYPE_MARKER_RECORDED:
+		s.accepted(event)
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
+		if event.GetWorkflowExecutionSignaledEventAttributes().GetSignalName() == coffee.SignalCancelOrder {
+			s.cancel(event)
+		}
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED:
+		s.cancel(event)
+	case enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+		attributes := event.GetActivityTaskScheduledEventAttributes()
+		name := attributes.GetActivityType().GetName()
+		names[event.GetEventId()] = name
+		s.scheduled(event, name, attributes.GetInput())
+	case enumspb.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
+		attributes := event.GetActivityTaskCompletedEventAttributes()
+		s.completed(event, names[attributes.GetScheduledEventId()], attributes.GetResult())
+	default:
+		s.closed(event)
+	}
+}
+
+// accepted reads the side effect in which the workflow pins the price.
+func (s *story) accepted(event *historypb.HistoryEvent) {
+	attributes := event.GetMarkerRecordedEventAttributes()
+	var decision struct {
+		AmountCents coffee.Cents `json:"amount_cents"`
+	}
+	if attributes.GetMarkerName() == "SideEffect" && decode(attributes.GetDetails()["data"], &decision) && decision.AmountCents != 0 {
+		s.amounts = append(s.amounts, amount{decision.AmountCents, where(event, "the order was accepted")})
+	}
+}
+
+func (s *story) cancel(event *historypb.HistoryEvent) {
+	if !s.receipt {
+		s.cancelled = true
+		s.note(event, "cancelled")
+	}
+}
+
+func (s *story) scheduled(event *historypb.HistoryEvent, activity string, input *commonpb.Payloads) {
+	switch activity {
+	case coffee.ActivityChargeCustomer:
+		s.chargeScheduled = true
+		var charge coffee.ChargeInput
+		if decode(input, &charge) {
+			s.amounts = append(s.amounts, amount{charge.AmountCents, where(event, "charge scheduled")})
+		}
+	case coffee.ActivitySendReceipt:
+		s.receipt = true
+		s.note(event, "receipt scheduled")
+	}
+}
+
+func (s *story) completed(event *historypb.HistoryEvent, activity string, result *commonpb.Payloads) {
+	switch activity {
+	case coffee.ActivityChargeCustomer:
+		s.charged = true
+		s.note(event, "charged")
+	case coffee.ActivityBrewCoffee:
+		s.brewed = true
+		s.note(event, "brewed")
+	case coffee.ActivityRefundCustomer:
+		var out coffee.RefundOutput
+		if decode(result, &out) && out.Refunded {
+			s.refunded = true
+			s.note(event, "refunded")
+		}
+	}
+}
+
+// closed reads the events that end a run.
+func (s *story) closed(event *historypb.HistoryEvent) {
+	switch event.GetEventType() {
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
+		var result coffee.OrderResult
+		if decode(event.GetWorkflowExecutionCompletedEventAttributes().GetResult(), &result) {
+			s.result = &result
+			s.end = "ended " + string(result.Status)
+			s.amounts = append(s.amounts, amount{result.AmountCents, where(event, s.end)})
+		} else {
+			s.end = "ended with a result that is none"
+		}
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
+		s.end = "ended with an error: " + coffee.Quote(event.GetWorkflowExecutionFailedEventAttributes().GetFailure().GetMessage())
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT:
+		s.end = "timed out"
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED:
+		s.end = "was terminated"
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED:
+		s.end = "ended as cancelled"
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
+		s.end = "continued as new"
+	default:
+		return
+	}
+	s.ended = true
+	s.note(event, s.end)
+}
+
+// made tells whether the customer got a coffee, and so has to pay.
+func (s *story) made() bool {
+	if s.result != nil {
+		return s.result.Status == coffee.StatusCompleted
+	}
+	return s.brewed && !s.cancelled
+}
+
+// price is what the order was accepted at; false if it never was.
+func (s *story) price() (coffee.Cents, bool) {
+	if len(s.amounts) == 0 {
+		return 0, false
+	}
+	return s.amounts[0].cents, true
+}
+
+func (s *story) note(event *historypb.HistoryEvent, what string) {
+	s.evidence = append(s.evidence, where(event, what))
+}
+
+func where(event *historypb.HistoryEvent, what string) string {
+	return fmt.Sprintf("event %d, %s: %s", event.GetEventId(), event.GetEventType(), what)
+}
+
+// decode reads the first payload, and tells whether that worked.
+func decode(payloads *commonpb.Payloads, to any) bool {
+	all := payloads.GetPayloads()
+	return len(all) > 0 && converter.GetDefaultDataConverter().FromPayload(all[0], to) == nil
+}
