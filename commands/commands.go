@@ -47,7 +47,7 @@ func newRoot(out *output) *cli.Command {
 		},
 		Commands: []*cli.Command{
 			serverCommand(out), workerCommand(out), orderCommand(out),
-			statusCommand(out), cancelCommand(out), menuCommand(out), auditCommand(out),
+			statusCommand(out), cancelCommand(out), menuCommand(out), auditCommand(out), chaosCommand(out),
 		},
 		EnableShellCompletion: true,
 		ConfigureShellCompletionCommand: func(completion *cli.Command) {

@@ -1,0 +1,422 @@
+//go:build unix
+
+package commands
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v3"
+	"go.temporal.io/sdk/client"
+
+	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/audit"
+)
+
+func chaosCommand(out *output) *cli.Command {
+	return &cli.Command{
+		Name:  "chaos",
+		Usage: "prove that no order is lost and nobody is charged twice, under kill -9",
+		Description: "Starts a server, two workers and a client, each in a process of its own, in a temporary directory. " +
+			"The client places orders, five a second; it cancels some, places some twice, and some are invalid. " +
+			"Meanwhile the processes are killed with SIGKILL and started again, and for every four kills " +
+			"a worker is frozen with SIGSTOP until others have taken over its work, and then wakes up. " +
+			"In the end coffee audit gives its verdict; the exit code is 6 if a rule is broken.",
+		Flags: []cli.Flag{
+			&cli.IntFlag{Name: "orders", Usage: "how many orders are placed", Value: 200},
+			&cli.IntFlag{Name: "kills", Usage: "how often a process is killed", Value: 20},
+			&cli.Uint64Flag{Name: "seed", Usage: "decides what is ordered, and who is hit when (default: another one each time)", HideDefault: true},
+			&cli.StringFlag{Name: "dir", Usage: "`DIRECTORY` to work in, which is kept (default: a temporary one, kept only if something is wrong)"},
+			outputFlag(),
+		},
+		Commands: []*cli.Command{chaosClientCommand(out)},
+		Action: func(ctx context.Context, cmd *cli.Command) error {
+			if err := noArguments(cmd); err != nil {
+				return err
+			}
+			return runChaos(ctx, cmd, out)
+		},
+	}
+}
+
+// chaos is one run.
+type chaos struct {
+	out    *output
+	seed   uint64
+	orders int
+	kills  int
+	dir    string
+	server string // its address
+
+	processes [chaosProcesses]*process
+	began     time.Time
+	struck    []chaosStrike
+}
+
+// chaosStrike is a blow that has fallen.
+type chaosStrike struct {
+	chaosBlow
+	when time.Time
+}
+
+// chaosReport is the outcome of a run.
+type chaosReport struct {
+	Seed           uint64        `json:"seed"`
+	Sent           int           `json:"sent"`
+	Acknowledged   int           `json:"acknowledged"`
+	KillsOfServer  int           `json:"kills_of_server"`
+	KillsOfWorkers int           `json:"kills_of_workers"`
+	KillsOfClient  int           `json:"kills_of_client"`
+	Freezes        int           `json:"freezes"`
+	Recovery       recovery      `json:"recovery"`
+	Audit          *audit.Report `json:"audit"`
+	// ClientBreaches is what the client saw and should not have seen.
+	ClientBreaches []string `json:"client_breaches"`
+	Seconds        float64  `json:"seconds"`
+}
+
+// recovery is how long after a blow the orders that were under way when it fell
+// had ended, in seconds. An order counts once for each blow that it lived
+// through.
+type recovery struct {
+	Orders int     `json:"orders"`
+	P50    float64 `json:"p50_seconds"`
+	P99    float64 `json:"p99_seconds"`
+	Max    float64 `json:"max_seconds"`
+}
+
+func (r *chaosReport) kills() int { return r.KillsOfServer + r.KillsOfWorkers + r.KillsOfClient }
+
+func runChaos(ctx context.Context, cmd *cli.Command, out *output) (err error) {
+	asJSON, err := wantsJSON(cmd)
+	if err != nil {
+		return err
+	}
+	c := &chaos{out: out, seed: cmd.Uint64("seed"), orders: cmd.Int("orders"), kills: cmd.Int("kills"), dir: cmd.String("dir")}
+	if c.orders < 1 || c.kills < 0 {
+		return usageErrorf(cmd, "use 1 or more --orders and 0 or more --kills")
+	}
+	if !cmd.IsSet("seed") {
+		c.seed = rand.Uint64N(1_000_000)
+	}
+	keep := c.dir != ""
+	if err := c.makeDir(); err != nil {
+		return err
+	}
+	report, err := c.run(ctx)
+	if err != nil {
+		return &hintedError{err, "everything is in " + c.dir}
+	}
+	if asJSON {
+		err = out.json(report)
+	} else {
+		c.print(report)
+	}
+	if err != nil {
+		return err
+	}
+	if breaches := len(report.Audit.Breaches) + len(report.ClientBreaches); breaches > 0 {
+		return &exitError{
+			code:    exitBreach,
+			message: fmt.Sprintf("%s; everything is in %s", plural(breaches, "breach", "breaches"), c.dir),
+			hint:    fmt.Sprintf("the same blows again: coffee chaos --orders %d --kills %d --seed %d", c.orders, c.kills, c.seed),
+		}
+	}
+	if !keep {
+		return os.RemoveAll(c.dir)
+	}
+	return nil
+}
+
+func (c *chaos) makeDir() (err error) {
+	if c.dir == "" {
+		c.dir, err = os.MkdirTemp("", "coffee-chaos-*")
+		return err
+	}
+	if err := os.MkdirAll(c.dir, 0o700); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(c.dir)
+	if err == nil && len(entries) > 0 {
+		err = fmt.Errorf("--dir %s is not empty", c.dir)
+	}
+	if err == nil {
+		c.dir, err = filepath.Abs(c.dir)
+	}
+	return err
+}
+
+func (c *chaos) path(name string) string { return filepath.Join(c.dir, name) }
+
+// run starts everything, strikes, waits until all orders have ended, and audits.
+func (c *chaos) run(ctx context.Context) (_ *chaosReport, err error) {
+	c.out.notef("seed %d: %s, %s; the directory is %s", c.seed, plural(c.orders, "order", "orders"), plural(c.kills, "kill", "kills"), c.dir)
+	c.began = time.Now()
+	defer func() { err = errors.Join(err, c.stop(chaosServer, chaosWorker1, chaosWorker2, chaosClient)) }()
+	if err := c.start(ctx); err != nil {
+		return nil, err
+	}
+	if err := c.strike(ctx); err != nil {
+		return nil, err
+	}
+	if err := c.waitForEnd(ctx); err != nil {
+		return nil, err
+	}
+	c.say("stopping the client and the workers, auditing")
+	if err := c.stop(chaosClient, chaosWorker1, chaosWorker2); err != nil {
+		return nil, err
+	}
+	return c.audit(ctx)
+}
+
+// start starts the processes.
+func (c *chaos) start(ctx context.Context) error {
+	port, err := freePort()
+	if err != nil {
+		return err
+	}
+	c.server = fmt.Sprintf("127.0.0.1:%d", port)
+	env, err := chaosEnv(c.dir)
+	if err != nil {
+		return err
+	}
+	common := []string{"--log-format", "text"}
+	worker := append(slices.Clone(common), "worker", "--address", c.server, "--ledger", c.path("ledger.db"),
+		"--charge-time", "300ms", "--brew-time", "700ms", "--receipt-time", "150ms", "--seed", fmt.Sprint(c.seed))
+	for i, p := range []*process{
+		chaosServer:  {name: "server", args: append(slices.Clone(common), "server", "--port", fmt.Sprint(port), "--headless", "--db-filename", c.path("server.db"))},
+		chaosWorker1: {name: "worker 1", args: worker},
+		chaosWorker2: {name: "worker 2", args: worker},
+		chaosClient: {name: "client", once: true, args: append(slices.Clone(common), "chaos", "client",
+			"--address", c.server, "--journal", c.dir, "--orders", fmt.Sprint(c.orders), "--seed", fmt.Sprint(c.seed))},
+	} {
+		p.env, p.log = env, c.path(strings.ReplaceAll(p.name, " ", "-")+".log")
+		if i != chaosServer { // the others would only complain that it is not there yet
+			if err := c.waitForServer(ctx); err != nil {
+				return err
+			}
+		}
+		if err := p.start(); err != nil {
+			return err
+		}
+		c.processes[i] = p
+	}
+	c.say("a server, two workers and a client are up")
+	return nil
+}
+
+// chaosPatience is how long a run waits for something that must happen: a server
+// that answers, an order that ends.
+const chaosPatience = 2 * time.Minute
+
+// waitForServer returns when the server answers.
+func (c *chaos) waitForServer(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, chaosPatience)
+	defer cancel()
+	for {
+		conn, err := c.dial(ctx)
+		if err == nil {
+			conn.Close()
+			return nil
+		}
+		select {
+		case <-c.processes[chaosServer].done:
+			return errors.Join(errors.New("the server cannot be started"), c.processes[chaosServer].err)
+		case <-ctx.Done():
+			return fmt.Errorf("the server does not answer: %w", err)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+func (c *chaos) dial(ctx context.Context) (*connection, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	return c.out.dial(ctx, client.Options{HostPort: c.server, Namespace: client.DefaultNamespace})
+}
+
+// strike deals all blows, each when so many orders have been sent.
+func (c *chaos) strike(ctx context.Context) error {
+	for _, blow := range planBlows(c.seed, c.kills) {
+		for {
+			sent, err := c.lines(journalSent)
+			if err != nil {
+				return err
+			}
+			if float64(len(sent)) >= blow.at*float64(c.orders) && c.deal(blow) {
+				break
+			}
+			select {
+			case <-c.processes[chaosClient].done:
+				return nil // the orders have all ended: there is nobody left to disturb
+			default:
+			}
+			if !sleep(ctx, 50*time.Millisecond) {
+				return ctx.Err()
+			}
+		}
+	}
+	return nil
+}
+
+// deal deals a blow, and tells whether there was anything to hit.
+func (c *chaos) deal(blow chaosBlow) bool {
+	victim := c.processes[blow.victim]
+	what, pid := "kill", 0
+	if blow.freeze {
+		what, pid = "freeze", victim.freeze(blow.pause)
+	} else {
+		pid = victim.kill(blow.pause)
+	}
+	if pid == 0 {
+		return false
+	}
+	c.struck = append(c.struck, chaosStrike{chaosBlow: blow, when: time.Now()})
+	sent, _ := c.lines(journalSent) // for show
+	ended, _ := c.lines(journalEnded)
+	c.say("%-6s %-8s for %4.1f s; %d of %d orders sent, %d ended", what, victim.name, blow.pause.Seconds(), len(sent), c.orders, len(ended))
+	return true
+}
+
+// waitForEnd returns when the client has seen the end of every order, or when
+// nothing has ended for a long time: the audit will say what is stuck.
+func (c *chaos) waitForEnd(ctx context.Context) error {
+	ended, last := 0, time.Now()
+	for time.Since(last) < chaosPatience {
+		lines, err := c.lines(journalEnded)
+		if err != nil {
+			return err
+		}
+		if len(lines) > ended {
+			ended, last = len(lines), time.Now()
+		}
+		select {
+		case <-c.processes[chaosClient].done:
+			return c.processes[chaosClient].err
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	return nil
+}
+
+// lines are the lines of one of the client's files. One that is being written
+// is none yet.
+func (c *chaos) lines(name string) ([]string, error) {
+	data, err := os.ReadFile(c.path(name))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	var lines []string
+	for line := range bytes.Lines(data) {
+		if text, complete := strings.CutSuffix(string(line), "\n"); complete {
+			lines = append(lines, text)
+		}
+	}
+	return lines, err
+}
+
+// stop stops processes, all of them before it reports an error.
+func (c *chaos) stop(which ...int) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	var errs []error
+	for _, i := range which {
+		if p := c.processes[i]; p != nil {
+			errs = append(errs, p.stop(ctx))
+			c.processes[i] = nil
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// audit lets the auditor speak.
+func (c *chaos) audit(ctx context.Context) (*chaosReport, error) {
+	report := &chaosReport{Seed: c.seed}
+	sent, err1 := c.lines(journalSent)
+	acknowledged, err2 := c.lines(journalAcknowledged)
+	breaches, err3 := c.lines(journalBreaches)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return nil, err
+	}
+	report.Sent, report.Acknowledged = len(sent), len(acknowledged)
+	report.ClientBreaches = append([]string{}, breaches...)
+	for _, strike := range c.struck {
+		switch {
+		case strike.freeze:
+			report.Freezes++
+		case strike.victim == chaosServer:
+			report.KillsOfServer++
+		case strike.victim == chaosClient:
+			report.KillsOfClient++
+		default:
+			report.KillsOfWorkers++
+		}
+	}
+	conn, err := c.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	book, err := audit.OpenBook(ctx, c.path("ledger.db"))
+	if err != nil {
+		return nil, err
+	}
+	defer book.Close()
+	report.Audit, err = audit.Run(ctx, audit.Options{Client: conn.Client, Namespace: conn.namespace, Book: book, Acknowledged: acknowledged})
+	if err != nil {
+		return nil, err
+	}
+	views, err := coffee.NewClient(conn, conn.namespace).List(ctx, coffee.ListOptions{Limit: 2*c.orders + 100})
+	if err != nil {
+		return nil, err
+	}
+	report.Recovery = c.recovery(views)
+	report.Seconds = time.Since(c.began).Seconds()
+	return report, nil
+}
+
+// recovery looks at each order that was under way when a blow fell.
+func (c *chaos) recovery(views []coffee.OrderView) recovery {
+	var took []float64
+	for _, strike := range c.struck {
+		for _, view := range views {
+			if view.StartedAt.Before(strike.when) && view.EndedAt.After(strike.when) {
+				took = append(took, view.EndedAt.Sub(strike.when).Seconds())
+			}
+		}
+	}
+	if len(took) == 0 {
+		return recovery{}
+	}
+	slices.Sort(took)
+	return recovery{Orders: len(took), P50: took[len(took)/2], P99: took[len(took)*99/100], Max: took[len(took)-1]}
+}
+
+// say tells what happens, and when.
+func (c *chaos) say(format string, args ...any) {
+	c.out.notef("%6.1f s  %s", time.Since(c.began).Seconds(), fmt.Sprintf(format, args...))
+}
+
+func (c *chaos) print(r *chaosReport) {
+	line := func(name, format string, args ...any) { c.out.printf("%-12s %s\n", name, fmt.Sprintf(format, args...)) }
+	line("Seed", "%d", r.Seed)
+	line("Took", "%.0f s", r.Seconds)
+	line("Sent", "%s, %d acknowledged", plural(r.Sent, "order", "orders"), r.Acknowledged)
+	line("Kills", "%d: %d of the server, %d of workers, %d of the client", r.kills(), r.KillsOfServer, r.KillsOfWorkers, r.KillsOfClient)
+	line("Freezes", "%d of workers", r.Freezes)
+	line("Recovery", "p50 %.1f s, p99 %.1f s, at most %.1f s, from a blow to the end of an order under way", r.Recovery.P50, r.Recovery.P99, r.Recovery.Max)
+	for _, breach := range r.ClientBreaches {
+		c.out.printf("\nBREACH seen by the client\n  %s\n", breach)
+	}
+	c.out.auditReport(r.Audit)
+}

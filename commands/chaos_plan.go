@@ -1,0 +1,112 @@
+package commands
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"example.com/coffee/coffee"
+)
+
+// chaosPace is how far apart orders are sent.
+const chaosPace = 200 * time.Millisecond
+
+// chaosOrder is one order of a chaos run, and what its client does with it. It
+// follows from the seed and the number of the order alone, so that a client
+// that was killed goes on where it was.
+type chaosOrder struct {
+	request coffee.OrderRequest
+	// input, unless nil, is what is sent instead: no worker should accept it.
+	input any
+	// twice makes the client place the order once more.
+	twice bool
+	// another, unless empty, is a drink that the client orders under the same
+	// id: that must be refused.
+	another coffee.Drink
+	// cancelAfter is how long after its acknowledgement the order is cancelled;
+	// negative if it is not.
+	cancelAfter time.Duration
+}
+
+// planOrder decides about order n, counted from 0.
+func planOrder(seed uint64, n int) chaosOrder {
+	r := rand.New(rand.NewPCG(seed, uint64(n)))
+	menu := coffee.Menu()
+	id := fmt.Sprintf("chaos-%d-%d", seed, n)
+	drink := r.IntN(len(menu))
+	order := chaosOrder{
+		request: coffee.OrderRequest{
+			OrderID: id,
+			Drink:   menu[drink],
+			Size:    []coffee.Size{coffee.SizeS, coffee.SizeM, coffee.SizeL}[r.IntN(3)],
+		},
+		cancelAfter: -1,
+	}
+	switch p := r.Float64(); {
+	case p < 0.25: // a normal order takes about 1.2 s
+		order.cancelAfter = time.Duration(r.Int64N(int64(1500 * time.Millisecond)))
+	case p < 0.35:
+		order.twice = true
+	case p < 0.40:
+		order.another = menu[(drink+1+r.IntN(len(menu)-1))%len(menu)]
+	case p < 0.45:
+		order.input = []any{
+			nil, 42, "latte", []string{"latte"}, map[string]any{"order_id": id},
+			map[string]any{"order_id": id, "drink": "engine oil", "size": "M"},
+			map[string]any{"order_id": id, "drink": "latte", "size": "\x00\u202e"},
+			map[string]any{"order_id": "another", "drink": "latte", "size": "M"},
+		}[r.IntN(8)]
+	}
+	return order
+}
+
+// The processes of a chaos run.
+const (
+	chaosServer = iota
+	chaosWorker1
+	chaosWorker2
+	chaosClient
+	chaosProcesses
+)
+
+// chaosBlow is something that is done to a process.
+type chaosBlow struct {
+	victim int
+	// freeze says that the victim is stopped and wakes up again, as a zombie.
+	// Otherwise it is killed.
+	freeze bool
+	// pause is for how long it is frozen, or how long it takes until it is
+	// started again.
+	pause time.Duration
+	// at is when: when this share of the orders has been sent, from 0 to 1.
+	at float64
+}
+
+// planBlows decides whom to hit, how, and when. For every four kills there is
+// one freeze.
+func planBlows(seed uint64, kills int) []chaosBlow {
+	r := rand.New(rand.NewPCG(seed, 1<<63))
+	freezes := kills / 4
+	blows := make([]chaosBlow, 0, kills+freezes)
+	for range freezes {
+		// Longer than a brew's heartbeat timeout, and often longer than the
+		// timeout of a charge: by then another worker has tried.
+		pause := coffee.BrewHeartbeatTimeout + time.Duration(r.Int64N(int64(coffee.ActivityTimeout)))
+		blows = append(blows, chaosBlow{victim: chaosWorker1 + r.IntN(2), freeze: true, pause: pause})
+	}
+	for range kills {
+		victim := chaosServer
+		switch p := r.Float64(); {
+		case p < 0.1:
+			victim = chaosClient
+		case p < 0.6:
+			victim = chaosWorker1 + r.IntN(2)
+		}
+		blows = append(blows, chaosBlow{victim: victim, pause: time.Duration(r.Int64N(int64(time.Second)))})
+	}
+	r.Shuffle(len(blows), func(i, j int) { blows[i], blows[j] = blows[j], blows[i] })
+	for i := range blows {
+		blows[i].at = (float64(i) + r.Float64()) / float64(len(blows))
+	}
+	return blows
+}

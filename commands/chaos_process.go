@@ -1,0 +1,180 @@
+//go:build unix
+
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// process is a part of a chaos run that runs in a process of its own. It is
+// started again whenever it ends, as a service manager would.
+type process struct {
+	name string
+	args []string
+	env  []string
+	log  string // the file that gets its output
+	// once says that it is not started again once it has succeeded.
+	once bool
+
+	mu       sync.Mutex
+	cmd      *exec.Cmd // nil while it is down
+	downtime time.Duration
+	frozen   int // how many freezes are not over yet
+	stopping bool
+	done     chan struct{} // closed when it is not started again any more
+	err      error         // why, if that is an error
+}
+
+// restartPause is how long it takes until a process that ended by itself is
+// started again.
+const restartPause = 200 * time.Millisecond
+
+// start starts the process and keeps it alive until it is stopped.
+func (p *process) start() error {
+	executable, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	p.done = make(chan struct{})
+	go func() {
+		defer close(p.done)
+		defer log.Close()
+		// A child that must not outlive its parent is tied to the thread that
+		// started it.
+		runtime.LockOSThread()
+		for p.runOnce(executable, log) {
+		}
+	}()
+	return nil
+}
+
+// runOnce runs the process until it ends, and tells whether to run it again.
+func (p *process) runOnce(executable string, log *os.File) (again bool) {
+	cmd := exec.Command(executable)
+	cmd.Args = append([]string{"coffee"}, p.args...)
+	cmd.Env = p.env
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = childAttributes()
+
+	p.mu.Lock()
+	if p.stopping {
+		p.mu.Unlock()
+		return false
+	}
+	if err := cmd.Start(); err != nil {
+		p.err = err
+		p.mu.Unlock()
+		return false
+	}
+	p.cmd, p.downtime, p.frozen = cmd, restartPause, 0
+	p.mu.Unlock()
+
+	err := cmd.Wait()
+	p.mu.Lock()
+	p.cmd = nil
+	downtime, stopping := p.downtime, p.stopping
+	p.mu.Unlock()
+	if stopping || p.once && err == nil {
+		return false
+	}
+	time.Sleep(downtime) // it is down for so long
+	return true
+}
+
+// kill kills the process, which stays down for so long. It tells its process
+// id, 0 if it was down already.
+func (p *process) kill(downtime time.Duration) (pid int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd == nil {
+		return 0
+	}
+	p.downtime = downtime
+	if p.cmd.Process.Signal(syscall.SIGKILL) != nil {
+		return 0
+	}
+	return p.cmd.Process.Pid
+}
+
+// freeze stops the process where it is, and wakes it later. It tells its process
+// id, 0 if it was down.
+func (p *process) freeze(pause time.Duration) (pid int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd == nil || p.cmd.Process.Signal(syscall.SIGSTOP) != nil {
+		return 0
+	}
+	cmd := p.cmd
+	p.frozen++
+	time.AfterFunc(pause, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.cmd != cmd { // it was killed in its sleep
+			return
+		}
+		if p.frozen--; p.frozen == 0 {
+			cmd.Process.Signal(syscall.SIGCONT)
+		}
+	})
+	return cmd.Process.Pid
+}
+
+// stop wakes the process, asks it to end, and waits until it has. When the
+// context ends first, it kills the process.
+func (p *process) stop(ctx context.Context) error {
+	p.mu.Lock()
+	p.stopping = true
+	if p.cmd != nil {
+		p.cmd.Process.Signal(syscall.SIGCONT)
+		p.cmd.Process.Signal(syscall.SIGTERM)
+	}
+	p.mu.Unlock()
+	select {
+	case <-p.done:
+		return p.err
+	case <-ctx.Done():
+	}
+	p.kill(0)
+	<-p.done
+	return errors.Join(p.err, fmt.Errorf("%s did not stop when it was asked to", p.name))
+}
+
+// chaosEnv is an environment in which nothing of the user's leads anywhere but
+// into the directory.
+func chaosEnv(dir string) ([]string, error) {
+	config := filepath.Join(dir, "temporal.toml")
+	if err := os.WriteFile(config, nil, 0o600); err != nil {
+		return nil, err
+	}
+	var env []string
+	for _, pair := range os.Environ() {
+		if !strings.HasPrefix(pair, "TEMPORAL_") && !strings.HasPrefix(pair, ledgerVariable+"=") {
+			env = append(env, pair)
+		}
+	}
+	return append(env, "XDG_DATA_HOME="+dir, "TEMPORAL_CONFIG_FILE="+config), nil
+}
+
+// freePort is a port that was free a moment ago.
+func freePort() (int, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	return listener.Addr().(*net.TCPAddr).Port, listener.Close()
+}
