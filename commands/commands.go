@@ -22,8 +22,11 @@ import (
 // Run runs the program and returns its exit code. When the context is
 // cancelled, commands stop cleanly.
 func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	return run(ctx, args, &output{out: &checkedWriter{w: stdout}, err: stderr})
+}
+
+func run(ctx context.Context, args []string, out *output) int {
 	setBuildID()
-	out := &output{out: &checkedWriter{w: stdout}, err: stderr}
 	err := newRoot(out).Run(ctx, args)
 	if out.out.err != nil { // data that could not be written is a failure
 		err = out.out.err

@@ -128,6 +128,7 @@ func (o *output) dial(ctx context.Context, options client.Options) (*connection,
 		return nil, &usageError{message: fmt.Sprintf("--address is %q: use HOST:PORT", options.HostPort)}
 	}
 	options.Logger = o.sdkLog()
+	options.ConnectionOptions.DialOptions = append(options.ConnectionOptions.DialOptions, o.dialOptions...)
 	c, err := client.DialContext(ctx, options)
 	if err != nil {
 		return nil, explainDial(ctx, err, options)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/audit"
 	"example.com/coffee/devserver"
 )
 
@@ -26,6 +28,7 @@ type shop struct {
 	conn   *connection
 	orders *coffee.Client
 	ledger coffee.Ledger
+	book   string // the ledger's file
 }
 
 func newShop(t *testing.T) *shop {
@@ -47,12 +50,37 @@ func newShop(t *testing.T) *shop {
 		t.Fatal(err)
 	}
 	t.Cleanup(conn.Close)
-	ledger, err := coffee.OpenMemoryLedger(ctx)
+	book := filepath.Join(t.TempDir(), "ledger.db")
+	ledger, err := coffee.OpenLedger(ctx, book)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { ledger.Close() })
-	return &shop{t: t, conn: conn, orders: coffee.NewClient(conn, conn.namespace), ledger: ledger}
+	return &shop{t: t, conn: conn, orders: coffee.NewClient(conn, conn.namespace), ledger: ledger, book: book}
+}
+
+// audit audits the shop's orders with the ledger in a file.
+func (s *shop) audit(ctx context.Context, file string, options audit.Options) *audit.Report {
+	s.t.Helper()
+	book, err := audit.OpenBook(ctx, file)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer book.Close()
+	options.Client, options.Namespace, options.Book = s.conn.Client, s.conn.namespace, book
+	report, err := audit.Run(ctx, options)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return report
+}
+
+// wantNoBreach lets the auditor look at everything.
+func (s *shop) wantNoBreach(ctx context.Context) {
+	s.t.Helper()
+	for _, breach := range s.audit(ctx, s.book, audit.Options{}).Breaches {
+		s.t.Errorf("breach of rule %d by order %q: %s\n%s", breach.Rule, breach.OrderID, breach.Problem, strings.Join(breach.Evidence, "\n"))
+	}
 }
 
 // hire starts a worker whose services take no time and never fail.

@@ -26,7 +26,11 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"coffee": func() {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		context.AfterFunc(ctx, stop)
-		os.Exit(Run(ctx, os.Args, os.Stdout, os.Stderr))
+		out := &output{out: &checkedWriter{w: os.Stdout}, err: os.Stderr}
+		if point := os.Getenv(failpointVariable); point != "" {
+			out.dialOptions = append(out.dialOptions, failAt(point))
+		}
+		os.Exit(run(ctx, os.Args, out))
 	}})
 }
 

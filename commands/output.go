@@ -22,6 +22,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/urfave/cli/v3"
 	"go.temporal.io/sdk/log"
+	"google.golang.org/grpc"
 
 	"example.com/coffee/coffee"
 )
@@ -35,6 +36,10 @@ type output struct {
 	// Temporal server and SDK. Both are set before a command runs.
 	log      zerolog.Logger
 	platform zerolog.Logger
+
+	// dialOptions are for tests, which listen in on the connection to the
+	// Temporal server, and break it.
+	dialOptions []grpc.DialOption
 }
 
 // checkedWriter keeps the first error, so that a command need not look at each
