@@ -89,11 +89,15 @@ func (s *shop) hire() {
 	s.hireWith(coffee.WorkerOptions{})
 }
 
-// hireWith starts a worker that writes to the shop's ledger. Stop is called at
+// hireWith starts a worker that writes to the shop's ledger, unless the options
+// have one of their own. Stop is called at
 // the end of the test at the latest.
 func (s *shop) hireWith(options coffee.WorkerOptions) (stop func()) {
 	s.t.Helper()
-	options.Namespace, options.Ledger = s.conn.namespace, s.ledger
+	options.Namespace = s.conn.namespace
+	if options.Ledger == nil {
+		options.Ledger = s.ledger
+	}
 	w, err := coffee.NewWorker(context.Background(), s.conn.Client, options)
 	if err != nil {
 		s.t.Fatal(err)

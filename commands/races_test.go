@@ -1,0 +1,406 @@
+package commands
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	commonpb "go.temporal.io/api/common/v1"
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+
+	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/audit"
+)
+
+// gate is a ledger whose first charge waits at the door, deaf to its context: as
+// a process does that was frozen, or a request that is held up on its way.
+type gate struct {
+	coffee.Ledger
+	once     sync.Once
+	reached  chan struct{} // closed when the first charge is there
+	open     chan struct{} // close it to let the charge through
+	returned chan error    // what became of it
+}
+
+func newGate(ledger coffee.Ledger) *gate {
+	return &gate{Ledger: ledger, reached: make(chan struct{}), open: make(chan struct{}), returned: make(chan error, 1)}
+}
+
+func (g *gate) Charge(ctx context.Context, charge coffee.Charge) (coffee.Entry, error) {
+	first := false
+	g.once.Do(func() { first = true })
+	if !first {
+		return g.Ledger.Charge(ctx, charge)
+	}
+	close(g.reached)
+	<-g.open
+	entry, err := g.Ledger.Charge(context.WithoutCancel(ctx), charge)
+	g.returned <- err
+	return entry, err
+}
+
+// TestCancelWhileTheChargeIsUnderWay: nobody waits for the charge; when it comes
+// at last, it is refused.
+func TestCancelWhileTheChargeIsUnderWay(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	s := newShop(t)
+	g := newGate(s.ledger)
+	s.hireWith(coffee.WorkerOptions{Ledger: g})
+	s.place(ctx, "123")
+	<-g.reached
+	if err := s.orders.Cancel(ctx, "123", ""); err != nil {
+		t.Fatal(err)
+	}
+	result, err := s.orders.Result(ctx, "123")
+	if err != nil || result.Status != coffee.StatusCancelled || result.Charged {
+		t.Errorf("got %+v, %v", result, err)
+	}
+	close(g.open)
+	if err := <-g.returned; !errors.Is(err, coffee.ErrClosed) {
+		t.Errorf("the late charge: %v", err)
+	}
+	if got := s.kinds(ctx, "123"); got != "[void]" {
+		t.Errorf("the ledger has %s", got)
+	}
+	s.wantNoBreach(ctx)
+}
+
+// TestZombieCharge: an attempt is given up, the next one charges, the order is
+// cancelled and refunded; then the first attempt wakes up and charges.
+func TestZombieCharge(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	s := newShop(t)
+	g := newGate(s.ledger)
+	s.hireWith(coffee.WorkerOptions{Ledger: g, Services: coffee.ServiceConfig{BrewTime: 9 * time.Second}})
+	s.place(ctx, "123")
+	<-g.reached
+	s.await(ctx, "123", func(view coffee.OrderView) bool { return view.Stage == coffee.StageBrewing })
+	if err := s.orders.Cancel(ctx, "123", ""); err != nil {
+		t.Fatal(err)
+	}
+	result, err := s.orders.Result(ctx, "123")
+	if err != nil || result.Status != coffee.StatusCancelled || !result.Refunded {
+		t.Errorf("got %+v, %v", result, err)
+	}
+	close(g.open)
+	if err := <-g.returned; !errors.Is(err, coffee.ErrClosed) {
+		t.Errorf("the zombie's charge: %v", err)
+	}
+	if got := s.kinds(ctx, "123"); got != "[charge refund]" {
+		t.Errorf("the ledger has %s", got)
+	}
+	s.wantNoBreach(ctx)
+}
+
+// TestCancelAgainstCompletion cancels orders when they are about to be
+// completed. There is one winner, and coffee cancel says which.
+func TestCancelAgainstCompletion(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+	defer cancel()
+	s := newShop(t)
+	s.hire()
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	var mu sync.Mutex
+	won := map[coffee.OrderStatus]int{}
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, 4)
+	for range 80 {
+		id, delay := coffee.NewOrderID(), time.Duration(r.Int64N(int64(200*time.Millisecond)))
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			s.place(ctx, id)
+			sleep(ctx, delay)
+			out := &output{out: &checkedWriter{w: io.Discard}, err: io.Discard}
+			err := cancelOrder(ctx, out, s.orders, id, "", true)
+			result, resultErr := s.orders.Result(ctx, id)
+			if resultErr != nil {
+				t.Error(resultErr)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			won[result.Status]++
+			var tooLate *exitError
+			switch result.Status {
+			case coffee.StatusCancelled:
+				if err != nil {
+					t.Errorf("order %s was cancelled, and coffee cancel said: %v", id, err)
+				}
+			case coffee.StatusCompleted:
+				if !errors.As(err, &tooLate) || tooLate.code != exitFailure {
+					t.Errorf("order %s was completed, and coffee cancel said: %v", id, err)
+				}
+			default:
+				t.Errorf("order %s ended %s", id, result.Status)
+			}
+		})
+	}
+	wg.Wait()
+	t.Log(won)
+	s.wantNoBreach(ctx)
+}
+
+// TestOrderIDComesBack: the history is gone, as it is after its retention, and
+// somebody orders under the same id again.
+func TestOrderIDComesBack(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	s := newShop(t)
+	s.hire()
+	s.place(ctx, "123")
+	s.wantResult(ctx, "123", 525)
+	_, err := s.conn.WorkflowService().DeleteWorkflowExecution(ctx, &workflowservice.DeleteWorkflowExecutionRequest{
+		Namespace:         s.conn.namespace,
+		WorkflowExecution: &commonpb.WorkflowExecution{WorkflowId: coffee.WorkflowID("123")},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		if _, err := s.orders.Look(ctx, "123"); errors.Is(err, coffee.ErrNotFound) {
+			break
+		}
+		if !sleep(ctx, 20*time.Millisecond) {
+			t.Fatal("the history is still there")
+		}
+	}
+	s.place(ctx, "123")
+	result, err := s.orders.Result(ctx, "123")
+	want := coffee.OrderResult{OrderID: "123", Status: coffee.StatusFailed, AmountCents: 525}
+	if err != nil || result != want {
+		t.Errorf("got %+v, %v; want %+v", result, err, want)
+	}
+	if got := s.kinds(ctx, "123"); got != "[charge]" {
+		t.Errorf("the ledger has %s", got)
+	}
+	// The auditor knows that no retention has ended yet: somebody deleted it.
+	breaches := s.audit(ctx, s.book, audit.Options{}).Breaches
+	if len(breaches) != 1 || breaches[0].Rule != audit.RuleOwner {
+		t.Errorf("got %+v", breaches)
+	}
+}
+
+// TestLedgerIsBusy: somebody else holds the ledger's lock for longer than an
+// attempt to charge waits. The order waits too, and is not declined.
+func TestLedgerIsBusy(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	s := newShop(t)
+	s.hire()
+	db, err := sql.Open("sqlite", "file:"+s.book+"?_txlock=immediate")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	tx, err := db.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.place(ctx, "123")
+	s.await(ctx, "123", func(view coffee.OrderView) bool { return view.LastFailure != "" })
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	s.wantResult(ctx, "123", 525)
+	s.wantNoBreach(ctx)
+}
+
+// TestWorkersThatDiffer: two workers with other seeds and price lists share the
+// orders. Each order pays one price, once.
+func TestWorkersThatDiffer(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	s := newShop(t)
+	for i, price := range []flatPricing{100, 900} {
+		ledger, err := coffee.OpenLedger(ctx, s.book)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { ledger.Close() })
+		s.hireWith(coffee.WorkerOptions{Ledger: ledger, Pricing: price, Services: coffee.ServiceConfig{
+			BrewFailureRate: 0.3, BrewTime: 50 * time.Millisecond, Seed: uint64(i),
+		}})
+	}
+	var ids []string
+	for range 20 {
+		ids = append(ids, coffee.NewOrderID())
+		s.place(ctx, ids[len(ids)-1])
+	}
+	prices := map[coffee.Cents]int{}
+	for _, id := range ids {
+		result, err := s.orders.Result(ctx, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		prices[result.AmountCents]++
+		entries, err := s.ledger.Entries(ctx, id)
+		if err != nil || len(entries) == 0 || entries[0].Amount != result.AmountCents {
+			t.Errorf("%+v, but the ledger has %v, %v", result, entries, err)
+		}
+	}
+	t.Log(prices)
+	if prices[100]+prices[900] != len(ids) {
+		t.Errorf("the prices are %v", prices)
+	}
+	s.wantNoBreach(ctx)
+}
+
+// TestStoppedFromOutside: orders that were terminated or timed out after their
+// charge. The auditor finds them, and settles them if it may.
+func TestStoppedFromOutside(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	s := newShop(t)
+	s.hireWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{BrewTime: 9 * time.Second}})
+	s.place(ctx, "terminated")
+	_, err := s.conn.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+		ID: coffee.WorkflowID("timed-out"), TaskQueue: coffee.TaskQueue, WorkflowExecutionTimeout: 3 * time.Second,
+	}, coffee.WorkflowType, coffee.OrderRequest{OrderID: "timed-out", Drink: "latte", Size: coffee.SizeM})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.await(ctx, "terminated", func(view coffee.OrderView) bool { return view.Stage == coffee.StageBrewing })
+	if err := s.conn.TerminateWorkflow(ctx, coffee.WorkflowID("terminated"), "", "test"); err != nil {
+		t.Fatal(err)
+	}
+	s.await(ctx, "timed-out", func(view coffee.OrderView) bool { return !view.EndedAt.IsZero() })
+
+	report := s.audit(ctx, s.book, audit.Options{})
+	broken := map[string]audit.Rule{}
+	for _, breach := range report.Breaches {
+		broken[breach.OrderID] = breach.Rule
+	}
+	if len(report.Breaches) != 2 || broken["terminated"] != audit.RuleNet || broken["timed-out"] != audit.RuleNet || report.Orders.Stopped != 2 {
+		t.Errorf("got %+v", report)
+	}
+	if len(report.Repairs) != 0 || s.kinds(ctx, "terminated") != "[charge]" {
+		t.Errorf("an audit without --repair changed something: %+v", report.Repairs)
+	}
+	report = s.audit(ctx, s.book, audit.Options{Repair: s.ledger})
+	if len(report.Breaches) != 0 || len(report.Repairs) != 2 || report.Ledger.Refunds != 2 || report.Ledger.NetCents != 0 {
+		t.Errorf("got %+v", report)
+	}
+	for _, id := range []string{"terminated", "timed-out"} {
+		if got := s.kinds(ctx, id); got != "[charge refund]" {
+			t.Errorf("the ledger has %s of order %s", got, id)
+		}
+	}
+	if report = s.audit(ctx, s.book, audit.Options{Repair: s.ledger}); len(report.Repairs) != 0 || len(report.Breaches) != 0 {
+		t.Errorf("once more: %+v", report)
+	}
+}
+
+// TestStoppedBeforeALateCharge: an order is terminated while its charge is on
+// the way. The repair sees to it that the charge comes to nothing.
+func TestStoppedBeforeALateCharge(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	s := newShop(t)
+	g := newGate(s.ledger)
+	s.hireWith(coffee.WorkerOptions{Ledger: g})
+	s.place(ctx, "123")
+	<-g.reached
+	if err := s.conn.TerminateWorkflow(ctx, coffee.WorkflowID("123"), "", "test"); err != nil {
+		t.Fatal(err)
+	}
+	report := s.audit(ctx, s.book, audit.Options{Repair: s.ledger})
+	if len(report.Breaches) != 0 || len(report.Repairs) != 1 {
+		t.Errorf("got %+v", report)
+	}
+	close(g.open)
+	if err := <-g.returned; !errors.Is(err, coffee.ErrClosed) {
+		t.Errorf("the late charge: %v", err)
+	}
+	if got := s.kinds(ctx, "123"); got != "[void]" {
+		t.Errorf("the ledger has %s", got)
+	}
+	s.wantNoBreach(ctx)
+}
+
+// TestHostileClient sends what no client should: to the workflow, to the query,
+// as signals. The order that it is aimed at and the others go on.
+func TestHostileClient(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	s := newShop(t)
+	s.hireWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{BrewTime: 2 * time.Second}})
+	s.place(ctx, "victim")
+	s.place(ctx, "bystander")
+	s.await(ctx, "victim", func(view coffee.OrderView) bool { return view.Stage == coffee.StageBrewing })
+	big := strings.Repeat("\x1b[2J\u202e", 150_000) // 1.8 MB of JSON; the server takes 2
+	for _, argument := range []any{nil, 42, "\x00", []any{map[string]any{}}, map[string]any{"reason": 7}, big} {
+		if err := s.conn.SignalWorkflow(ctx, coffee.WorkflowID("victim"), "", "no_such_signal", argument); err != nil {
+			t.Error(err)
+		}
+		if _, err := s.conn.QueryWorkflow(ctx, coffee.WorkflowID("victim"), "", "no_such_query", argument); err == nil {
+			t.Error("a query that does not exist was answered")
+		}
+		// The query that exists takes no argument, and does not mind one.
+		if _, err := s.conn.QueryWorkflow(ctx, coffee.WorkflowID("victim"), "", coffee.QueryGetStatus, argument); err != nil {
+			t.Error(err)
+		}
+	}
+	// More than the server takes is refused there.
+	if err := s.conn.SignalWorkflow(ctx, coffee.WorkflowID("victim"), "", coffee.SignalCancelOrder, big+big); err == nil {
+		t.Error("a signal of 3.6 MB was taken")
+	}
+	update, err := s.conn.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
+		WorkflowID: coffee.WorkflowID("victim"), UpdateName: "no_such_update", WaitForStage: client.WorkflowUpdateStageCompleted,
+	})
+	if err == nil {
+		err = update.Get(ctx, nil)
+	}
+	if err == nil {
+		t.Error("an update that does not exist was made")
+	}
+	s.wantResult(ctx, "bystander", 525)
+	s.wantResult(ctx, "victim", 525)
+
+	// A cancel is a cancel, whatever comes with it.
+	for id, argument := range map[string]any{"c1": 42, "c2": "\x00", "c3": map[string]any{"reason": 7}, "c4": map[string]any{"reason": big}} {
+		s.place(ctx, id)
+		if err := s.conn.SignalWorkflow(ctx, coffee.WorkflowID(id), "", coffee.SignalCancelOrder, argument); err != nil {
+			t.Error(err)
+		}
+		if result, err := s.orders.Result(ctx, id); err != nil || result.Status != coffee.StatusCancelled {
+			t.Errorf("%s: %+v, %v", id, result, err)
+		}
+		view, err := s.orders.Look(ctx, id)
+		if err != nil || len([]rune(view.CancelReason)) > 201 {
+			t.Errorf("%s: the reason has %d characters, %v", id, len([]rune(view.CancelReason)), err)
+		}
+	}
+	history := s.conn.GetWorkflowHistory(ctx, coffee.WorkflowID("victim"), "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	for history.HasNext() {
+		event, err := history.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if event.GetEventType() == enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED {
+			t.Errorf("a workflow task failed: %v", event)
+		}
+	}
+	s.wantNoBreach(ctx)
+}
