@@ -1,0 +1,157 @@
+package commands
+
+import (
+	"context"
+	"database/sql"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/audit"
+)
+
+// TestAuditFindsCookedBooks takes the ledger's safeguards away and changes what
+// is in it. The auditor sees each change.
+func TestAuditFindsCookedBooks(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+	defer cancel()
+	s := newShop(t)
+	stop := s.hireWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{BrewTime: 300 * time.Millisecond}})
+	s.place(ctx, "made")
+	s.wantResult(ctx, "made", 525)
+	s.place(ctx, "undone")
+	s.await(ctx, "undone", func(view coffee.OrderView) bool { return view.Stage == coffee.StageBrewing })
+	s.cancelled(ctx, "undone")
+	stop()
+	g := newGate(s.ledger)
+	stop = s.hireWith(coffee.WorkerOptions{Ledger: g})
+	s.place(ctx, "voided")
+	<-g.reached
+	s.cancelled(ctx, "voided")
+	close(g.open)
+	stop()
+	s.place(ctx, "waiting") // no worker is there
+	if got := s.kinds(ctx, "undone") + s.kinds(ctx, "voided"); got != "[charge refund][void]" {
+		t.Fatalf("the ledger has %s", got)
+	}
+	s.wantNoBreach(ctx)
+
+	const (
+		noTriggers = `DROP TRIGGER ledger_entries_no_update; DROP TRIGGER ledger_entries_no_delete;
+			DROP TRIGGER ledger_entries_first; DROP TRIGGER ledger_entries_refund; `
+		noKey = noTriggers + `CREATE TABLE other AS SELECT * FROM ledger_entries; DROP TABLE ledger_entries; ALTER TABLE other RENAME TO ledger_entries; `
+		later = `'2100-01-01T00:00:00Z'`
+	)
+	for name, test := range map[string]struct {
+		sql          string
+		acknowledged []string
+		want         map[string][]audit.Rule // by order
+	}{
+		"nothing": {},
+		"the key is dropped, and a charge made twice": {
+			sql:  noKey + `INSERT INTO ledger_entries SELECT * FROM ledger_entries WHERE order_id = 'made'`,
+			want: map[string][]audit.Rule{"": {audit.RuleOwner}, "made": {audit.RuleCharge, audit.RuleNet}},
+		},
+		"the tombstone is dropped, and a late charge made": {
+			sql: noTriggers + `INSERT INTO ledger_entries SELECT order_id, 'charge', 525, run_id, recorded_at FROM ledger_entries WHERE order_id = 'voided';
+				DELETE FROM ledger_entries WHERE order_id = 'voided' AND kind = 'void'`,
+			want: map[string][]audit.Rule{"": {audit.RuleOwner}, "voided": {audit.RuleUndone}},
+		},
+		"a charge after a void": {
+			sql:  noTriggers + `INSERT INTO ledger_entries SELECT order_id, 'charge', 525, run_id, recorded_at FROM ledger_entries WHERE order_id = 'voided'`,
+			want: map[string][]audit.Rule{"": {audit.RuleOwner}, "voided": {audit.RuleUndone, audit.RuleClosed}},
+		},
+		"a charge after a refund": {
+			sql: noTriggers + `CREATE TEMP TABLE c AS SELECT * FROM ledger_entries WHERE order_id = 'undone' AND kind = 'charge';
+				DELETE FROM ledger_entries WHERE order_id = 'undone' AND kind = 'charge'; INSERT INTO ledger_entries SELECT * FROM c`,
+			want: map[string][]audit.Rule{"": {audit.RuleOwner}, "undone": {audit.RuleClosed}},
+		},
+		"a refund is lost": {
+			sql:  noTriggers + `DELETE FROM ledger_entries WHERE order_id = 'undone' AND kind = 'refund'`,
+			want: map[string][]audit.Rule{"": {audit.RuleOwner}, "undone": {audit.RuleUndone, audit.RuleHistory}},
+		},
+		"a charge is lost": {
+			sql:  noTriggers + `DELETE FROM ledger_entries WHERE order_id = 'made'`,
+			want: map[string][]audit.Rule{"": {audit.RuleOwner}, "made": {audit.RuleNet, audit.RuleHistory}},
+		},
+		"a charge is changed": {
+			sql:  noTriggers + `UPDATE ledger_entries SET amount_cents = 524 WHERE order_id = 'made'`,
+			want: map[string][]audit.Rule{"": {audit.RuleOwner}, "made": {audit.RuleCharge, audit.RuleNet}},
+		},
+		"a refund is changed": {
+			sql:  noTriggers + `UPDATE ledger_entries SET amount_cents = 524 WHERE order_id = 'undone' AND kind = 'refund'`,
+			want: map[string][]audit.Rule{"": {audit.RuleOwner}, "undone": {audit.RuleRefund, audit.RuleNet}},
+		},
+		"a refund for a coffee that was made": {
+			sql:  `INSERT INTO ledger_entries SELECT order_id, 'refund', 525, run_id, ` + later + ` FROM ledger_entries WHERE order_id = 'made'`,
+			want: map[string][]audit.Rule{"made": {audit.RuleNet}},
+		},
+		"a charge for nobody": {
+			sql:  `INSERT INTO ledger_entries VALUES ('nobody', 'charge', 525, 'run', ` + later + `)`,
+			want: map[string][]audit.Rule{"nobody": {audit.RuleOwner}},
+		},
+		"a trigger is dropped": {
+			sql:  `DROP TRIGGER ledger_entries_no_delete`,
+			want: map[string][]audit.Rule{"": {audit.RuleOwner}},
+		},
+		"acknowledged": {acknowledged: []string{"made", "undone", "voided"}},
+		"acknowledged, and lost": {
+			acknowledged: []string{"made", "lost"},
+			want:         map[string][]audit.Rule{"lost": {audit.RuleAcknowledged}},
+		},
+		"acknowledged, and never ends": {
+			acknowledged: []string{"waiting"},
+			want:         map[string][]audit.Rule{"waiting": {audit.RuleAcknowledged}},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cooked := filepath.Join(t.TempDir(), "cooked.db")
+			execSQL(t, s.book, `VACUUM INTO '`+cooked+`'`)
+			execSQL(t, cooked, test.sql)
+			report := s.audit(ctx, cooked, audit.Options{Acknowledged: test.acknowledged})
+			got := map[string][]audit.Rule{}
+			for _, breach := range report.Breaches {
+				t.Logf("rule %d, order %q: %s\n  %s", breach.Rule, breach.OrderID, breach.Problem, strings.Join(breach.Evidence, "\n  "))
+				got[breach.OrderID] = append(got[breach.OrderID], breach.Rule)
+			}
+			for id, rules := range got {
+				slices.Sort(rules)
+				want := slices.Sorted(slices.Values(test.want[id]))
+				if !slices.Equal(slices.Compact(rules), want) {
+					t.Errorf("order %q: got rules %v, want %v", id, rules, want)
+				}
+			}
+			if len(got) != len(test.want) {
+				t.Errorf("got %v, want %v", got, test.want)
+			}
+		})
+	}
+}
+
+// cancelled cancels an order and waits until it is.
+func (s *shop) cancelled(ctx context.Context, id string) {
+	s.t.Helper()
+	if err := s.orders.Cancel(ctx, id, ""); err != nil {
+		s.t.Fatal(err)
+	}
+	if result, err := s.orders.Result(ctx, id); err != nil || result.Status != coffee.StatusCancelled {
+		s.t.Fatalf("got %+v, %v", result, err)
+	}
+}
+
+func execSQL(t *testing.T, file, statement string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1) // temporary tables belong to a connection
+	if _, err := db.Exec(statement); err != nil {
+		t.Fatal(err)
+	}
+}
