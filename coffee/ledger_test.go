@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -409,5 +410,100 @@ func TestLedgerFile(t *testing.T) {
 				t.Error("the file was changed", err)
 			}
 		})
+	}
+}
+
+// TestLedgerInTrouble: the disk is full, the database read-only or locked. A
+// charge then fails, which is no refusal, leaves no row half written, and
+// succeeds when the trouble is over.
+func TestLedgerInTrouble(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	for name, test := range map[string]struct{ begin, end string }{
+		"disk full": {`PRAGMA max_page_count = 1`, `PRAGMA max_page_count = 1000000`}, // no page more than there are
+		"read-only": {`PRAGMA query_only = ON`, `PRAGMA query_only = OFF`},
+		"locked":    {`PRAGMA busy_timeout = 10`, `PRAGMA busy_timeout = 5000`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "ledger.db")
+			ledger := openLedger(t, path)
+			db := ledger.(*sqlLedger).db // of one connection, which the pragmas are for
+			if _, err := db.Exec(test.begin); err != nil {
+				t.Fatal(err)
+			}
+			end := func() error { return nil }
+			if name == "locked" {
+				other, err := sql.Open("sqlite", "file:"+path+"?_txlock=immediate")
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer other.Close()
+				tx, err := other.Begin()
+				if err != nil {
+					t.Fatal(err)
+				}
+				end = tx.Rollback
+			}
+			var trouble error
+			charged := 0
+			for ; trouble == nil && charged < 10_000; charged++ {
+				_, trouble = ledger.Charge(ctx, Charge{fmt.Sprint(charged), "run", 525})
+			}
+			charged-- // the last one failed
+			t.Logf("after %d charges: %v", charged, trouble)
+			if trouble == nil || IsRefusal(trouble) {
+				t.Fatalf("got %v", trouble)
+			}
+			if entries, err := ledger.Entries(ctx, fmt.Sprint(charged)); err != nil || len(entries) != 0 {
+				t.Errorf("the charge that failed left %v, %v", entries, err)
+			}
+			if _, err := ledger.Refund(ctx, fmt.Sprint(charged), "run"); err == nil || IsRefusal(err) {
+				t.Errorf("a refund in trouble: %v", err)
+			}
+			if err := end(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := db.Exec(test.end); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := ledger.Charge(ctx, Charge{fmt.Sprint(charged), "run", 525}); err != nil {
+				t.Errorf("after the trouble: %v", err)
+			}
+			want := Balance{Charges: int64(charged) + 1, Charged: 525 * (Cents(charged) + 1)}
+			if balance, err := ledger.Balance(ctx); err != nil || balance != want {
+				t.Errorf("got %+v, %v; want %+v", balance, err, want)
+			}
+		})
+	}
+}
+
+// TestLedgerClocks: workers whose clocks are years apart share a ledger. No rule
+// depends on the time.
+func TestLedgerClocks(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	path := filepath.Join(t.TempDir(), "ledger.db")
+	slow, fast := openLedger(t, path), openLedger(t, path)
+	slow.(*sqlLedger).now = func() time.Time { return time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC) }
+	fast.(*sqlLedger).now = func() time.Time { return time.Date(2100, 1, 1, 0, 0, 0, 0, time.FixedZone("", 14*3600)) }
+	charge := Charge{"1", "run", 525}
+	if _, err := fast.Charge(ctx, charge); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := slow.Charge(ctx, charge); err != nil || again.RecordedAt.Year() != 2099 {
+		t.Errorf("got %v, %v", again, err)
+	}
+	if refund, err := slow.Refund(ctx, "1", "run"); err != nil || refund.Kind != EntryRefund {
+		t.Errorf("got %v, %v", refund, err)
+	}
+	for _, ledger := range []Ledger{slow, fast} {
+		if _, err := ledger.Charge(ctx, charge); !errors.Is(err, ErrClosed) {
+			t.Errorf("a charge after the refund: %v", err)
+		}
+		entries, err := ledger.Entries(ctx, "1")
+		if err != nil || len(entries) != 2 || entries[0].Kind != EntryCharge || entries[1].Kind != EntryRefund {
+			t.Errorf("got %v, %v", entries, err)
+		}
 	}
 }

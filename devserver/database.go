@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -95,22 +96,29 @@ func lockFile(file string) (*flock.Flock, error) {
 	return lock, nil
 }
 
-// prepare returns the cluster id of the database, after it has created the
-// schema if the file is new.
+// prepare returns the cluster id of the database, after it has created one if
+// there is no such file. The file must be locked.
 func prepare(ctx context.Context, file string) (clusterID string, err error) {
 	fail := func(problem string, err error) (string, error) {
 		return "", &DatabaseError{File: file, Problem: problem, cause: err}
 	}
-	// SQLite would create the file readable by all.
-	created, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600)
+	info, err := os.Stat(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		clusterID, err := createDatabase(ctx, file)
+		if err != nil {
+			return fail("cannot be created: "+describe(err), err)
+		}
+		return clusterID, nil
+	}
 	if err != nil {
 		return fail("cannot be opened: "+describe(err), err)
 	}
-	if err := created.Close(); err != nil {
-		return fail("cannot be opened: "+describe(err), err)
+	if info.Size() == 0 {
+		// SQLite would make a new database of it, and what was in the old one
+		// would be forgotten without a word.
+		return fail("is empty: restore it, or delete it to begin a new one", nil)
 	}
-	dsn := url.URL{Scheme: "file", Path: filepath.ToSlash(file), RawQuery: "mode=rw&_txlock=immediate&_pragma=synchronous(FULL)"}
-	db, err := sql.Open("sqlite", dsn.String())
+	db, err := openSQLite(file)
 	if err != nil {
 		return fail("cannot be opened: "+err.Error(), err)
 	}
@@ -119,16 +127,14 @@ func prepare(ctx context.Context, file string) (clusterID string, err error) {
 			clusterID, err = fail("cannot be closed: "+closeErr.Error(), closeErr)
 		}
 	}()
-	var tables int
-	if err := db.QueryRowContext(ctx, `SELECT COUNT(*) FROM sqlite_master`).Scan(&tables); err != nil {
-		return fail("cannot be read: "+err.Error(), err)
-	}
-	if tables == 0 {
-		clusterID, err := createSchema(ctx, db)
+	if info.Size() <= checkedSize {
+		problem, err := damage(ctx, db)
 		if err != nil {
-			return fail("cannot be set up: "+err.Error(), err)
+			return fail("cannot be read: "+err.Error(), err)
 		}
-		return clusterID, nil
+		if problem != "" {
+			return fail("is damaged: "+problem, nil)
+		}
 	}
 	var version string
 	err = db.QueryRowContext(ctx, `SELECT server_version, cluster_id FROM devserver_stamp`).Scan(&version, &clusterID)
@@ -144,8 +150,54 @@ func prepare(ctx context.Context, file string) (clusterID string, err error) {
 	return clusterID, nil
 }
 
+// checkedSize is the size in bytes up to which a database is read whole before
+// it is used, at some 400 MB a second. Of a larger one SQLite notices at once
+// if it was truncated, and other damage when it meets it.
+const checkedSize = 256 << 20
+
+// damage says what is wrong with a database; empty if nothing is.
+func damage(ctx context.Context, db *sql.DB) (problem string, err error) {
+	if err := db.QueryRowContext(ctx, `PRAGMA quick_check(1)`).Scan(&problem); err != nil || problem == "ok" {
+		return "", err
+	}
+	problem = strings.TrimPrefix(problem, "*** in database main ***")
+	return strings.Join(strings.Fields(problem), " "), nil
+}
+
+// createDatabase makes a database under another name, and gives it its name
+// when it is complete: a crash leaves all of it or nothing.
+func createDatabase(ctx context.Context, file string) (clusterID string, err error) {
+	created, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".new-*") // readable by its owner alone
+	if err != nil {
+		return "", err
+	}
+	name := created.Name()
+	defer func() {
+		if err != nil {
+			os.Remove(name)
+		}
+	}()
+	if err := created.Close(); err != nil {
+		return "", err
+	}
+	db, err := openSQLite(name)
+	if err != nil {
+		return "", err
+	}
+	clusterID, err = createSchema(ctx, db)
+	if err := errors.Join(err, db.Close()); err != nil {
+		return "", err
+	}
+	return clusterID, os.Rename(name, file)
+}
+
+func openSQLite(file string) (*sql.DB, error) {
+	dsn := url.URL{Scheme: "file", Path: filepath.ToSlash(file), RawQuery: "mode=rw&_txlock=immediate&_pragma=synchronous(FULL)"}
+	return sql.Open("sqlite", dsn.String())
+}
+
 // createSchema sets up a new database, and stamps it with the server's version
-// and a new cluster id, in one transaction: a crash leaves all of it or nothing.
+// and a new cluster id.
 func createSchema(ctx context.Context, db *sql.DB) (clusterID string, err error) {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -136,24 +137,66 @@ func TestDatabaseFile(t *testing.T) {
 	}
 }
 
+// TestDatabaseFileThatIsNone: a file that cannot be used is refused in one line,
+// and left as it is.
 func TestDatabaseFileThatIsNone(t *testing.T) {
 	t.Parallel()
-	for name, content := range map[string]string{
-		"garbage":   strings.Repeat("garbage ", 1000),
-		"truncated": "SQLite format 3\x00" + strings.Repeat("\x00", 50),
+	intact := filepath.Join(t.TempDir(), "intact.db")
+	if err := start(t, Options{DatabaseFile: intact}).Stop(); err != nil {
+		t.Fatal(err)
+	}
+	vacuumed := filepath.Join(t.TempDir(), "x.db") // without a WAL beside it
+	db, err := openSQLite(intact)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec(`VACUUM INTO '` + vacuumed + `'`); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(vacuumed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const page = 4096
+	garbage := []byte(strings.Repeat("garbage ", page/8))
+	for name, test := range map[string]struct {
+		content []byte
+		want    string
+	}{
+		"intact":           {data, ""},
+		"no database":      {garbage, "file is not a database"},
+		"empty":            {[]byte{}, "is empty: restore it, or delete it to begin a new one"},
+		"a header":         {[]byte("SQLite format 3\x00" + strings.Repeat("\x00", 50)), "cannot be read"},
+		"truncated":        {data[:len(data)/2/page*page], "malformed"},
+		"a page short":     {data[:len(data)-page], "malformed"},
+		"within a page":    {data[:len(data)-page-100], "malformed"},
+		"garbage within":   {slices.Concat(data[:10*page], garbage, data[11*page:]), "is damaged: "},
+		"garbage at first": {slices.Concat(garbage, data[page:]), "file is not a database"},
+		"zeros at the end": {slices.Concat(data[:len(data)-5*page], make([]byte, 5*page)), "malformed"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			file := filepath.Join(t.TempDir(), "x.db")
-			if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			if err := os.WriteFile(file, test.content, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			_, err := Start(context.Background(), Options{DatabaseFile: file})
+			server, err := Start(context.Background(), Options{DatabaseFile: file})
+			if test.want == "" {
+				if err != nil {
+					t.Error(err)
+				} else if err := server.Stop(); err != nil {
+					t.Error(err)
+				}
+				return
+			}
 			var database *DatabaseError
-			if !errors.As(err, &database) {
+			if !errors.As(err, &database) || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("got %v", err)
 			}
-			if got, err := os.ReadFile(file); err != nil || string(got) != content {
+			if got, err := os.ReadFile(file); err != nil || !bytes.Equal(got, test.content) {
 				t.Error("the file was changed", err)
 			}
 		})

@@ -1,0 +1,90 @@
+package coffee
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/rs/zerolog"
+	enumspb "go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+)
+
+// A release wants to greet customers before it charges them. Deployed as it
+// stands, greetFirst breaks every order in flight: its commands are not those in
+// their histories. greetPatched asks the history first, so orders in flight go
+// on as they began, and new ones are greeted.
+
+func greetFirst(ctx workflow.Context, input converter.RawValue) (OrderResult, error) {
+	if err := greet(ctx); err != nil {
+		return OrderResult{}, err
+	}
+	return (&OrderWorkflow{Pricing: StandardPricing{}}).OrderCoffeeWorkflow(ctx, input)
+}
+
+func greetPatched(ctx workflow.Context, input converter.RawValue) (OrderResult, error) {
+	if workflow.GetVersion(ctx, "greet", workflow.DefaultVersion, 1) == 1 {
+		if err := greet(ctx); err != nil {
+			return OrderResult{}, err
+		}
+	}
+	return (&OrderWorkflow{Pricing: StandardPricing{}}).OrderCoffeeWorkflow(ctx, input)
+}
+
+func greet(ctx workflow.Context) error {
+	ctx = workflow.WithActivityOptions(ctx, stepOptions("greet"))
+	return workflow.ExecuteActivity(ctx, "greet_customer").Get(ctx, nil)
+}
+
+func replayOn(w any, history *historypb.History) error {
+	replayer := worker.NewWorkflowReplayer()
+	replayer.RegisterWorkflowWithOptions(w, workflow.RegisterOptions{Name: WorkflowType})
+	return replayer.ReplayWorkflowHistoryWithOptions(NewSDKLogger(zerolog.Nop()), history, worker.ReplayWorkflowHistoryOptions{
+		OriginalExecution: workflow.Execution{ID: WorkflowID("123")},
+	})
+}
+
+// TestUpgrade deploys the new release at every moment of every recorded order:
+// when a worker takes up the order with as much history as there is by then.
+func TestUpgrade(t *testing.T) {
+	t.Parallel()
+	for name := range outcomes {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			whole := readHistory(t, name)
+			end := len(whole.GetEvents())
+			moments := map[int]int{end: 2} // how many workflow tasks were completed by then
+			completed := 0
+			for i, event := range whole.GetEvents() {
+				switch event.GetEventType() {
+				case enumspb.EVENT_TYPE_WORKFLOW_TASK_STARTED:
+					if completed > 0 {
+						moments[i+1] = completed
+					}
+				case enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
+					completed++
+				}
+			}
+			for moment, completed := range moments {
+				t.Run(fmt.Sprintf("event %d", moment), func(t *testing.T) {
+					history := func() *historypb.History {
+						return &historypb.History{Events: whole.GetEvents()[:moment]}
+					}
+					if err := replay(history()); err != nil {
+						t.Errorf("the same release: %v", err)
+					}
+					if err := replayOn(greetPatched, history()); err != nil {
+						t.Errorf("the patched release: %v", err)
+					}
+					// The replayer compares the commands of a task when it has seen
+					// the next one completed as well.
+					if err := replayOn(greetFirst, history()); err == nil && completed > 1 {
+						t.Error("the incompatible release replays: nobody would have noticed")
+					}
+				})
+			}
+		})
+	}
+}

@@ -1,0 +1,83 @@
+package commands
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	"example.com/coffee/coffee"
+)
+
+// TestUpgradeSideBySide runs a worker with the old code beside one with the new,
+// patched code, with orders in flight on both. An order that the new code has
+// begun may be offered to the old worker, which cannot go on with it and says
+// so; it waits for the new one. When the old worker is gone, all have ended.
+func TestUpgradeSideBySide(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	s := newShop(t)
+	slow := coffee.ServiceConfig{BrewTime: 2 * time.Second}
+	stopOld := s.hireWith(coffee.WorkerOptions{Services: slow})
+	var ids []string
+	place := func(prefix string) {
+		for i := range 5 {
+			ids = append(ids, fmt.Sprintf("%s-%d", prefix, i))
+			s.place(ctx, ids[len(ids)-1])
+		}
+	}
+	place("old")
+	for _, id := range ids {
+		s.await(ctx, id, func(view coffee.OrderView) bool { return view.BrewAttempts > 0 })
+	}
+
+	// The next release greets customers first: see coffee/upgrade_test.go.
+	upgraded := worker.New(s.conn.Client, coffee.TaskQueue, worker.Options{DisableRegistrationAliasing: true})
+	upgraded.RegisterWorkflowWithOptions(func(ctx workflow.Context, input converter.RawValue) (coffee.OrderResult, error) {
+		if workflow.GetVersion(ctx, "greet", workflow.DefaultVersion, 1) == 1 {
+			ctx := workflow.WithActivityOptions(ctx, workflow.ActivityOptions{StartToCloseTimeout: coffee.ActivityTimeout})
+			if err := workflow.ExecuteActivity(ctx, "greet_customer").Get(ctx, nil); err != nil {
+				return coffee.OrderResult{}, err
+			}
+		}
+		return (&coffee.OrderWorkflow{Pricing: coffee.StandardPricing{}}).OrderCoffeeWorkflow(ctx, input)
+	}, workflow.RegisterOptions{Name: coffee.WorkflowType})
+	upgraded.RegisterActivityWithOptions(func(context.Context) error { return nil }, activity.RegisterOptions{Name: "greet_customer"})
+	coffee.NewActivities(coffee.NewServiceFactory(slow, s.ledger, zerolog.Nop())).Register(upgraded)
+	if err := upgraded.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer upgraded.Stop()
+	place("new")
+	place("newer")
+	sleep(ctx, time.Second) // long enough for some to be in flight on either
+	stopOld()
+	for _, id := range ids {
+		s.wantResult(ctx, id, 525)
+	}
+	greeted := 0
+	for _, id := range ids {
+		events := s.conn.GetWorkflowHistory(ctx, coffee.WorkflowID(id), "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+		for events.HasNext() {
+			event, err := events.Next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if event.GetActivityTaskScheduledEventAttributes().GetActivityType().GetName() == "greet_customer" {
+				greeted++
+			}
+		}
+	}
+	t.Logf("%d of %d orders began on the new code", greeted, len(ids))
+	if balance, err := s.ledger.Balance(ctx); err != nil || balance.Net() != 525*coffee.Cents(len(ids)) || balance.Charges != int64(len(ids)) {
+		t.Errorf("the ledger has %+v, %v", balance, err)
+	}
+}
