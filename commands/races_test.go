@@ -18,6 +18,7 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/audit"
+	"example.com/coffee/coffee/ledgertest"
 )
 
 // gate is a ledger whose first charge waits at the door, deaf to its context: as
@@ -262,6 +263,56 @@ func TestWorkersThatDiffer(t *testing.T) {
 		t.Errorf("the prices are %v", prices)
 	}
 	s.wantNoBreach(ctx)
+}
+
+// TestPostgresLedgerOnTwoMachines: two workers as they run on two machines, with
+// nothing in common but the server and a ledger in PostgreSQL. One is killed.
+func TestPostgresLedgerOnTwoMachines(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	where := ledgertest.PostgresURL(t)
+	s := newShop(t)
+	var err error
+	if s.ledger, err = coffee.OpenLedger(ctx, where); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.ledger.Close() })
+	s.book = where
+	for i := range 2 {
+		w := coffeeCommand(t, "worker", "--address", s.conn.address, "--charge-time", "50ms", "--brew-time", "300ms", "--receipt-time", "10ms")
+		w.Env = append(w.Env, ledgerVariable+"="+where)
+		if err := w.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			w.Process.Kill()
+			w.Wait()
+		})
+		if i == 0 {
+			time.AfterFunc(2*time.Second, func() { w.Process.Kill() })
+		}
+	}
+	var ids []string
+	for i := range 20 {
+		ids = append(ids, coffee.NewOrderID())
+		s.place(ctx, ids[i])
+		sleep(ctx, 100*time.Millisecond)
+		if i%4 == 0 {
+			if err := s.orders.Cancel(ctx, ids[i], ""); err != nil && !errors.Is(err, coffee.ErrEnded) {
+				t.Error(err)
+			}
+		}
+	}
+	for _, id := range ids {
+		if _, err := s.orders.Result(ctx, id); err != nil {
+			t.Error(err)
+		}
+	}
+	report := s.audit(ctx, where, audit.Options{Acknowledged: ids})
+	if len(report.Breaches) != 0 || report.Orders.Total() != len(ids) || report.Ledger.Charges == 0 || report.Ledger.Refunds == 0 {
+		t.Errorf("got %+v", report)
+	}
 }
 
 // TestStoppedFromOutside: orders that were terminated or timed out after their

@@ -15,6 +15,7 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/ledgertest"
 )
 
 const runID = "run-1"
@@ -302,5 +303,58 @@ func TestBookThatIsNone(t *testing.T) {
 	}
 	if _, err := os.Stat(path); err == nil {
 		t.Error("it was created")
+	}
+}
+
+// TestPostgresSafeguards is the same in PostgreSQL, which has other ones.
+func TestPostgresSafeguards(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	for statement, want := range map[string]string{
+		``: "",
+		`DROP TRIGGER ledger_entries_append_only ON ledger_entries`:             "ledger_entries_append_only",
+		`ALTER TABLE ledger_entries DISABLE TRIGGER ledger_entries_append_only`: "ledger_entries_append_only",
+		`DROP INDEX ledger_entries_first`:                                       "ledger_entries_first",
+		`ALTER TABLE ledger_entries DROP CONSTRAINT ledger_entries_pkey`:        "ledger_entries_pkey",
+		`ALTER TABLE ledger_entries DROP CONSTRAINT ledger_entries_refund`:      "ledger_entries_refund",
+		`ALTER TABLE ledger_entries DROP CONSTRAINT ledger_entries_amount`:      "ledger_entries_amount",
+		`ALTER TABLE ledger_entries DROP CONSTRAINT ledger_entries_kind_check`:  "ledger_entries_kind_check",
+		`ALTER TABLE ledger_entries DROP CONSTRAINT ledger_entries_key CASCADE`: "ledger_entries_key ledger_entries_refund",
+	} {
+		where := ledgertest.PostgresURL(t)
+		ledger, err := coffee.OpenLedger(ctx, where)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ledger.Charge(ctx, coffee.Charge{OrderID: "1", RunID: "run", Amount: 525}); err != nil {
+			t.Error(err)
+		}
+		if err := ledger.Close(); err != nil {
+			t.Error(err)
+		}
+		if _, err := ledgertest.OpenPostgres(t, where).Exec(statement); err != nil {
+			t.Fatal(err)
+		}
+		book, err := OpenBook(ctx, where)
+		if err != nil {
+			t.Fatal(err)
+		}
+		missing, err := book.safeguards(ctx, book.db)
+		slices.Sort(missing)
+		if got := strings.Join(missing, " "); err != nil || got != want {
+			t.Errorf("after %q\ngot  %q, %v\nwant %q", statement, got, err, want)
+		}
+		if rows, net, err := book.all(ctx); err != nil || len(rows) != 1 || net != 525 || rows[0].RecordedAt.IsZero() {
+			t.Errorf("got %v, %v, %v", rows, net, err)
+		}
+		if rows, err := book.of(ctx, "1"); err != nil || len(rows) != 1 {
+			t.Errorf("got %v, %v", rows, err)
+		}
+		if _, err := book.db.Exec(`INSERT INTO ledger_entries (order_id, kind, amount_cents, run_id, recorded_at) VALUES ('2', 'void', 0, 'run', now())`); err == nil {
+			t.Error("the book can be written to")
+		}
+		if err := book.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
