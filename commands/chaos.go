@@ -59,6 +59,7 @@ type chaos struct {
 	processes [chaosProcesses]*process
 	began     time.Time
 	struck    []chaosStrike
+	crashes   []string
 }
 
 // chaosStrike is a blow that has fallen.
@@ -78,9 +79,10 @@ type chaosReport struct {
 	Freezes        int           `json:"freezes"`
 	Recovery       recovery      `json:"recovery"`
 	Audit          *audit.Report `json:"audit"`
-	// ClientBreaches is what the client saw and should not have seen.
-	ClientBreaches []string `json:"client_breaches"`
-	Seconds        float64  `json:"seconds"`
+	// Incidents are what the client saw and should not have seen, and processes
+	// that crashed by themselves.
+	Incidents []string `json:"incidents"`
+	Seconds   float64  `json:"seconds"`
 }
 
 // recovery is how long after a blow the orders that were under way when it fell
@@ -112,6 +114,9 @@ func runChaos(ctx context.Context, cmd *cli.Command, out *output) (err error) {
 		return err
 	}
 	report, err := c.run(ctx)
+	if ctx.Err() != nil && !keep {
+		return errors.Join(ctx.Err(), os.RemoveAll(c.dir))
+	}
 	if err != nil {
 		return &hintedError{err, "everything is in " + c.dir}
 	}
@@ -123,7 +128,7 @@ func runChaos(ctx context.Context, cmd *cli.Command, out *output) (err error) {
 	if err != nil {
 		return err
 	}
-	if breaches := len(report.Audit.Breaches) + len(report.ClientBreaches); breaches > 0 {
+	if breaches := len(report.Audit.Breaches) + len(report.Incidents); breaches > 0 {
 		return &exitError{
 			code:    exitBreach,
 			message: fmt.Sprintf("%s; everything is in %s", plural(breaches, "breach", "breaches"), c.dir),
@@ -157,10 +162,10 @@ func (c *chaos) makeDir() (err error) {
 func (c *chaos) path(name string) string { return filepath.Join(c.dir, name) }
 
 // run starts everything, strikes, waits until all orders have ended, and audits.
-func (c *chaos) run(ctx context.Context) (_ *chaosReport, err error) {
+func (c *chaos) run(ctx context.Context) (*chaosReport, error) {
 	c.out.notef("seed %d: %s, %s; the directory is %s", c.seed, plural(c.orders, "order", "orders"), plural(c.kills, "kill", "kills"), c.dir)
 	c.began = time.Now()
-	defer func() { err = errors.Join(err, c.stop(chaosServer, chaosWorker1, chaosWorker2, chaosClient)) }()
+	defer c.killAll()
 	if err := c.start(ctx); err != nil {
 		return nil, err
 	}
@@ -174,7 +179,8 @@ func (c *chaos) run(ctx context.Context) (_ *chaosReport, err error) {
 	if err := c.stop(chaosClient, chaosWorker1, chaosWorker2); err != nil {
 		return nil, err
 	}
-	return c.audit(ctx)
+	report, err := c.audit(ctx)
+	return report, errors.Join(err, c.stop(chaosServer))
 }
 
 // start starts the processes.
@@ -246,7 +252,7 @@ func (c *chaos) dial(ctx context.Context) (*connection, error) {
 // strike deals all blows, each when so many orders have been sent.
 func (c *chaos) strike(ctx context.Context) error {
 	for _, blow := range planBlows(c.seed, c.kills) {
-		for {
+		for began := time.Now(); ; {
 			sent, err := c.lines(journalSent)
 			if err != nil {
 				return err
@@ -258,6 +264,9 @@ func (c *chaos) strike(ctx context.Context) error {
 			case <-c.processes[chaosClient].done:
 				return nil // the orders have all ended: there is nobody left to disturb
 			default:
+			}
+			if time.Since(began) > chaosPatience {
+				return fmt.Errorf("nothing moves any more, or the %s is down for good", c.processes[blow.victim].name)
 			}
 			if !sleep(ctx, 50*time.Millisecond) {
 				return ctx.Err()
@@ -333,15 +342,25 @@ func (c *chaos) stop(which ...int) error {
 	for _, i := range which {
 		if p := c.processes[i]; p != nil {
 			errs = append(errs, p.stop(ctx))
+			c.crashes = append(c.crashes, p.crashes...)
 			c.processes[i] = nil
 		}
 	}
 	return errors.Join(errs...)
 }
 
+// killAll leaves nothing behind, however the run ended.
+func (c *chaos) killAll() {
+	for _, p := range c.processes {
+		if p != nil {
+			p.end()
+		}
+	}
+}
+
 // audit lets the auditor speak.
 func (c *chaos) audit(ctx context.Context) (*chaosReport, error) {
-	report := &chaosReport{Seed: c.seed}
+	report := &chaosReport{Seed: c.seed, Incidents: append([]string{}, c.crashes...)}
 	sent, err1 := c.lines(journalSent)
 	acknowledged, err2 := c.lines(journalAcknowledged)
 	breaches, err3 := c.lines(journalBreaches)
@@ -349,7 +368,7 @@ func (c *chaos) audit(ctx context.Context) (*chaosReport, error) {
 		return nil, err
 	}
 	report.Sent, report.Acknowledged = len(sent), len(acknowledged)
-	report.ClientBreaches = append([]string{}, breaches...)
+	report.Incidents = append(report.Incidents, breaches...)
 	for _, strike := range c.struck {
 		switch {
 		case strike.freeze:
@@ -415,8 +434,8 @@ func (c *chaos) print(r *chaosReport) {
 	line("Kills", "%d: %d of the server, %d of workers, %d of the client", r.kills(), r.KillsOfServer, r.KillsOfWorkers, r.KillsOfClient)
 	line("Freezes", "%d of workers", r.Freezes)
 	line("Recovery", "p50 %.1f s, p99 %.1f s, at most %.1f s, from a blow to the end of an order under way", r.Recovery.P50, r.Recovery.P99, r.Recovery.Max)
-	for _, breach := range r.ClientBreaches {
-		c.out.printf("\nBREACH seen by the client\n  %s\n", breach)
-	}
 	c.out.auditReport(r.Audit)
+	for _, incident := range r.Incidents {
+		c.out.printf("\nBREACH seen from outside\n  %s\n", incident)
+	}
 }

@@ -30,10 +30,12 @@ type process struct {
 	mu       sync.Mutex
 	cmd      *exec.Cmd // nil while it is down
 	downtime time.Duration
+	killed   bool
 	frozen   int // how many freezes are not over yet
 	stopping bool
 	done     chan struct{} // closed when it is not started again any more
 	err      error         // why, if that is an error
+	crashes  []string      // how it ended when nobody had made it end
 }
 
 // restartPause is how long it takes until a process that ended by itself is
@@ -81,13 +83,17 @@ func (p *process) runOnce(executable string, log *os.File) (again bool) {
 		p.mu.Unlock()
 		return false
 	}
-	p.cmd, p.downtime, p.frozen = cmd, restartPause, 0
+	p.cmd, p.downtime, p.frozen, p.killed = cmd, restartPause, 0, false
 	p.mu.Unlock()
 
 	err := cmd.Wait()
 	p.mu.Lock()
 	p.cmd = nil
 	downtime, stopping := p.downtime, p.stopping
+	// Whoever finds no server says so, and ends with exitFailure.
+	if code := cmd.ProcessState.ExitCode(); code != exitOK && code != exitFailure && !p.killed {
+		p.crashes = append(p.crashes, fmt.Sprintf("the %s ended by itself: %v; see %s", p.name, err, p.log))
+	}
 	p.mu.Unlock()
 	if stopping || p.once && err == nil {
 		return false
@@ -104,7 +110,7 @@ func (p *process) kill(downtime time.Duration) (pid int) {
 	if p.cmd == nil {
 		return 0
 	}
-	p.downtime = downtime
+	p.downtime, p.killed = downtime, true
 	if p.cmd.Process.Signal(syscall.SIGKILL) != nil {
 		return 0
 	}
@@ -149,9 +155,17 @@ func (p *process) stop(ctx context.Context) error {
 		return p.err
 	case <-ctx.Done():
 	}
+	p.end()
+	return errors.Join(p.err, fmt.Errorf("the %s did not stop when it was asked to", p.name))
+}
+
+// end kills the process for good.
+func (p *process) end() {
+	p.mu.Lock()
+	p.stopping = true
+	p.mu.Unlock()
 	p.kill(0)
 	<-p.done
-	return errors.Join(p.err, fmt.Errorf("%s did not stop when it was asked to", p.name))
 }
 
 // chaosEnv is an environment in which nothing of the user's leads anywhere but
