@@ -3,11 +3,15 @@ package commands
 import (
 	"context"
 	"database/sql"
+	"errors"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/audit"
@@ -129,6 +133,55 @@ func TestAuditFindsCookedBooks(t *testing.T) {
 				t.Errorf("got %v, want %v", got, test.want)
 			}
 		})
+	}
+}
+
+// TestAuditWhileOrdersRun: what moves on while the auditor reads is no breach.
+func TestAuditWhileOrdersRun(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+	defer cancel()
+	s := newShop(t)
+	s.hireWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{BrewTime: 20 * time.Millisecond, BrewFailureRate: 0.1}})
+	var customers errgroup.Group
+	customers.SetLimit(8)
+	done := make(chan error, 1)
+	go func() {
+		for i := range 150 {
+			customers.Go(func() error {
+				id := fmt.Sprintf("live-%d", i)
+				if _, err := s.orders.Place(ctx, coffee.OrderRequest{OrderID: id, Drink: "latte", Size: coffee.SizeM}); err != nil {
+					return err
+				}
+				if i%3 == 0 {
+					if err := s.orders.Cancel(ctx, id, ""); err != nil && !errors.Is(err, coffee.ErrEnded) {
+						return err
+					}
+				}
+				_, err := s.orders.Result(ctx, id)
+				return err
+			})
+		}
+		done <- customers.Wait()
+	}()
+	audits, running := 0, 0
+	for {
+		s.wantNoBreach(ctx)
+		audits++
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Error(err)
+			}
+			report := s.audit(ctx, s.book, audit.Options{})
+			if report.Orders.Total() != 150 || report.Orders.Running != 0 || report.Replayed != 150 || len(report.Breaches) != 0 {
+				t.Errorf("got %+v", report)
+			}
+			t.Logf("%d audits, %d of them with orders running", audits, running)
+			return
+		default:
+			running++
+		}
 	}
 }
 

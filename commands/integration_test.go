@@ -193,6 +193,7 @@ func TestReset(t *testing.T) {
 	if balance, err := s.ledger.Balance(ctx); err != nil || balance.Charges != 1 || balance.Net() != 525 {
 		t.Errorf("the ledger has %+v, %v", balance, err)
 	}
+	s.wantNoBreach(ctx)
 }
 
 // TestForeignClient speaks to an order as a client in another language does:
@@ -303,6 +304,7 @@ func TestAThousandOrdersAtOnce(t *testing.T) {
 	if got, want := balance.Net(), coffee.Cents(525*completed); got != want {
 		t.Errorf("the net is %v, want %v", got, want)
 	}
+	s.wantNoBreach(ctx)
 }
 
 // TestFiftyOrdersWithOneID: one order; equal requests join it, others conflict.
@@ -343,6 +345,7 @@ func TestFiftyOrdersWithOneID(t *testing.T) {
 	if balance, err := s.ledger.Balance(ctx); err != nil || balance.Charges != 1 || balance.Net() != 525 {
 		t.Errorf("the ledger has %+v, %v", balance, err)
 	}
+	s.wantNoBreach(ctx)
 }
 
 // TestInvalidOrderFromAForeignClient ends at once, and leaves others alone.
