@@ -17,9 +17,10 @@
 // work itself is done by services that know nothing of Temporal: payment.go,
 // brewing.go and notification.go, built by the [ServiceFactory] in factory.go.
 //
-// Where money is written down: ledger.go says what a [Ledger] promises,
-// ledger_sql.go keeps the promise, and ledger_sqlite.sql has the database watch
-// over it.
+// Where money is written down: ledger.go says what a [Ledger] promises, and
+// ledger_sql.go keeps the promise; ledger_sqlite.go and ledger_postgres.go open
+// the databases, each with a schema beside it that has the database itself watch
+// over the promise. The package audit checks it all from outside.
 //
 // Who runs it: worker.go. A [Worker] polls the task queue and runs workflows and
 // activities. Kill it, and the next one goes on.
@@ -28,5 +29,6 @@
 // orders, looks at them, lists and cancels them.
 //
 // The tests need no server: workflow_test.go runs orders with time skipped,
-// and replay_test.go replays recorded histories on the current code.
+// replay_test.go replays recorded histories on the current code, and
+// upgrade_test.go on the next release's.
 package coffee
