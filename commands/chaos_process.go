@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -184,11 +185,17 @@ func chaosEnv(dir string) ([]string, error) {
 	return append(env, "XDG_DATA_HOME="+dir, "TEMPORAL_CONFIG_FILE="+config), nil
 }
 
-// freePort is a port that was free a moment ago.
+// freePort is a port that is free, and stays free while the server that is to
+// have it is down: the system does not give it out for outgoing connections,
+// of which the others then try a lot.
 func freePort() (int, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+	var err error
+	for range 100 {
+		port := 10_000 + rand.IntN(10_000)
+		var listener net.Listener
+		if listener, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			return port, listener.Close()
+		}
 	}
-	return listener.Addr().(*net.TCPAddr).Port, listener.Close()
+	return 0, err
 }
