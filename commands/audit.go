@@ -100,8 +100,8 @@ func verdict(report *audit.Report) error {
 	}
 	hint := ""
 	for _, breach := range report.Breaches {
-		if breach.Rule == audit.RuleNet || breach.Rule == audit.RuleUndone {
-			hint = "coffee audit --repair settles orders that were stopped from outside"
+		if breach.Settleable {
+			hint = "coffee audit --repair gives back what was charged for orders without a coffee"
 		}
 	}
 	return &exitError{code: exitBreach, message: plural(len(report.Breaches), "breach", "breaches"), hint: hint}

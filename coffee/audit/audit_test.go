@@ -228,6 +228,11 @@ func TestUnsettled(t *testing.T) {
 			if run, got := f.unsettled(f.chains[0]); got != test.want || got && run != runID {
 				t.Errorf("got %v, run %q", got, run)
 			}
+			for _, breach := range f.judge(time.Time{}) {
+				if want := test.want && breach.Rule != RuleHistory; breach.Settleable != want {
+					t.Errorf("%s: settleable is %v", breach.Problem, breach.Settleable)
+				}
+			}
 		})
 	}
 }

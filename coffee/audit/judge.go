@@ -82,7 +82,9 @@ func (f *file) judge(oldest time.Time) []Breach {
 	for _, chain := range f.chains {
 		own := f.rowsOf(chain)
 		owned += len(own)
+		_, j.settleable = f.unsettled(chain)
 		j.chain(chain, own)
+		j.settleable = false
 	}
 	if owned < len(f.rows) {
 		for _, row := range f.rows {
@@ -102,13 +104,15 @@ func (f *file) owns(row Row) bool {
 
 // judge gathers breaches.
 type judge struct {
-	file     *file
-	breaches []Breach
+	file       *file
+	settleable bool // money was left behind that a repair gives back
+	breaches   []Breach
 }
 
 // breach adds a breach, unless it is there already.
 func (j *judge) breach(rule Rule, s *story, format string, args ...any) {
 	b := Breach{Rule: rule, OrderID: j.file.orderID, Problem: fmt.Sprintf(format, args...)}
+	b.Settleable = j.settleable && (rule == RuleNet || rule == RuleUndone)
 	if slices.ContainsFunc(j.breaches, func(other Breach) bool { return other.Rule == b.Rule && other.Problem == b.Problem }) {
 		return
 	}

@@ -58,6 +58,8 @@ type Breach struct {
 	OrderID string `json:"order_id,omitempty"`
 	// Problem is one line.
 	Problem string `json:"problem"`
+	// Settleable is true if a repair settles it.
+	Settleable bool `json:"settleable"`
 	// Evidence is the rows and the events that show it, a line each.
 	Evidence []string `json:"evidence"`
 }
