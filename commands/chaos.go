@@ -253,10 +253,14 @@ func (c *chaos) dial(ctx context.Context) (*connection, error) {
 // strike deals all blows, each when so many orders have been sent.
 func (c *chaos) strike(ctx context.Context) error {
 	for _, blow := range planBlows(c.seed, c.kills) {
-		for began := time.Now(); ; {
+		known, last := -1, time.Now()
+		for {
 			sent, err := c.lines(journalSent)
 			if err != nil {
 				return err
+			}
+			if len(sent) > known {
+				known, last = len(sent), time.Now()
 			}
 			if float64(len(sent)) >= blow.at*float64(c.orders) && c.deal(blow) {
 				break
@@ -266,7 +270,7 @@ func (c *chaos) strike(ctx context.Context) error {
 				return nil // the orders have all ended: there is nobody left to disturb
 			default:
 			}
-			if time.Since(began) > chaosPatience {
+			if time.Since(last) > chaosPatience {
 				return fmt.Errorf("nothing moves any more, or the %s is down for good", c.processes[blow.victim].name)
 			}
 			if !sleep(ctx, 50*time.Millisecond) {
