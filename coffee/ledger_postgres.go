@@ -15,7 +15,8 @@ import (
 //go:embed ledger_postgres.sql
 var postgresSchema string
 
-// postgresPatience bounds how long it takes to open a ledger.
+// postgresPatience bounds how long it takes to open a ledger, and how long the
+// database waits for the next statement of a transaction.
 const postgresPatience = 10 * time.Second
 
 // openPostgres opens the ledger in a PostgreSQL database, and creates its table
@@ -26,6 +27,9 @@ func openPostgres(ctx context.Context, databaseURL string) (Ledger, error) {
 		return nil, fmt.Errorf("cannot open the ledger: %w", err)
 	}
 	where := fmt.Sprintf("%s on %s:%d", config.Database, config.Host, config.Port)
+	// A worker whose machine vanishes in a transaction must not keep others from
+	// the order for as long as the network takes to notice.
+	config.RuntimeParams["idle_in_transaction_session_timeout"] = fmt.Sprint(postgresPatience.Milliseconds())
 	db := stdlib.OpenDB(*config)
 	// A transaction is short. A server has 100 connections for all of its
 	// clients unless it is told otherwise.
@@ -58,7 +62,7 @@ func createPostgresTable(ctx context.Context, db *sql.DB) error {
 	if yes, err := exists(db); err != nil || yes {
 		return err
 	}
-	tx, err := db.BeginTx(ctx, nil)
+	tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 	if err != nil {
 		return err
 	}

@@ -32,6 +32,10 @@ func openSQLiteFile(ctx context.Context, path string) (_ Ledger, err error) {
 	}
 	info, err := os.Stat(absolute)
 	if errors.Is(err, fs.ErrNotExist) {
+		// SQLite would replay it into the new file.
+		if _, err := os.Stat(absolute + "-wal"); err == nil {
+			return nil, fmt.Errorf("it is gone, but %s-wal is there, with the last of its entries: restore it, or delete that one as well to begin a new one", path)
+		}
 		if err := createSQLiteFile(ctx, absolute); err != nil {
 			return nil, err
 		}
@@ -40,7 +44,7 @@ func openSQLiteFile(ctx context.Context, path string) (_ Ledger, err error) {
 	} else if info.Size() == 0 {
 		// SQLite would make a new database of it, and nobody would ever notice
 		// that the money in the old one is forgotten.
-		return nil, errors.New("it is empty: restore it, or delete it to begin a new one")
+		return nil, errors.New("it is empty: restore it, or delete it, and the file -wal beside it, to begin a new one")
 	}
 	return openSQLite(ctx, sqliteFileDSN(absolute))
 }
@@ -68,7 +72,10 @@ func createSQLiteFile(ctx context.Context, path string) (err error) {
 	if errors.Is(err, fs.ErrExist) { // another process was faster
 		return nil
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("%w (a ledger needs a file system with hard links)", err)
+	}
+	return nil
 }
 
 func sqliteFileDSN(absolute string) string {

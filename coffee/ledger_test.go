@@ -362,6 +362,15 @@ func TestLedgerFile(t *testing.T) {
 			}
 		}
 	})
+	t.Run("is gone, but for its log", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "ledger.db")
+		if err := os.WriteFile(path+"-wal", []byte("entries"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := OpenLedger(ctx, path); err == nil || !strings.Contains(err.Error(), "ledger.db-wal is there") {
+			t.Errorf("got %v", err)
+		}
+	})
 	t.Run("in a directory that does not exist", func(t *testing.T) {
 		if _, err := OpenLedger(ctx, filepath.Join(t.TempDir(), "no", "ledger.db")); err == nil {
 			t.Error("it was opened")

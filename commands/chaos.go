@@ -16,6 +16,7 @@ import (
 
 	"github.com/urfave/cli/v3"
 	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 
 	"example.com/coffee/coffee"
@@ -60,7 +61,7 @@ type chaos struct {
 	processes [chaosProcesses]*process
 	began     time.Time
 	struck    []chaosStrike
-	crashes   []string
+	incidents []string
 }
 
 // chaosStrike is a blow that has fallen.
@@ -80,8 +81,8 @@ type chaosReport struct {
 	Freezes        int           `json:"freezes"`
 	Recovery       recovery      `json:"recovery"`
 	Audit          *audit.Report `json:"audit"`
-	// Incidents are what the client saw and should not have seen, and processes
-	// that crashed by themselves.
+	// Incidents are what the client saw and should not have seen, orders whose
+	// end it never saw, and processes that crashed by themselves or did not stop.
 	Incidents []string `json:"incidents"`
 	Seconds   float64  `json:"seconds"`
 }
@@ -177,11 +178,18 @@ func (c *chaos) run(ctx context.Context) (*chaosReport, error) {
 		return nil, err
 	}
 	c.say("stopping the client and the workers, auditing")
-	if err := c.stop(chaosClient, chaosWorker1, chaosWorker2); err != nil {
+	c.stop(chaosClient, chaosWorker1, chaosWorker2)
+	if err := c.waitForServer(ctx); err != nil { // the last blow may have been for it
 		return nil, err
 	}
 	report, err := c.audit(ctx)
-	return report, errors.Join(err, c.stop(chaosServer))
+	if err != nil {
+		return nil, err
+	}
+	c.stop(chaosServer)
+	report.Incidents = append(report.Incidents, c.incidents...)
+	report.Seconds = time.Since(c.began).Seconds()
+	return report, nil
 }
 
 // start starts the processes.
@@ -301,7 +309,7 @@ func (c *chaos) deal(blow chaosBlow) bool {
 }
 
 // waitForEnd returns when the client has seen the end of every order, or when
-// nothing has ended for a long time: the audit will say what is stuck.
+// nothing has ended for a long time: the report says what is stuck.
 func (c *chaos) waitForEnd(ctx context.Context) error {
 	ended, last := 0, time.Now()
 	for time.Since(last) < chaosPatience {
@@ -339,19 +347,17 @@ func (c *chaos) lines(name string) ([]string, error) {
 	return lines, err
 }
 
-// stop stops processes, all of them before it reports an error.
-func (c *chaos) stop(which ...int) error {
+// stop stops processes. What was wrong with them are incidents.
+func (c *chaos) stop(which ...int) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	var errs []error
 	for _, i := range which {
-		if p := c.processes[i]; p != nil {
-			errs = append(errs, p.stop(ctx))
-			c.crashes = append(c.crashes, p.crashes...)
-			c.processes[i] = nil
+		p := c.processes[i]
+		if err := p.stop(ctx); err != nil {
+			c.incidents = append(c.incidents, err.Error())
 		}
+		c.incidents = append(c.incidents, p.crashes...)
 	}
-	return errors.Join(errs...)
 }
 
 // killAll leaves nothing behind, however the run ended.
@@ -365,15 +371,21 @@ func (c *chaos) killAll() {
 
 // audit lets the auditor speak.
 func (c *chaos) audit(ctx context.Context) (*chaosReport, error) {
-	report := &chaosReport{Seed: c.seed, Incidents: append([]string{}, c.crashes...)}
+	report := &chaosReport{Seed: c.seed, Incidents: []string{}}
 	sent, err1 := c.lines(journalSent)
 	acknowledged, err2 := c.lines(journalAcknowledged)
-	breaches, err3 := c.lines(journalBreaches)
-	if err := errors.Join(err1, err2, err3); err != nil {
+	ended, err3 := c.lines(journalEnded)
+	breaches, err4 := c.lines(journalBreaches)
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return nil, err
 	}
 	report.Sent, report.Acknowledged = len(sent), len(acknowledged)
 	report.Incidents = append(report.Incidents, breaches...)
+	for _, id := range sent {
+		if !slices.Contains(ended, id) {
+			report.Incidents = append(report.Incidents, "order "+id+" was sent, and the client has not seen its end")
+		}
+	}
 	for _, strike := range c.struck {
 		switch {
 		case strike.freeze:
@@ -403,7 +415,6 @@ func (c *chaos) audit(ctx context.Context) (*chaosReport, error) {
 	if report.Recovery, err = c.recovery(ctx, conn, acknowledged); err != nil {
 		return nil, err
 	}
-	report.Seconds = time.Since(c.began).Seconds()
 	return report, nil
 }
 
@@ -436,6 +447,10 @@ func steps(ctx context.Context, conn *connection, id string) ([]time.Time, error
 	events := conn.GetWorkflowHistory(ctx, coffee.WorkflowID(id), "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	for events.HasNext() {
 		event, err := events.Next()
+		var notFound *serviceerror.NotFound
+		if errors.As(err, &notFound) { // an order that was lost is for the auditor to report
+			return nil, nil
+		}
 		if err != nil {
 			return nil, err
 		}

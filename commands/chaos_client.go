@@ -208,10 +208,15 @@ func (c *chaosCustomer) serve(ctx context.Context, order chaosOrder) error {
 func (c *chaosCustomer) place(ctx context.Context, request coffee.OrderRequest) error {
 	placed, err := c.orders.Place(ctx, request)
 	if err == nil && placed.Order != request {
-		err = fmt.Errorf("got %v instead of %v", placed.Order, request)
+		return &wrongAnswer{fmt.Sprintf("got %v instead of %v", placed.Order, request)}
 	}
 	return err
 }
+
+// wrongAnswer is an answer that trying again does not make right.
+type wrongAnswer struct{ string }
+
+func (e *wrongAnswer) Error() string { return e.string }
 
 // placeInvalid sends what our own client would not.
 func (c *chaosCustomer) placeInvalid(ctx context.Context, id string, input any) error {
@@ -235,7 +240,8 @@ func (c *chaosCustomer) insist(ctx context.Context, do func() error) error {
 		var conflict *coffee.ConflictError
 		var ended *coffee.EndedError
 		var invalid *serviceerror.InvalidArgument
-		if err == nil || errors.As(err, &conflict) || errors.As(err, &ended) || errors.As(err, &invalid) ||
+		var wrong *wrongAnswer
+		if err == nil || errors.As(err, &wrong) || errors.As(err, &conflict) || errors.As(err, &ended) || errors.As(err, &invalid) ||
 			errors.Is(err, coffee.ErrEnded) || errors.Is(err, coffee.ErrNotFound) {
 			return err
 		}

@@ -92,7 +92,7 @@ func (p *process) runOnce(executable string, log *os.File) (again bool) {
 	p.cmd = nil
 	downtime, stopping := p.downtime, p.stopping
 	// Whoever finds no server says so, and ends with exitFailure.
-	if code := cmd.ProcessState.ExitCode(); code != exitOK && code != exitFailure && !p.killed {
+	if code := cmd.ProcessState.ExitCode(); code != exitOK && code != exitFailure && !p.killed && !(p.stopping && code == exitInterrupted) {
 		p.crashes = append(p.crashes, fmt.Sprintf("the %s ended by itself: %v; see %s", p.name, err, p.log))
 	}
 	p.mu.Unlock()

@@ -104,6 +104,10 @@ func prepare(ctx context.Context, file string) (clusterID string, err error) {
 	}
 	info, err := os.Stat(file)
 	if errors.Is(err, fs.ErrNotExist) {
+		// SQLite would replay it into the new file.
+		if _, err := os.Stat(file + "-wal"); err == nil {
+			return fail(fmt.Sprintf("is gone, but %s-wal is there, with the last of what was in it: restore it, or delete that one as well to begin a new one", file), nil)
+		}
 		clusterID, err := createDatabase(ctx, file)
 		if err != nil {
 			return fail("cannot be created: "+describe(err), err)
@@ -116,7 +120,7 @@ func prepare(ctx context.Context, file string) (clusterID string, err error) {
 	if info.Size() == 0 {
 		// SQLite would make a new database of it, and what was in the old one
 		// would be forgotten without a word.
-		return fail("is empty: restore it, or delete it to begin a new one", nil)
+		return fail("is empty: restore it, or delete it, and the file -wal beside it, to begin a new one", nil)
 	}
 	db, err := openSQLite(file)
 	if err != nil {

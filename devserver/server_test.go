@@ -168,7 +168,7 @@ func TestDatabaseFileThatIsNone(t *testing.T) {
 	}{
 		"intact":           {data, ""},
 		"no database":      {garbage, "file is not a database"},
-		"empty":            {[]byte{}, "is empty: restore it, or delete it to begin a new one"},
+		"empty":            {[]byte{}, "is empty: restore it, or delete it"},
 		"a header":         {[]byte("SQLite format 3\x00" + strings.Repeat("\x00", 50)), "cannot be read"},
 		"truncated":        {data[:len(data)/2/page*page], "malformed"},
 		"a page short":     {data[:len(data)-page], "malformed"},
@@ -200,6 +200,24 @@ func TestDatabaseFileThatIsNone(t *testing.T) {
 				t.Error("the file was changed", err)
 			}
 		})
+	}
+}
+
+// TestDatabaseFileIsGone: only its write-ahead log was left behind, by a server
+// that was killed. A new database would be mixed with it.
+func TestDatabaseFileIsGone(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "x.db")
+	if err := os.WriteFile(file+"-wal", []byte("what was there"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Start(context.Background(), Options{DatabaseFile: file})
+	var database *DatabaseError
+	if !errors.As(err, &database) || !strings.Contains(err.Error(), "x.db-wal is there") {
+		t.Errorf("got %v", err)
+	}
+	if got, err := os.ReadFile(file + "-wal"); err != nil || string(got) != "what was there" {
+		t.Errorf("it was changed to %q, %v", got, err)
 	}
 }
 

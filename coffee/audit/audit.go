@@ -104,8 +104,9 @@ func Run(ctx context.Context, options Options) (*Report, error) {
 type auditor struct {
 	Options
 	report *Report
-	// oldest is when a history may have been deleted that ended before it.
-	oldest time.Time
+	// keep is for how long the server keeps the history of an order that has
+	// ended; 0 means for ever.
+	keep time.Duration
 
 	mu      sync.Mutex
 	stories map[string][]*story // by workflow id
@@ -132,8 +133,9 @@ func (a *auditor) run(ctx context.Context) error {
 	// The server's list of workflows lags a little; ask for those that are
 	// missing from it by name.
 	missing := slices.Clone(a.Acknowledged)
+	oldest := a.oldest()
 	for _, row := range all {
-		if row.RecordedAt.After(a.oldest) {
+		if row.RecordedAt.After(oldest) {
 			missing = append(missing, row.OrderID)
 		}
 	}
@@ -143,7 +145,9 @@ func (a *auditor) run(ctx context.Context) error {
 	if err := a.judgeAll(ctx, byOrder(all)); err != nil {
 		return err
 	}
-	a.acknowledged()
+	if err := a.acknowledged(ctx); err != nil {
+		return err
+	}
 	// Once more, for the figures: rows were added if something was settled.
 	all, net, err := a.Book.all(ctx)
 	if err != nil {
@@ -154,6 +158,7 @@ func (a *auditor) run(ctx context.Context) error {
 	}
 	a.count(all, net)
 	slices.SortStableFunc(a.report.Breaches, func(x, y Breach) int { return cmp.Compare(x.OrderID, y.OrderID) })
+	slices.SortStableFunc(a.report.Repairs, func(x, y Repair) int { return cmp.Compare(x.OrderID, y.OrderID) })
 	return nil
 }
 
@@ -164,7 +169,7 @@ func (a *auditor) guards(ctx context.Context) error {
 		return fmt.Errorf("cannot read the ledger: %w", err)
 	}
 	if len(missing) > 0 {
-		a.breach(Breach{Rule: RuleOwner, Problem: "the ledger's table is not protected as it should", Evidence: prefixed("missing, changed or off: ", missing)})
+		a.breach(Breach{Rule: RuleOwner, Problem: "the ledger's table is not protected as it should be", Evidence: prefixed("missing, changed or off: ", missing)})
 	}
 	return nil
 }
@@ -174,10 +179,16 @@ func (a *auditor) retention(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if keep := namespace.GetConfig().GetWorkflowExecutionRetentionTtl().AsDuration(); keep > 0 {
-		a.oldest = time.Now().Add(-keep)
-	}
+	a.keep = namespace.GetConfig().GetWorkflowExecutionRetentionTtl().AsDuration()
 	return nil
+}
+
+// oldest is a time that histories which are gone by now ended before.
+func (a *auditor) oldest() time.Time {
+	if a.keep <= 0 {
+		return time.Time{}
+	}
+	return time.Now().Add(-a.keep)
 }
 
 // run is one run of a workflow.
@@ -189,6 +200,7 @@ type run struct {
 // readOrders reads the history of every order that the server lists.
 func (a *auditor) readOrders(ctx context.Context) error {
 	var runs []run
+	listed := map[string]bool{}
 	var token []byte
 	for {
 		page, err := a.Client.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
@@ -201,7 +213,11 @@ func (a *auditor) readOrders(ctx context.Context) error {
 			return err
 		}
 		for _, info := range page.GetExecutions() {
-			runs = append(runs, run{info.GetExecution(), info.GetStartTime().AsTime()})
+			// A run that ends between two pages can be on both.
+			if id := info.GetExecution().GetRunId(); !listed[id] {
+				listed[id] = true
+				runs = append(runs, run{info.GetExecution(), info.GetStartTime().AsTime()})
+			}
 		}
 		if token = page.GetNextPageToken(); len(token) == 0 {
 			return a.readRuns(ctx, runs)
@@ -218,24 +234,33 @@ func (a *auditor) readMissing(ctx context.Context, ids []string) error {
 		if len(a.stories[coffee.WorkflowID(id)]) > 0 {
 			continue
 		}
-		described, err := a.Client.DescribeWorkflowExecution(ctx, coffee.WorkflowID(id), "")
-		var notFound *serviceerror.NotFound
-		if errors.As(err, &notFound) {
-			continue
-		}
-		var invalid *serviceerror.InvalidArgument
-		if errors.As(err, &invalid) { // no workflow can have such an id
-			continue
-		}
+		current, err := a.currentRun(ctx, id)
 		if err != nil {
 			return err
 		}
-		info := described.GetWorkflowExecutionInfo()
-		if info.GetType().GetName() == coffee.WorkflowType {
-			runs = append(runs, run{info.GetExecution(), info.GetStartTime().AsTime()})
+		if current != nil {
+			runs = append(runs, *current)
 		}
 	}
 	return a.readRuns(ctx, runs)
+}
+
+// currentRun is the latest run of an order; nil if there is none.
+func (a *auditor) currentRun(ctx context.Context, id string) (*run, error) {
+	described, err := a.Client.DescribeWorkflowExecution(ctx, coffee.WorkflowID(id), "")
+	var notFound *serviceerror.NotFound
+	var invalid *serviceerror.InvalidArgument
+	if errors.As(err, &notFound) || errors.As(err, &invalid) { // no workflow can have such an id
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	info := described.GetWorkflowExecutionInfo()
+	if info.GetType().GetName() != coffee.WorkflowType {
+		return nil, nil
+	}
+	return &run{info.GetExecution(), info.GetStartTime().AsTime()}, nil
 }
 
 // readRuns reads the histories of some runs.
@@ -310,7 +335,7 @@ func (a *auditor) judgeAll(ctx context.Context, rows map[string][]Row) error {
 		if id, ok := strings.CutPrefix(workflowID, coffee.WorkflowID("")); ok {
 			ids[id] = true
 		} else {
-			a.report.Breaches = append(a.report.Breaches, newFile("", a.stories[workflowID], nil).judge(a.oldest)...)
+			a.report.Breaches = append(a.report.Breaches, newFile("", a.stories[workflowID], nil).judge(a.oldest())...)
 		}
 	}
 	for id := range rows {
@@ -318,43 +343,46 @@ func (a *auditor) judgeAll(ctx context.Context, rows map[string][]Row) error {
 	}
 	for id := range ids {
 		f := newFile(id, a.stories[coffee.WorkflowID(id)], rows[id])
-		breaches := f.judge(a.oldest)
-		if len(breaches) > 0 {
+		breaches := f.judge(a.oldest())
+		if len(breaches) > 0 || a.Repair != nil && f.unsettled() != nil {
 			var err error
 			if f, err = a.readAgain(ctx, f); err != nil {
 				return err
 			}
-			breaches = f.judge(a.oldest)
+			breaches = f.judge(a.oldest())
 		}
-		if a.Repair != nil {
-			repaired, err := a.settle(ctx, f, breaches)
-			if err != nil {
+		if chain := f.unsettled(); chain != nil && a.Repair != nil {
+			if err := a.settle(ctx, f, chain, breaches); err != nil {
 				return err
 			}
-			if repaired {
-				if f, err = a.readAgain(ctx, f); err != nil {
-					return err
-				}
-				breaches = f.judge(a.oldest)
+			var err error
+			if f, err = a.readAgain(ctx, f); err != nil {
+				return err
 			}
+			breaches = f.judge(a.oldest())
 		}
 		a.report.Breaches = append(a.report.Breaches, breaches...)
 	}
 	return nil
 }
 
-// readAgain reads the runs of an order anew, and then its rows.
+// readAgain reads the runs of an order anew, with the latest one, which may have
+// begun meanwhile, and then its rows.
 func (a *auditor) readAgain(ctx context.Context, f *file) (*file, error) {
 	workflowID := coffee.WorkflowID(f.orderID)
+	current, err := a.currentRun(ctx, f.orderID)
+	if err != nil {
+		return nil, err
+	}
 	var runs []run
 	for _, s := range a.stories[workflowID] {
 		runs = append(runs, run{&commonpb.WorkflowExecution{WorkflowId: workflowID, RunId: s.runID}, s.startedAt})
 	}
+	if current != nil && !slices.ContainsFunc(runs, func(r run) bool { return r.execution.GetRunId() == current.execution.GetRunId() }) {
+		runs = append(runs, *current)
+	}
 	delete(a.stories, workflowID)
 	if err := a.readRuns(ctx, runs); err != nil {
-		return nil, err
-	}
-	if err := a.readMissing(ctx, []string{f.orderID}); err != nil {
 		return nil, err
 	}
 	rows, err := a.Book.of(ctx, f.orderID)
@@ -364,54 +392,54 @@ func (a *auditor) readAgain(ctx context.Context, f *file) (*file, error) {
 	return newFile(f.orderID, a.stories[workflowID], rows), nil
 }
 
-// settle gives back what an order has paid that ended without a coffee, and
+// settle gives back what an order has paid that ended without a coffee, or
 // closes its book where a late charge could still come.
-func (a *auditor) settle(ctx context.Context, f *file, breaches []Breach) (settled bool, err error) {
-	for _, chain := range f.chains {
-		runID, unsettled := f.unsettled(chain)
-		if !unsettled {
-			continue
+func (a *auditor) settle(ctx context.Context, f *file, chain []*story, breaches []Breach) error {
+	repair := Repair{OrderID: f.orderID, Problem: "it " + last(chain).end + " while it was being charged"}
+	for _, breach := range breaches {
+		if breach.Settleable {
+			repair.Problem = breach.Problem
+			break
 		}
-		repair := Repair{OrderID: f.orderID, Problem: "it " + last(chain).end + ", and a late charge would have been accepted"}
-		if len(breaches) > 0 {
-			repair.Problem = breaches[0].Problem
-		}
-		entry, err := a.Repair.Refund(ctx, f.orderID, runID)
-		if coffee.IsRefusal(err) {
-			continue // the breach remains
-		}
-		if err != nil {
-			return settled, fmt.Errorf("cannot settle order %s: %w", coffee.Printable(f.orderID), err)
-		}
-		switch entry.Kind {
-		case coffee.EntryRefund:
-			repair.Done = "refunded " + entry.Amount.String()
-		default:
-			repair.Done = "recorded a void"
-		}
-		a.report.Repairs = append(a.report.Repairs, repair)
-		settled = true
 	}
-	return settled, nil
+	entry, err := a.Repair.Refund(ctx, f.orderID, f.payer(chain))
+	if coffee.IsRefusal(err) {
+		return nil // the breach remains
+	}
+	if err != nil {
+		return fmt.Errorf("cannot settle order %s: %w", coffee.Printable(f.orderID), err)
+	}
+	if entry.Kind == coffee.EntryRefund {
+		repair.Done = "refunded " + entry.Amount.String()
+	} else {
+		repair.Done = "recorded a void: a late charge will be refused"
+	}
+	a.report.Repairs = append(a.report.Repairs, repair)
+	return nil
 }
 
-// acknowledged looks for orders that somebody was told are accepted.
-func (a *auditor) acknowledged() {
-	a.report.Acknowledged = len(a.Acknowledged)
-	for _, id := range a.Acknowledged {
-		stories := a.stories[coffee.WorkflowID(id)]
-		if len(stories) == 0 {
-			a.breach(Breach{Rule: RuleAcknowledged, OrderID: id, Problem: "it was acknowledged, but there is no such order",
-				Evidence: []string{"the server has no workflow " + coffee.WorkflowID(id)}})
-			continue
-		}
-		for _, chain := range newFile(id, stories, nil).chains {
-			if s := last(chain); !s.ended {
-				a.breach(Breach{Rule: RuleAcknowledged, OrderID: id, Problem: "it was acknowledged, but has not ended",
-					Evidence: append([]string{"run " + s.runID}, s.evidence...)})
+// acknowledged looks for orders that somebody was told are accepted. What it
+// does not find as it should be, it reads once more.
+func (a *auditor) acknowledged(ctx context.Context) error {
+	ids := slices.Compact(slices.Sorted(slices.Values(a.Acknowledged)))
+	a.report.Acknowledged = len(ids)
+	for _, id := range ids {
+		f := newFile(id, a.stories[coffee.WorkflowID(id)], nil)
+		if len(f.chains) == 0 || f.running() != nil {
+			var err error
+			if f, err = a.readAgain(ctx, f); err != nil {
+				return err
 			}
 		}
+		if len(f.chains) == 0 {
+			a.breach(Breach{Rule: RuleAcknowledged, OrderID: id, Problem: "it was acknowledged, but there is no such order",
+				Evidence: []string{"the server has no workflow " + coffee.WorkflowID(id)}})
+		} else if s := f.running(); s != nil {
+			a.breach(Breach{Rule: RuleAcknowledged, OrderID: id, Problem: "it was acknowledged, but has not ended",
+				Evidence: append([]string{"run " + s.runID}, s.evidence...)})
+		}
 	}
+	return nil
 }
 
 // sums compares the ledger's net with what the orders should have paid.

@@ -108,6 +108,7 @@ func TestJudge(t *testing.T) {
 		"charged after a refund":           {history: "cancelled_while_brewing", rows: []Row{numbered(3, charge(525)), refund(525)}, want: []Rule{RuleClosed}},
 		"a row without an order":           {rows: []Row{charge(525)}, want: []Rule{RuleOwner}},
 		"a row of a run that nobody knows": {history: "failed_duplicate", rows: []Row{byAnother(charge(525))}, want: []Rule{RuleOwner}},
+		"a row without an order or a time": {rows: []Row{timeless(charge(525))}, want: []Rule{RuleOwner}},
 		"a row of no kind":                 {history: "completed", rows: []Row{charge(525), row(2, "gift", 1)}, want: []Rule{RuleOwner}},
 		"the charge is lost":               {history: "cancelled_while_brewing", want: []Rule{RuleHistory}},
 		"it does not replay":               {history: "completed", change: func(s *story) { s.unreplayable = "nondeterminism" }, rows: []Row{charge(525)}, want: []Rule{RuleHistory}},
@@ -152,6 +153,12 @@ func ints(rules []Rule) []int {
 // old makes a row older than what histories are kept for.
 func old(r Row) Row {
 	r.RecordedAt = r.RecordedAt.Add(-2 * time.Hour)
+	return r
+}
+
+// timeless makes a row's time one that cannot be read.
+func timeless(r Row) Row {
+	r.RecordedAt = time.Time{}
 	return r
 }
 
@@ -225,8 +232,9 @@ func TestUnsettled(t *testing.T) {
 				test.change(s)
 			}
 			f := newFile("123", []*story{s}, test.rows)
-			if run, got := f.unsettled(f.chains[0]); got != test.want || got && run != runID {
-				t.Errorf("got %v, run %q", got, run)
+			chain := f.unsettled()
+			if got := chain != nil; got != test.want || got && f.payer(chain) != runID {
+				t.Errorf("got %v", chain)
 			}
 			for _, breach := range f.judge(time.Time{}) {
 				if want := test.want && breach.Rule != RuleHistory; breach.Settleable != want {
@@ -234,6 +242,25 @@ func TestUnsettled(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestUnsettledAfterAReset: the first run has made the coffee, and was reset; the
+// second run was terminated before it made another one. The coffee is paid.
+func TestUnsettledAfterAReset(t *testing.T) {
+	t.Parallel()
+	first, second := storyOf(history(t, "completed")), storyOf(history(t, "cancelled_while_brewing"))
+	second.runID, second.startedAt = "run-2", first.startedAt.Add(time.Minute)
+	terminated(second)
+	if chain := newFile("123", []*story{first, second}, []Row{charge(525)}).unsettled(); chain != nil {
+		t.Error("it would be refunded")
+	}
+	// While the second run is running, it is not the auditor's business.
+	stopped("was terminated")(first)
+	first.brewed = false
+	running(second)
+	if chain := newFile("123", []*story{first, second}, []Row{charge(525)}).unsettled(); chain != nil {
+		t.Error("it would be refunded under the second run's feet")
 	}
 }
 
@@ -317,8 +344,11 @@ func TestPostgresSafeguards(t *testing.T) {
 	ctx := context.Background()
 	for statement, want := range map[string]string{
 		``: "",
-		`DROP TRIGGER ledger_entries_append_only ON ledger_entries`:             "ledger_entries_append_only",
-		`ALTER TABLE ledger_entries DISABLE TRIGGER ledger_entries_append_only`: "ledger_entries_append_only",
+		`DROP TRIGGER ledger_entries_append_only ON ledger_entries`:                                                           "ledger_entries_append_only",
+		`ALTER TABLE ledger_entries DISABLE TRIGGER ledger_entries_append_only`:                                               "ledger_entries_append_only",
+		`CREATE OR REPLACE FUNCTION ledger_entries_refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'`:     "ledger_entries_append_only",
+		`DROP INDEX ledger_entries_first; CREATE UNIQUE INDEX ledger_entries_first ON ledger_entries (order_id, kind)`:        "ledger_entries_first",
+		`ALTER TABLE ledger_entries DROP CONSTRAINT ledger_entries_amount, ADD CONSTRAINT ledger_entries_amount CHECK (true)`: "ledger_entries_amount",
 		`DROP INDEX ledger_entries_first`:                                       "ledger_entries_first",
 		`ALTER TABLE ledger_entries DROP CONSTRAINT ledger_entries_pkey`:        "ledger_entries_pkey",
 		`ALTER TABLE ledger_entries DROP CONSTRAINT ledger_entries_refund`:      "ledger_entries_refund",

@@ -43,8 +43,8 @@ type Book struct {
 	safeguards func(ctx context.Context, db *sql.DB) (missing []string, err error)
 }
 
-// OpenBook opens the ledger in a SQLite file, or at a postgres:// URL. It
-// creates nothing, and nothing that is done with it can change the ledger.
+// OpenBook opens the ledger in a SQLite file, or at a postgres:// URL. Nothing
+// that is done with it can change the ledger.
 func OpenBook(ctx context.Context, where string) (*Book, error) {
 	var book *Book
 	if coffee.IsPostgresURL(where) {
@@ -116,8 +116,15 @@ func (b *Book) read(ctx context.Context, orderID string) (_ []Row, net coffee.Ce
 	return read, net, rows.Err()
 }
 
-// sqliteSafeguards compares what guards the table with what guards that of a
-// new ledger.
+// sqliteObjects guard the table in SQLite.
+var sqliteObjects = []string{
+	"table ledger_entries", "index sqlite_autoindex_ledger_entries_1",
+	"trigger ledger_entries_no_update", "trigger ledger_entries_no_delete",
+	"trigger ledger_entries_first", "trigger ledger_entries_refund",
+}
+
+// sqliteSafeguards compares what guards the table, word for word, with what
+// guards that of a new ledger.
 func sqliteSafeguards(ctx context.Context, db *sql.DB) (_ []string, err error) {
 	dir, err := os.MkdirTemp("", "coffee-audit-*")
 	if err != nil {
@@ -137,56 +144,88 @@ func sqliteSafeguards(ctx context.Context, db *sql.DB) (_ []string, err error) {
 		return nil, err
 	}
 	defer pristine.Close()
-	const query = `SELECT type || ' ' || name || COALESCE(': ' || sql, '') FROM sqlite_master WHERE tbl_name = 'ledger_entries'`
-	want, err := texts(ctx, pristine, query)
+	const query = `SELECT type || ' ' || name, COALESCE(sql, 'automatic') FROM sqlite_master WHERE tbl_name = 'ledger_entries'`
+	want, err := definitions(ctx, pristine, query)
 	if err != nil {
 		return nil, err
 	}
-	got, err := texts(ctx, db, query)
+	got, err := definitions(ctx, db, query)
 	if err != nil {
 		return nil, err
 	}
 	var missing []string
-	for _, object := range want {
-		if !slices.Contains(got, object) {
-			name, _, _ := strings.Cut(object, ":")
-			missing = append(missing, name)
+	for _, object := range sqliteObjects {
+		if got[object] == "" || got[object] != want[object] {
+			missing = append(missing, object)
 		}
 	}
 	return missing, nil
 }
 
-// postgresSafeguards looks for what guards the table, by name, and whether it is
-// in force.
-func postgresSafeguards(ctx context.Context, db *sql.DB) ([]string, error) {
-	return texts(ctx, db, `
-		WITH ledger AS (SELECT oid FROM pg_class WHERE relname = 'ledger_entries' AND pg_table_is_visible(oid)),
-		in_force (name) AS (
-			SELECT conname FROM pg_constraint WHERE conrelid IN (SELECT oid FROM ledger) AND convalidated
-			UNION SELECT relname FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
-				WHERE indrelid IN (SELECT oid FROM ledger) AND indisunique AND indisvalid
-			UNION SELECT tgname FROM pg_trigger WHERE tgrelid IN (SELECT oid FROM ledger) AND tgenabled IN ('O', 'A')
-		)
-		SELECT name FROM unnest(ARRAY[
-			'ledger_entries_pkey', 'ledger_entries_first', 'ledger_entries_key', 'ledger_entries_refund',
-			'ledger_entries_amount', 'ledger_entries_kind_check', 'ledger_entries_append_only']) AS name
-		WHERE name NOT IN (SELECT name::text FROM in_force)
-		UNION ALL SELECT tgname::text FROM pg_trigger WHERE tgrelid IN (SELECT oid FROM ledger) AND tgisinternal AND tgenabled NOT IN ('O', 'A')`)
+// postgresObjects guard the table in PostgreSQL. Each is in force if its
+// definition, as the database itself puts it, has this in it.
+var postgresObjects = map[string]string{
+	"ledger_entries_pkey":        "PRIMARY KEY (order_id, kind)",
+	"ledger_entries_first":       "UNIQUE INDEX ledger_entries_first ON ledger_entries USING btree (order_id) WHERE (kind = ANY (ARRAY['charge'::text, 'void'::text]))",
+	"ledger_entries_key":         "UNIQUE (order_id, kind, amount_cents, run_id)",
+	"ledger_entries_refund":      "FOREIGN KEY (order_id, gives_back, amount_cents, run_id) REFERENCES ledger_entries(order_id, kind, amount_cents, run_id)",
+	"ledger_entries_amount":      "CASE kind WHEN 'void'::text THEN (amount_cents = 0) ELSE (amount_cents > 0) END",
+	"ledger_entries_kind_check":  "(kind = ANY (ARRAY['charge'::text, 'refund'::text, 'void'::text]))",
+	"ledger_entries_append_only": "BEFORE DELETE OR UPDATE OR TRUNCATE ON ledger_entries FOR EACH STATEMENT EXECUTE FUNCTION ledger_entries_refuse() BEGIN RAISE EXCEPTION ",
+	"gives_back":                 "CASE kind WHEN 'refund'::text THEN 'charge'::text ELSE NULL::text END",
 }
 
-func texts(ctx context.Context, db *sql.DB, query string) ([]string, error) {
+// postgresSafeguards asks PostgreSQL for the definitions of what guards the
+// table, as far as that is in force.
+func postgresSafeguards(ctx context.Context, db *sql.DB) ([]string, error) {
+	got, err := definitions(ctx, db, `
+		WITH ledger AS (SELECT oid, relnamespace::regnamespace::text || '.' AS schema FROM pg_class WHERE relname = 'ledger_entries' AND pg_table_is_visible(oid)),
+		in_force (name, definition) AS (
+			SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid IN (SELECT oid FROM ledger) AND convalidated
+			UNION ALL SELECT relname, pg_get_indexdef(indexrelid) FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+				WHERE indrelid IN (SELECT oid FROM ledger) AND indisvalid AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid)
+			UNION ALL SELECT tgname, pg_get_triggerdef(t.oid) || ' ' || prosrc FROM pg_trigger t JOIN pg_proc p ON p.oid = tgfoid
+				WHERE tgrelid IN (SELECT oid FROM ledger) AND tgenabled IN ('O', 'A') AND NOT tgisinternal
+			UNION ALL SELECT attname, pg_get_expr(adbin, adrelid) FROM pg_attrdef JOIN pg_attribute ON attrelid = adrelid AND attnum = adnum
+				WHERE adrelid IN (SELECT oid FROM ledger)
+		)
+		SELECT name::text, replace(regexp_replace(definition, '\s+', ' ', 'g'), schema, '') FROM in_force, ledger`)
+	if err != nil {
+		return nil, err
+	}
+	var missing []string
+	for object, definition := range postgresObjects {
+		if !strings.Contains(got[object], definition) {
+			missing = append(missing, object)
+		}
+	}
+	// Foreign keys are triggers too, which the table's owner can turn off.
+	off, err := definitions(ctx, db, `SELECT tgname::text, 'off' FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
+		WHERE relname = 'ledger_entries' AND pg_table_is_visible(tgrelid) AND tgisinternal AND tgenabled NOT IN ('O', 'A')`)
+	if err != nil {
+		return nil, err
+	}
+	for trigger := range off {
+		missing = append(missing, trigger)
+	}
+	slices.Sort(missing)
+	return missing, nil
+}
+
+// definitions reads names and what they stand for.
+func definitions(ctx context.Context, db *sql.DB, query string) (map[string]string, error) {
 	rows, err := db.QueryContext(ctx, query)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var read []string
+	read := map[string]string{}
 	for rows.Next() {
-		var text string
-		if err := rows.Scan(&text); err != nil {
+		var name, definition string
+		if err := rows.Scan(&name, &definition); err != nil {
 			return nil, err
 		}
-		read = append(read, text)
+		read[name] = definition
 	}
 	return read, rows.Err()
 }

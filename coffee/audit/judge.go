@@ -82,13 +82,17 @@ func (f *file) judge(oldest time.Time) []Breach {
 	for _, chain := range f.chains {
 		own := f.rowsOf(chain)
 		owned += len(own)
-		_, j.settleable = f.unsettled(chain)
+		unsettled := f.unsettled()
+		j.settleable = unsettled != nil && last(unsettled) == last(chain)
 		j.chain(chain, own)
 		j.settleable = false
 	}
 	if owned < len(f.rows) {
 		for _, row := range f.rows {
-			if !f.owns(row) && row.RecordedAt.After(oldest) {
+			if f.owns(row) {
+				continue
+			}
+			if row.RecordedAt.IsZero() || row.RecordedAt.After(oldest) {
 				j.breach(RuleOwner, nil, "a %s of %s belongs to no order", row.Kind, row.Amount)
 				break
 			}
@@ -218,16 +222,41 @@ func (j *judge) net(s *story, net, price coffee.Cents) {
 	}
 }
 
-// unsettled tells whether the run of a chain ended and left money behind, or
-// the chance that a late charge takes some. It returns the run to settle with.
-func (f *file) unsettled(chain []*story) (runID string, unsettled bool) {
-	s := last(chain)
-	own := f.rowsOf(chain)
-	if !s.ended || s.made() || len(own.of(coffee.EntryRefund)) > 0 || len(own.of(coffee.EntryVoid)) > 0 {
-		return "", false
+// unsettled is the chain that ended and left money behind, or the chance that a
+// late charge takes some; nil if there is none. While a run of the order is
+// running, it is that run's business. And a coffee that any of the runs has made
+// is to be paid, whatever became of a reset.
+func (f *file) unsettled() []*story {
+	if f.running() != nil {
+		return nil
 	}
-	if charges := own.of(coffee.EntryCharge); len(charges) > 0 {
-		return charges[0].RunID, true
+	for _, chain := range f.chains {
+		s := last(chain)
+		own := f.rowsOf(chain)
+		charged := len(own.of(coffee.EntryCharge)) > 0
+		pending := s.chargeScheduled && s.result == nil && len(f.rows) == 0
+		closed := len(own.of(coffee.EntryRefund)) > 0 || len(own.of(coffee.EntryVoid)) > 0
+		if !slices.ContainsFunc(chain, (*story).made) && !closed && (charged || pending) {
+			return chain
+		}
 	}
-	return s.origin, s.chargeScheduled && s.result == nil && len(f.rows) == 0
+	return nil
+}
+
+// running is a run that has not ended; nil if all have.
+func (f *file) running() *story {
+	for _, chain := range f.chains {
+		if s := last(chain); !s.ended {
+			return s
+		}
+	}
+	return nil
+}
+
+// payer is the run that the ledger knows a chain by.
+func (f *file) payer(chain []*story) string {
+	if charges := f.rowsOf(chain).of(coffee.EntryCharge); len(charges) > 0 {
+		return charges[0].RunID
+	}
+	return chain[0].origin
 }
