@@ -34,7 +34,7 @@ func TestAuditFindsCookedBooks(t *testing.T) {
 	g := newGate(s.ledger)
 	stop = s.hireWith(coffee.WorkerOptions{Ledger: g})
 	s.place(ctx, "voided")
-	<-g.reached
+	g.wait(ctx, t)
 	s.cancelled(ctx, "voided")
 	close(g.open)
 	stop()

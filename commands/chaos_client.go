@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -260,4 +261,20 @@ func (c *chaosCustomer) breach(ctx context.Context, id, format string, args ...a
 		return err
 	}
 	return c.journal.write(journalEnded, id)
+}
+
+// chaosEnv is an environment in which nothing of the user's leads anywhere but
+// into the directory.
+func chaosEnv(dir string) ([]string, error) {
+	config := filepath.Join(dir, "temporal.toml")
+	if err := os.WriteFile(config, nil, 0o600); err != nil {
+		return nil, err
+	}
+	var env []string
+	for _, pair := range os.Environ() {
+		if !strings.HasPrefix(pair, "TEMPORAL_") && !strings.HasPrefix(pair, ledgerVariable+"=") {
+			env = append(env, pair)
+		}
+	}
+	return append(env, "XDG_DATA_HOME="+dir, "TEMPORAL_CONFIG_FILE="+config), nil
 }

@@ -10,9 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -167,22 +165,6 @@ func (p *process) end() {
 	p.mu.Unlock()
 	p.kill(0)
 	<-p.done
-}
-
-// chaosEnv is an environment in which nothing of the user's leads anywhere but
-// into the directory.
-func chaosEnv(dir string) ([]string, error) {
-	config := filepath.Join(dir, "temporal.toml")
-	if err := os.WriteFile(config, nil, 0o600); err != nil {
-		return nil, err
-	}
-	var env []string
-	for _, pair := range os.Environ() {
-		if !strings.HasPrefix(pair, "TEMPORAL_") && !strings.HasPrefix(pair, ledgerVariable+"=") {
-			env = append(env, pair)
-		}
-	}
-	return append(env, "XDG_DATA_HOME="+dir, "TEMPORAL_CONFIG_FILE="+config), nil
 }
 
 // freePort is a port that is free, and stays free while the server that is to

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -131,6 +133,55 @@ func (s *shop) wantResult(ctx context.Context, id string, amount coffee.Cents) {
 	if err != nil || result != want {
 		s.t.Errorf("got  %+v, %v\nwant %+v", result, err, want)
 	}
+}
+
+// await polls an order until it is as it should be.
+func (s *shop) await(ctx context.Context, id string, ready func(coffee.OrderView) bool) {
+	s.t.Helper()
+	for {
+		view, err := s.orders.Look(ctx, id)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if ready(view) {
+			return
+		}
+		if !sleep(ctx, 20*time.Millisecond) {
+			s.t.Fatalf("order %s got no further than %+v", id, view)
+		}
+	}
+}
+
+// kinds are the kinds of the entries of an order.
+func (s *shop) kinds(ctx context.Context, id string) string {
+	s.t.Helper()
+	entries, err := s.ledger.Entries(ctx, id)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	kinds := []coffee.EntryKind{}
+	for _, entry := range entries {
+		kinds = append(kinds, entry.Kind)
+	}
+	return fmt.Sprint(kinds)
+}
+
+// coffeeCommand is a command of the program, as a process of its own.
+func coffeeCommand(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	executable, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(executable)
+	cmd.Args = append([]string{"coffee"}, args...)
+	cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
+	env, err := chaosEnv(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Env = env
+	return cmd
 }
 
 // flatPricing asks the same for everything.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -48,6 +49,27 @@ func (g *gate) Charge(ctx context.Context, charge coffee.Charge) (coffee.Entry, 
 	return entry, err
 }
 
+// wait returns when the first charge is at the door.
+func (g *gate) wait(ctx context.Context, t *testing.T) {
+	t.Helper()
+	select {
+	case <-g.reached:
+	case <-ctx.Done():
+		t.Fatal("nobody came to charge")
+	}
+}
+
+// release lets the charge through, and returns what became of it.
+func (g *gate) release(ctx context.Context) error {
+	close(g.open)
+	select {
+	case err := <-g.returned:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // TestCancelWhileTheChargeIsUnderWay: nobody waits for the charge; when it comes
 // at last, it is refused.
 func TestCancelWhileTheChargeIsUnderWay(t *testing.T) {
@@ -58,7 +80,7 @@ func TestCancelWhileTheChargeIsUnderWay(t *testing.T) {
 	g := newGate(s.ledger)
 	s.hireWith(coffee.WorkerOptions{Ledger: g})
 	s.place(ctx, "123")
-	<-g.reached
+	g.wait(ctx, t)
 	if err := s.orders.Cancel(ctx, "123", ""); err != nil {
 		t.Fatal(err)
 	}
@@ -66,8 +88,7 @@ func TestCancelWhileTheChargeIsUnderWay(t *testing.T) {
 	if err != nil || result.Status != coffee.StatusCancelled || result.Charged {
 		t.Errorf("got %+v, %v", result, err)
 	}
-	close(g.open)
-	if err := <-g.returned; !errors.Is(err, coffee.ErrClosed) {
+	if err := g.release(ctx); !errors.Is(err, coffee.ErrClosed) {
 		t.Errorf("the late charge: %v", err)
 	}
 	if got := s.kinds(ctx, "123"); got != "[void]" {
@@ -86,7 +107,7 @@ func TestZombieCharge(t *testing.T) {
 	g := newGate(s.ledger)
 	s.hireWith(coffee.WorkerOptions{Ledger: g, Services: coffee.ServiceConfig{BrewTime: 9 * time.Second}})
 	s.place(ctx, "123")
-	<-g.reached
+	g.wait(ctx, t)
 	s.await(ctx, "123", func(view coffee.OrderView) bool { return view.Stage == coffee.StageBrewing })
 	if err := s.orders.Cancel(ctx, "123", ""); err != nil {
 		t.Fatal(err)
@@ -95,8 +116,7 @@ func TestZombieCharge(t *testing.T) {
 	if err != nil || result.Status != coffee.StatusCancelled || !result.Refunded {
 		t.Errorf("got %+v, %v", result, err)
 	}
-	close(g.open)
-	if err := <-g.returned; !errors.Is(err, coffee.ErrClosed) {
+	if err := g.release(ctx); !errors.Is(err, coffee.ErrClosed) {
 		t.Errorf("the zombie's charge: %v", err)
 	}
 	if got := s.kinds(ctx, "123"); got != "[charge refund]" {
@@ -279,8 +299,9 @@ func TestPostgresLedgerOnTwoMachines(t *testing.T) {
 	}
 	t.Cleanup(func() { s.ledger.Close() })
 	s.book = where
-	for i := range 2 {
-		w := coffeeCommand(t, "worker", "--address", s.conn.address, "--charge-time", "50ms", "--brew-time", "300ms", "--receipt-time", "10ms")
+	var workers []*exec.Cmd
+	for range 2 {
+		w := coffeeCommand(t, "worker", "--address", s.conn.address, "--charge-time", "50ms", "--brew-time", "1s", "--receipt-time", "10ms")
 		w.Env = append(w.Env, ledgerVariable+"="+where)
 		if err := w.Start(); err != nil {
 			t.Fatal(err)
@@ -289,19 +310,21 @@ func TestPostgresLedgerOnTwoMachines(t *testing.T) {
 			w.Process.Kill()
 			w.Wait()
 		})
-		if i == 0 {
-			time.AfterFunc(2*time.Second, func() { w.Process.Kill() })
-		}
+		workers = append(workers, w)
 	}
 	var ids []string
 	for i := range 20 {
 		ids = append(ids, coffee.NewOrderID())
 		s.place(ctx, ids[i])
-		sleep(ctx, 100*time.Millisecond)
-		if i%4 == 0 {
-			if err := s.orders.Cancel(ctx, ids[i], ""); err != nil && !errors.Is(err, coffee.ErrEnded) {
-				t.Error(err)
-			}
+		if i%4 != 0 {
+			continue
+		}
+		s.await(ctx, ids[i], func(view coffee.OrderView) bool { return view.Charged })
+		if err := s.orders.Cancel(ctx, ids[i], ""); err != nil && !errors.Is(err, coffee.ErrEnded) {
+			t.Error(err)
+		}
+		if i == 8 {
+			workers[0].Process.Kill()
 		}
 	}
 	for _, id := range ids {
@@ -325,12 +348,14 @@ func TestStoppedFromOutside(t *testing.T) {
 	s.hireWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{BrewTime: 9 * time.Second}})
 	s.place(ctx, "terminated")
 	_, err := s.conn.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
-		ID: coffee.WorkflowID("timed-out"), TaskQueue: coffee.TaskQueue, WorkflowExecutionTimeout: 3 * time.Second,
+		ID: coffee.WorkflowID("timed-out"), TaskQueue: coffee.TaskQueue, WorkflowExecutionTimeout: 8 * time.Second, // less than the brew
 	}, coffee.WorkflowType, coffee.OrderRequest{OrderID: "timed-out", Drink: "latte", Size: coffee.SizeM})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.await(ctx, "terminated", func(view coffee.OrderView) bool { return view.Stage == coffee.StageBrewing })
+	for _, id := range []string{"terminated", "timed-out"} {
+		s.await(ctx, id, func(view coffee.OrderView) bool { return view.Stage == coffee.StageBrewing })
+	}
 	if err := s.conn.TerminateWorkflow(ctx, coffee.WorkflowID("terminated"), "", "test"); err != nil {
 		t.Fatal(err)
 	}
@@ -371,7 +396,7 @@ func TestStoppedBeforeALateCharge(t *testing.T) {
 	g := newGate(s.ledger)
 	s.hireWith(coffee.WorkerOptions{Ledger: g})
 	s.place(ctx, "123")
-	<-g.reached
+	g.wait(ctx, t)
 	if err := s.conn.TerminateWorkflow(ctx, coffee.WorkflowID("123"), "", "test"); err != nil {
 		t.Fatal(err)
 	}
@@ -379,8 +404,7 @@ func TestStoppedBeforeALateCharge(t *testing.T) {
 	if len(report.Breaches) != 0 || len(report.Repairs) != 1 {
 		t.Errorf("got %+v", report)
 	}
-	close(g.open)
-	if err := <-g.returned; !errors.Is(err, coffee.ErrClosed) {
+	if err := g.release(ctx); !errors.Is(err, coffee.ErrClosed) {
 		t.Errorf("the late charge: %v", err)
 	}
 	if got := s.kinds(ctx, "123"); got != "[void]" {
