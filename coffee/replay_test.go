@@ -54,8 +54,13 @@ func readHistory(t *testing.T, name string) *historypb.History {
 
 // replay replays a history of order 123 on the workflow as it is now.
 func replay(history *historypb.History) error {
+	return replayOn((&OrderWorkflow{Pricing: &risingPrices{asked: 1000}}).OrderCoffeeWorkflow, history)
+}
+
+// replayOn replays a history of order 123 on any workflow.
+func replayOn(w any, history *historypb.History) error {
 	replayer := worker.NewWorkflowReplayer()
-	(&OrderWorkflow{Pricing: &risingPrices{asked: 1000}}).Register(replayer)
+	replayer.RegisterWorkflowWithOptions(w, workflow.RegisterOptions{Name: WorkflowType})
 	return replayer.ReplayWorkflowHistoryWithOptions(NewSDKLogger(zerolog.Nop()), history, worker.ReplayWorkflowHistoryOptions{
 		OriginalExecution: workflow.Execution{ID: WorkflowID("123")},
 	})

@@ -4,11 +4,9 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/rs/zerolog"
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/sdk/converter"
-	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 )
 
@@ -36,14 +34,6 @@ func greetPatched(ctx workflow.Context, input converter.RawValue) (OrderResult, 
 func greet(ctx workflow.Context) error {
 	ctx = workflow.WithActivityOptions(ctx, stepOptions("greet"))
 	return workflow.ExecuteActivity(ctx, "greet_customer").Get(ctx, nil)
-}
-
-func replayOn(w any, history *historypb.History) error {
-	replayer := worker.NewWorkflowReplayer()
-	replayer.RegisterWorkflowWithOptions(w, workflow.RegisterOptions{Name: WorkflowType})
-	return replayer.ReplayWorkflowHistoryWithOptions(NewSDKLogger(zerolog.Nop()), history, worker.ReplayWorkflowHistoryOptions{
-		OriginalExecution: workflow.Execution{ID: WorkflowID("123")},
-	})
 }
 
 // TestUpgrade deploys the new release at every moment of every recorded order:

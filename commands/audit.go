@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"strings"
@@ -37,7 +36,7 @@ func auditCommand(out *output) *cli.Command {
 	}
 }
 
-func runAudit(ctx context.Context, cmd *cli.Command, out *output) (err error) {
+func runAudit(ctx context.Context, cmd *cli.Command, out *output) error {
 	asJSON, err := wantsJSON(cmd)
 	if err != nil {
 		return err
@@ -183,12 +182,8 @@ func readIDs(path string) ([]string, error) {
 		return nil, err
 	}
 	defer file.Close()
-	return parseIDs(path, file)
-}
-
-func parseIDs(path string, r io.Reader) ([]string, error) {
 	var ids []string
-	scanner := bufio.NewScanner(r)
+	scanner := bufio.NewScanner(file)
 	for number := 1; scanner.Scan(); number++ {
 		id := strings.TrimSpace(scanner.Text())
 		if id == "" {

@@ -99,7 +99,7 @@ type recovery struct {
 
 func (r *chaosReport) kills() int { return r.KillsOfServer + r.KillsOfWorkers + r.KillsOfClient }
 
-func runChaos(ctx context.Context, cmd *cli.Command, out *output) (err error) {
+func runChaos(ctx context.Context, cmd *cli.Command, out *output) error {
 	asJSON, err := wantsJSON(cmd)
 	if err != nil {
 		return err

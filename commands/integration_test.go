@@ -14,6 +14,8 @@ import (
 
 	"github.com/rs/zerolog"
 	commonpb "go.temporal.io/api/common/v1"
+	enumspb "go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
@@ -92,8 +94,7 @@ func (s *shop) hire() {
 }
 
 // hireWith starts a worker that writes to the shop's ledger, unless the options
-// have one of their own. Stop is called at
-// the end of the test at the latest.
+// have one of their own. Stop is called at the end of the test at the latest.
 func (s *shop) hireWith(options coffee.WorkerOptions) (stop func()) {
 	s.t.Helper()
 	options.Namespace = s.conn.namespace
@@ -152,6 +153,21 @@ func (s *shop) await(ctx context.Context, id string, ready func(coffee.OrderView
 	}
 }
 
+// history is the whole history of an order.
+func (s *shop) history(ctx context.Context, id string) *historypb.History {
+	s.t.Helper()
+	history := &historypb.History{}
+	events := s.conn.GetWorkflowHistory(ctx, coffee.WorkflowID(id), "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	for events.HasNext() {
+		event, err := events.Next()
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		history.Events = append(history.Events, event)
+	}
+	return history
+}
+
 // kinds are the kinds of the entries of an order.
 func (s *shop) kinds(ctx context.Context, id string) string {
 	s.t.Helper()
@@ -199,13 +215,7 @@ func TestAnotherPriceList(t *testing.T) {
 	s := newShop(t)
 	stop := s.hireWith(coffee.WorkerOptions{Pricing: flatPricing(100), Services: coffee.ServiceConfig{BrewTime: 9 * time.Second}})
 	s.place(ctx, "123")
-	for {
-		if view, err := s.orders.Look(ctx, "123"); err != nil {
-			t.Fatal(err)
-		} else if view.Stage == coffee.StageBrewing {
-			break
-		}
-	}
+	s.await(ctx, "123", func(view coffee.OrderView) bool { return view.Stage == coffee.StageBrewing })
 	stop()
 	worker.PurgeStickyWorkflowCache() // which the workers of a process share
 	s.hireWith(coffee.WorkerOptions{Pricing: flatPricing(999)})

@@ -145,7 +145,11 @@ func TestCancelAgainstCompletion(t *testing.T) {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			s.place(ctx, id)
+			// Not s.place, whose t.Fatal is for the test's own goroutine.
+			if _, err := s.orders.Place(ctx, coffee.OrderRequest{OrderID: id, Drink: "latte", Size: coffee.SizeM}); err != nil {
+				t.Error(err)
+				return
+			}
 			sleep(ctx, delay)
 			out := &output{out: &checkedWriter{w: io.Discard}, err: io.Discard}
 			err := cancelOrder(ctx, out, s.orders, id, "", true)
@@ -467,12 +471,7 @@ func TestHostileClient(t *testing.T) {
 			t.Errorf("%s: the reason has %d characters, %v", id, len([]rune(view.CancelReason)), err)
 		}
 	}
-	history := s.conn.GetWorkflowHistory(ctx, coffee.WorkflowID("victim"), "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
-	for history.HasNext() {
-		event, err := history.Next()
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, event := range s.history(ctx, "victim").GetEvents() {
 		if event.GetEventType() == enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED {
 			t.Errorf("a workflow task failed: %v", event)
 		}

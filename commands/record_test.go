@@ -10,8 +10,6 @@ import (
 	"testing"
 
 	"github.com/rs/zerolog"
-	enumspb "go.temporal.io/api/enums/v1"
-	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
@@ -127,16 +125,7 @@ func staged[In, Out any](w worker.Worker, name string, do func(context.Context, 
 }
 
 func (story story) save(ctx context.Context, t *testing.T, s *shop, id, name string) {
-	history := &historypb.History{}
-	events := s.conn.GetWorkflowHistory(ctx, coffee.WorkflowID(id), "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
-	for events.HasNext() {
-		event, err := events.Next()
-		if err != nil {
-			t.Fatal(err)
-		}
-		history.Events = append(history.Events, event)
-	}
-	data, err := protojson.MarshalOptions{Indent: "  "}.Marshal(history)
+	data, err := protojson.MarshalOptions{Indent: "  "}.Marshal(s.history(ctx, id))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
-	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/worker"
@@ -66,12 +65,7 @@ func TestUpgradeSideBySide(t *testing.T) {
 	}
 	greeted := map[string]int{}
 	for _, id := range ids {
-		events := s.conn.GetWorkflowHistory(ctx, coffee.WorkflowID(id), "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
-		for events.HasNext() {
-			event, err := events.Next()
-			if err != nil {
-				t.Fatal(err)
-			}
+		for _, event := range s.history(ctx, id).GetEvents() {
 			if event.GetActivityTaskScheduledEventAttributes().GetActivityType().GetName() == "greet_customer" {
 				batch, _, _ := strings.Cut(id, "-")
 				greeted[batch]++

@@ -309,21 +309,35 @@ func TestSafeguards(t *testing.T) {
 		if err := db.Close(); err != nil {
 			t.Fatal(err)
 		}
-		book, err := OpenBook(ctx, path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		missing, err := book.safeguards(ctx, book.db)
-		slices.Sort(missing)
-		if got := strings.Join(missing, " "); err != nil || got != want {
-			t.Errorf("after %q\ngot  %q, %v\nwant %q", statement, got, err, want)
-		}
-		if _, err := book.db.Exec(`INSERT INTO ledger_entries VALUES ('1', 'charge', 1, 'run', '')`); err == nil {
-			t.Error("the book can be written to")
-		}
+		wantMissing(t, openBook(t, path), statement, want)
+	}
+}
+
+func openBook(t *testing.T, where string) *Book {
+	t.Helper()
+	book, err := OpenBook(context.Background(), where)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
 		if err := book.Close(); err != nil {
 			t.Error(err)
 		}
+	})
+	return book
+}
+
+// wantMissing checks which safeguards are missing after a statement, and that
+// the book itself cannot be written to.
+func wantMissing(t *testing.T, book *Book, statement, want string) {
+	t.Helper()
+	missing, err := book.safeguards(context.Background(), book.db)
+	slices.Sort(missing)
+	if got := strings.Join(missing, " "); err != nil || got != want {
+		t.Errorf("after %q\ngot  %q, %v\nwant %q", statement, got, err, want)
+	}
+	if _, err := book.db.Exec(`INSERT INTO ledger_entries (order_id, kind, amount_cents, run_id, recorded_at) VALUES ('2', 'void', 0, 'run', '2026-11-23T12:00:00Z')`); err == nil {
+		t.Error("the book can be written to")
 	}
 }
 
@@ -370,26 +384,13 @@ func TestPostgresSafeguards(t *testing.T) {
 		if _, err := ledgertest.OpenPostgres(t, where).Exec(statement); err != nil {
 			t.Fatal(err)
 		}
-		book, err := OpenBook(ctx, where)
-		if err != nil {
-			t.Fatal(err)
-		}
-		missing, err := book.safeguards(ctx, book.db)
-		slices.Sort(missing)
-		if got := strings.Join(missing, " "); err != nil || got != want {
-			t.Errorf("after %q\ngot  %q, %v\nwant %q", statement, got, err, want)
-		}
+		book := openBook(t, where)
+		wantMissing(t, book, statement, want)
 		if rows, net, err := book.all(ctx); err != nil || len(rows) != 1 || net != 525 || rows[0].RecordedAt.IsZero() {
 			t.Errorf("got %v, %v, %v", rows, net, err)
 		}
 		if rows, err := book.of(ctx, "1"); err != nil || len(rows) != 1 {
 			t.Errorf("got %v, %v", rows, err)
-		}
-		if _, err := book.db.Exec(`INSERT INTO ledger_entries (order_id, kind, amount_cents, run_id, recorded_at) VALUES ('2', 'void', 0, 'run', now())`); err == nil {
-			t.Error("the book can be written to")
-		}
-		if err := book.Close(); err != nil {
-			t.Error(err)
 		}
 	}
 }

@@ -78,24 +78,15 @@ func (r rows) net() coffee.Cents {
 func (f *file) judge(oldest time.Time) []Breach {
 	j := &judge{file: f}
 	j.entries()
-	var owned int
+	unsettled := f.unsettled()
 	for _, chain := range f.chains {
-		own := f.rowsOf(chain)
-		owned += len(own)
-		unsettled := f.unsettled()
 		j.settleable = unsettled != nil && last(unsettled) == last(chain)
-		j.chain(chain, own)
-		j.settleable = false
+		j.chain(chain, f.rowsOf(chain))
 	}
-	if owned < len(f.rows) {
-		for _, row := range f.rows {
-			if f.owns(row) {
-				continue
-			}
-			if row.RecordedAt.IsZero() || row.RecordedAt.After(oldest) {
-				j.breach(RuleOwner, nil, "a %s of %s belongs to no order", row.Kind, row.Amount)
-				break
-			}
+	for _, row := range f.rows {
+		if recent := row.RecordedAt.IsZero() || row.RecordedAt.After(oldest); recent && !f.owns(row) {
+			j.breach(RuleOwner, nil, "a %s of %s belongs to no order", row.Kind, row.Amount)
+			break
 		}
 	}
 	return j.breaches
