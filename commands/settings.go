@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,10 +36,11 @@ func workerFlags() []cli.Flag {
 	}
 }
 
-// refuseWorkerFlags refuses the worker's settings where no worker runs.
-func refuseWorkerFlags(cmd *cli.Command, unless string) error {
+// refuseWorkerFlags refuses the worker's settings where no worker runs, apart
+// from those that mean something else to the command.
+func refuseWorkerFlags(cmd *cli.Command, unless string, but ...string) error {
 	for _, flag := range workerFlags() {
-		if name := flag.Names()[0]; cmd.IsSet(name) {
+		if name := flag.Names()[0]; cmd.IsSet(name) && !slices.Contains(but, name) {
 			return usageErrorf(cmd, "--%s is a setting of the worker: it needs %s, or belongs to coffee worker", name, unless)
 		}
 	}
