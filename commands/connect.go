@@ -14,6 +14,8 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/contrib/envconfig"
+
+	"example.com/coffee/devserver"
 )
 
 // connectFlags say how to reach a Temporal server. Each wins over the
@@ -124,8 +126,12 @@ func (o *output) connect(ctx context.Context, cmd *cli.Command) (*connection, er
 }
 
 func (o *output) dial(ctx context.Context, options client.Options) (*connection, error) {
-	if _, _, err := net.SplitHostPort(options.HostPort); err != nil {
+	host, _, err := net.SplitHostPort(options.HostPort)
+	if err != nil {
 		return nil, &usageError{message: fmt.Sprintf("--address is %q: use HOST:PORT", options.HostPort)}
+	}
+	if host == "localhost" || devserver.IsLoopback(host) {
+		options.ConnectionOptions.GrpcCompression = &client.GrpcCompressionNone{} // it would only cost time
 	}
 	options.Logger = o.sdkLog()
 	options.ConnectionOptions.DialOptions = append(options.ConnectionOptions.DialOptions, o.dialOptions...)

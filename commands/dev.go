@@ -3,6 +3,8 @@ package commands
 import (
 	"context"
 	"errors"
+	"os"
+	"runtime/debug"
 
 	"github.com/urfave/cli/v3"
 	enumspb "go.temporal.io/api/enums/v1"
@@ -30,6 +32,16 @@ func searchAttributes() map[string]enumspb.IndexedValueType {
 	return map[string]enumspb.IndexedValueType{coffee.SearchAttributeStatus: enumspb.INDEXED_VALUE_TYPE_KEYWORD}
 }
 
+// startServer starts a server in this process. With one the process allocates a
+// lot and keeps little: to collect garbage less often, which takes some hundred
+// megabytes under load, makes it a tenth faster. GOGC in the environment wins.
+func startServer(ctx context.Context, options devserver.Options) (*devserver.Server, error) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400)
+	}
+	return devserver.Start(ctx, options)
+}
+
 // dev is a server, a worker and a client in this process, all of it in memory.
 type dev struct {
 	*connection
@@ -53,7 +65,7 @@ func (o *output) startDev(ctx context.Context, cmd *cli.Command) (_ *dev, err er
 			err = errors.Join(err, d.stop())
 		}
 	}()
-	d.server, err = devserver.Start(ctx, devserver.Options{Log: o.platform, SearchAttributes: searchAttributes()})
+	d.server, err = startServer(ctx, devserver.Options{Log: o.platform, SearchAttributes: searchAttributes()})
 	if err != nil {
 		return nil, err
 	}

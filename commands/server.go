@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v3"
 	enumspb "go.temporal.io/api/enums/v1"
@@ -36,6 +37,7 @@ func serverCommand(out *output) *cli.Command {
 			&cli.BoolFlag{Name: "headless", Usage: "run without the Web UI"},
 			&cli.IntFlag{Name: "metrics-port", Usage: "`PORT` of the Prometheus metrics (default: off)", HideDefault: true},
 			&cli.StringSliceFlag{Name: "namespace", Aliases: []string{"n"}, Usage: "`NAME` of a namespace to have besides default; can be repeated"},
+			&cli.DurationFlag{Name: "retention", Usage: "how long finished orders are kept, 1h or more (default: 72h in a new database)", HideDefault: true},
 			&cli.StringSliceFlag{Name: "search-attribute", Usage: "`NAME=TYPE` of a search attribute to have; can be repeated"},
 			&cli.StringSliceFlag{Name: "dynamic-config-value", Usage: "`KEY=JSON` for the server's dynamic configuration; can be repeated"},
 			&cli.StringSliceFlag{Name: "sqlite-pragma", Usage: "`NAME=VALUE` of a SQLite pragma; can be repeated"},
@@ -70,7 +72,7 @@ func runServer(ctx context.Context, cmd *cli.Command, out *output) (err error) {
 			break
 		}
 	}
-	server, err := devserver.Start(ctx, options)
+	server, err := startServer(ctx, options)
 	if ctx.Err() != nil && err != nil {
 		return nil // interrupted before it was ready: that is stopped as well
 	}
@@ -148,10 +150,14 @@ func serverOptions(cmd *cli.Command, out *output) (devserver.Options, error) {
 		UIPort:           cmd.Int("ui-port"),
 		Namespaces:       append([]string{client.DefaultNamespace}, cmd.StringSlice("namespace")...),
 		SearchAttributes: searchAttributes(),
+		Retention:        cmd.Duration("retention"),
 		SQLitePragmas:    map[string]string{},
 		DynamicConfig:    map[string]any{},
 		DatabaseFile:     cmd.String("db-filename"),
 		Log:              out.platform,
+	}
+	if cmd.IsSet("retention") && options.Retention < time.Hour {
+		return options, usageErrorf(cmd, "--retention is %v: use 1h or more", options.Retention)
 	}
 	if options.UIIP == "" {
 		options.UIIP = options.IP

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -14,14 +15,16 @@ import (
 	"go.temporal.io/server/common/dynamicconfig"
 	"go.temporal.io/server/common/membership/static"
 	"go.temporal.io/server/common/metrics"
-	"go.temporal.io/server/common/persistence/sql/sqlplugin/sqlite"
 	"go.temporal.io/server/common/primitives"
+
+	"example.com/coffee/devserver/internal/store"
 )
 
 const (
-	clusterName = "active"
-	storeName   = "sqlite"
-	loopback    = "127.0.0.1"
+	clusterName    = "active"
+	storeName      = "sqlite"
+	visibilityName = "visibility"
+	loopback       = "127.0.0.1"
 )
 
 // identity is what makes one server another than the next: it stays with the
@@ -34,21 +37,17 @@ type identity struct {
 	DatabaseName string
 }
 
-// ports are the ports that the services listen on. The internal ones are
-// always on loopback.
-type ports struct {
-	frontend, history, matching, worker int
+// addresses are those of the services that are reached inside of the process:
+// names, at which nobody listens.
+var addresses = map[primitives.ServiceName]string{
+	primitives.HistoryService:  loopback + ":1",
+	primitives.MatchingService: loopback + ":2",
+	primitives.WorkerService:   loopback + ":3",
 }
 
 // serverConfig is the configuration of the Temporal server. It is a pure
 // function: it opens nothing.
-func serverConfig(o Options, id identity, p ports) *config.Config {
-	service := func(ip string, port int) config.Service {
-		return config.Service{RPC: config.RPC{BindOnIP: ip, GRPCPort: port}}
-	}
-	frontend := service(o.IP, p.frontend)
-	frontend.RPC.HTTPPort = o.HTTPPort
-
+func serverConfig(o Options, id identity, frontendPort int) *config.Config {
 	archivalOff := config.Archival{
 		History:    config.HistoryArchival{State: "disabled"},
 		Visibility: config.VisibilityArchival{State: "disabled"},
@@ -59,9 +58,12 @@ func serverConfig(o Options, id identity, p ports) *config.Config {
 		},
 		Persistence: config.Persistence{
 			DefaultStore:     storeName,
-			VisibilityStore:  storeName,
+			VisibilityStore:  visibilityName,
 			NumHistoryShards: 1,
-			DataStores:       map[string]config.DataStore{storeName: {SQL: sqlConfig(o, id)}},
+			DataStores: map[string]config.DataStore{
+				storeName:      {CustomDataStoreConfig: &config.CustomDatastoreConfig{Name: storeName}}, // see store.Factory
+				visibilityName: {SQL: sqlConfig(o, id)},
+			},
 		},
 		ClusterMetadata: &cluster.Config{
 			FailoverVersionIncrement: 10,
@@ -70,23 +72,23 @@ func serverConfig(o Options, id identity, p ports) *config.Config {
 			ClusterInformation: map[string]cluster.ClusterInformation{clusterName: {
 				Enabled:                true,
 				InitialFailoverVersion: 1,
-				RPCAddress:             hostPort(dialable(o.IP), p.frontend),
+				RPCAddress:             hostPort(dialable(o.IP), frontendPort),
 				ClusterID:              id.ClusterID,
 			}},
 		},
 		DCRedirectionPolicy: config.DCRedirectionPolicy{Policy: "noop"},
 		Services: map[string]config.Service{
-			string(primitives.FrontendService): frontend,
-			string(primitives.HistoryService):  service(loopback, p.history),
-			string(primitives.MatchingService): service(loopback, p.matching),
-			string(primitives.WorkerService):   service(loopback, p.worker),
+			string(primitives.FrontendService): {RPC: config.RPC{BindOnIP: o.IP, GRPCPort: frontendPort, HTTPPort: o.HTTPPort}},
+			string(primitives.HistoryService):  {},
+			string(primitives.MatchingService): {},
+			string(primitives.WorkerService):   {},
 		},
 		Archival: archivalOff,
 		NamespaceDefaults: config.NamespaceDefaults{Archival: config.ArchivalNamespaceDefaults{
 			History:    config.HistoryArchivalNamespaceDefaults{State: "disabled"},
 			Visibility: config.VisibilityArchivalNamespaceDefaults{State: "disabled"},
 		}},
-		PublicClient: config.PublicClient{HostPort: hostPort(dialable(o.IP), p.frontend)},
+		PublicClient: config.PublicClient{HostPort: hostPort(dialable(o.IP), frontendPort)},
 	}
 	if o.MetricsPort != 0 {
 		conf.Global.Metrics = &metrics.Config{Prometheus: &metrics.PrometheusConfig{
@@ -99,33 +101,58 @@ func serverConfig(o Options, id identity, p ports) *config.Config {
 
 // sqlConfig says how the server opens its database.
 func sqlConfig(o Options, id identity) *config.SQL {
-	attributes := map[string]string{"mode": "memory", "cache": "shared"}
-	name := id.DatabaseName
+	conf := &config.SQL{PluginName: store.PluginName, DatabaseName: id.DatabaseName, ConnectAttributes: map[string]string{"mode": "memory", "cache": "shared"}}
 	if o.DatabaseFile != "" {
 		// The server puts the name into a URI as it is.
-		name = (&url.URL{Path: filepath.ToSlash(id.DatabaseName)}).EscapedPath()
-		attributes = map[string]string{
-			"mode":         "rw",
-			"journal_mode": "wal",  // one fsync per commit instead of three
-			"synchronous":  "full", // a power loss loses nothing
+		conf.DatabaseName = (&url.URL{Path: filepath.ToSlash(id.DatabaseName)}).EscapedPath()
+		conf.ConnectAttributes = pragmas(o)
+		conf.ConnectAttributes["mode"] = "rw"
+	}
+	return conf
+}
+
+// historyDSN is how the connection to the history is opened. In memory it is a
+// database of its own, which nobody else can see.
+func historyDSN(o Options, id identity) string {
+	query := url.Values{"mode": {"memory"}, "_time_format": {"sqlite"}}
+	if o.DatabaseFile != "" {
+		query.Set("mode", "rw")
+	}
+	// SQLite's default of 2 MiB makes orders slower as the file grows. It is not
+	// for the other connection, which has to drop what it has whenever this one
+	// has written.
+	all := map[string]string{"cache_size": "-65536"} // KiB
+	maps.Copy(all, pragmas(o))
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		query.Add("_pragma", name+"="+all[name])
+	}
+	return "file:" + sqlConfig(o, id).DatabaseName + "?" + query.Encode()
+}
+
+// pragmas are set on each connection. The user's win.
+func pragmas(o Options) map[string]string {
+	pragmas := map[string]string{}
+	if o.DatabaseFile != "" {
+		pragmas["journal_mode"] = "wal"  // one fsync per commit instead of three
+		pragmas["synchronous"] = "full"  // a power loss loses nothing
+		pragmas["busy_timeout"] = "5000" // milliseconds
+		if syncsReplies(o) {
+			pragmas["synchronous"] = "normal" // the syncer does what is missing
 		}
 	}
-	maps.Copy(attributes, o.SQLitePragmas)
-	return &config.SQL{
-		PluginName:        sqlite.PluginName,
-		DatabaseName:      name,
-		ConnectAttributes: attributes,
-	}
+	maps.Copy(pragmas, o.SQLitePragmas)
+	return pragmas
 }
 
 // staticHosts tells each service where the others are.
-func staticHosts(o Options, p ports) map[primitives.ServiceName]static.Hosts {
-	return map[primitives.ServiceName]static.Hosts{
-		primitives.FrontendService: static.SingleLocalHost(hostPort(dialable(o.IP), p.frontend)),
-		primitives.HistoryService:  static.SingleLocalHost(hostPort(loopback, p.history)),
-		primitives.MatchingService: static.SingleLocalHost(hostPort(loopback, p.matching)),
-		primitives.WorkerService:   static.SingleLocalHost(hostPort(loopback, p.worker)),
+func staticHosts(o Options, frontendPort int) map[primitives.ServiceName]static.Hosts {
+	hosts := map[primitives.ServiceName]static.Hosts{
+		primitives.FrontendService: static.SingleLocalHost(hostPort(dialable(o.IP), frontendPort)),
 	}
+	for name, address := range addresses {
+		hosts[name] = static.SingleLocalHost(address)
+	}
+	return hosts
 }
 
 // dynamicConfig are the settings that make a server for one machine out of one

@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -208,7 +210,7 @@ func createSchema(ctx context.Context, db *sql.DB) (clusterID string, err error)
 		return "", err
 	}
 	defer tx.Rollback() // does nothing after Commit
-	if err := sqlite.SetupSchemaOnDB(schemaWriter{ctx: ctx, tx: tx}); err != nil {
+	if err := setupSchema(ctx, tx); err != nil {
 		return "", err
 	}
 	clusterID = uuid.NewString()
@@ -221,6 +223,21 @@ func createSchema(ctx context.Context, db *sql.DB) (clusterID string, err error)
 	return clusterID, tx.Commit()
 }
 
+// setupSchema creates Temporal's tables.
+func setupSchema(ctx context.Context, tx *sql.Tx) error {
+	return sqlite.SetupSchemaOnDB(schemaWriter{ctx: ctx, tx: tx})
+}
+
+// keptIndexes are the indexes of the visibility table that a new database has:
+// those for the order of lists, for a workflow's id, its type and its status.
+// Temporal's schema has more than fifty others, nearly all on search attributes
+// that no workflow has, and writes to each of them several times for each
+// workflow. A query by something else reads the namespace's workflows in the
+// order of the list.
+var keptIndexes = []string{"default_idx", "by_workflow_id", "by_workflow_type", "by_status"}
+
+var createIndex = regexp.MustCompile(`^CREATE INDEX (\w+)\s+ON executions_visibility\b`)
+
 // schemaWriter is as much of a [sqlplugin.AdminDB] as it takes to set up a
 // schema.
 type schemaWriter struct {
@@ -230,6 +247,9 @@ type schemaWriter struct {
 }
 
 func (w schemaWriter) Exec(stmt string, args ...any) error {
+	if index := createIndex.FindStringSubmatch(stmt); index != nil && !slices.Contains(keptIndexes, index[1]) {
+		return nil
+	}
 	_, err := w.tx.ExecContext(w.ctx, stmt, args...)
 	return err
 }

@@ -10,7 +10,16 @@
 //	c, err := client.Dial(client.Options{HostPort: server.Address()})
 //
 // The zero [Options] keep everything in memory and listen on free ports of the
-// loopback interface. Read on in options.go (what can be set), config.go (how
-// that becomes the server's own configuration), database.go (the file, its lock
-// and its stamp), server.go (start and stop), ports.go, ui.go and log.go.
+// loopback interface. A program can have several servers.
+//
+// It is the same server as everywhere, made of Temporal's own services. What is
+// different, and makes it fast on one machine: settings (config.go); services
+// that call each other instead of sending each other messages (services.go,
+// inprocess.go); a connection to SQLite that prepares its statements
+// (internal/store); a disk that is waited for once per reply instead of once per
+// transaction (sync.go); waits that end when there is something to know, and when
+// the server stops (polls.go).
+//
+// Read on in options.go (what can be set), database.go (the file, its lock and
+// its stamp), server.go (start and stop), ports.go, ui.go and log.go.
 package devserver

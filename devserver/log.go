@@ -2,6 +2,7 @@ package devserver
 
 import (
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -12,7 +13,8 @@ import (
 
 // logger lets the Temporal server write to a zerolog logger.
 type logger struct {
-	log zerolog.Logger
+	log  zerolog.Logger
+	tags []tag.Tag // of everything that it logs
 	*alarm
 }
 
@@ -23,6 +25,14 @@ type alarm struct {
 	stopping atomic.Bool
 	// failed receives the first fatal message.
 	failed chan error
+}
+
+// fail reports a failure, unless there is one already.
+func (a *alarm) fail(err error) {
+	select {
+	case a.failed <- err:
+	default:
+	}
 }
 
 // fatalError is what the Temporal server logs as fatal.
@@ -45,7 +55,7 @@ var (
 
 func (l logger) Debug(msg string, tags ...tag.Tag) { l.write(zerolog.DebugLevel, msg, tags) }
 func (l logger) Info(msg string, tags ...tag.Tag)  { l.write(zerolog.InfoLevel, msg, tags) }
-func (l logger) Warn(msg string, tags ...tag.Tag)  { l.write(warnLevel(msg), msg, tags) }
+func (l logger) Warn(msg string, tags ...tag.Tag)  { l.write(zerolog.WarnLevel, msg, tags) }
 func (l logger) Error(msg string, tags ...tag.Tag) { l.write(zerolog.ErrorLevel, msg, tags) }
 
 // DPanic panics in development only, which this is not.
@@ -65,32 +75,40 @@ func (l logger) Fatal(msg string, tags ...tag.Tag) {
 			failure.cause, _ = t.Value().(string)
 		}
 	}
-	select {
-	case l.failed <- failure:
-	default:
-	}
+	l.fail(failure)
 	runtime.Goexit()
 }
 
-// With implements [log.WithLogger].
+// With implements [log.WithLogger]. The server calls it all the time, and logs
+// very little: the tags are written out when they are needed.
 func (l logger) With(tags ...tag.Tag) log.Logger {
-	return logger{log: l.log.With().Fields(fields(tags)).Logger(), alarm: l.alarm}
+	l.tags = slices.Concat(l.tags, tags)
+	return l
 }
 
-// warnLevel plays down what the server warns of on every start although nothing
-// is wrong: here the HTTP API is off because nobody asked for it.
-func warnLevel(msg string) zerolog.Level {
+// plainLevel is the level of a message, but for what the server complains of
+// although nothing is wrong.
+func plainLevel(level zerolog.Level, msg string, tags []tag.Tag) zerolog.Level {
+	// Nobody asked for it.
 	if strings.HasPrefix(msg, "HTTP API port has not been set.") {
 		return zerolog.DebugLevel
 	}
-	return zerolog.WarnLevel
+	// The queue of a worker that has left. The task goes to another.
+	for _, t := range tags {
+		if err, ok := t.Value().(string); ok && t.Key() == "error" && err == "task queue shutting down" {
+			return zerolog.DebugLevel
+		}
+	}
+	return level
 }
 
 func (l logger) write(level zerolog.Level, msg string, tags []tag.Tag) {
-	if l.log.GetLevel() > level || l.stopping.Load() {
+	if l.stopping.Load() || level < l.log.GetLevel() {
 		return
 	}
-	l.log.WithLevel(level).Fields(fields(tags)).Msg(msg)
+	if event := l.log.WithLevel(plainLevel(level, msg, tags)); event.Enabled() {
+		event.Fields(fields(l.tags)).Fields(fields(tags)).Msg(msg)
+	}
 }
 
 func fields(tags []tag.Tag) []any {

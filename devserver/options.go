@@ -10,6 +10,7 @@ import (
 
 	"github.com/rs/zerolog"
 	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/server/common/namespace"
 )
 
 // Options configure a [Server]. The zero value is useful.
@@ -36,8 +37,9 @@ type Options struct {
 	// Namespaces exist when the server has started; empty means "default". The
 	// Web UI shows the first one first.
 	Namespaces []string
-	// Retention is how long finished workflows are kept, in namespaces that
-	// are new; 0 means [DefaultRetention].
+	// Retention is how long finished workflows are kept, in each of the
+	// namespaces, from an hour up; 0 means [DefaultRetention] for a namespace
+	// that is new, and for others what they have.
 	Retention time.Duration
 	// SearchAttributes exist in each of the namespaces when the server has
 	// started.
@@ -83,17 +85,17 @@ func (o Options) withDefaults() (Options, error) {
 		o.Namespaces = []string{"default"}
 	}
 	var namespaces []string // each once, in the caller's order
-	for _, namespace := range o.Namespaces {
-		if strings.TrimSpace(namespace) == "" {
+	for _, name := range o.Namespaces {
+		if strings.TrimSpace(name) == "" {
 			return o, errors.New("a namespace needs a name")
 		}
-		if !slices.Contains(namespaces, namespace) {
-			namespaces = append(namespaces, namespace)
+		if !slices.Contains(namespaces, name) {
+			namespaces = append(namespaces, name)
 		}
 	}
 	o.Namespaces = namespaces
-	if o.Retention == 0 {
-		o.Retention = DefaultRetention
+	if o.Retention != 0 && o.Retention < namespace.MinRetentionLocal {
+		return o, fmt.Errorf("the retention is %v: it must be %v or more", o.Retention, namespace.MinRetentionLocal)
 	}
 	return o, nil
 }

@@ -3,7 +3,6 @@ package devserver
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 )
 
@@ -25,56 +24,56 @@ func (e *PortError) Error() string {
 
 func (e *PortError) Unwrap() error { return e.cause }
 
-// takePorts checks that the ports that were asked for can be had, before
-// anything is started, and finds free ones where none was. It returns the
-// listener of the Web UI, if there is to be one.
-func (s *Server) takePorts() (uiListener net.Listener, err error) {
-	o := s.options
-	// All of them are held until the last one is found, so that no two are the
-	// same.
-	var held []net.Listener
+// listeners are open from the beginning, so that a port that cannot be had is
+// known before anything is started.
+type listeners struct {
+	frontend, ui net.Listener // ui is nil if there is no Web UI
+}
+
+func (l listeners) close() {
+	for _, listener := range []net.Listener{l.frontend, l.ui} {
+		if listener != nil {
+			listener.Close()
+		}
+	}
+}
+
+// takePorts opens the listeners that the server is handed, and checks that the
+// ports that it opens itself can be had. It returns a [*PortError].
+func takePorts(o Options) (l listeners, err error) {
 	defer func() {
-		for _, listener := range held {
+		if err != nil {
+			l.close()
+		}
+	}()
+	if l.frontend, err = listen("gRPC", o.IP, o.Port); err != nil {
+		return l, err
+	}
+	if o.UI {
+		if l.ui, err = listen("UI", o.UIIP, o.UIPort); err != nil {
+			return l, err
+		}
+	}
+	var checked []net.Listener // held until the last one, lest two be the same
+	defer func() {
+		for _, listener := range checked {
 			listener.Close()
 		}
 	}()
 	for _, p := range []struct {
 		name string
-		ip   string
 		port int
-		set  *int
-	}{
-		{"gRPC", o.IP, o.Port, &s.ports.frontend},
-		{"HTTP", o.IP, o.HTTPPort, nil},
-		{"metrics", o.IP, o.MetricsPort, nil},
-		{"history", loopback, 0, &s.ports.history},
-		{"matching", loopback, 0, &s.ports.matching},
-		{"worker", loopback, 0, &s.ports.worker},
-	} {
-		if p.set == nil && p.port == 0 {
+	}{{"HTTP", o.HTTPPort}, {"metrics", o.MetricsPort}} {
+		if p.port == 0 {
 			continue // off
 		}
-		listen := listen
-		if p.port == 0 {
-			listen = listenSomewhere
-		}
-		listener, err := listen(p.name, p.ip, p.port)
+		listener, err := listen(p.name, o.IP, p.port)
 		if err != nil {
-			return nil, err
+			return l, err
 		}
-		held = append(held, listener)
-		if p.set != nil {
-			*p.set = listener.Addr().(*net.TCPAddr).Port
-		}
+		checked = append(checked, listener)
 	}
-	if !o.UI {
-		return nil, nil
-	}
-	if uiListener, err = listen("UI", o.UIIP, o.UIPort); err != nil {
-		return nil, err
-	}
-	s.uiPort = uiListener.Addr().(*net.TCPAddr).Port
-	return uiListener, nil
+	return l, nil
 }
 
 // listen returns a [*PortError] if it fails.
@@ -84,17 +83,4 @@ func listen(name, ip string, port int) (net.Listener, error) {
 		return nil, &PortError{Name: name, Address: hostPort(ip, port), cause: err}
 	}
 	return listener, nil
-}
-
-// listenSomewhere listens on a port that stays free when it is released for
-// the Temporal server, which opens its listeners itself. The ports that the
-// system gives out would not: from those, 32768 and up, it takes one for each
-// outgoing connection of any program.
-func listenSomewhere(name, ip string, _ int) (listener net.Listener, err error) {
-	for range 100 {
-		if listener, err = listen(name, ip, 20_000+rand.IntN(12_000)); err == nil {
-			return listener, nil
-		}
-	}
-	return nil, err
 }

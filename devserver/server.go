@@ -1,15 +1,20 @@
 package devserver
 
 import (
+	"cmp"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
 	enumspb "go.temporal.io/api/enums/v1"
+	namespacepb "go.temporal.io/api/namespace/v1"
 	"go.temporal.io/api/operatorservice/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
@@ -21,19 +26,26 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/protobuf/types/known/durationpb"
+
+	"example.com/coffee/devserver/internal/store"
 )
 
 // Server is a Temporal server that runs in this process.
 type Server struct {
-	options  Options
-	ports    ports
-	identity identity
-	alarm    *alarm
-	database *database // nil if in memory
-	temporal temporal.Server
-	ui       *http.Server
-	uiPort   int
-	stop     func() error
+	options   Options
+	address   string // of the frontend
+	identity  identity
+	alarm     *alarm
+	database  *database // nil if in memory
+	history   *store.DB
+	syncer    *syncer // nil if SQLite does it
+	temporal  temporal.Server
+	ui        *http.Server
+	uiAddress string
+	stop      func() error
+	// stopping ends when the server is told to stop.
+	stopping  context.Context
+	beginStop context.CancelFunc
 }
 
 // Start starts a server and returns when it serves. If it cannot, it leaves
@@ -48,6 +60,7 @@ func Start(ctx context.Context, options Options) (_ *Server, err error) {
 		return nil, err
 	}
 	s := &Server{options: options, alarm: &alarm{failed: make(chan error, 1)}}
+	s.stopping, s.beginStop = context.WithCancel(context.Background())
 	s.stop = sync.OnceValue(s.shutdown)
 	defer func() {
 		if err != nil {
@@ -60,25 +73,23 @@ func Start(ctx context.Context, options Options) (_ *Server, err error) {
 	if err := s.openDatabase(ctx); err != nil {
 		return nil, err
 	}
-	uiListener, err := s.takePorts()
+	listeners, err := takePorts(options)
 	if err != nil {
 		return nil, err
 	}
-	if uiListener != nil {
-		defer func() {
-			if err != nil {
-				uiListener.Close()
-			}
-		}()
-	}
-	if err := s.startTemporal(); err != nil {
+	defer func() {
+		if err != nil {
+			listeners.close()
+		}
+	}()
+	if err := s.startTemporal(listeners.frontend); err != nil {
 		return nil, err
 	}
 	if err := s.waitReady(ctx); err != nil {
 		return nil, err
 	}
-	if uiListener != nil {
-		if err := s.startUI(uiListener); err != nil {
+	if listeners.ui != nil {
+		if err := s.startUI(listeners.ui); err != nil {
 			return nil, err
 		}
 	}
@@ -86,14 +97,14 @@ func Start(ctx context.Context, options Options) (_ *Server, err error) {
 }
 
 // Address is the address of the gRPC API, as host:port, for a client.
-func (s *Server) Address() string { return hostPort(dialable(s.options.IP), s.ports.frontend) }
+func (s *Server) Address() string { return s.address }
 
 // UIURL is the URL of the Web UI; empty if there is none.
 func (s *Server) UIURL() string {
 	if s.ui == nil {
 		return ""
 	}
-	return "http://" + hostPort(dialable(s.options.UIIP), s.uiPort)
+	return "http://" + s.uiAddress
 }
 
 // HTTPURL is the URL of the HTTP API; empty if there is none.
@@ -129,12 +140,19 @@ func (s *Server) Stop() error { return s.stop() }
 
 func (s *Server) shutdown() error {
 	s.alarm.stopping.Store(true)
+	s.beginStop()
 	var errs []error
 	if s.ui != nil {
 		errs = append(errs, s.ui.Close())
 	}
 	if s.temporal != nil {
 		errs = append(errs, s.temporal.Stop())
+	}
+	if s.history != nil {
+		errs = append(errs, s.history.Shutdown())
+	}
+	if s.syncer != nil {
+		errs = append(errs, s.syncer.close())
 	}
 	if s.database != nil {
 		errs = append(errs, s.database.close())
@@ -159,8 +177,16 @@ func (s *Server) openDatabase(ctx context.Context) (err error) {
 		if err != nil {
 			return fmt.Errorf("namespace %q: %w", name, err)
 		}
-		namespace.Detail.Config.Retention = durationpb.New(s.options.Retention)
+		namespace.Detail.Config.Retention = durationpb.New(cmp.Or(s.options.Retention, DefaultRetention))
 		namespaces = append(namespaces, namespace)
+	}
+	if s.history, err = store.Open(ctx, sqlConfig(s.options, s.identity).DatabaseName, historyDSN(s.options, s.identity)); err != nil {
+		return &DatabaseError{File: s.identity.DatabaseName, Problem: "cannot be opened: " + err.Error(), cause: err}
+	}
+	if s.options.DatabaseFile == "" {
+		if err := s.history.Setup(ctx, func(tx *sql.Tx) error { return setupSchema(ctx, tx) }); err != nil {
+			return err
+		}
 	}
 	if err := sqlite.CreateNamespaces(sqlConfig(s.options, s.identity), namespaces...); err != nil {
 		return &DatabaseError{File: s.identity.DatabaseName, Problem: "cannot be set up: " + err.Error(), cause: err}
@@ -168,18 +194,26 @@ func (s *Server) openDatabase(ctx context.Context) (err error) {
 	return nil
 }
 
-// startTemporal builds and starts the Temporal server.
-func (s *Server) startTemporal() error {
-	conf := serverConfig(s.options, s.identity, s.ports)
-	log := logger{log: s.options.Log, alarm: s.alarm}
+// startTemporal builds and starts the Temporal server, which will close the
+// listener.
+func (s *Server) startTemporal(frontend net.Listener) error {
+	port := frontend.Addr().(*net.TCPAddr).Port
+	s.address = hostPort(dialable(s.options.IP), port)
+	interceptors := []grpc.UnaryServerInterceptor{sendPlain, s.endPolls}
+	if syncsReplies(s.options) {
+		s.syncer = newSyncer(s.identity.DatabaseName, s.alarm.fail)
+		interceptors = slices.Insert(interceptors, 0, s.syncer.beforeReply)
+	}
 	var server temporal.Server
 	err := s.guard(func() (err error) {
-		server, err = temporal.NewServer(
-			temporal.WithConfig(conf),
+		server, err = temporal.NewServerFx(s.module(frontend),
+			temporal.WithConfig(serverConfig(s.options, s.identity, port)),
 			temporal.ForServices(temporal.DefaultServices),
-			temporal.WithStaticHosts(staticHosts(s.options, s.ports)),
-			temporal.WithLogger(log),
+			temporal.WithStaticHosts(staticHosts(s.options, port)),
+			temporal.WithCustomDataStoreFactory(store.Factory{History: s.history, Rest: *sqlConfig(s.options, s.identity)}),
+			temporal.WithLogger(logger{log: s.options.Log, alarm: s.alarm}),
 			temporal.WithDynamicConfigClient(dynamicConfig(s.options)),
+			temporal.WithChainedFrontendGrpcInterceptors(interceptors...),
 			temporal.WithAuthorizer(authorization.NewNoopAuthorizer()),
 			temporal.WithClaimMapper(func(*config.Config) authorization.ClaimMapper {
 				return authorization.NewNoopClaimMapper()
@@ -216,8 +250,8 @@ func (s *Server) guard(start func() error) error {
 	return <-result
 }
 
-// waitReady returns when the server answers, and when its namespaces have
-// their search attributes.
+// waitReady returns when the server answers, and when its namespaces have their
+// search attributes and their retention.
 func (s *Server) waitReady(ctx context.Context) error {
 	conn, err := grpc.NewClient(s.Address(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
@@ -241,11 +275,30 @@ func (s *Server) waitReady(ctx context.Context) error {
 		}
 	}
 	for _, namespace := range s.options.Namespaces {
-		if err := addSearchAttributes(ctx, operatorservice.NewOperatorServiceClient(conn), namespace, s.options.SearchAttributes); err != nil {
+		err := addSearchAttributes(ctx, operatorservice.NewOperatorServiceClient(conn), namespace, s.options.SearchAttributes)
+		if err == nil {
+			err = setRetention(ctx, workflowservice.NewWorkflowServiceClient(conn), namespace, s.options.Retention)
+		}
+		if err != nil {
 			return fmt.Errorf("namespace %q: %w", namespace, err)
 		}
 	}
 	return nil
+}
+
+// setRetention changes the retention of a namespace that existed before; 0
+// leaves it as it is.
+func setRetention(ctx context.Context, service workflowservice.WorkflowServiceClient, name string, want time.Duration) error {
+	if want == 0 {
+		return nil
+	}
+	has, err := service.DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: name})
+	if err != nil || has.GetConfig().GetWorkflowExecutionRetentionTtl().AsDuration() == want {
+		return err
+	}
+	_, err = service.UpdateNamespace(ctx, &workflowservice.UpdateNamespaceRequest{Namespace: name,
+		Config: &namespacepb.NamespaceConfig{WorkflowExecutionRetentionTtl: durationpb.New(want)}})
+	return err
 }
 
 // addSearchAttributes adds what a namespace that existed before does not have.

@@ -113,8 +113,8 @@ func TestDatabaseFile(t *testing.T) {
 	}
 
 	// The next server on the file is the same cluster, with a namespace and a
-	// search attribute more.
-	server = start(t, Options{DatabaseFile: file, Namespaces: []string{"cafe", "bar"}, SearchAttributes: attributes})
+	// search attribute more, and another retention.
+	server = start(t, Options{DatabaseFile: file, Namespaces: []string{"cafe", "bar"}, SearchAttributes: attributes, Retention: 7 * time.Hour})
 	if server.identity.ClusterID != clusterID {
 		t.Errorf("the cluster id was %s and is %s", clusterID, server.identity.ClusterID)
 	}
@@ -124,6 +124,22 @@ func TestDatabaseFile(t *testing.T) {
 		if err != nil || list.GetCustomAttributes()["Table"] != enumspb.INDEXED_VALUE_TYPE_KEYWORD {
 			t.Errorf("%s has %v, %v", namespace, list.GetCustomAttributes(), err)
 		}
+		described, err := workflowservice.NewWorkflowServiceClient(dial(t, server)).DescribeNamespace(context.Background(),
+			&workflowservice.DescribeNamespaceRequest{Namespace: namespace})
+		if got := described.GetConfig().GetWorkflowExecutionRetentionTtl().AsDuration(); err != nil || got != 7*time.Hour {
+			t.Errorf("the retention of %s is %v, %v", namespace, got, err)
+		}
+	}
+	if err := server.Stop(); err != nil {
+		t.Fatal(err)
+	}
+
+	// Who does not say how long keeps what there is.
+	server = start(t, Options{DatabaseFile: file, Namespaces: []string{"cafe"}})
+	described, err = workflowservice.NewWorkflowServiceClient(dial(t, server)).DescribeNamespace(context.Background(),
+		&workflowservice.DescribeNamespaceRequest{Namespace: "cafe"})
+	if got := described.GetConfig().GetWorkflowExecutionRetentionTtl().AsDuration(); err != nil || got != 7*time.Hour {
+		t.Errorf("the retention is %v, %v", got, err)
 	}
 	if err := server.Stop(); err != nil {
 		t.Fatal(err)
@@ -254,6 +270,7 @@ func TestInvalidOptions(t *testing.T) {
 		"UI IP":     {UIIP: "256.0.0.1"},
 		"port":      {Port: 65536},
 		"namespace": {Namespaces: []string{" "}},
+		"retention": {Retention: time.Minute},
 	} {
 		if server, err := Start(context.Background(), options); err == nil {
 			server.Stop()
@@ -273,20 +290,18 @@ func TestUserSettingsWin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conf := serverConfig(options, identity{ClusterID: "id", DatabaseName: "/tmp/x.db"}, ports{1, 2, 3, 4})
-	attributes := conf.Persistence.DataStores[storeName].SQL.ConnectAttributes
-	if attributes["synchronous"] != "off" || attributes["cache_size"] != "-100" || attributes["journal_mode"] != "wal" {
-		t.Errorf("the pragmas are %v", attributes)
+	got := pragmas(options)
+	if got["synchronous"] != "off" || got["cache_size"] != "-100" || got["journal_mode"] != "wal" {
+		t.Errorf("the pragmas are %v", got)
+	}
+	for _, where := range []string{sqlConfig(options, identity{}).ConnectAttributes["synchronous"], historyDSN(options, identity{})} {
+		if !strings.Contains(where, "off") {
+			t.Errorf("a connection has %s", where)
+		}
 	}
 	values := dynamicConfig(options)
 	if values[dynamicconfig.MakeKey("matching.rps")] != 7 || values[dynamicconfig.MakeKey("limit.maxIDLength")] != 99 {
 		t.Errorf("the dynamic config is %v", values)
-	}
-	// Durability is not given up by default.
-	options.SQLitePragmas = nil
-	attributes = sqlConfig(options, identity{}).ConnectAttributes
-	if attributes["synchronous"] != "full" {
-		t.Errorf("synchronous is %s", attributes["synchronous"])
 	}
 }
 

@@ -28,13 +28,11 @@ func (s *Server) startUI(listener net.Listener) error {
 	if IsLoopback(s.options.UIIP) {
 		handler = guardHost(handler)
 	}
+	s.uiAddress = hostPort(dialable(s.options.UIIP), listener.Addr().(*net.TCPAddr).Port)
 	s.ui = &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
 	go func() {
 		if err := s.ui.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			select {
-			case s.alarm.failed <- err:
-			default:
-			}
+			s.alarm.fail(err)
 		}
 	}()
 	return nil

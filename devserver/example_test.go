@@ -1,0 +1,54 @@
+package devserver_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	"example.com/coffee/devserver"
+)
+
+func greet(_ workflow.Context, name string) (string, error) { return "hello " + name, nil }
+
+// A whole Temporal server in a test, or in a program.
+func ExampleStart() {
+	ctx := context.Background()
+	server, err := devserver.Start(ctx, devserver.Options{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer server.Stop()
+
+	c, err := client.DialContext(ctx, client.Options{HostPort: server.Address(), Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler))})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.Close()
+	w := worker.New(c, "greetings", worker.Options{})
+	w.RegisterWorkflow(greet)
+	if err := w.Start(); err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer w.Stop()
+
+	run, err := c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{TaskQueue: "greetings"}, greet, "world")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	var greeting string
+	if err := run.Get(ctx, &greeting); err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(greeting)
+	// Output: hello world
+}

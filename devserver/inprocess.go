@@ -1,0 +1,165 @@
+package devserver
+
+import (
+	"context"
+	"net"
+	"slices"
+	"sync/atomic"
+
+	"go.temporal.io/server/common/metrics"
+	"go.temporal.io/server/service"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/test/bufconn"
+	"google.golang.org/protobuf/proto"
+)
+
+// inProcess is a service whose clients are in the same process. Their requests
+// are calls of its methods: no socket, no encoding, no other goroutine. What is
+// not in its description, its streams above all, goes by gRPC over a pipe in
+// memory.
+type inProcess struct {
+	desc     *grpc.ServiceDesc
+	listener *bufconn.Listener
+	methods  atomic.Pointer[map[string]method] // nil until the service is there
+}
+
+// method is a method of the service behind its interceptors.
+type method func(ctx context.Context, decode func(any) error) (any, error)
+
+func newInProcess(desc *grpc.ServiceDesc) *inProcess {
+	return &inProcess{desc: desc, listener: bufconn.Listen(1 << 20)}
+}
+
+// serve is called when the service has been built.
+func (p *inProcess) serve(server any, interceptors []grpc.UnaryServerInterceptor) {
+	intercept := chain(interceptors)
+	methods := make(map[string]method, len(p.desc.Methods))
+	for _, m := range p.desc.Methods {
+		methods["/"+p.desc.ServiceName+"/"+m.MethodName] = func(ctx context.Context, decode func(any) error) (any, error) {
+			return m.Handler(server, ctx, decode, intercept)
+		}
+	}
+	p.methods.Store(&methods)
+}
+
+// dialOptions are those of the service's clients.
+func (p *inProcess) dialOptions() []grpc.DialOption {
+	return []grpc.DialOption{
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return p.listener.DialContext(ctx) }),
+		grpc.WithChainUnaryInterceptor(p.call),
+	}
+}
+
+// call is the innermost interceptor of the service's clients: it stands in for
+// the connection.
+func (p *inProcess) call(ctx context.Context, name string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
+	var handle method
+	if methods := p.methods.Load(); methods != nil {
+		handle = (*methods)[name]
+	}
+	if handle == nil {
+		return invoke(ctx, name, request, reply, conn, options...)
+	}
+	stream := &serverStream{method: name}
+	ctx, cancel := serverContext(ctx, stream)
+	defer cancel()
+	response, err := handle(ctx, func(into any) error { return copyMessage(into, request) })
+	for _, option := range options {
+		switch option := option.(type) {
+		case grpc.HeaderCallOption:
+			*option.HeaderAddr = stream.header
+		case grpc.TrailerCallOption:
+			*option.TrailerAddr = stream.trailer
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return copyMessage(reply, response)
+}
+
+// serverContext is what would arrive at the other end of a connection: deadline
+// and metadata. It ends when the client's context does.
+func serverContext(ctx context.Context, stream grpc.ServerTransportStream) (context.Context, context.CancelFunc) {
+	server, cancel := context.WithCancel(context.Background())
+	if deadline, ok := ctx.Deadline(); ok {
+		server, cancel = context.WithDeadline(context.Background(), deadline)
+	}
+	stop := context.AfterFunc(ctx, cancel)
+	if md, ok := metadata.FromOutgoingContext(ctx); ok {
+		server = metadata.NewIncomingContext(server, md)
+	}
+	return grpc.NewContextWithServerTransportStream(server, stream), func() {
+		stop()
+		cancel()
+	}
+}
+
+// copyMessage makes into the same message as from, sharing nothing with it: both
+// ends of a call may go on changing their own. The two may be of different types
+// with the same encoding, since for histories the server has some that are not
+// decoded.
+func copyMessage(into, from any) error {
+	dst, src := into.(proto.Message), from.(proto.Message)
+	if dst.ProtoReflect().Type() == src.ProtoReflect().Type() {
+		proto.Merge(dst, src)
+		return nil
+	}
+	data, err := proto.Marshal(src)
+	if err != nil {
+		return err
+	}
+	return proto.Unmarshal(data, dst)
+}
+
+// serverStream holds a call's header and trailer.
+type serverStream struct {
+	method          string
+	header, trailer metadata.MD
+}
+
+func (s *serverStream) Method() string { return s.method }
+
+func (s *serverStream) SetHeader(md metadata.MD) error {
+	s.header = metadata.Join(s.header, md)
+	return nil
+}
+
+func (s *serverStream) SendHeader(md metadata.MD) error { return s.SetHeader(md) }
+
+func (s *serverStream) SetTrailer(md metadata.MD) error {
+	s.trailer = metadata.Join(s.trailer, md)
+	return nil
+}
+
+// serviceInterceptors are those that a service has on its gRPC server, in their
+// order (service.GrpcServerOptionsProvider).
+func serviceInterceptors(p service.GrpcServerOptionsParams) []grpc.UnaryServerInterceptor {
+	interceptors := []grpc.UnaryServerInterceptor{
+		p.ServiceErrorInterceptor.Intercept,
+		metrics.NewServerMetricsContextInjectorInterceptor(),
+		metrics.NewServerMetricsTrailerPropagatorInterceptor(p.Logger),
+		p.TelemetryInterceptor.UnaryIntercept,
+	}
+	interceptors = append(interceptors, p.AdditionalInterceptors...)
+	if p.NamespaceRateLimitInterceptor != nil {
+		interceptors = append(interceptors, p.NamespaceRateLimitInterceptor.Intercept)
+	}
+	interceptors = append(interceptors, p.RateLimitInterceptor.Intercept)
+	if p.ContextMetadataInterceptor != nil {
+		interceptors = append(interceptors, p.ContextMetadataInterceptor.Intercept)
+	}
+	return append(interceptors, p.RetryableInterceptor.Intercept)
+}
+
+// chain makes one interceptor of several. The first is the outermost.
+func chain(interceptors []grpc.UnaryServerInterceptor) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+		for _, intercept := range slices.Backward(interceptors) {
+			next := handle
+			handle = func(ctx context.Context, request any) (any, error) { return intercept(ctx, request, info, next) }
+		}
+		return handle(ctx, request)
+	}
+}

@@ -1,0 +1,309 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"go.temporal.io/server/common/config"
+	"go.temporal.io/server/common/log"
+	"go.temporal.io/server/common/metrics"
+	persistencesql "go.temporal.io/server/common/persistence/sql"
+	"go.temporal.io/server/common/persistence/sql/sqlplugin"
+	sqliteplugin "go.temporal.io/server/common/persistence/sql/sqlplugin/sqlite"
+	"go.temporal.io/server/common/primitives"
+	"go.temporal.io/server/common/resolver"
+	"go.temporal.io/server/schema/sqlite"
+)
+
+// schemaWriter is as much of a [sqlplugin.AdminDB] as it takes to set up a
+// schema.
+type schemaWriter struct {
+	sqlplugin.AdminDB
+	tx *sql.Tx
+}
+
+func (w schemaWriter) Exec(statement string, args ...any) error {
+	_, err := w.tx.Exec(statement, args...)
+	return err
+}
+
+func openInMemory(t *testing.T) *DB {
+	t.Helper()
+	db, err := Open(context.Background(), "test-"+uuid.NewString(), "file:test?mode=memory&_time_format=sqlite")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Shutdown(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := db.Setup(context.Background(), func(tx *sql.Tx) error { return sqlite.SetupSchemaOnDB(schemaWriter{tx: tx}) }); err != nil {
+		t.Fatal(err)
+	}
+	return db
+}
+
+// tableMethods are the methods that are ours, by the interfaces of sqlplugin.
+var tableMethods = []reflect.Type{
+	reflect.TypeFor[sqlplugin.HistoryNode](), reflect.TypeFor[sqlplugin.HistoryTree](), reflect.TypeFor[sqlplugin.HistoryExecution](),
+	reflect.TypeFor[sqlplugin.HistoryExecutionBuffer](), reflect.TypeFor[sqlplugin.HistoryExecutionActivity](),
+	reflect.TypeFor[sqlplugin.HistoryExecutionChildWorkflow](), reflect.TypeFor[sqlplugin.HistoryExecutionTimer](),
+	reflect.TypeFor[sqlplugin.HistoryExecutionRequestCancel](), reflect.TypeFor[sqlplugin.HistoryExecutionSignal](),
+	reflect.TypeFor[sqlplugin.HistoryExecutionSignalRequest](), reflect.TypeFor[sqlplugin.HistoryExecutionChasm](),
+	reflect.TypeFor[sqlplugin.HistoryImmediateTask](), reflect.TypeFor[sqlplugin.HistoryScheduledTask](), reflect.TypeFor[sqlplugin.HistoryTransferTask](),
+	reflect.TypeFor[sqlplugin.HistoryTimerTask](), reflect.TypeFor[sqlplugin.HistoryReplicationTask](), reflect.TypeFor[sqlplugin.HistoryReplicationDLQTask](),
+	reflect.TypeFor[sqlplugin.HistoryVisibilityTask](),
+}
+
+// visibilityMethods are those of the visibility table that do not take a query.
+var visibilityMethods = []string{"InsertIntoVisibility", "ReplaceIntoVisibility", "GetFromVisibility", "DeleteFromVisibility"}
+
+// TestAgainstTemporal does the same with our tables and with those of Temporal's
+// plugin, at random, and compares what they answer.
+func TestAgainstTemporal(t *testing.T) {
+	t.Parallel()
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+
+	ours := openInMemory(t)
+	conf := &config.SQL{PluginName: sqliteplugin.PluginName, DatabaseName: "test-" + uuid.NewString(),
+		ConnectAttributes: map[string]string{"mode": "memory", "cache": "shared"}}
+	theirs, err := persistencesql.NewSQLDB(sqlplugin.DbKindMain, conf, resolver.NewNoopResolver(), log.NewNoopLogger(), metrics.NoopMetricsHandler)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, table := range tableMethods {
+		for method := range table.Methods() {
+			names = append(names, method.Name)
+		}
+	}
+	ctx := context.Background()
+	hits := map[string]int{}
+	for range 6_000 {
+		// Both get arguments of their own, which they may change.
+		name := names[random.IntN(len(names))]
+		method, _ := reflect.TypeFor[sqlplugin.TableCRUD]().MethodByName(name)
+		state := random.Uint64()
+		generate := func() reflect.Value {
+			return randomValue(rand.New(rand.NewPCG(state, 1)), method.Type.In(1), "")
+		}
+		a, aErr := inTransaction(ctx, t, ours, name, generate())
+		b, bErr := inTransaction(ctx, t, theirs, name, generate())
+		if (aErr == nil) != (bErr == nil) || ours.IsDupEntryError(aErr) != theirs.IsDupEntryError(bErr) || !reflect.DeepEqual(a, b) {
+			t.Fatalf("%s(%+v):\n%v, %v; and Temporal's:\n%v, %v", name, generate(), a, aErr, b, bErr)
+		}
+		if aErr == nil && a != "[0]" && a != "[[]]" {
+			hits[name]++
+		}
+	}
+	for _, name := range names {
+		if hits[name] == 0 {
+			t.Errorf("%s has never found anything", name)
+		}
+	}
+
+	// The visibility table is not written to in transactions.
+	v := visibility{conn: ours.conn}
+	for range 1_000 {
+		name := visibilityMethods[random.IntN(len(visibilityMethods))]
+		method, _ := reflect.TypeFor[sqlplugin.TableCRUD]().MethodByName(name)
+		state := random.Uint64()
+		generate := func() reflect.Value {
+			return randomValue(rand.New(rand.NewPCG(state, 1)), method.Type.In(1), "")
+		}
+		a, aErr := call(ctx, v, name, generate())
+		b, bErr := call(ctx, theirs, name, generate())
+		if (aErr == nil) != (bErr == nil) || a != b {
+			t.Fatalf("%s(%+v):\n%v, %v; and Temporal's:\n%v, %v", name, generate(), a, aErr, b, bErr)
+		}
+	}
+	query := sqlplugin.VisibilitySelectFilter{Query: `SELECT ` + visibilityColumns + ` FROM executions_visibility ORDER BY namespace_id, run_id`}
+	a, aErr := call(ctx, v, "SelectFromVisibility", reflect.ValueOf(query))
+	b, bErr := call(ctx, theirs, "SelectFromVisibility", reflect.ValueOf(query))
+	if aErr != nil || bErr != nil || a != b || a == "[[]]" {
+		t.Errorf("the table has\n%v, %v; and Temporal's\n%v, %v", a, aErr, b, bErr)
+	}
+}
+
+// inTransaction commits if there was no error, as the stores do.
+func inTransaction(ctx context.Context, t *testing.T, db sqlplugin.DB, name string, arg reflect.Value) (string, error) {
+	t.Helper()
+	tx, err := db.BeginTx(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := call(ctx, tx, name, arg)
+	end := tx.Commit
+	if err != nil {
+		end = tx.Rollback
+	}
+	if err := end(); err != nil {
+		t.Fatal(err)
+	}
+	return answer, err
+}
+
+// call calls a method and returns what it answers as text.
+func call(ctx context.Context, on any, name string, arg reflect.Value) (string, error) {
+	out := reflect.ValueOf(on).MethodByName(name).Call([]reflect.Value{reflect.ValueOf(ctx), arg})
+	if err, _ := out[len(out)-1].Interface().(error); err != nil {
+		return "", err
+	}
+	var answers []string
+	for _, value := range out[:len(out)-1] {
+		if result, ok := value.Interface().(sql.Result); ok {
+			affected, err := result.RowsAffected()
+			if err != nil {
+				return "", err
+			}
+			answers = append(answers, fmt.Sprint(affected))
+			continue
+		}
+		answers = append(answers, text(value))
+	}
+	return fmt.Sprint(answers), nil
+}
+
+// text is a value with what its pointers point to.
+func text(v reflect.Value) string {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if v.IsNil() {
+			return "nil"
+		}
+		return text(v.Elem())
+	case reflect.Struct:
+		if at, ok := v.Interface().(time.Time); ok {
+			return at.UTC().Format(time.RFC3339Nano)
+		}
+		var fields []string
+		for i := range v.NumField() {
+			fields = append(fields, text(v.Field(i)))
+		}
+		return "{" + strings.Join(fields, " ") + "}"
+	case reflect.Slice:
+		if v.Type().Elem().Kind() == reflect.Uint8 {
+			break
+		}
+		var elements []string
+		for i := range v.Len() {
+			elements = append(elements, text(v.Index(i)))
+		}
+		return "[" + strings.Join(elements, " ") + "]"
+	}
+	return fmt.Sprintf("%v", v.Interface())
+}
+
+// randomValue makes rows and filters out of few values, so that they meet.
+func randomValue(random *rand.Rand, kind reflect.Type, field string) reflect.Value {
+	v := reflect.New(kind).Elem()
+	switch {
+	case kind == reflect.TypeFor[time.Time]():
+		at := time.Date(2026, 11, 23, 12, 0, 0, random.IntN(4)*250_000_999, time.UTC)
+		if random.IntN(8) == 0 {
+			at = time.Time{}
+		}
+		return reflect.ValueOf(at)
+	case kind == reflect.TypeFor[primitives.UUID]():
+		return reflect.ValueOf(primitives.MustParseUUID(fmt.Sprintf("00000000-0000-0000-0000-00000000000%d", 1+random.IntN(2))))
+	case kind == reflect.TypeFor[sqlplugin.VisibilitySearchAttributes]():
+		return reflect.ValueOf(sqlplugin.VisibilitySearchAttributes{"Keyword01": "x", "KeywordList01": []string{"a", "b"}[:1+random.IntN(2)], "Int01": random.IntN(3)})
+	}
+	switch kind.Kind() {
+	case reflect.Struct:
+		for i := range kind.NumField() {
+			v.Field(i).Set(randomValue(random, kind.Field(i).Type, kind.Field(i).Name))
+		}
+		if f, ok := v.Addr().Interface().(*sqlplugin.HistoryNodeSelectFilter); ok && f.MetadataOnly {
+			f.ReverseOrder = false // there is no such query
+		}
+	case reflect.Pointer:
+		if random.IntN(4) > 0 || kind.Elem().Name() != "" && kind.Elem().Kind() == reflect.Struct && kind.Elem() != reflect.TypeFor[time.Time]() {
+			v.Set(reflect.New(kind.Elem()))
+			v.Elem().Set(randomValue(random, kind.Elem(), field))
+		}
+	case reflect.Slice:
+		if kind.Elem().Kind() == reflect.Uint8 {
+			v.SetBytes([]byte{byte(random.IntN(256)), 0, '\''})
+			break
+		}
+		n := 1 + random.IntN(3)
+		for range n {
+			v = reflect.Append(v, randomValue(random, kind.Elem(), field))
+		}
+	case reflect.String:
+		v.SetString([]string{"a", "b's"}[random.IntN(2)])
+	case reflect.Bool:
+		v.SetBool(random.IntN(2) == 0)
+	case reflect.Int, reflect.Int32, reflect.Int64:
+		switch field {
+		case "ShardID", "CategoryID":
+			v.SetInt(1)
+		case "MaxNodeID", "ExclusiveMaxTaskID":
+			v.SetInt(int64(2 + random.IntN(5)))
+		case "PageSize", "Limit":
+			v.SetInt(int64(1 + random.IntN(4)))
+		default:
+			v.SetInt(int64(random.IntN(5)))
+		}
+	case reflect.Uint32: // the archetype
+		v.SetUint(uint64(1 + random.IntN(2)))
+	default:
+		panic(kind)
+	}
+	return v
+}
+
+// TestStatementsAreFew: they are prepared once each, whatever they are called
+// with.
+func TestStatementsAreFew(t *testing.T) {
+	t.Parallel()
+	db := openInMemory(t)
+	ctx := context.Background()
+	for i := range 100 {
+		row := sqlplugin.TransferTasksRow{ShardID: 1, TaskID: int64(i), Data: []byte("x"), DataEncoding: "proto3"}
+		if _, err := db.InsertIntoTransferTasks(ctx, []sqlplugin.TransferTasksRow{row}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := slices.Collect(maps.Keys(db.conn.statements)); len(got) != 1 {
+		t.Errorf("there are %d statements: %q", len(got), got)
+	}
+}
+
+// TestBeginTxWaits for the connection no longer than its context.
+func TestBeginTxWaits(t *testing.T) {
+	t.Parallel()
+	db := openInMemory(t)
+	tx, err := db.BeginTx(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := db.BeginTx(ctx); err == nil {
+		t.Error("two transactions have the connection")
+	}
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	tx, err = db.BeginTx(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tx.Commit(); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,159 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"strings"
+	"time"
+
+	"go.temporal.io/server/common/persistence/sql/sqlplugin"
+)
+
+// visibility is the table that lists of workflows are read from.
+type visibility struct {
+	conn *conn
+	// queries runs the queries of users, if it is set: beside what is written
+	// meanwhile, which takes a connection of its own.
+	queries sqlplugin.Visibility
+}
+
+var _ sqlplugin.Visibility = visibility{}
+
+var (
+	visibilityColumns = strings.Join(sqlplugin.DbFields, ", ")
+	visibilityValues  = strings.TrimSuffix(strings.Repeat("?, ", len(sqlplugin.DbFields)), ", ")
+
+	insertVisibility = `INSERT INTO executions_visibility (` + visibilityColumns + `) VALUES (` + visibilityValues + `) ON CONFLICT (namespace_id, run_id) DO NOTHING`
+	// A late write does not undo a later one.
+	upsertVisibility = `INSERT INTO executions_visibility (` + visibilityColumns + `) VALUES (` + visibilityValues + `) ON CONFLICT (namespace_id, run_id) DO UPDATE SET ` +
+		`(` + visibilityColumns + `) = (excluded.` + strings.Join(sqlplugin.DbFields, ", excluded.") + `) ` +
+		`WHERE executions_visibility.` + sqlplugin.VersionColumnName + ` < excluded.` + sqlplugin.VersionColumnName
+	selectVisibility = `SELECT ` + visibilityColumns + ` FROM executions_visibility WHERE namespace_id = ? AND run_id = ?`
+	deleteVisibility = `DELETE FROM executions_visibility WHERE namespace_id = ? AND run_id = ?`
+)
+
+// listSeparator separates the elements of a list of keywords, in the column and
+// in its full-text index.
+const listSeparator = "♡"
+
+// visibilityArgs are in the order of [sqlplugin.DbFields], which is that of the
+// fields.
+func visibilityArgs(row *sqlplugin.VisibilityRow) []any {
+	var closed *time.Time
+	if row.CloseTime != nil {
+		closed = new(timestamp(*row.CloseTime))
+	}
+	attributes := row.SearchAttributes
+	if attributes != nil {
+		stored := sqlplugin.VisibilitySearchAttributes{}
+		for name, value := range *attributes {
+			switch value := value.(type) {
+			case []string:
+				stored[name] = strings.Join(value, listSeparator)
+			case time.Time:
+				stored[name] = value.Format(time.RFC3339Nano)
+			default:
+				stored[name] = value
+			}
+		}
+		attributes = &stored
+	}
+	return []any{row.NamespaceID, row.RunID, row.WorkflowTypeName, row.WorkflowID, timestamp(row.StartTime), timestamp(row.ExecutionTime), row.Status, closed,
+		row.HistoryLength, row.HistorySizeBytes, row.ExecutionDuration, row.StateTransitionCount, row.Memo, row.Encoding, row.TaskQueue, attributes,
+		row.ParentWorkflowID, row.ParentRunID, row.RootWorkflowID, row.RootRunID, row.Version}
+}
+
+func fromTable(row *sqlplugin.VisibilityRow) {
+	row.StartTime, row.ExecutionTime = fromTimestamp(row.StartTime), fromTimestamp(row.ExecutionTime)
+	if row.CloseTime != nil {
+		row.CloseTime = new(fromTimestamp(*row.CloseTime))
+	}
+	if row.SearchAttributes == nil {
+		return
+	}
+	for name, value := range *row.SearchAttributes {
+		if text, ok := value.(string); ok && strings.Contains(text, listSeparator) {
+			(*row.SearchAttributes)[name] = strings.Split(text, listSeparator)
+		}
+	}
+}
+
+// InsertIntoVisibility implements [sqlplugin.Visibility].
+func (v visibility) InsertIntoVisibility(ctx context.Context, row *sqlplugin.VisibilityRow) (sql.Result, error) {
+	return autocommit{v.conn}.exec(ctx, insertVisibility, visibilityArgs(row)...)
+}
+
+// ReplaceIntoVisibility implements [sqlplugin.Visibility].
+func (v visibility) ReplaceIntoVisibility(ctx context.Context, row *sqlplugin.VisibilityRow) (sql.Result, error) {
+	return autocommit{v.conn}.exec(ctx, upsertVisibility, visibilityArgs(row)...)
+}
+
+// DeleteFromVisibility implements [sqlplugin.Visibility].
+func (v visibility) DeleteFromVisibility(ctx context.Context, f sqlplugin.VisibilityDeleteFilter) (sql.Result, error) {
+	return autocommit{v.conn}.exec(ctx, deleteVisibility, f.NamespaceID, f.RunID)
+}
+
+// GetFromVisibility implements [sqlplugin.Visibility].
+func (v visibility) GetFromVisibility(ctx context.Context, f sqlplugin.VisibilityGetFilter) (*sqlplugin.VisibilityRow, error) {
+	var row sqlplugin.VisibilityRow
+	if err := (autocommit{v.conn}).get(ctx, &row, selectVisibility, f.NamespaceID, f.RunID); err != nil {
+		return nil, err
+	}
+	fromTable(&row)
+	return &row, nil
+}
+
+// The queries of the others are the user's. They are not kept, and since they can
+// take long they end with the request.
+
+// SelectFromVisibility implements [sqlplugin.Visibility].
+func (v visibility) SelectFromVisibility(ctx context.Context, f sqlplugin.VisibilitySelectFilter) ([]sqlplugin.VisibilityRow, error) {
+	if v.queries != nil {
+		return v.queries.SelectFromVisibility(ctx, f)
+	}
+	release, err := v.conn.acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	var rows []sqlplugin.VisibilityRow
+	if err := v.conn.conn.SelectContext(ctx, &rows, f.Query, f.QueryArgs...); err != nil {
+		return nil, err
+	}
+	for i := range rows {
+		fromTable(&rows[i])
+	}
+	return rows, nil
+}
+
+// CountFromVisibility implements [sqlplugin.Visibility].
+func (v visibility) CountFromVisibility(ctx context.Context, f sqlplugin.VisibilitySelectFilter) (count int64, err error) {
+	if v.queries != nil {
+		return v.queries.CountFromVisibility(ctx, f)
+	}
+	release, err := v.conn.acquire(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer release()
+	err = v.conn.conn.GetContext(ctx, &count, f.Query, f.QueryArgs...)
+	return count, err
+}
+
+// CountGroupByFromVisibility implements [sqlplugin.Visibility].
+func (v visibility) CountGroupByFromVisibility(ctx context.Context, f sqlplugin.VisibilitySelectFilter) (counts []sqlplugin.VisibilityCountRow, err error) {
+	if v.queries != nil {
+		return v.queries.CountGroupByFromVisibility(ctx, f)
+	}
+	release, err := v.conn.acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	rows, err := v.conn.conn.QueryContext(ctx, f.Query, f.QueryArgs...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	return sqlplugin.ParseCountGroupByRows(rows, f.GroupBy)
+}

@@ -1,0 +1,108 @@
+package devserver
+
+import (
+	"maps"
+	"net"
+	"slices"
+
+	"go.temporal.io/server/api/historyservice/v1"
+	"go.temporal.io/server/api/matchingservice/v1"
+	"go.temporal.io/server/chasm"
+	"go.temporal.io/server/common/dynamicconfig"
+	"go.temporal.io/server/common/persistence/serialization"
+	"go.temporal.io/server/common/pprof"
+	"go.temporal.io/server/common/primitives"
+	"go.temporal.io/server/common/resource"
+	"go.temporal.io/server/service"
+	"go.temporal.io/server/service/frontend"
+	"go.temporal.io/server/service/history"
+	"go.temporal.io/server/service/history/replication"
+	"go.temporal.io/server/service/matching"
+	"go.temporal.io/server/service/worker"
+	"go.temporal.io/server/temporal"
+	"go.uber.org/fx"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/test/bufconn"
+)
+
+// module is [temporal.TopLevelModule] with services that reach each other inside
+// of the process, and a frontend on a listener that is open already.
+func (s *Server) module(frontendListener net.Listener) fx.Option {
+	history, matching := newInProcess(&historyservice.HistoryService_ServiceDesc), newInProcess(&matchingservice.MatchingService_ServiceDesc)
+	p := services{history: history, matching: matching, frontend: frontendListener}
+	return fx.Options(
+		fx.Provide(
+			temporal.NewServerFxImpl,
+			temporal.ServerOptionsProvider,
+			resource.ArchivalMetadataProvider,
+			temporal.TaskCategoryRegistryProvider,
+			temporal.ApplyClusterMetadataConfigProvider,
+			p.newHistory, p.newMatching, p.newFrontend, p.newWorker,
+		),
+		dynamicconfig.Module,
+		pprof.Module,
+		temporal.TraceExportModule,
+		chasm.Module,
+		serialization.Module,
+		temporal.FxLogAdapter,
+		fx.Invoke(temporal.ServerLifetimeHooks),
+	)
+}
+
+// services builds the four services of a server.
+type services struct {
+	history, matching *inProcess
+	frontend          net.Listener
+}
+
+func (p services) newHistory(params temporal.ServiceProviderParamsCommon) (temporal.ServicesGroupOut, error) {
+	return p.build(params, primitives.HistoryService, p.history.listener, history.QueueModule, history.Module, replication.Module,
+		fx.Invoke(func(server historyservice.HistoryServiceServer, options service.GrpcServerOptionsParams) {
+			p.history.serve(server, serviceInterceptors(options))
+		}))
+}
+
+func (p services) newMatching(params temporal.ServiceProviderParamsCommon) (temporal.ServicesGroupOut, error) {
+	return p.build(params, primitives.MatchingService, p.matching.listener, matching.Module,
+		fx.Invoke(func(server *matching.Handler, options service.GrpcServerOptionsParams) {
+			p.matching.serve(server, serviceInterceptors(options))
+		}))
+}
+
+func (p services) newFrontend(params temporal.ServiceProviderParamsCommon) (temporal.ServicesGroupOut, error) {
+	return p.build(params, primitives.FrontendService, p.frontend, fx.Supply(params.CustomFrontendInterceptors), frontend.Module,
+		fx.Decorate(func(options frontend.GrpcServerOptions) frontend.GrpcServerOptions {
+			options.Options = append(slices.Clip(options.Options), grpc.NumStreamWorkers(streamWorkers))
+			return options
+		}))
+}
+
+// newWorker builds the service that runs the system's own workflows. Nobody has
+// anything to ask of it.
+func (p services) newWorker(params temporal.ServiceProviderParamsCommon) (temporal.ServicesGroupOut, error) {
+	return p.build(params, primitives.WorkerService, bufconn.Listen(1), worker.Module)
+}
+
+// streamWorkers is the number of goroutines that handle the frontend's requests
+// one after the other. Temporal's handlers need large stacks; a new goroutine
+// for each request, which it gets when all of these are busy, would have to make
+// its stack grow each time.
+const streamWorkers = 64
+
+func (p services) build(params temporal.ServiceProviderParamsCommon, name primitives.ServiceName, listener net.Listener, options ...fx.Option) (temporal.ServicesGroupOut, error) {
+	app := fx.New(
+		params.GetCommonServiceOptions(name),
+		fx.Options(options...),
+		fx.Decorate(
+			func() net.Listener { return listener },
+			func(options map[primitives.ServiceName][]grpc.DialOption) map[primitives.ServiceName][]grpc.DialOption {
+				options = maps.Clone(options)
+				for name, service := range map[primitives.ServiceName]*inProcess{primitives.HistoryService: p.history, primitives.MatchingService: p.matching} {
+					options[name] = slices.Concat(options[name], service.dialOptions())
+				}
+				return options
+			},
+		),
+	)
+	return temporal.NewService(app, name, params.Logger), app.Err()
+}

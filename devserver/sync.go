@@ -1,0 +1,175 @@
+package devserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"sync"
+
+	"go.temporal.io/api/serviceerror"
+	"google.golang.org/grpc"
+)
+
+// syncer makes what the server has written to its database durable, before
+// anybody outside of the server hears of it.
+//
+// A server on a file spends most of its time waiting for the disk if SQLite
+// waits for it at the end of each transaction, of which an order takes some
+// thirty. But a transaction that nobody has been told of may be lost in a power
+// failure: SQLite's write-ahead log is written from its beginning to its end, so
+// what is left of it is the state of a moment before. It is enough to wait for
+// the disk once for each answer that leaves the server, and all answers that
+// leave at the same time wait together. (Nightingale and others, "Rethink the
+// Sync", 2006, call it external synchrony.)
+type syncer struct {
+	path string // of the database
+	// failed is called once, when the disk has failed: what has been written is
+	// lost, even if it can be read, and no later sync would say so.
+	failed func(error)
+	open   func(path string) (file, error)
+
+	mu    sync.Mutex
+	ended *sync.Cond
+	// begun and done count the syncs; they differ while one is running.
+	begun, done int
+	wal, index  file
+	synced      walState // of the last sync
+	err         error
+}
+
+// walState is the part of the header of SQLite's WAL index that every commit
+// changes, after it has written to the log: number of commits, length, checksum
+// (https://www.sqlite.org/walformat.html#the_wal_index_header).
+type walState [40]byte
+
+const walStateOffset = 8
+
+// file is as much of an [*os.File] as a [syncer] needs.
+type file interface {
+	io.ReaderAt
+	io.Closer
+	Stat() (fs.FileInfo, error)
+	Sync() error
+}
+
+func newSyncer(path string, failed func(error)) *syncer {
+	s := &syncer{path: path, failed: failed, open: func(path string) (file, error) { return os.OpenFile(path, os.O_RDWR, 0) }}
+	s.ended = sync.NewCond(&s.mu)
+	return s
+}
+
+// sync returns when everything that was committed before it was called is
+// durable, or with the error of the first sync that failed.
+func (s *syncer) sync() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	// One that is running may have begun too early.
+	for need := s.begun + 1; s.done < need && s.err == nil; {
+		if s.begun > s.done {
+			s.ended.Wait()
+			continue
+		}
+		s.begun++
+		s.mu.Unlock()
+		err := s.run()
+		s.mu.Lock()
+		s.done = s.begun
+		if err != nil {
+			s.err = fmt.Errorf("database %s: what was written may be lost: %w", s.path, err)
+			s.failed(s.err)
+		}
+		s.ended.Broadcast()
+	}
+	return s.err
+}
+
+// run is called by one goroutine at a time.
+func (s *syncer) run() error {
+	if err := s.reopen(); err != nil {
+		return err
+	}
+	var state walState
+	if _, err := s.index.ReadAt(state[:], walStateOffset); err != nil {
+		return err
+	}
+	if state == s.synced {
+		return nil
+	}
+	if err := s.wal.Sync(); err != nil {
+		return err
+	}
+	s.synced = state
+	return nil
+}
+
+// reopen opens the log and its index, unless they are open. They are others than
+// before if the last connection to the database was closed meanwhile.
+func (s *syncer) reopen() error {
+	now, err := os.Stat(s.path + "-wal")
+	if err != nil {
+		return err
+	}
+	if s.wal != nil {
+		before, err := s.wal.Stat()
+		if err == nil && os.SameFile(now, before) {
+			return nil
+		}
+		if err := s.close(); err != nil {
+			return err
+		}
+	}
+	wal, err := s.open(s.path + "-wal")
+	if err != nil {
+		return err
+	}
+	index, err := s.open(s.path + "-shm")
+	if err != nil {
+		return errors.Join(err, wal.Close())
+	}
+	s.wal, s.index, s.synced = wal, index, walState{}
+	return nil
+}
+
+// close is called when nothing syncs any more.
+func (s *syncer) close() error {
+	if s.wal == nil {
+		return nil
+	}
+	err := errors.Join(s.wal.Close(), s.index.Close())
+	s.wal, s.index = nil, nil
+	return err
+}
+
+// beforeReply is an interceptor of the frontend.
+func (s *syncer) beforeReply(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+	response, err := handle(ctx, request)
+	if syncErr := s.sync(); syncErr != nil {
+		return nil, serviceerror.NewUnavailable(syncErr.Error())
+	}
+	return response, err
+}
+
+// syncsReplies tells whether replies of the frontend are all that leaves a
+// server with these options, so that a [syncer] can do what SQLite would do
+// after each transaction. It cannot if the user has other wishes, or has turned
+// on what sends requests of its own: Nexus and callbacks.
+func syncsReplies(o Options) bool {
+	if o.DatabaseFile == "" || o.HTTPPort != 0 {
+		return false
+	}
+	for _, pragma := range []string{"synchronous", "journal_mode", "locking_mode"} {
+		if _, ok := o.SQLitePragmas[pragma]; ok {
+			return false
+		}
+	}
+	for key := range o.DynamicConfig {
+		if key := strings.ToLower(key); strings.Contains(key, "nexus") || strings.Contains(key, "callback") {
+			return false
+		}
+	}
+	return true
+}
