@@ -178,6 +178,8 @@ func dynamicConfig(o Options) dynamicconfig.StaticClient {
 		"matching.numTaskqueueReadPartitions":  1,
 		"matching.numTaskqueueWritePartitions": 1,
 		"history.hostLevelCacheMaxSize":        8096,
+		// On a machine that is busy with something else a write may take its time.
+		"history.shardIOTimeout": 30 * time.Second,
 		// Under load requests wait for each other. That is no news here.
 		"rpc.slowRequestLoggingThreshold": time.Hour,
 		// Statistics that only a fleet's operators read.

@@ -93,6 +93,10 @@ func plainLevel(level zerolog.Level, msg string, tags []tag.Tag) zerolog.Level {
 	if strings.HasPrefix(msg, "HTTP API port has not been set.") {
 		return zerolog.DebugLevel
 	}
+	// The server's own workers have no use for what comes back with a reply.
+	if strings.HasPrefix(msg, "TrailerToContextMetadataInterceptor:") {
+		return zerolog.DebugLevel
+	}
 	// The queue of a worker that has left. The task goes to another.
 	for _, t := range tags {
 		if err, ok := t.Value().(string); ok && t.Key() == "error" && err == "task queue shutting down" {

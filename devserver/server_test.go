@@ -323,3 +323,22 @@ func TestFatal(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestPlainLevel: what the server complains of although nothing is wrong.
+func TestPlainLevel(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		msg  string
+		tags []tag.Tag
+		want zerolog.Level
+	}{
+		{"disk full", []tag.Tag{tag.Error(errors.New("task queue is full"))}, zerolog.WarnLevel},
+		{"HTTP API port has not been set. Nexus is off.", nil, zerolog.DebugLevel},
+		{"TrailerToContextMetadataInterceptor: Trailer had metadata but context not wrapped", nil, zerolog.DebugLevel},
+		{"service failures", []tag.Tag{tag.Error(errors.New("task queue shutting down"))}, zerolog.DebugLevel},
+	} {
+		if got := plainLevel(zerolog.WarnLevel, test.msg, test.tags); got != test.want {
+			t.Errorf("%s: %s", test.msg, got)
+		}
+	}
+}
