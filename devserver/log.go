@@ -97,9 +97,10 @@ func plainLevel(level zerolog.Level, msg string, tags []tag.Tag) zerolog.Level {
 	if strings.HasPrefix(msg, "TrailerToContextMetadataInterceptor:") {
 		return zerolog.DebugLevel
 	}
-	// The queue of a worker that has left. The task goes to another.
 	for _, t := range tags {
-		if err, ok := t.Value().(string); ok && t.Key() == "error" && err == "task queue shutting down" {
+		err, _ := t.Value().(string)
+		if t.Key() == "error" && (err == "task queue shutting down" || // of a worker that has left: the task goes to another
+			strings.Contains(err, "Frontend is not healthy yet")) { // the server's own workers are there before it
 			return zerolog.DebugLevel
 		}
 	}

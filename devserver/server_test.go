@@ -336,6 +336,7 @@ func TestPlainLevel(t *testing.T) {
 		{"HTTP API port has not been set. Nexus is off.", nil, zerolog.DebugLevel},
 		{"TrailerToContextMetadataInterceptor: Trailer had metadata but context not wrapped", nil, zerolog.DebugLevel},
 		{"service failures", []tag.Tag{tag.Error(errors.New("task queue shutting down"))}, zerolog.DebugLevel},
+		{"error creating sdk client", []tag.Tag{tag.Error(errors.New("failed reaching server: Frontend is not healthy yet"))}, zerolog.DebugLevel},
 	} {
 		if got := plainLevel(zerolog.WarnLevel, test.msg, test.tags); got != test.want {
 			t.Errorf("%s: %s", test.msg, got)
