@@ -99,7 +99,8 @@ func TestFeatures(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			options.SearchAttributes = attributes
-			testFeatures(t, start(t, options))
+			server, _ := startTalking(t, options)
+			testFeatures(t, server)
 		})
 	}
 }

@@ -72,7 +72,7 @@ func TestPowerFailure(t *testing.T) {
 	options := Options{DatabaseFile: filepath.Join(t.TempDir(), "x.db"), SQLitePragmas: map[string]string{
 		"wal_autocheckpoint": "0", // or it would sync, and overwrite what is copied
 	}}
-	server := start(t, options)
+	server, _ := startTalking(t, options)
 	d := &disk{database: options.DatabaseFile}
 	server.syncer.mu.Lock()
 	if err := server.syncer.close(); err != nil {
@@ -91,7 +91,7 @@ func TestPowerFailure(t *testing.T) {
 	// right now.
 	check := func(what string, check func(c client.Client) error) {
 		t.Helper()
-		restored := start(t, Options{DatabaseFile: d.restore(t)})
+		restored, _ := startTalking(t, Options{DatabaseFile: d.restore(t)})
 		defer restored.Stop()
 		c, err := client.Dial(client.Options{HostPort: restored.Address(), Logger: quiet{}})
 		if err != nil {
