@@ -107,10 +107,8 @@ func startStock(b *testing.B, o Options) benched {
 	id := identity{ClusterID: uuid.NewString(), DatabaseName: cmp.Or(o.DatabaseFile, "stock-"+uuid.NewString())}
 	frontend := port()
 	conf := serverConfig(o, id, frontend)
-	sql := sqlConfig(o, id)
-	sql.PluginName = plugin.PluginName
-	conf.Persistence.VisibilityStore = storeName
-	conf.Persistence.DataStores = map[string]config.DataStore{storeName: {SQL: sql}}
+	sql := conf.Persistence.DataStores[storeName].SQL
+	sql.PluginName, sql.ConnectAttributes = plugin.PluginName, map[string]string{"mode": "memory", "cache": "shared"}
 	if o.DatabaseFile != "" {
 		sql.ConnectAttributes = map[string]string{"mode": "rwc"}
 		must(sqlite.SetupSchema(sql))

@@ -21,10 +21,9 @@ import (
 )
 
 const (
-	clusterName    = "active"
-	storeName      = "sqlite"
-	visibilityName = "visibility"
-	loopback       = "127.0.0.1"
+	clusterName = "active"
+	storeName   = "sqlite"
+	loopback    = "127.0.0.1"
 )
 
 // identity is what makes one server another than the next: it stays with the
@@ -58,12 +57,9 @@ func serverConfig(o Options, id identity, frontendPort int) *config.Config {
 		},
 		Persistence: config.Persistence{
 			DefaultStore:     storeName,
-			VisibilityStore:  visibilityName,
+			VisibilityStore:  storeName,
 			NumHistoryShards: 1,
-			DataStores: map[string]config.DataStore{
-				storeName:      {CustomDataStoreConfig: &config.CustomDatastoreConfig{Name: storeName}}, // see store.Factory
-				visibilityName: {SQL: sqlConfig(o, id)},
-			},
+			DataStores:       map[string]config.DataStore{storeName: {SQL: sqlConfig(id)}},
 		},
 		ClusterMetadata: &cluster.Config{
 			FailoverVersionIncrement: 10,
@@ -99,34 +95,40 @@ func serverConfig(o Options, id identity, frontendPort int) *config.Config {
 	return conf
 }
 
-// sqlConfig says how the server opens its database.
-func sqlConfig(o Options, id identity) *config.SQL {
-	conf := &config.SQL{PluginName: store.PluginName, DatabaseName: id.DatabaseName, ConnectAttributes: map[string]string{"mode": "memory", "cache": "shared"}}
-	if o.DatabaseFile != "" {
-		// The server puts the name into a URI as it is.
-		conf.DatabaseName = (&url.URL{Path: filepath.ToSlash(id.DatabaseName)}).EscapedPath()
-		conf.ConnectAttributes = pragmas(o)
-		conf.ConnectAttributes["mode"] = "rw"
-	}
-	return conf
+// sqlConfig says which database is the server's: one that is open already.
+func sqlConfig(id identity) *config.SQL {
+	return &config.SQL{PluginName: store.PluginName, DatabaseName: id.DatabaseName}
 }
 
-// historyDSN is how the connection to the history is opened. In memory it is a
-// database of its own, which nobody else can see.
-func historyDSN(o Options, id identity) string {
-	query := url.Values{"mode": {"memory"}, "_time_format": {"sqlite"}}
-	if o.DatabaseFile != "" {
-		query.Set("mode", "rw")
+// databaseDSNs are how the database is opened: to write, and for the queries of
+// users. A database in memory has one connection, and so has one whose user has
+// settled how the file is locked.
+func databaseDSNs(o Options, id identity) (dsn, queries string) {
+	if o.DatabaseFile == "" {
+		return sqliteDSN(id.DatabaseName, "memory", pragmas(o)), ""
+	}
+	all := pragmas(o)
+	_, locking := all["locking_mode"]
+	if all["journal_mode"] == "wal" && !locking {
+		queries = sqliteDSN(id.DatabaseName, "rw", all, map[string]string{"query_only": "1"})
 	}
 	// SQLite's default of 2 MiB makes orders slower as the file grows. It is not
-	// for the other connection, which has to drop what it has whenever this one
-	// has written.
-	all := map[string]string{"cache_size": "-65536"} // KiB
-	maps.Copy(all, pragmas(o))
+	// for the other connections, which have to drop what they have whenever this
+	// one has written.
+	return sqliteDSN(id.DatabaseName, "rw", map[string]string{"cache_size": "-65536"}, all), queries // KiB
+}
+
+// sqliteDSN is the name of a database with its pragmas, of which the later win.
+func sqliteDSN(name, mode string, pragmas ...map[string]string) string {
+	all := map[string]string{}
+	for _, more := range pragmas {
+		maps.Copy(all, more)
+	}
+	query := url.Values{"mode": {mode}, "_time_format": {"sqlite"}}
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		query.Add("_pragma", name+"="+all[name])
 	}
-	return "file:" + sqlConfig(o, id).DatabaseName + "?" + query.Encode()
+	return "file:" + (&url.URL{Path: filepath.ToSlash(name)}).EscapedPath() + "?" + query.Encode()
 }
 
 // pragmas are set on each connection. The user's win.

@@ -37,7 +37,7 @@ type Server struct {
 	identity  identity
 	alarm     *alarm
 	database  *database // nil if in memory
-	history   *store.DB
+	store     *store.DB
 	syncer    *syncer // nil if SQLite does it
 	temporal  temporal.Server
 	ui        *http.Server
@@ -148,8 +148,8 @@ func (s *Server) shutdown() error {
 	if s.temporal != nil {
 		errs = append(errs, s.temporal.Stop())
 	}
-	if s.history != nil {
-		errs = append(errs, s.history.Shutdown())
+	if s.store != nil {
+		errs = append(errs, s.store.Shutdown())
 	}
 	if s.syncer != nil {
 		errs = append(errs, s.syncer.close())
@@ -180,15 +180,16 @@ func (s *Server) openDatabase(ctx context.Context) (err error) {
 		namespace.Detail.Config.Retention = durationpb.New(cmp.Or(s.options.Retention, DefaultRetention))
 		namespaces = append(namespaces, namespace)
 	}
-	if s.history, err = store.Open(ctx, sqlConfig(s.options, s.identity).DatabaseName, historyDSN(s.options, s.identity)); err != nil {
+	dsn, queries := databaseDSNs(s.options, s.identity)
+	if s.store, err = store.Open(ctx, s.identity.DatabaseName, dsn, queries); err != nil {
 		return &DatabaseError{File: s.identity.DatabaseName, Problem: "cannot be opened: " + err.Error(), cause: err}
 	}
 	if s.options.DatabaseFile == "" {
-		if err := s.history.Setup(ctx, func(tx *sql.Tx) error { return setupSchema(ctx, tx) }); err != nil {
+		if err := s.store.Setup(ctx, func(tx *sql.Tx) error { return setupSchema(ctx, tx) }); err != nil {
 			return err
 		}
 	}
-	if err := sqlite.CreateNamespaces(sqlConfig(s.options, s.identity), namespaces...); err != nil {
+	if err := sqlite.CreateNamespaces(sqlConfig(s.identity), namespaces...); err != nil {
 		return &DatabaseError{File: s.identity.DatabaseName, Problem: "cannot be set up: " + err.Error(), cause: err}
 	}
 	return nil
@@ -210,7 +211,6 @@ func (s *Server) startTemporal(frontend net.Listener) error {
 			temporal.WithConfig(serverConfig(s.options, s.identity, port)),
 			temporal.ForServices(temporal.DefaultServices),
 			temporal.WithStaticHosts(staticHosts(s.options, port)),
-			temporal.WithCustomDataStoreFactory(store.Factory{History: s.history, Rest: *sqlConfig(s.options, s.identity)}),
 			temporal.WithLogger(logger{log: s.options.Log, alarm: s.alarm}),
 			temporal.WithDynamicConfigClient(dynamicConfig(s.options)),
 			temporal.WithChainedFrontendGrpcInterceptors(interceptors...),

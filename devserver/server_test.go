@@ -306,8 +306,9 @@ func TestUserSettingsWin(t *testing.T) {
 	if got["synchronous"] != "off" || got["cache_size"] != "-100" || got["journal_mode"] != "wal" {
 		t.Errorf("the pragmas are %v", got)
 	}
-	for _, where := range []string{sqlConfig(options, identity{}).ConnectAttributes["synchronous"], historyDSN(options, identity{})} {
-		if !strings.Contains(where, "off") {
+	dsn, queries := databaseDSNs(options, identity{})
+	for _, where := range []string{dsn, queries} {
+		if !strings.Contains(where, "synchronous%3Doff") || !strings.Contains(where, "cache_size%3D-100&") {
 			t.Errorf("a connection has %s", where)
 		}
 	}

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"context"
 	"fmt"
 	"sync"
 
@@ -12,11 +11,11 @@ import (
 	"go.temporal.io/server/common/persistence/sql/sqlplugin"
 	sqliteplugin "go.temporal.io/server/common/persistence/sql/sqlplugin/sqlite"
 	"go.temporal.io/server/common/resolver"
+	"go.temporal.io/server/schema/sqlite"
 )
 
-// PluginName is the name of a plugin that is Temporal's SQLite plugin, apart
-// from the visibility table, which is on the connection that [Open] has opened
-// under the same name as the plugin's database.
+// PluginName is the name by which the server's configuration asks for a database
+// that [Open] has opened.
 const PluginName = "sqlite-prepared"
 
 func init() { sql.RegisterPlugin(PluginName, plugin{}) }
@@ -27,7 +26,8 @@ var open sync.Map
 
 type plugin struct{}
 
-// GetVisibilityQueryConverter implements [sqlplugin.Plugin].
+// GetVisibilityQueryConverter implements [sqlplugin.Plugin]: the tables are those
+// of Temporal's plugin, and so are the queries.
 func (plugin) GetVisibilityQueryConverter() sqlplugin.VisibilityQueryConverter {
 	converter, err := sql.GetPluginVisibilityQueryConverter(sqliteplugin.PluginName)
 	if err != nil {
@@ -37,77 +37,35 @@ func (plugin) GetVisibilityQueryConverter() sqlplugin.VisibilityQueryConverter {
 }
 
 // CreateDB implements [sqlplugin.Plugin].
-func (plugin) CreateDB(kind sqlplugin.DbKind, cfg *config.SQL, r resolver.ServiceResolver, logger log.Logger, metrics metrics.Handler) (sqlplugin.GenericDB, error) {
-	own, ok := open.Load(cfg.DatabaseName)
+func (plugin) CreateDB(kind sqlplugin.DbKind, cfg *config.SQL, _ resolver.ServiceResolver, _ log.Logger, _ metrics.Handler) (sqlplugin.GenericDB, error) {
+	db, ok := open.Load(cfg.DatabaseName)
 	if !ok {
 		return nil, fmt.Errorf("database %s is not open", cfg.DatabaseName)
 	}
-	c := *cfg
-	c.PluginName = sqliteplugin.PluginName
-	db, err := sql.NewSQLDB(kind, &c, r, logger, metrics)
-	if err != nil {
-		return nil, err
-	}
-	admin := db.(sqlplugin.AdminDB) // the server asks for either
-	v := visibility{conn: own.(*DB).conn}
-	if cfg.ConnectAttributes["mode"] != "memory" { // where the tables are in another database
-		v.queries = db
-	}
-	return &rest{stock: stock{DB: db, AdminCRUD: admin, versions: admin}, visibility: v}, nil
+	return &handle{DB: db.(*DB), kind: kind}, nil
 }
 
-// rest is a database of Temporal's plugin.
-type rest struct {
-	visibility
-	stock
+// handle is a database in the hands of the server, which asks it for the version
+// of its schema.
+type handle struct {
+	*DB
+	sqlplugin.AdminCRUD // of which the server uses nothing
+	kind                sqlplugin.DbKind
 }
 
 var (
-	_ sqlplugin.DB      = (*rest)(nil)
-	_ sqlplugin.AdminDB = (*rest)(nil)
+	_ sqlplugin.DB      = (*handle)(nil)
+	_ sqlplugin.AdminDB = (*handle)(nil)
 )
 
-// stock is what rest takes from Temporal's plugin.
-type stock struct {
-	sqlplugin.DB
-	sqlplugin.AdminCRUD
-	versions
-}
-
-type versions interface {
-	ExpectedVersion() string
-	VerifyVersion() error
-}
-
-// BeginTx begins a transaction. Temporal's plugin begins it as a reader, and
-// SQLite does not let it write if somebody else has written since: while it
-// lasts nobody else does.
-func (r *rest) BeginTx(ctx context.Context) (sqlplugin.Tx, error) {
-	release, err := r.conn.acquire(ctx)
-	if err != nil {
-		return nil, err
+// ExpectedVersion implements [sqlplugin.AdminDB].
+func (h *handle) ExpectedVersion() string {
+	if h.kind == sqlplugin.DbKindVisibility {
+		return sqlite.VisibilityVersion
 	}
-	t, err := r.DB.BeginTx(ctx)
-	if err != nil {
-		release()
-		return nil, err
-	}
-	return &restTx{Tx: t, release: release}, nil
+	return sqlite.Version
 }
 
-type restTx struct {
-	sqlplugin.Tx
-	release func()
-}
-
-// Commit implements [sqlplugin.Tx].
-func (t *restTx) Commit() error {
-	defer t.release()
-	return t.Tx.Commit()
-}
-
-// Rollback implements [sqlplugin.Tx].
-func (t *restTx) Rollback() error {
-	defer t.release()
-	return t.Tx.Rollback()
-}
+// VerifyVersion implements [sqlplugin.AdminDB]. The schema of a file is checked
+// before the file is opened.
+func (h *handle) VerifyVersion() error { return nil }

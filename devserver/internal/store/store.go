@@ -1,12 +1,11 @@
-// Package store is where the server keeps its workflows: Temporal's own SQL
-// store, tables and all, on a connection to SQLite that prepares each statement
+// Package store is where the server keeps what it knows: Temporal's own SQL
+// stores, tables and all, on a connection to SQLite that prepares each statement
 // once.
 //
 // Temporal's SQLite plugin has every statement parsed and planned each time that
-// it is executed, which is half of its work. An order executes some three
-// hundred of them, nearly all on the tables of the history service. Those tables
-// are here (tables.go); the others, in which little happens, are left to the
-// plugin.
+// it is executed, which is half of its work: an order executes some three
+// hundred of them. And the plugin keeps its connection for the life of the
+// process.
 package store
 
 import (
@@ -23,10 +22,10 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// DB is a connection to a database. It implements as much of [sqlplugin.DB] as
-// the execution store and the shard store need; the other methods panic.
+// DB is a database. Everything is written on one connection.
 type DB struct {
 	tables
+	visibility
 	name string
 	db   *sqlx.DB
 	conn *conn
@@ -34,14 +33,14 @@ type DB struct {
 
 var _ sqlplugin.DB = (*DB)(nil)
 
-// Open opens a database with the schema of the Temporal server in it. Its name
-// is that of the database of the plugin that the rest is in.
-func Open(ctx context.Context, name, dsn string) (*DB, error) {
-	db, err := sqlx.Open("sqlite", dsn)
+// Open opens a database, and makes it known to the server under a name. The
+// queries of users run on other connections if there is a dsn for them, so that
+// nothing waits for them.
+func Open(ctx context.Context, name, dsn, queriesDSN string) (*DB, error) {
+	db, err := openPool(dsn)
 	if err != nil {
 		return nil, err
 	}
-	db.MapperFunc(strcase.ToSnake) // columns to the fields of sqlplugin's rows
 	c, err := db.Connx(ctx)
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
@@ -49,8 +48,25 @@ func Open(ctx context.Context, name, dsn string) (*DB, error) {
 	d := &DB{name: name, db: db, conn: &conn{conn: c, free: make(chan struct{}, 1), statements: map[string]*sqlx.Stmt{}}}
 	d.conn.free <- struct{}{}
 	d.tables = tables{run: autocommit{d.conn}}
+	d.visibility = visibility{conn: d.conn}
+	if queriesDSN != "" {
+		if d.queries, err = openPool(queriesDSN); err != nil {
+			return nil, errors.Join(err, c.Close(), db.Close())
+		}
+		d.queries.SetMaxIdleConns(1)
+		d.queries.SetMaxOpenConns(4)
+	}
 	open.Store(name, d)
 	return d, nil
+}
+
+func openPool(dsn string) (*sqlx.DB, error) {
+	db, err := sqlx.Open("sqlite", dsn)
+	if err != nil {
+		return nil, err
+	}
+	db.MapperFunc(strcase.ToSnake) // columns to the fields of sqlplugin's rows
+	return db, nil
 }
 
 // Setup makes the schema of a database that is in memory and so has none yet.
@@ -71,7 +87,7 @@ func (d *DB) Setup(ctx context.Context, create func(*sql.Tx) error) error {
 	return tx.Commit()
 }
 
-// Shutdown closes the connection, as soon as nobody uses it any more. If that
+// Shutdown closes the connections, as soon as nobody writes any more. If that
 // takes longer than ten seconds it gives up and returns an error.
 func (d *DB) Shutdown() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -81,13 +97,16 @@ func (d *DB) Shutdown() error {
 	}
 	open.Delete(d.name)
 	var errs []error
+	if d.queries != nil {
+		errs = append(errs, d.queries.Close())
+	}
 	for _, statement := range d.conn.statements {
 		errs = append(errs, statement.Close())
 	}
 	return errors.Join(append(errs, d.conn.conn.Close(), d.db.Close())...)
 }
 
-// Close does nothing: the stores that share the connection do not own it.
+// Close does nothing: the server's stores share the database and do not own it.
 func (d *DB) Close() error { return nil }
 
 // PluginName implements [sqlplugin.GenericDB].
@@ -119,8 +138,9 @@ func (d *DB) BeginTx(ctx context.Context) (sqlplugin.Tx, error) {
 // tx is a transaction.
 type tx struct {
 	tables
-	conn    *conn
-	release func()
+	sqlplugin.Visibility // which is not written in transactions
+	conn                 *conn
+	release              func()
 }
 
 var _ sqlplugin.Tx = (*tx)(nil)

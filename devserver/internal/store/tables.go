@@ -9,15 +9,9 @@ import (
 	"go.temporal.io/server/common/persistence/sql/sqlplugin"
 )
 
-// tables are the tables of the history service: [sqlplugin.TableCRUD] as far as
-// the execution store uses it.
-type tables struct {
-	others
-	run runner
-}
-
-// others are the tables that are not here. They are nobody's business.
-type others struct{ sqlplugin.TableCRUD }
+// tables are all tables but that of visibility. Those of the history service are
+// in this file, in tasks.go and in maps.go.
+type tables struct{ run runner }
 
 // each executes a statement once for each row.
 func each[T any](ctx context.Context, t tables, query string, rows []T, args func(*T) []any) (sql.Result, error) {
@@ -36,6 +30,15 @@ func each[T any](ctx context.Context, t tables, query string, rows []T, args fun
 	return driver.RowsAffected(total), nil
 }
 
+// one reads a row, or returns [sql.ErrNoRows].
+func one[T any](ctx context.Context, t tables, query string, args ...any) (*T, error) {
+	var row T
+	if err := t.run.get(ctx, &row, query, args...); err != nil {
+		return nil, err
+	}
+	return &row, nil
+}
+
 // list reads rows. fill completes each of them, unless it is nil.
 func list[T any](ctx context.Context, t tables, query string, fill func(*T), args ...any) ([]T, error) {
 	var rows []T
@@ -48,14 +51,6 @@ func list[T any](ctx context.Context, t tables, query string, fill func(*T), arg
 		}
 	}
 	return rows, nil
-}
-
-// Shards.
-
-// ReadLockShards implements [sqlplugin.HistoryShard].
-func (t tables) ReadLockShards(ctx context.Context, f sqlplugin.ShardsFilter) (rangeID int64, err error) {
-	err = t.run.get(ctx, &rangeID, `SELECT range_id FROM shards WHERE shard_id = ?`, f.ShardID)
-	return rangeID, err
 }
 
 // Executions: the state of each run.
@@ -88,11 +83,7 @@ func (t tables) UpdateExecutions(ctx context.Context, row *sqlplugin.ExecutionsR
 
 // SelectFromExecutions implements [sqlplugin.HistoryExecution].
 func (t tables) SelectFromExecutions(ctx context.Context, f sqlplugin.ExecutionsFilter) (*sqlplugin.ExecutionsRow, error) {
-	var row sqlplugin.ExecutionsRow
-	if err := t.run.get(ctx, &row, selectExecution, f.ShardID, f.NamespaceID, f.WorkflowID, f.RunID); err != nil {
-		return nil, err
-	}
-	return &row, nil
+	return one[sqlplugin.ExecutionsRow](ctx, t, selectExecution, f.ShardID, f.NamespaceID, f.WorkflowID, f.RunID)
 }
 
 // DeleteFromExecutions implements [sqlplugin.HistoryExecution].

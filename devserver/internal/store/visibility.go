@@ -6,15 +6,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jmoiron/sqlx"
 	"go.temporal.io/server/common/persistence/sql/sqlplugin"
 )
 
 // visibility is the table that lists of workflows are read from.
 type visibility struct {
-	conn *conn
-	// queries runs the queries of users, if it is set: beside what is written
-	// meanwhile, which takes a connection of its own.
-	queries sqlplugin.Visibility
+	conn    *conn
+	queries *sqlx.DB // for the queries of users; nil if they are to use conn
 }
 
 var _ sqlplugin.Visibility = visibility{}
@@ -106,54 +105,44 @@ func (v visibility) GetFromVisibility(ctx context.Context, f sqlplugin.Visibilit
 // The queries of the others are the user's. They are not kept, and since they can
 // take long they end with the request.
 
-// SelectFromVisibility implements [sqlplugin.Visibility].
-func (v visibility) SelectFromVisibility(ctx context.Context, f sqlplugin.VisibilitySelectFilter) ([]sqlplugin.VisibilityRow, error) {
+// query runs a query where users' queries run.
+func (v visibility) query(ctx context.Context, run func(sqlx.QueryerContext) error) error {
 	if v.queries != nil {
-		return v.queries.SelectFromVisibility(ctx, f)
+		return run(v.queries)
 	}
 	release, err := v.conn.acquire(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer release()
-	var rows []sqlplugin.VisibilityRow
-	if err := v.conn.conn.SelectContext(ctx, &rows, f.Query, f.QueryArgs...); err != nil {
-		return nil, err
-	}
+	return run(v.conn.conn)
+}
+
+// SelectFromVisibility implements [sqlplugin.Visibility].
+func (v visibility) SelectFromVisibility(ctx context.Context, f sqlplugin.VisibilitySelectFilter) (rows []sqlplugin.VisibilityRow, err error) {
+	err = v.query(ctx, func(on sqlx.QueryerContext) error { return sqlx.SelectContext(ctx, on, &rows, f.Query, f.QueryArgs...) })
 	for i := range rows {
 		fromTable(&rows[i])
 	}
-	return rows, nil
+	return rows, err
 }
 
 // CountFromVisibility implements [sqlplugin.Visibility].
 func (v visibility) CountFromVisibility(ctx context.Context, f sqlplugin.VisibilitySelectFilter) (count int64, err error) {
-	if v.queries != nil {
-		return v.queries.CountFromVisibility(ctx, f)
-	}
-	release, err := v.conn.acquire(ctx)
-	if err != nil {
-		return 0, err
-	}
-	defer release()
-	err = v.conn.conn.GetContext(ctx, &count, f.Query, f.QueryArgs...)
+	err = v.query(ctx, func(on sqlx.QueryerContext) error { return sqlx.GetContext(ctx, on, &count, f.Query, f.QueryArgs...) })
 	return count, err
 }
 
 // CountGroupByFromVisibility implements [sqlplugin.Visibility].
 func (v visibility) CountGroupByFromVisibility(ctx context.Context, f sqlplugin.VisibilitySelectFilter) (counts []sqlplugin.VisibilityCountRow, err error) {
-	if v.queries != nil {
-		return v.queries.CountGroupByFromVisibility(ctx, f)
-	}
-	release, err := v.conn.acquire(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer release()
-	rows, err := v.conn.conn.QueryContext(ctx, f.Query, f.QueryArgs...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	return sqlplugin.ParseCountGroupByRows(rows, f.GroupBy)
+	err = v.query(ctx, func(on sqlx.QueryerContext) error {
+		rows, err := on.QueryContext(ctx, f.Query, f.QueryArgs...)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		counts, err = sqlplugin.ParseCountGroupByRows(rows, f.GroupBy)
+		return err
+	})
+	return counts, err
 }
