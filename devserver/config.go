@@ -191,6 +191,15 @@ func dynamicConfig(o Options) dynamicconfig.StaticClient {
 		// Background work for clusters that live for years.
 		"worker.taskQueueScannerEnabled": false,
 		"worker.historyScannerEnabled":   false,
+		// The history service closes a workflow's children itself.
+		"system.enableParentClosePolicyWorker": false,
+		// Goroutines that wait for tasks. There are 2,200 of them by default, and
+		// one connection to the database.
+		"history.transferProcessorSchedulerWorkerCount":               64,
+		"history.timerProcessorSchedulerWorkerCount":                  64,
+		"history.visibilityProcessorSchedulerWorkerCount":             64,
+		"history.ReplicationProcessorSchedulerWorkerCount":            1,
+		"history.ReplicationLowPriorityProcessorSchedulerWorkerCount": 1,
 	}
 	if o.HTTPPort != 0 && IsLoopback(o.IP) {
 		// Without it a web page could reach the API by DNS rebinding.

@@ -40,6 +40,7 @@ type Server struct {
 	store     *store.DB
 	syncer    *syncer // nil if SQLite does it
 	temporal  temporal.Server
+	releases  releases // of what temporal leaves open
 	ui        *http.Server
 	uiAddress string
 	stop      func() error
@@ -148,6 +149,7 @@ func (s *Server) shutdown() error {
 	if s.temporal != nil {
 		errs = append(errs, s.temporal.Stop())
 	}
+	errs = append(errs, s.releases.all())
 	if s.store != nil {
 		errs = append(errs, s.store.Shutdown())
 	}

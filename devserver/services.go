@@ -29,7 +29,7 @@ import (
 // of the process, and a frontend on a listener that is open already.
 func (s *Server) module(frontendListener net.Listener) fx.Option {
 	history, matching := newInProcess(&historyservice.HistoryService_ServiceDesc), newInProcess(&matchingservice.MatchingService_ServiceDesc)
-	p := services{history: history, matching: matching, frontend: frontendListener}
+	p := services{history: history, matching: matching, frontend: frontendListener, releases: &s.releases}
 	return fx.Options(
 		fx.Provide(
 			temporal.NewServerFxImpl,
@@ -53,6 +53,7 @@ func (s *Server) module(frontendListener net.Listener) fx.Option {
 type services struct {
 	history, matching *inProcess
 	frontend          net.Listener
+	releases          *releases
 }
 
 func (p services) newHistory(params temporal.ServiceProviderParamsCommon) (temporal.ServicesGroupOut, error) {
@@ -94,6 +95,8 @@ func (p services) build(params temporal.ServiceProviderParamsCommon, name primit
 		params.GetCommonServiceOptions(name),
 		fx.Options(options...),
 		fx.Decorate(
+			p.releases.ofRPC,
+			p.releases.ofSDK,
 			func() net.Listener { return listener },
 			func(options map[primitives.ServiceName][]grpc.DialOption) map[primitives.ServiceName][]grpc.DialOption {
 				options = maps.Clone(options)

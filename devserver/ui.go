@@ -9,19 +9,22 @@ import (
 
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
+	"github.com/temporalio/ui-server/v2/server/api"
 	"github.com/temporalio/ui-server/v2/server/config"
 	"github.com/temporalio/ui-server/v2/server/cors"
 	"github.com/temporalio/ui-server/v2/server/csrf"
 	"github.com/temporalio/ui-server/v2/server/route"
+	"github.com/temporalio/ui-server/v2/server/rpc"
 	"github.com/temporalio/ui-server/v2/ui"
+	"go.temporal.io/api/workflowservice/v1"
 )
 
 // startUI serves the Web UI on a listener that is open already.
 //
 // The UI's own server is not used: it opens its listener itself, and ends the
-// whole process if that fails. This is the same handler on a listener of ours.
+// whole process if that fails. This is its handler on a listener of ours.
 func (s *Server) startUI(listener net.Listener) error {
-	handler, err := uiHandler(s.Address(), s.options.Namespaces[0])
+	handler, err := s.uiHandler()
 	if err != nil {
 		return err
 	}
@@ -38,11 +41,11 @@ func (s *Server) startUI(listener net.Listener) error {
 	return nil
 }
 
-func uiHandler(address, namespace string) (http.Handler, error) {
+func (s *Server) uiHandler() (http.Handler, error) {
 	settings, err := config.NewConfigProviderWithRefresh(&config.Config{
-		TemporalGRPCAddress: address,
+		TemporalGRPCAddress: s.Address(),
 		EnableUI:            true,
-		DefaultNamespace:    namespace,
+		DefaultNamespace:    s.options.Namespaces[0],
 		DisableNewsFetch:    true, // nothing leaves the machine
 		HideLogs:            true,
 		CORS:                config.CORS{CookieInsecure: true}, // it is served by plain HTTP
@@ -67,9 +70,18 @@ func uiHandler(address, namespace string) (http.Handler, error) {
 		csrf.EnsureTokenCookie(false),
 		middleware.CSRFWithConfig(csrf.MiddlewareConfig(settings, false)))
 	route.SetHealthRoute(e)
-	if err := route.SetAPIRoutes(e, settings, nil); err != nil {
+	// As route.SetAPIRoutes does, which does not let go of its connection, and has
+	// a route that asks another machine for news.
+	conn, err := rpc.Dial(s.Address(), nil)
+	if err != nil {
 		return nil, err
 	}
+	s.releases.keepConnection(conn)
+	routes := e.Group("/api/v1")
+	routes.GET("/settings", api.GetSettings(settings))
+	routes.GET("/ui-extensions", api.GetUIExtensions(settings, api.TemporalAccessCheck(conn, nil)))
+	routes.GET(api.WorkflowRawHistoryUrl, api.WorkflowRawHistoryHandler(workflowservice.NewWorkflowServiceClient(conn)))
+	routes.Any("/*", api.TemporalAPIHandler(settings, nil, conn))
 	route.SetUIRoutes(e, "", assets, settings)
 	route.SetRenderRoute(e, "/")
 	return e, nil
