@@ -97,6 +97,11 @@ func plainLevel(level zerolog.Level, msg string, tags []tag.Tag) zerolog.Level {
 	if strings.HasPrefix(msg, "TrailerToContextMetadataInterceptor:") {
 		return zerolog.DebugLevel
 	}
+	// The server's own workers of a namespace that was deleted have nobody to take
+	// leave of.
+	if msg == "ShutdownWorker rpc errored during worker shutdown." {
+		return zerolog.DebugLevel
+	}
 	for _, t := range tags {
 		err, _ := t.Value().(string)
 		if t.Key() == "error" && (err == "task queue shutting down" || // of a worker that has left: the task goes to another

@@ -1,9 +1,15 @@
 package devserver
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
+	"syscall"
+	"time"
+
+	psnet "github.com/shirou/gopsutil/v4/net"
+	"github.com/shirou/gopsutil/v4/process"
 )
 
 // PortError says that a port cannot be had.
@@ -11,15 +17,23 @@ type PortError struct {
 	// Name says what the port is for: "gRPC", "HTTP", "metrics" or "UI".
 	Name    string
 	Address string
-	cause   error
+	// Holder is the program that has the port, as "name (process id)"; empty if
+	// that is not the reason, or if the system does not tell.
+	Holder string
+	cause  error
 }
 
 func (e *PortError) Error() string {
+	cause := e.cause
 	var reason *net.OpError
-	if errors.As(e.cause, &reason) {
-		return fmt.Sprintf("cannot listen on %s for the %s port: %v", e.Address, e.Name, reason.Err)
+	if errors.As(cause, &reason) {
+		cause = reason.Err
 	}
-	return fmt.Sprintf("cannot listen on %s for the %s port: %v", e.Address, e.Name, e.cause)
+	by := ""
+	if e.Holder != "" {
+		by = " by " + e.Holder
+	}
+	return fmt.Sprintf("cannot listen on %s for the %s port: %v%s", e.Address, e.Name, cause, by)
 }
 
 func (e *PortError) Unwrap() error { return e.cause }
@@ -80,7 +94,37 @@ func takePorts(o Options) (l listeners, err error) {
 func listen(name, ip string, port int) (net.Listener, error) {
 	listener, err := net.Listen("tcp", hostPort(ip, port))
 	if err != nil {
-		return nil, &PortError{Name: name, Address: hostPort(ip, port), cause: err}
+		failed := &PortError{Name: name, Address: hostPort(ip, port), cause: err}
+		if errors.Is(err, syscall.EADDRINUSE) {
+			failed.Holder = portHolder(net.ParseIP(ip), port)
+		}
+		return nil, failed
 	}
 	return listener, nil
+}
+
+// portHolder is the program that listens on a port, in words; empty if it cannot
+// be found out, for example because it is another user's.
+func portHolder(ip net.IP, port int) string {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	sockets, err := psnet.ConnectionsWithContext(ctx, "tcp")
+	if err != nil {
+		return ""
+	}
+	for _, socket := range sockets {
+		at := net.ParseIP(socket.Laddr.IP)
+		if socket.Status != "LISTEN" || int(socket.Laddr.Port) != port || socket.Pid == 0 ||
+			!(at == nil || at.Equal(ip) || at.IsUnspecified() || ip.IsUnspecified()) {
+			continue
+		}
+		holder, err := process.NewProcessWithContext(ctx, socket.Pid)
+		if err != nil {
+			continue // it has just ended
+		}
+		if name, err := holder.NameWithContext(ctx); err == nil {
+			return fmt.Sprintf("%s (process %d)", name, socket.Pid)
+		}
+	}
+	return ""
 }

@@ -32,18 +32,20 @@ import (
 
 // Server is a Temporal server that runs in this process.
 type Server struct {
-	options   Options
-	address   string // of the frontend
-	identity  identity
-	alarm     *alarm
-	database  *database // nil if in memory
-	store     *store.DB
-	syncer    *syncer // nil if SQLite does it
-	temporal  temporal.Server
-	releases  releases // of what temporal leaves open
-	ui        *http.Server
-	uiAddress string
-	stop      func() error
+	options  Options
+	address  string // of the frontend
+	identity identity
+	alarm    *alarm
+	database *database // nil if in memory
+	store    *store.DB
+	syncer   *syncer // nil if SQLite does it
+	temporal temporal.Server
+	// releases are of what temporal leaves open.
+	releases   releases
+	namespaces namespaceWatch
+	ui         *http.Server
+	uiAddress  string
+	stop       func() error
 	// stopping ends when the server is told to stop.
 	stopping  context.Context
 	beginStop context.CancelFunc

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -267,7 +268,8 @@ func TestPortTaken(t *testing.T) {
 		options.DatabaseFile = file
 		_, err := Start(context.Background(), options)
 		var port *PortError
-		if !errors.As(err, &port) || port.Name != name || !strings.Contains(err.Error(), listener.Addr().String()) {
+		if !errors.As(err, &port) || port.Name != name || !strings.Contains(err.Error(), listener.Addr().String()) ||
+			!strings.HasSuffix(err.Error(), fmt.Sprintf(" (process %d)", os.Getpid())) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
@@ -348,6 +350,7 @@ func TestPlainLevel(t *testing.T) {
 		{"disk full", []tag.Tag{tag.Error(errors.New("task queue is full"))}, zerolog.WarnLevel},
 		{"HTTP API port has not been set. Nexus is off.", nil, zerolog.DebugLevel},
 		{"TrailerToContextMetadataInterceptor: Trailer had metadata but context not wrapped", nil, zerolog.DebugLevel},
+		{"ShutdownWorker rpc errored during worker shutdown.", nil, zerolog.DebugLevel},
 		{"service failures", []tag.Tag{tag.Error(errors.New("task queue shutting down"))}, zerolog.DebugLevel},
 		{"error creating sdk client", []tag.Tag{tag.Error(errors.New("failed reaching server: Frontend is not healthy yet"))}, zerolog.DebugLevel},
 	} {

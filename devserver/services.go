@@ -29,7 +29,7 @@ import (
 // of the process, and a frontend on a listener that is open already.
 func (s *Server) module(frontendListener net.Listener) fx.Option {
 	history, matching := newInProcess(&historyservice.HistoryService_ServiceDesc), newInProcess(&matchingservice.MatchingService_ServiceDesc)
-	p := services{history: history, matching: matching, frontend: frontendListener, releases: &s.releases}
+	p := services{history: history, matching: matching, frontend: frontendListener, releases: &s.releases, namespaces: &s.namespaces}
 	return fx.Options(
 		fx.Provide(
 			temporal.NewServerFxImpl,
@@ -54,6 +54,7 @@ type services struct {
 	history, matching *inProcess
 	frontend          net.Listener
 	releases          *releases
+	namespaces        *namespaceWatch
 }
 
 func (p services) newHistory(params temporal.ServiceProviderParamsCommon) (temporal.ServicesGroupOut, error) {
@@ -88,7 +89,7 @@ func (p services) newWorker(params temporal.ServiceProviderParamsCommon) (tempor
 // one after the other. Temporal's handlers need large stacks; a new goroutine
 // for each request, which it gets when all of these are busy, would have to make
 // its stack grow each time.
-const streamWorkers = 64
+const streamWorkers = 256
 
 func (p services) build(params temporal.ServiceProviderParamsCommon, name primitives.ServiceName, listener net.Listener, options ...fx.Option) (temporal.ServicesGroupOut, error) {
 	app := fx.New(
@@ -97,6 +98,7 @@ func (p services) build(params temporal.ServiceProviderParamsCommon, name primit
 		fx.Decorate(
 			p.releases.ofRPC,
 			p.releases.ofSDK,
+			p.namespaces.of,
 			func() net.Listener { return listener },
 			func(options map[primitives.ServiceName][]grpc.DialOption) map[primitives.ServiceName][]grpc.DialOption {
 				options = maps.Clone(options)

@@ -76,7 +76,7 @@ func (t tables) SelectFromNamespace(ctx context.Context, f sqlplugin.NamespaceFi
 		if f.GreaterThanID != nil {
 			after = *f.GreaterThanID
 		}
-		return list[sqlplugin.NamespaceRow](ctx, t, selectNamespaces+` AND id > ? ORDER BY id LIMIT ?`, nil, namespacePartition, after, *f.PageSize)
+		return list[sqlplugin.NamespaceRow](ctx, t, selectNamespaces+` AND id > ? ORDER BY id LIMIT ? + 0`, nil, namespacePartition, after, *f.PageSize)
 	}
 	if err != nil {
 		return nil, err
@@ -135,7 +135,7 @@ func (t tables) WriteLockGetClusterMetadata(ctx context.Context, f *sqlplugin.Cl
 
 // ListClusterMetadata implements [sqlplugin.ClusterMetadata].
 func (t tables) ListClusterMetadata(ctx context.Context, f *sqlplugin.ClusterMetadataFilter) ([]sqlplugin.ClusterMetadataRow, error) {
-	return list[sqlplugin.ClusterMetadataRow](ctx, t, selectClusters+` AND cluster_name > ? ORDER BY cluster_name LIMIT ?`, nil, f.ClusterName, f.PageSize)
+	return list[sqlplugin.ClusterMetadataRow](ctx, t, selectClusters+` AND cluster_name > ? ORDER BY cluster_name LIMIT ? + 0`, nil, f.ClusterName, f.PageSize)
 }
 
 // DeleteClusterMetadata implements [sqlplugin.ClusterMetadata].
@@ -174,7 +174,7 @@ func (t tables) GetClusterMembers(ctx context.Context, f *sqlplugin.ClusterMembe
 	if f.MaxRecordCount > 0 {
 		limit = f.MaxRecordCount
 	}
-	return list(ctx, t, query+` ORDER BY host_id LIMIT ?`, func(row *sqlplugin.ClusterMembershipRow) {
+	return list(ctx, t, query+` ORDER BY host_id LIMIT ? + 0`, func(row *sqlplugin.ClusterMembershipRow) {
 		row.SessionStart, row.LastHeartbeat, row.RecordExpiry = fromTimestamp(row.SessionStart), fromTimestamp(row.LastHeartbeat), fromTimestamp(row.RecordExpiry)
 	}, append(args, limit)...)
 }
@@ -234,5 +234,5 @@ func (t tables) ListNexusEndpoints(ctx context.Context, request *sqlplugin.ListN
 	if last == nil {
 		last = []byte{} // less than any
 	}
-	return list[sqlplugin.NexusEndpointsRow](ctx, t, selectEndpoints+` WHERE id > ? ORDER BY id LIMIT ?`, nil, last, request.Limit)
+	return list[sqlplugin.NexusEndpointsRow](ctx, t, selectEndpoints+` WHERE id > ? ORDER BY id LIMIT ? + 0`, nil, last, request.Limit)
 }

@@ -40,7 +40,7 @@ func (t tables) UpdateTaskQueues(ctx context.Context, row *sqlplugin.TaskQueuesR
 // SelectFromTaskQueues implements [sqlplugin.MatchingTaskQueue].
 func (t tables) SelectFromTaskQueues(ctx context.Context, f sqlplugin.TaskQueuesFilter, v sqlplugin.MatchingTaskVersion) ([]sqlplugin.TaskQueuesRow, error) {
 	query := `SELECT ` + taskQueueFields + ` FROM ` + taskQueues(v)
-	const after = ` AND task_queue_id > ? ORDER BY task_queue_id LIMIT ?`
+	const after = ` AND task_queue_id > ? ORDER BY task_queue_id LIMIT ? + 0`
 	switch {
 	case f.TaskQueueID != nil && (f.RangeHashLessThanEqualTo != 0 || f.RangeHashGreaterThanEqualTo != 0):
 		return nil, errors.New("task queues: one of them, or those of a range")
@@ -88,7 +88,7 @@ func (t tables) SelectFromTasks(ctx context.Context, f sqlplugin.TasksFilter) ([
 	if f.InclusiveMinTaskID == nil || f.ExclusiveMaxTaskID == nil {
 		return nil, errors.New("tasks: a range has two ends")
 	}
-	return list[sqlplugin.TasksRow](ctx, t, `SELECT task_id, data, data_encoding FROM tasks`+ofQueue+` AND task_id >= ? AND task_id < ? ORDER BY task_id LIMIT ?`, nil,
+	return list[sqlplugin.TasksRow](ctx, t, `SELECT task_id, data, data_encoding FROM tasks`+ofQueue+` AND task_id >= ? AND task_id < ? ORDER BY task_id LIMIT ? + 0`, nil,
 		f.RangeHash, f.TaskQueueID, *f.InclusiveMinTaskID, *f.ExclusiveMaxTaskID, f.PageSize)
 }
 
@@ -97,7 +97,7 @@ func (t tables) DeleteFromTasks(ctx context.Context, f sqlplugin.TasksFilter) (s
 	if f.ExclusiveMaxTaskID == nil || f.Limit == nil || *f.Limit == 0 {
 		return nil, errors.New("tasks: to delete needs an end and a limit")
 	}
-	return t.run.exec(ctx, `DELETE FROM tasks`+ofQueue+` AND task_id IN (SELECT task_id FROM tasks`+ofQueue+` AND task_id < ? ORDER BY task_id LIMIT ?)`,
+	return t.run.exec(ctx, `DELETE FROM tasks`+ofQueue+` AND task_id IN (SELECT task_id FROM tasks`+ofQueue+` AND task_id < ? ORDER BY task_id LIMIT ? + 0)`,
 		f.RangeHash, f.TaskQueueID, f.RangeHash, f.TaskQueueID, *f.ExclusiveMaxTaskID, *f.Limit)
 }
 
@@ -118,7 +118,7 @@ func (t tables) SelectFromTasksV2(ctx context.Context, f sqlplugin.TasksFilterV2
 	if f.PageSize != nil {
 		limit = *f.PageSize
 	}
-	return list[sqlplugin.TasksRowV2](ctx, t, `SELECT task_id, data, data_encoding FROM tasks_v2`+ofQueue+` AND (pass, task_id) >= (?, ?) ORDER BY pass, task_id LIMIT ?`, nil,
+	return list[sqlplugin.TasksRowV2](ctx, t, `SELECT task_id, data, data_encoding FROM tasks_v2`+ofQueue+` AND (pass, task_id) >= (?, ?) ORDER BY pass, task_id LIMIT ? + 0`, nil,
 		f.RangeHash, f.TaskQueueID, f.InclusiveMinLevel.TaskPass, f.InclusiveMinLevel.TaskID, limit)
 }
 
@@ -127,7 +127,7 @@ func (t tables) DeleteFromTasksV2(ctx context.Context, f sqlplugin.TasksFilterV2
 	if f.ExclusiveMaxLevel == nil || f.Limit == nil || *f.Limit == 0 {
 		return nil, errors.New("tasks: to delete needs an end and a limit")
 	}
-	return t.run.exec(ctx, `DELETE FROM tasks_v2`+ofQueue+` AND task_id IN (SELECT task_id FROM tasks_v2`+ofQueue+` AND (pass, task_id) < (?, ?) ORDER BY pass, task_id LIMIT ?)`,
+	return t.run.exec(ctx, `DELETE FROM tasks_v2`+ofQueue+` AND task_id IN (SELECT task_id FROM tasks_v2`+ofQueue+` AND (pass, task_id) < (?, ?) ORDER BY pass, task_id LIMIT ? + 0)`,
 		f.RangeHash, f.TaskQueueID, f.RangeHash, f.TaskQueueID, f.ExclusiveMaxLevel.TaskPass, f.ExclusiveMaxLevel.TaskID, *f.Limit)
 }
 
@@ -160,7 +160,7 @@ func (t tables) UpdateTaskQueueUserData(ctx context.Context, request *sqlplugin.
 // ListTaskQueueUserDataEntries implements [sqlplugin.MatchingTaskQueueUserData].
 func (t tables) ListTaskQueueUserDataEntries(ctx context.Context, request *sqlplugin.ListTaskQueueUserDataEntriesRequest) ([]sqlplugin.TaskQueueUserDataEntry, error) {
 	return list[sqlplugin.TaskQueueUserDataEntry](ctx, t,
-		`SELECT task_queue_name, data, data_encoding, version FROM task_queue_user_data WHERE namespace_id = ? AND task_queue_name > ? ORDER BY task_queue_name LIMIT ?`, nil,
+		`SELECT task_queue_name, data, data_encoding, version FROM task_queue_user_data WHERE namespace_id = ? AND task_queue_name > ? ORDER BY task_queue_name LIMIT ? + 0`, nil,
 		request.NamespaceID, request.LastTaskQueueName, request.Limit)
 }
 

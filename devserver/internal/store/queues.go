@@ -28,7 +28,7 @@ func (t tables) SelectFromMessages(ctx context.Context, f sqlplugin.QueueMessage
 
 // RangeSelectFromMessages implements [sqlplugin.QueueMessage].
 func (t tables) RangeSelectFromMessages(ctx context.Context, f sqlplugin.QueueMessagesRangeFilter) ([]sqlplugin.QueueMessageRow, error) {
-	return list[sqlplugin.QueueMessageRow](ctx, t, selectMessages+` AND message_id > ? AND message_id <= ? ORDER BY message_id LIMIT ?`, nil,
+	return list[sqlplugin.QueueMessageRow](ctx, t, selectMessages+` AND message_id > ? AND message_id <= ? ORDER BY message_id LIMIT ? + 0`, nil,
 		f.QueueType, f.MinMessageID, f.MaxMessageID, f.PageSize)
 }
 
@@ -85,7 +85,7 @@ func (t tables) InsertIntoQueueV2Messages(ctx context.Context, rows []sqlplugin.
 // RangeSelectFromQueueV2Messages implements [sqlplugin.QueueV2Message].
 func (t tables) RangeSelectFromQueueV2Messages(ctx context.Context, f sqlplugin.QueueV2MessagesFilter) ([]sqlplugin.QueueV2MessageRow, error) {
 	return list[sqlplugin.QueueV2MessageRow](ctx, t, `SELECT message_id, message_payload, message_encoding FROM queue_messages`+ofQueueV2+
-		` AND queue_partition = ? AND message_id >= ? ORDER BY message_id LIMIT ?`, nil, f.QueueType, f.QueueName, f.Partition, f.MinMessageID, f.PageSize)
+		` AND queue_partition = ? AND message_id >= ? ORDER BY message_id LIMIT ? + 0`, nil, f.QueueType, f.QueueName, f.Partition, f.MinMessageID, f.PageSize)
 }
 
 // RangeDeleteFromQueueV2Messages implements [sqlplugin.QueueV2Message].
@@ -123,6 +123,6 @@ func (t tables) SelectFromQueueV2MetadataForUpdate(ctx context.Context, f sqlplu
 
 // SelectNameFromQueueV2Metadata implements [sqlplugin.QueueV2Metadata].
 func (t tables) SelectNameFromQueueV2Metadata(ctx context.Context, f sqlplugin.QueueV2MetadataTypeFilter) ([]sqlplugin.QueueV2MetadataRow, error) {
-	return list[sqlplugin.QueueV2MetadataRow](ctx, t, `SELECT queue_type, queue_name, metadata_payload, metadata_encoding FROM queues WHERE queue_type = ? ORDER BY queue_name LIMIT ? OFFSET ?`, nil,
+	return list[sqlplugin.QueueV2MetadataRow](ctx, t, `SELECT queue_type, queue_name, metadata_payload, metadata_encoding FROM queues WHERE queue_type = ? ORDER BY queue_name LIMIT ? + 0 OFFSET ?`, nil,
 		f.QueueType, f.PageSize, f.PageOffset)
 }

@@ -164,6 +164,10 @@ func (t *tx) Rollback() error {
 }
 
 // conn is the one connection. Whoever has taken the token out of free has it.
+//
+// Limits are written as "? + 0": if SQLite recognizes a parameter as the limit it
+// plans for its value, and prepares the statement again for the next one.
+//
 // Statements run to their end whatever happens to the request that they belong
 // to: they take microseconds, and to watch a context takes longer.
 type conn struct {

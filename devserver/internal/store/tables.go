@@ -220,8 +220,8 @@ func (t tables) DeleteFromBufferedEvents(ctx context.Context, f sqlplugin.Buffer
 const (
 	ofBranch    = ` WHERE shard_id = ? AND tree_id = ? AND branch_id = ?`
 	selectNodes = `SELECT node_id, prev_txn_id, txn_id, data, data_encoding FROM history_node`
-	forward     = ofBranch + ` AND ((node_id = ? AND txn_id > ?) OR node_id > ?) AND node_id < ? ORDER BY node_id, txn_id LIMIT ?`
-	backward    = ofBranch + ` AND node_id >= ? AND ((node_id = ? AND txn_id < ?) OR node_id < ?) ORDER BY node_id DESC, txn_id DESC LIMIT ?`
+	forward     = ofBranch + ` AND ((node_id = ? AND txn_id > ?) OR node_id > ?) AND node_id < ? ORDER BY node_id, txn_id LIMIT ? + 0`
+	backward    = ofBranch + ` AND node_id >= ? AND ((node_id = ? AND txn_id < ?) OR node_id < ?) ORDER BY node_id DESC, txn_id DESC LIMIT ? + 0`
 )
 
 // InsertIntoHistoryNode implements [sqlplugin.HistoryNode].
@@ -275,6 +275,6 @@ func (t tables) DeleteFromHistoryTree(ctx context.Context, f sqlplugin.HistoryTr
 // PaginateBranchesFromHistoryTree implements [sqlplugin.HistoryTree].
 func (t tables) PaginateBranchesFromHistoryTree(ctx context.Context, page sqlplugin.HistoryTreeBranchPage) ([]sqlplugin.HistoryTreeRow, error) {
 	return list[sqlplugin.HistoryTreeRow](ctx, t, `SELECT shard_id, tree_id, branch_id, data, data_encoding FROM history_tree
-		WHERE (shard_id, tree_id, branch_id) > (?, ?, ?) ORDER BY shard_id, tree_id, branch_id LIMIT ?`,
+		WHERE (shard_id, tree_id, branch_id) > (?, ?, ?) ORDER BY shard_id, tree_id, branch_id LIMIT ? + 0`,
 		nil, page.ShardID, page.TreeID, page.BranchID, page.Limit)
 }

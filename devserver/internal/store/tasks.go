@@ -19,7 +19,7 @@ type taskTable struct {
 func newTaskTable(name, queue, queueCondition, queuePlaceholders string) taskTable {
 	return taskTable{
 		insert:      `INSERT INTO ` + name + ` (` + queue + `, task_id, data, data_encoding) VALUES (` + queuePlaceholders + `, ?, ?, ?)`,
-		selectRange: `SELECT task_id, data, data_encoding FROM ` + name + ` WHERE ` + queueCondition + ` AND task_id >= ? AND task_id < ? ORDER BY task_id LIMIT ?`,
+		selectRange: `SELECT task_id, data, data_encoding FROM ` + name + ` WHERE ` + queueCondition + ` AND task_id >= ? AND task_id < ? ORDER BY task_id LIMIT ? + 0`,
 		delete:      `DELETE FROM ` + name + ` WHERE ` + queueCondition + ` AND task_id = ?`,
 		deleteRange: `DELETE FROM ` + name + ` WHERE ` + queueCondition + ` AND task_id >= ? AND task_id < ?`,
 	}
@@ -29,7 +29,7 @@ func newTimedTaskTable(name, queue, queueCondition, queuePlaceholders string) ta
 	return taskTable{
 		insert: `INSERT INTO ` + name + ` (` + queue + `, visibility_timestamp, task_id, data, data_encoding) VALUES (` + queuePlaceholders + `, ?, ?, ?, ?)`,
 		selectRange: `SELECT visibility_timestamp, task_id, data, data_encoding FROM ` + name + ` WHERE ` + queueCondition +
-			` AND (visibility_timestamp, task_id) >= (?, ?) AND visibility_timestamp < ? ORDER BY visibility_timestamp, task_id LIMIT ?`,
+			` AND (visibility_timestamp, task_id) >= (?, ?) AND visibility_timestamp < ? ORDER BY visibility_timestamp, task_id LIMIT ? + 0`,
 		delete:      `DELETE FROM ` + name + ` WHERE ` + queueCondition + ` AND visibility_timestamp = ? AND task_id = ?`,
 		deleteRange: `DELETE FROM ` + name + ` WHERE ` + queueCondition + ` AND visibility_timestamp >= ? AND visibility_timestamp < ?`,
 	}
