@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -124,16 +123,50 @@ func prepare(ctx context.Context, file string) (clusterID string, err error) {
 		// would be forgotten without a word.
 		return fail("is empty: restore it, or delete it, and the file -wal beside it, to begin a new one", nil)
 	}
+	stamp, err := readStamp(ctx, file, info.Size() <= checkedSize)
+	if err != nil {
+		return "", err
+	}
+	if stamp.ServerVersion != ServerVersion {
+		return fail(fmt.Sprintf("was written by Temporal server %s, and this one is %s", stamp.ServerVersion, ServerVersion), nil)
+	}
+	return stamp.ClusterID, nil
+}
+
+// Stamp is what the database of a server says of itself.
+type Stamp struct {
+	// ServerVersion is the version of the Temporal server that made it.
+	ServerVersion string
+	// ClusterID is a UUID, the same as in the server's answer to
+	// GetClusterInfo.
+	ClusterID string
+}
+
+// ReadStamp reads the stamp of a database, which a server may have open. It
+// returns a [*DatabaseError] if the file is not the database of a server.
+func ReadStamp(ctx context.Context, file string) (Stamp, error) {
+	if _, err := os.Stat(file); err != nil {
+		return Stamp{}, &DatabaseError{File: file, Problem: "cannot be opened: " + describe(err), cause: err}
+	}
+	return readStamp(ctx, file, false)
+}
+
+// readStamp reads the stamp, after it has read all of the file if it is to be
+// checked.
+func readStamp(ctx context.Context, file string, check bool) (stamp Stamp, err error) {
+	fail := func(problem string, err error) (Stamp, error) {
+		return Stamp{}, &DatabaseError{File: file, Problem: problem, cause: err}
+	}
 	db, err := openSQLite(file)
 	if err != nil {
 		return fail("cannot be opened: "+err.Error(), err)
 	}
 	defer func() {
 		if closeErr := db.Close(); err == nil && closeErr != nil {
-			clusterID, err = fail("cannot be closed: "+closeErr.Error(), closeErr)
+			stamp, err = fail("cannot be closed: "+closeErr.Error(), closeErr)
 		}
 	}()
-	if info.Size() <= checkedSize {
+	if check {
 		problem, err := damage(ctx, db)
 		if err != nil {
 			return fail("cannot be read: "+err.Error(), err)
@@ -142,18 +175,14 @@ func prepare(ctx context.Context, file string) (clusterID string, err error) {
 			return fail("is damaged: "+problem, nil)
 		}
 	}
-	var version string
-	err = db.QueryRowContext(ctx, `SELECT server_version, cluster_id FROM devserver_stamp`).Scan(&version, &clusterID)
+	err = db.QueryRowContext(ctx, `SELECT server_version, cluster_id FROM devserver_stamp`).Scan(&stamp.ServerVersion, &stamp.ClusterID)
 	if err != nil {
 		if strings.Contains(err.Error(), "no such table") {
 			return fail("was not made by this program", err)
 		}
 		return fail("cannot be read: "+err.Error(), err)
 	}
-	if version != ServerVersion {
-		return fail(fmt.Sprintf("was written by Temporal server %s, and this one is %s", version, ServerVersion), nil)
-	}
-	return clusterID, nil
+	return stamp, nil
 }
 
 // checkedSize is the size in bytes up to which a database is read whole before
@@ -198,8 +227,7 @@ func createDatabase(ctx context.Context, file string) (clusterID string, err err
 }
 
 func openSQLite(file string) (*sql.DB, error) {
-	dsn := url.URL{Scheme: "file", Path: filepath.ToSlash(file), RawQuery: "mode=rw&_txlock=immediate&_pragma=synchronous(FULL)"}
-	return sql.Open("sqlite", dsn.String())
+	return sql.Open("sqlite", sqliteDSN(file, "rw", map[string]string{"synchronous": "full"})+"&_txlock=immediate")
 }
 
 // createSchema sets up a new database, and stamps it with the server's version

@@ -1,0 +1,216 @@
+package devserver
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	commonpb "go.temporal.io/api/common/v1"
+	taskqueuepb "go.temporal.io/api/taskqueue/v1"
+	"go.temporal.io/api/workflowservice/v1"
+)
+
+// TestBackup of a server that is at work: whatever was acknowledged before is in
+// it, and a server runs on it.
+func TestBackup(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file, copied := filepath.Join(dir, "what? #1.db"), filepath.Join(dir, "copy of #1.db")
+	server, _ := startTalking(t, Options{DatabaseFile: file})
+	service := workflowservice.NewWorkflowServiceClient(dial(t, server))
+	started, stop := make(chan int, 1000), make(chan struct{})
+	done := make(chan error, 1)
+	go func() {
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				done <- nil
+				return
+			default:
+			}
+			_, err := service.StartWorkflowExecution(context.Background(), &workflowservice.StartWorkflowExecutionRequest{
+				Namespace: "default", WorkflowId: fmt.Sprint(i), RequestId: fmt.Sprint(i), WorkflowType: &commonpb.WorkflowType{Name: "any"}, TaskQueue: &taskqueuepb.TaskQueue{Name: "any"},
+			})
+			if err != nil {
+				done <- err
+				return
+			}
+			started <- i
+		}
+	}()
+	last := 0
+	for last < 20 {
+		select {
+		case last = <-started:
+		case err := <-done:
+			t.Fatal(err)
+		}
+	}
+	for len(started) > 0 {
+		last = <-started
+	}
+	if err := Backup(context.Background(), Copy{From: file, To: copied}); err != nil {
+		t.Fatal(err)
+	}
+	close(stop)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+
+	stamp, err := ReadStamp(context.Background(), copied)
+	if err != nil || stamp != (Stamp{ServerVersion, server.identity.ClusterID}) {
+		t.Errorf("the copy's stamp is %v, %v", stamp, err)
+	}
+	if info, err := os.Stat(copied); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the copy: %v, %v", info, err)
+	}
+	restored, _ := startTalking(t, Options{DatabaseFile: copied})
+	old := workflowservice.NewWorkflowServiceClient(dial(t, restored))
+	for i := range last + 1 {
+		_, err := old.DescribeWorkflowExecution(context.Background(), &workflowservice.DescribeWorkflowExecutionRequest{
+			Namespace: "default", Execution: &commonpb.WorkflowExecution{WorkflowId: fmt.Sprint(i)}})
+		if err != nil {
+			t.Fatalf("workflow %d of %d: %v", i, last, err)
+		}
+	}
+}
+
+// TestBackupOrder: a copy is not of an earlier moment than those before it.
+func TestBackupOrder(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := func(name string) string { return filepath.Join(dir, name) }
+	create := func(name string) *sql.DB {
+		if err := os.WriteFile(path(name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		db, err := sql.Open("sqlite", sqliteDSN(path(name), "rw", map[string]string{"journal_mode": "wal", "synchronous": "off"}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { db.Close() })
+		db.SetMaxOpenConns(1)
+		if _, err := db.Exec(`CREATE TABLE t (n INTEGER); INSERT INTO t VALUES (0)`); err != nil {
+			t.Fatal(err)
+		}
+		return db
+	}
+	first, second := create("first"), create("second")
+	stop, done := make(chan struct{}), make(chan error, 1)
+	go func() {
+		for n := 1; ; n++ {
+			for _, db := range []*sql.DB{second, first} { // what the first has, the second had before
+				if _, err := db.Exec(`UPDATE t SET n = ?`, n); err != nil {
+					done <- err
+					return
+				}
+			}
+			select {
+			case <-stop:
+				done <- nil
+				return
+			default:
+			}
+		}
+	}()
+	read := func(name string) (n int) {
+		db, err := sql.Open("sqlite", sqliteDSN(path(name), "rw"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		if err := db.QueryRow(`SELECT n FROM t`).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for i := range 20 {
+		a, b := fmt.Sprint("a", i), fmt.Sprint("b", i)
+		if err := Backup(context.Background(), Copy{path("first"), path(a)}, Copy{path("second"), path(b)}); err != nil {
+			t.Fatal(err)
+		}
+		if read(a) > read(b) {
+			t.Errorf("the first copy is of %d, the second of %d", read(a), read(b))
+		}
+	}
+	if read(fmt.Sprint("a", 19)) == 0 {
+		t.Error("nothing was written meanwhile")
+	}
+	close(stop)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestBackupThatFails leaves nothing behind, and what there was as it was.
+func TestBackupThatFails(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := func(name string) string { return filepath.Join(dir, name) }
+	if err := start(t, Options{DatabaseFile: path("good.db")}).Stop(); err != nil {
+		t.Fatal(err)
+	}
+	good, err := os.ReadFile(path("good.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	damaged := append([]byte(nil), good...)
+	for i := len(damaged) / 2; i < len(damaged)/2+20_000; i++ {
+		damaged[i] = 0xff
+	}
+	for name, content := range map[string]string{"damaged.db": string(damaged), "text.db": strings.Repeat("not a database ", 1000), "there.db": "mine"} {
+		if err := os.WriteFile(path(name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cancelled, cancel := context.WithCancel(context.Background())
+	cancel()
+	soon, cancelSoon := context.WithTimeout(context.Background(), time.Nanosecond)
+	defer cancelSoon()
+	before := names(t, dir)
+	for _, c := range []struct {
+		ctx            context.Context
+		from, to, want string
+	}{
+		{context.Background(), "good.db", "there.db", "exists already"},
+		{context.Background(), "no.db", "x.db", "no such file"},
+		{context.Background(), "good.db", "no/x.db", "no such file"},
+		{context.Background(), "damaged.db", "x.db", "damaged"},
+		{context.Background(), "text.db", "x.db", "not a database"},
+		{cancelled, "good.db", "x.db", "cancel"},
+		{soon, "good.db", "x.db", "deadline"},
+	} {
+		err := Backup(c.ctx, Copy{From: path(c.from), To: path(c.to)})
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s to %s: got %v, want %q", c.from, c.to, err, c.want)
+		}
+	}
+	if after := names(t, dir); after != before {
+		t.Errorf("there is %s, and was %s", after, before)
+	}
+	if mine, err := os.ReadFile(path("there.db")); err != nil || string(mine) != "mine" {
+		t.Errorf("a file that was there has %.20q, %v", mine, err)
+	}
+	if _, err := ReadStamp(context.Background(), path("text.db")); err == nil {
+		t.Error("a text has a stamp")
+	}
+	var database *DatabaseError
+	if _, err := ReadStamp(context.Background(), path("no.db")); !errors.As(err, &database) {
+		t.Errorf("no file: %v", err)
+	}
+}
+
+func names(t *testing.T, dir string) string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprint(entries)
+}
