@@ -1,0 +1,73 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/urfave/cli/v3"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
+)
+
+func readyCommand(out *output) *cli.Command {
+	return &cli.Command{
+		Name:  "ready",
+		Usage: "wait until a server is ready",
+		Description: "For scripts that start a server in the background. Ready means that the server's health service says so, and that it has the namespace. " +
+			"The exit code is 1 if that does not come true in time.",
+		Flags: slices.Concat([]cli.Flag{
+			&cli.DurationFlag{Name: "timeout", Usage: "how long to wait; 0 means to ask once", Value: 30 * time.Second},
+		}, connectFlags()),
+		Action: func(ctx context.Context, cmd *cli.Command) error {
+			if err := noArguments(cmd); err != nil {
+				return err
+			}
+			timeout := cmd.Duration("timeout")
+			if timeout < 0 {
+				return usageErrorf(cmd, "--timeout is %v: use 0 or more", timeout)
+			}
+			return waitReady(ctx, cmd, out, time.Now().Add(timeout))
+		},
+	}
+}
+
+// readyPatience is how long one question may take, and readyInterval how long
+// it is until the next.
+const (
+	readyPatience = 5 * time.Second
+	readyInterval = 100 * time.Millisecond
+)
+
+func waitReady(ctx context.Context, cmd *cli.Command, out *output, deadline time.Time) error {
+	for {
+		address, err := askReady(ctx, cmd, out)
+		if err == nil {
+			out.printf("%s is ready\n", address)
+			return nil
+		}
+		var usage *usageError
+		var denied *serviceerror.PermissionDenied
+		if errors.As(err, &usage) || errors.As(err, &denied) || time.Until(deadline) < readyInterval {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(readyInterval):
+		}
+	}
+}
+
+func askReady(ctx context.Context, cmd *cli.Command, out *output) (address string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, readyPatience)
+	defer cancel()
+	conn, err := out.connect(ctx, cmd)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	_, err = conn.CheckHealth(ctx, &client.CheckHealthRequest{})
+	return conn.address, err
+}
