@@ -42,7 +42,7 @@ func sendPlain(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handle
 const (
 	// firstWait is for how long a wait for a workflow's next event goes on before
 	// the workflow is looked at again.
-	firstWait = 250 * time.Millisecond
+	firstWait = 50 * time.Millisecond
 	// longestWait is the server's own limit to a wait for the next event
 	// (history.longPollExpirationInterval), after which the client asks again.
 	longestWait = 20 * time.Second
