@@ -18,8 +18,10 @@
 // inprocess.go); a connection to SQLite that prepares its statements
 // (internal/store); a disk that is waited for once per reply instead of once per
 // transaction (sync.go); waits that end when there is something to know, and when
-// the server stops (polls.go).
+// the server stops (polls.go); services that are told of namespaces that change
+// (namespaces.go).
 //
 // Read on in options.go (what can be set), database.go (the file, its lock and
-// its stamp), server.go (start and stop), ports.go, ui.go and log.go.
+// its stamp), backup.go, server.go (start and stop), releases.go (what Stop lets
+// go of), ports.go, ui.go and log.go.
 package devserver
