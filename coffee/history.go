@@ -3,11 +3,43 @@ package coffee
 import (
 	"context"
 	"strings"
+	"time"
 
 	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
+	workflowpb "go.temporal.io/api/workflow/v1"
 )
+
+// History is all that the server has written down about an order.
+type History struct {
+	OrderID string
+	Events  []*historypb.HistoryEvent
+	// Pending are the activities that are under way: the history has their last
+	// attempt only when they are over.
+	Pending []*workflowpb.PendingActivityInfo
+	ReadAt  time.Time
+}
+
+// History reads the history of an order. No worker is needed. It returns
+// [ErrNotFound].
+func (c *Client) History(ctx context.Context, orderID string) (History, error) {
+	described, err := c.temporal.DescribeWorkflowExecution(ctx, WorkflowID(orderID), "")
+	if err != nil {
+		return History{}, notFound(err)
+	}
+	history := History{OrderID: orderID, Pending: described.GetPendingActivities(), ReadAt: time.Now()}
+	execution := described.GetWorkflowExecutionInfo().GetExecution()
+	events := c.temporal.GetWorkflowHistory(ctx, execution.GetWorkflowId(), execution.GetRunId(), false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	for events.HasNext() {
+		event, err := events.Next()
+		if err != nil {
+			return History{}, notFound(err)
+		}
+		history.Events = append(history.Events, event)
+	}
+	return history, nil
+}
 
 // readHistory adds to a view what the history of the order tells.
 func (c *Client) readHistory(ctx context.Context, view *OrderView, execution *commonpb.WorkflowExecution) error {

@@ -1,0 +1,215 @@
+package timeline
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	commonpb "go.temporal.io/api/common/v1"
+	enumspb "go.temporal.io/api/enums/v1"
+	failurepb "go.temporal.io/api/failure/v1"
+	historypb "go.temporal.io/api/history/v1"
+	workflowpb "go.temporal.io/api/workflow/v1"
+
+	"example.com/coffee/coffee"
+)
+
+// step is an activity, with all of its attempts. The methods of a step that is
+// nil, because its history is incomplete, do nothing.
+type step struct {
+	activity, id string
+	amount       coffee.Cents
+	policy       *commonpb.RetryPolicy
+	scheduled    time.Time
+
+	// Of the last attempt: its number, its beginning, and why the one before it
+	// failed.
+	attempt int
+	started time.Time
+	before  *failurepb.Failure
+
+	ended   time.Time // zero if it goes on
+	state   State
+	outcome string
+	failure string // of the last attempt
+
+	pending *workflowpb.PendingActivityInfo
+	events  []Event
+}
+
+func (s *step) start(event *historypb.HistoryEvent) {
+	if s == nil {
+		return
+	}
+	attributes := event.GetActivityTaskStartedEventAttributes()
+	s.attempt, s.started, s.before = int(attributes.GetAttempt()), when(event.GetEventTime()), attributes.GetLastFailure()
+	s.events = append(s.events, events(event)...)
+}
+
+// end keeps what happened first: a step that was cancelled may still complete,
+// but nobody waits for it.
+func (s *step) end(event *historypb.HistoryEvent, state State, outcome string) {
+	if s == nil {
+		return
+	}
+	s.events = append(s.events, events(event)...)
+	if s.ended.IsZero() {
+		s.ended, s.state, s.outcome = when(event.GetEventTime()), state, outcome
+	}
+}
+
+func (s *step) fail(event *historypb.HistoryEvent, failure *failurepb.Failure, retries enumspb.RetryState) {
+	if s == nil {
+		return
+	}
+	s.failure = message(failure)
+	outcome := s.failure
+	if retries == enumspb.RETRY_STATE_MAXIMUM_ATTEMPTS_REACHED && s.attempt > 1 {
+		outcome = fmt.Sprintf("given up after %d attempts: %s", s.attempt, s.failure)
+	}
+	s.end(event, StateFailed, outcome)
+}
+
+// done is what it means that the activity has completed.
+func (s *step) done(result *commonpb.Payloads) string {
+	if s == nil {
+		return ""
+	}
+	switch s.activity {
+	case coffee.ActivityChargeCustomer:
+		return "charged " + s.amount.String()
+	case coffee.ActivityBrewCoffee:
+		return "brewed"
+	case coffee.ActivitySendReceipt:
+		return "sent"
+	case coffee.ActivityRefundCustomer:
+		var out coffee.RefundOutput
+		if decode(result, &out) && out.Refunded {
+			return "refunded " + s.amount.String()
+		}
+		return "nothing was charged"
+	}
+	return "done"
+}
+
+var names = map[string]string{
+	coffee.ActivityChargeCustomer: "charge",
+	coffee.ActivityBrewCoffee:     "brew",
+	coffee.ActivitySendReceipt:    "receipt",
+	coffee.ActivityRefundCustomer: "refund",
+}
+
+func (s *step) name() string {
+	if name, ok := names[s.activity]; ok {
+		return name
+	}
+	return clip(s.activity, 60)
+}
+
+func (s *step) rows(readAt time.Time) []Row {
+	state, outcome := s.state, s.outcome
+	if s.ended.IsZero() {
+		state, outcome = StateRunning, "under way"
+		s.takePending(readAt)
+	}
+	if state == StateOK && s.attempt > 1 {
+		outcome = fmt.Sprintf("%s at attempt %d", outcome, s.attempt)
+	}
+	rows := []Row{{Kind: KindStep, Name: s.name(), Start: s.scheduled, End: s.ended, State: state, Outcome: outcome, Events: s.events}}
+	if s.attempt <= 1 {
+		return append(rows, s.waits(readAt)...)
+	}
+	rows = append(rows, s.earlier()...)
+	if !s.started.IsZero() {
+		last := Row{Kind: KindAttempt, Name: attemptName(s.attempt), Start: s.started, End: s.ended, State: state, Outcome: s.outcome}
+		switch state {
+		case StateRunning:
+			last.Outcome = "under way"
+		case StateFailed:
+			last.Outcome = s.failure
+		}
+		rows = append(rows, last)
+	}
+	return rows
+}
+
+// takePending takes over what the server says of a step that goes on.
+func (s *step) takePending(readAt time.Time) {
+	info := s.pending
+	if info == nil {
+		return
+	}
+	s.attempt, s.before = int(info.GetAttempt()), info.GetLastFailure()
+	if info.GetState() != enumspb.PENDING_ACTIVITY_STATE_SCHEDULED {
+		s.started = when(info.GetLastStartedTime())
+	} else {
+		s.started = time.Time{}
+	}
+}
+
+// waits is a row if the only attempt has had to wait for a worker.
+func (s *step) waits(readAt time.Time) []Row {
+	row := Row{Kind: KindWait, Name: waitName, Start: s.scheduled, End: s.started, State: StateWaiting, Outcome: waitOutcome}
+	until := s.started
+	if until.IsZero() {
+		if s.pending == nil || !s.ended.IsZero() {
+			return nil // it is over, and its beginning was not written down
+		}
+		row.Outcome, until = "it waits for one", readAt
+	}
+	if until.Sub(s.scheduled) <= patience {
+		return nil
+	}
+	return []Row{row}
+}
+
+// mostAttempts is how many earlier attempts get rows of their own.
+const mostAttempts = 10
+
+// earlier are the attempts before the last one, each with the backoff after it.
+func (s *step) earlier() (rows []Row) {
+	count := s.attempt - 1
+	// What the server knows for certain: when the next one begins, or began.
+	next := s.started
+	if next.IsZero() {
+		next = when(s.pending.GetNextAttemptScheduleTime())
+	}
+	if count > mostAttempts {
+		return []Row{{Kind: KindAttempt, Name: fmt.Sprintf("attempts 1-%d", count), Start: s.scheduled, End: next, State: StateFailed, Outcome: message(s.before)}}
+	}
+	var backoffs time.Duration
+	for i := 1; i <= count; i++ {
+		backoffs += s.backoff(i)
+	}
+	each := max(0, next.Sub(s.scheduled)-backoffs) / time.Duration(count)
+	at := s.scheduled
+	for i := 1; i <= count; i++ {
+		outcome := "failed"
+		if i == count {
+			outcome = message(s.before)
+		}
+		end := at.Add(each)
+		rows = append(rows, Row{Kind: KindAttempt, Name: attemptName(i), Start: at, End: end, State: StateFailed, Outcome: outcome, Estimated: true})
+		at = end.Add(s.backoff(i))
+		backoff := Row{Kind: KindBackoff, Name: "backoff", Start: end, End: at, State: StateWaiting, Estimated: true}
+		if i == count && s.started.IsZero() && s.ended.IsZero() {
+			backoff.End = time.Time{}
+			backoff.Outcome = fmt.Sprintf("attempt %d follows", s.attempt)
+		}
+		rows = append(rows, backoff)
+	}
+	return rows
+}
+
+// backoff is how long Temporal waits after an attempt, counted from 1.
+func (s *step) backoff(attempt int) time.Duration {
+	first, coefficient := s.policy.GetInitialInterval().AsDuration(), s.policy.GetBackoffCoefficient()
+	backoff := first.Seconds() * math.Pow(max(coefficient, 1), float64(attempt-1))
+	if longest := s.policy.GetMaximumInterval().AsDuration().Seconds(); longest > 0 {
+		backoff = min(backoff, longest)
+	}
+	backoff = min(backoff, (365 * 24 * time.Hour).Seconds())
+	return time.Duration(backoff * float64(time.Second))
+}
+
+func attemptName(n int) string { return fmt.Sprintf("attempt %d", n) }

@@ -1,0 +1,165 @@
+package timeline
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"math"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"example.com/coffee/coffee"
+)
+
+// TextOptions say how [Timeline.WriteText] draws.
+type TextOptions struct {
+	// Width is that of the terminal, in columns; 0 means 80, and less than 60
+	// is taken for 60.
+	Width int
+	// Colour adds ANSI escape sequences.
+	Colour bool
+	// Events lists the events that each row comes from.
+	Events bool
+}
+
+// The widths of the columns. The bar gets two fifths of what is left, the
+// outcome the rest.
+const (
+	nameWidth  = 15
+	startWidth = 8
+	tookWidth  = 10
+)
+
+// colours are ANSI sequences.
+var colours = map[State]string{
+	StateOK: "\x1b[32m", StateFailed: "\x1b[31m", StateCancelled: "\x1b[35m", StateRunning: "\x1b[36m", StateWaiting: "\x1b[33m",
+}
+
+// WriteText draws a table with a bar for each row. It returns the writer's error.
+func (t Timeline) WriteText(to io.Writer, o TextOptions) error {
+	w := bufio.NewWriter(to)
+	width := max(o.Width, 60)
+	if o.Width == 0 {
+		width = 80
+	}
+	rest := width - nameWidth - startWidth - tookWidth - 4
+	barWidth := rest * 2 / 5
+	outcomeWidth := rest - barWidth
+	for _, line := range wrap(t.Order()+", "+t.Summary(), width) {
+		fmt.Fprintln(w, line)
+	}
+	if len(t.Rows) > 0 {
+		fmt.Fprintf(w, "\n%-*s%*s%*s\n", nameWidth, "", startWidth, "START", tookWidth, "LENGTH")
+	}
+	paint := func(state State, s string) string {
+		if !o.Colour || s == "" {
+			return s
+		}
+		return colours[state] + s + "\x1b[0m"
+	}
+	for _, row := range t.Rows {
+		name := row.Name
+		if row.nested() {
+			name = "  " + name
+		}
+		start, took := row.Start.Sub(t.StartedAt), ""
+		if row.Kind != KindMoment {
+			took = row.took(t)
+		}
+		outcome := wrap(coffee.Printable(row.Outcome), outcomeWidth)
+		line := fmt.Sprintf("%-*s%*s%*s  %s", nameWidth, fit(coffee.Printable(name), nameWidth-1), startWidth, Duration(start), tookWidth, took, paint(row.State, t.bar(row, barWidth)))
+		pad := barWidth - utf8.RuneCountInString(t.bar(row, barWidth))
+		for i, part := range outcome {
+			if i == 0 {
+				line += strings.Repeat(" ", pad+2) + part
+			} else {
+				line += "\n" + strings.Repeat(" ", nameWidth+startWidth+tookWidth+2+barWidth+2) + part
+			}
+		}
+		fmt.Fprintln(w, strings.TrimRight(line, " "))
+		if o.Events {
+			for _, event := range row.Events {
+				fmt.Fprintf(w, "    %4d  %-35s %s\n", event.ID, fit(event.Type, 35), event.Time.UTC().Format("15:04:05.000"))
+			}
+		}
+	}
+	return w.Flush()
+}
+
+func (r Row) nested() bool {
+	return r.Kind == KindAttempt || r.Kind == KindBackoff
+}
+
+// until is the end of a row, or the moment up to which it is known to go on.
+func (r Row) until(t Timeline) time.Time {
+	if r.End.IsZero() {
+		return t.Until()
+	}
+	return r.End
+}
+
+// took is how long a row is.
+func (r Row) took(t Timeline) string {
+	took := Duration(r.until(t).Sub(r.Start))
+	if r.Estimated {
+		return "~" + took
+	}
+	return took
+}
+
+// span is where a row is on a line of a length of 1.
+func (t Timeline) span(row Row) (from, to float64) {
+	all := t.Until().Sub(t.StartedAt).Seconds()
+	if all <= 0 {
+		return 0, 1
+	}
+	place := func(at time.Time) float64 { return min(1, max(0, at.Sub(t.StartedAt).Seconds()/all)) }
+	return place(row.Start), max(place(row.Start), place(row.until(t)))
+}
+
+// bar is a row's bar with the space before it.
+func (t Timeline) bar(row Row, width int) string {
+	from, to := t.span(row)
+	begin := min(width-1, int(from*float64(width)))
+	length := max(1, int(math.Round(to*float64(width)))-begin)
+	glyph := "█"
+	switch {
+	case row.Kind == KindMoment:
+		glyph, length = "▼", 1
+	case row.State == StateWaiting:
+		glyph = "·"
+	case row.State == StateFailed || row.State == StateCancelled:
+		glyph = "▒"
+	}
+	return strings.Repeat(" ", begin) + strings.Repeat(glyph, min(length, width-begin))
+}
+
+// fit cuts s to at most n columns.
+func fit(s string, n int) string { return clip(s, n) }
+
+// wrap breaks a text into lines of at most n columns, between words where it can.
+func wrap(s string, n int) (lines []string) {
+	line := ""
+	for _, word := range strings.Fields(s) {
+		for utf8.RuneCountInString(word) > n {
+			if line != "" {
+				lines, line = append(lines, line), ""
+			}
+			runes := []rune(word)
+			lines, word = append(lines, string(runes[:n])), string(runes[n:])
+		}
+		switch {
+		case line == "":
+			line = word
+		case utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) <= n:
+			line += " " + word
+		default:
+			lines, line = append(lines, line), word
+		}
+	}
+	if line != "" {
+		lines = append(lines, line)
+	}
+	return lines
+}
