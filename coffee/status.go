@@ -87,6 +87,8 @@ type ListOptions struct {
 	Limit int
 	// Status, unless empty, selects the orders of this status.
 	Status OrderStatus
+	// Brief leaves out what takes a look at each order; see [Client.Complete].
+	Brief bool
 }
 
 // DefaultListLimit is how many orders a list has unless it is told otherwise.
@@ -126,8 +128,10 @@ func (c *Client) List(ctx context.Context, options ListOptions) ([]OrderView, er
 			break
 		}
 	}
-	if err := c.complete(ctx, views); err != nil {
-		return nil, err
+	if !options.Brief {
+		if err := c.Complete(ctx, views); err != nil {
+			return nil, err
+		}
 	}
 	slices.SortStableFunc(views, func(a, b OrderView) int { return cmp.Compare(b.StartedAt.UnixNano(), a.StartedAt.UnixNano()) })
 	return views, nil
@@ -151,10 +155,10 @@ func statusQuery(status OrderStatus) string {
 	return query
 }
 
-// complete looks up what a list does not tell: the stage of the orders that
+// Complete looks up what a brief list does not tell: the stage of the orders that
 // are running, and the outcome of those that ended on a server without the
 // search attribute.
-func (c *Client) complete(ctx context.Context, views []OrderView) error {
+func (c *Client) Complete(ctx context.Context, views []OrderView) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(8)
 	for i := range views {

@@ -50,7 +50,7 @@ func newRoot(out *output) *cli.Command {
 		},
 		Commands: []*cli.Command{
 			serverCommand(out), workerCommand(out), orderCommand(out),
-			statusCommand(out), timelineCommand(out), cancelCommand(out), menuCommand(out), auditCommand(out), chaosCommand(out), rushCommand(out), backupCommand(out), readyCommand(out),
+			statusCommand(out), timelineCommand(out), boardCommand(out), cancelCommand(out), menuCommand(out), auditCommand(out), chaosCommand(out), rushCommand(out), backupCommand(out), readyCommand(out),
 		},
 		EnableShellCompletion: true,
 		ConfigureShellCompletionCommand: func(completion *cli.Command) {

@@ -125,16 +125,24 @@ func (o *output) connect(ctx context.Context, cmd *cli.Command) (*connection, er
 	return o.dial(ctx, options)
 }
 
-func (o *output) dial(ctx context.Context, options client.Options) (*connection, error) {
+// completeOptions adds what every client of this program has.
+func (o *output) completeOptions(options *client.Options) error {
 	host, _, err := net.SplitHostPort(options.HostPort)
 	if err != nil {
-		return nil, &usageError{message: fmt.Sprintf("--address is %q: use HOST:PORT", options.HostPort)}
+		return &usageError{message: fmt.Sprintf("--address is %q: use HOST:PORT", options.HostPort)}
 	}
 	if host == "localhost" || devserver.IsLoopback(host) {
 		options.ConnectionOptions.GrpcCompression = &client.GrpcCompressionNone{} // it would only cost time
 	}
 	options.Logger = o.sdkLog()
 	options.ConnectionOptions.DialOptions = append(options.ConnectionOptions.DialOptions, o.dialOptions...)
+	return nil
+}
+
+func (o *output) dial(ctx context.Context, options client.Options) (*connection, error) {
+	if err := o.completeOptions(&options); err != nil {
+		return nil, err
+	}
 	c, err := client.DialContext(ctx, options)
 	if err != nil {
 		return nil, explainDial(ctx, err, options)
@@ -160,8 +168,7 @@ func explainDial(ctx context.Context, err error, options client.Options) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	var unavailable *serviceerror.Unavailable
-	if errors.As(err, &unavailable) || errors.Is(err, context.DeadlineExceeded) {
+	if noAnswer(err) {
 		hint := "start one with: coffee server"
 		if options.HostPort != client.DefaultHostPort {
 			hint = "check --address and --tls, or start a server here with: coffee server"
@@ -169,6 +176,25 @@ func explainDial(ctx context.Context, err error, options client.Options) error {
 		return &hintedError{fmt.Errorf("no Temporal server answers at %s", options.HostPort), hint}
 	}
 	return fmt.Errorf("cannot connect to %s: %w", options.HostPort, err)
+}
+
+// noAnswer tells whether an error means that nobody answers at an address.
+func noAnswer(err error) bool {
+	var unavailable *serviceerror.Unavailable
+	var late *serviceerror.DeadlineExceeded
+	return errors.As(err, &unavailable) || errors.As(err, &late) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// explainServer says in one line what is the matter with a server.
+func explainServer(err error, address string) string {
+	var notFound *serviceerror.NamespaceNotFound
+	switch {
+	case noAnswer(err):
+		return "No Temporal server answers at " + address + ". Start one with: coffee server"
+	case errors.As(err, &notFound):
+		return fmt.Sprintf("There is no namespace %q on %s.", notFound.Namespace, address)
+	}
+	return err.Error()
 }
 
 // ledgerPath is where the ledger of a server is by default: a file of its own

@@ -132,4 +132,7 @@ var portFlags = map[string]string{
 	"HTTP":    "--http-port",
 	"UI":      "--ui-port",
 	"metrics": "--metrics-port",
+	"board":   "--port",
+
+	"order board": "--board-port",
 }

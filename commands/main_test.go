@@ -45,7 +45,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("XDG_DATA_HOME", filepath.Join(env.WorkDir, "data"))
 			env.Setenv("HOME", env.WorkDir)
-			ports, err := freePorts(5)
+			ports, err := freePorts(6)
 			if err != nil {
 				return err
 			}
@@ -53,7 +53,8 @@ func TestScripts(t *testing.T) {
 			env.Setenv("UIPORT", ports[1])
 			env.Setenv("PORT3", ports[2])
 			env.Setenv("PORT4", ports[3])
-			env.Setenv("NOPORT", ports[4]) // nobody listens there
+			env.Setenv("PORT5", ports[4])
+			env.Setenv("NOPORT", ports[5]) // nobody listens there
 			env.Setenv("TEMPORAL_ADDRESS", "127.0.0.1:"+ports[0])
 			return nil
 		},

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,13 +18,17 @@ import (
 	"example.com/coffee/devserver"
 )
 
-// uiPortOffset is what start-dev adds to the port for the Web UI.
-const uiPortOffset = 1000
+// uiPortOffset is what start-dev adds to the port for the Web UI; the board
+// comes after it.
+const (
+	uiPortOffset    = 1000
+	boardPortOffset = 1001
+)
 
 func serverCommand(out *output) *cli.Command {
 	return &cli.Command{
 		Name:  "server",
-		Usage: "run a Temporal server with its Web UI",
+		Usage: "run a Temporal server with its Web UI and the order board",
 		Description: "The flags are those of temporal server start-dev. Unlike there, what the server knows " +
 			"survives a restart, unless --in-memory is given.",
 		Flags: slices.Concat([]cli.Flag{
@@ -34,7 +39,8 @@ func serverCommand(out *output) *cli.Command {
 			&cli.IntFlag{Name: "http-port", Usage: "`PORT` of the HTTP API (default: off)", HideDefault: true},
 			&cli.StringFlag{Name: "ui-ip", Usage: "`ADDRESS` for the Web UI to listen on (default: that of --ip)"},
 			&cli.IntFlag{Name: "ui-port", Usage: "`PORT` of the Web UI (default: that of --port + 1000)", HideDefault: true},
-			&cli.BoolFlag{Name: "headless", Usage: "run without the Web UI"},
+			&cli.IntFlag{Name: "board-port", Usage: "`PORT` of the order board, which listens where the Web UI does (default: that of --port + 1001)", HideDefault: true},
+			&cli.BoolFlag{Name: "headless", Usage: "run without the Web UI and the order board"},
 			&cli.IntFlag{Name: "metrics-port", Usage: "`PORT` of the Prometheus metrics (default: off)", HideDefault: true},
 			&cli.StringSliceFlag{Name: "namespace", Aliases: []string{"n"}, Usage: "`NAME` of a namespace to have besides default; can be repeated"},
 			&cli.DurationFlag{Name: "retention", Usage: "how long finished orders are kept, 1h or more (default: 72h in a new database)", HideDefault: true},
@@ -81,14 +87,29 @@ func runServer(ctx context.Context, cmd *cli.Command, out *output) (err error) {
 	}
 	defer func() { err = errors.Join(err, server.Stop()) }()
 
+	// A second server should have heard of the first one by now, not of its ports.
+	boardListener, err := listenForBoard(cmd, options)
+	if err != nil {
+		return err
+	}
+	if boardListener != nil {
+		defer boardListener.Close() // again, if the board has closed it
+	}
+	conn, err := out.dial(ctx, client.Options{HostPort: server.Address(), Namespace: options.Namespaces[0]})
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	var boardFailed chan error
+	boardURL := ""
+	if boardListener != nil {
+		served := out.serveBoard(boardListener, conn, server.UIURL())
+		defer func() { err = errors.Join(err, served.stop()) }()
+		boardFailed, boardURL = served.failed, "http://"+boardListener.Addr().String()
+	}
 	var worker *runningWorker
 	ledger := ""
 	if cmd.Bool("worker") {
-		conn, err := out.dial(ctx, client.Options{HostPort: server.Address(), Namespace: options.Namespaces[0]})
-		if err != nil {
-			return err
-		}
-		defer conn.Close()
 		book, where, err := openLedger(ctx, cmd, conn, options.DatabaseFile == "")
 		if err != nil {
 			return err
@@ -99,7 +120,7 @@ func runServer(ctx context.Context, cmd *cli.Command, out *output) (err error) {
 		defer func() { err = errors.Join(err, worker.stop()) }()
 		ledger = where
 	}
-	out.serverReady(server, ledger)
+	out.serverReady(server, boardURL, ledger)
 
 	var workerDone chan error
 	if worker != nil {
@@ -108,6 +129,8 @@ func runServer(ctx context.Context, cmd *cli.Command, out *output) (err error) {
 	select {
 	case <-ctx.Done():
 		return nil
+	case err := <-boardFailed:
+		return err
 	case err := <-server.Failed():
 		return fmt.Errorf("the server failed: %w", err)
 	case err := <-workerDone:
@@ -117,7 +140,7 @@ func runServer(ctx context.Context, cmd *cli.Command, out *output) (err error) {
 }
 
 // serverReady says where everything is.
-func (o *output) serverReady(server *devserver.Server, ledger string) {
+func (o *output) serverReady(server *devserver.Server, boardURL, ledger string) {
 	database := server.DatabaseFile()
 	if database == "" {
 		database = "in memory"
@@ -127,6 +150,7 @@ func (o *output) serverReady(server *devserver.Server, ledger string) {
 		{"gRPC", server.Address()},
 		{"HTTP", server.HTTPURL()},
 		{"Web UI", server.UIURL()},
+		{"Board", boardURL},
 		{"Metrics", server.MetricsURL()},
 		{"Database", database},
 		{"Ledger", ledger},
@@ -135,6 +159,19 @@ func (o *output) serverReady(server *devserver.Server, ledger string) {
 			o.printf("  %-9s %s\n", line.name, line.value)
 		}
 	}
+}
+
+// listenForBoard opens the listener of the order board; it is nil if there is to
+// be none.
+func listenForBoard(cmd *cli.Command, options devserver.Options) (net.Listener, error) {
+	if !options.UI {
+		return nil, nil
+	}
+	port := cmd.Int("board-port")
+	if !cmd.IsSet("board-port") && options.Port != 0 {
+		port = options.Port + boardPortOffset
+	}
+	return devserver.Listen("order board", options.UIIP, port)
 }
 
 // serverOptions turns the flags into options. It touches nothing but the data
@@ -166,11 +203,14 @@ func serverOptions(cmd *cli.Command, out *output) (devserver.Options, error) {
 		options.UIPort = options.Port + uiPortOffset
 	}
 	if !options.UI {
-		for _, flag := range []string{"ui-ip", "ui-port"} {
+		for _, flag := range []string{"ui-ip", "ui-port", "board-port"} {
 			if cmd.IsSet(flag) {
-				return options, usageErrorf(cmd, "--headless means no Web UI: --%s makes no sense with it", flag)
+				return options, usageErrorf(cmd, "--headless means no Web UI and no board: --%s makes no sense with it", flag)
 			}
 		}
+	}
+	if port := cmd.Int("board-port"); port < 0 || port > 65535 {
+		return options, usageErrorf(cmd, "--board-port is %d: ports are 0 to 65535", port)
 	}
 	for _, pair := range cmd.StringSlice("search-attribute") {
 		name, value, err := keyValue(cmd, "search-attribute", pair)

@@ -14,7 +14,8 @@ import (
 
 // PortError says that a port cannot be had.
 type PortError struct {
-	// Name says what the port is for: "gRPC", "HTTP", "metrics" or "UI".
+	// Name says what the port is for: "gRPC", "HTTP", "metrics", "UI", or what
+	// was said to [Listen].
 	Name    string
 	Address string
 	// Holder is the program that has the port, as "name (process id)"; empty if
@@ -60,11 +61,11 @@ func takePorts(o Options) (l listeners, err error) {
 			l.close()
 		}
 	}()
-	if l.frontend, err = listen("gRPC", o.IP, o.Port); err != nil {
+	if l.frontend, err = Listen("gRPC", o.IP, o.Port); err != nil {
 		return l, err
 	}
 	if o.UI {
-		if l.ui, err = listen("UI", o.UIIP, o.UIPort); err != nil {
+		if l.ui, err = Listen("UI", o.UIIP, o.UIPort); err != nil {
 			return l, err
 		}
 	}
@@ -81,7 +82,7 @@ func takePorts(o Options) (l listeners, err error) {
 		if p.port == 0 {
 			continue // off
 		}
-		listener, err := listen(p.name, o.IP, p.port)
+		listener, err := Listen(p.name, o.IP, p.port)
 		if err != nil {
 			return l, err
 		}
@@ -90,8 +91,9 @@ func takePorts(o Options) (l listeners, err error) {
 	return l, nil
 }
 
-// listen returns a [*PortError] if it fails.
-func listen(name, ip string, port int) (net.Listener, error) {
+// Listen opens a listener for something that belongs to a server. It returns a
+// [*PortError] if it fails.
+func Listen(name, ip string, port int) (net.Listener, error) {
 	listener, err := net.Listen("tcp", hostPort(ip, port))
 	if err != nil {
 		failed := &PortError{Name: name, Address: hostPort(ip, port), cause: err}

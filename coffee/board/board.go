@@ -1,0 +1,395 @@
+// Package board is a page in the browser that shows the orders: they move
+// through the stages as one looks, can be placed and cancelled, and each has its
+// timeline.
+//
+// One watcher (board.go) asks the server for all pages that are open, and tells
+// them what has changed; web.go serves the page and what it asks for. The page
+// itself is in the folder assets. It needs nothing from any other machine.
+package board
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"example.com/coffee/coffee"
+)
+
+// Orders is what a board needs of a [coffee.Client].
+type Orders interface {
+	Place(ctx context.Context, request coffee.OrderRequest) (coffee.Placed, error)
+	Cancel(ctx context.Context, orderID, reason string) error
+	List(ctx context.Context, options coffee.ListOptions) ([]coffee.OrderView, error)
+	Complete(ctx context.Context, views []coffee.OrderView) error
+	History(ctx context.Context, orderID string) (coffee.History, error)
+	NoWorker(ctx context.Context, orderID string) (bool, error)
+}
+
+// The limits of what is shown and asked.
+const (
+	// mostRunning and mostEnded are how many orders a page has.
+	mostRunning = 1000
+	mostEnded   = 100
+	// mostLooks is how many running orders are looked at one by one each time:
+	// those first that have waited for it longest.
+	mostLooks = 100
+	// shortestPause is between two looks at the server. The pause is at least
+	// nine times as long as the look took, so that a board takes a tenth of the
+	// time of a processor at most.
+	shortestPause = 250 * time.Millisecond
+	longestPause  = 5 * time.Second
+	// lookTimeout ends a look at a server that does not answer.
+	lookTimeout = 10 * time.Second
+	// window is how far back the counters and the chart go.
+	window = 60
+)
+
+// Options configure a [Board].
+type Options struct {
+	// Orders is required.
+	Orders Orders
+	// Explain turns an error of the server into words; nil means its message.
+	Explain func(error) string
+	// UIURL is the address of Temporal's Web UI; empty means that there are no
+	// links to it. Namespace is for these links.
+	UIURL, Namespace string
+}
+
+// Board watches the orders for as many pages as are open.
+type Board struct {
+	options Options
+	wake    chan struct{} // somebody wants to see something new
+
+	mu      sync.Mutex
+	known   map[string]*order // by id
+	viewers map[chan []byte]struct{}
+	news    news // but for the orders
+	ended   [window]int
+	kinds   [window]map[coffee.OrderStatus]int
+	until   int64 // the second that the last of them is for
+}
+
+// order is an order as a page knows it.
+type order struct {
+	ID       string             `json:"id"`
+	Drink    coffee.Drink       `json:"drink"`
+	Size     coffee.Size        `json:"size"`
+	Price    string             `json:"price"`
+	Status   coffee.OrderStatus `json:"status"`
+	Stage    coffee.Stage       `json:"stage"`
+	Attempts int                `json:"attempts,omitempty"`
+	Failure  string             `json:"failure,omitempty"`
+	// Times are in milliseconds since 1970; 0 means never.
+	RetryAt   int64 `json:"retry_at,omitempty"`
+	StartedAt int64 `json:"started_at"`
+	EndedAt   int64 `json:"ended_at,omitempty"`
+
+	looked time.Time // when it was looked at by itself
+}
+
+// news is what pages are told.
+type news struct {
+	// Problem says why the server cannot be asked; empty if it can.
+	Problem string `json:"problem"`
+	// NoWorker is true while orders wait for a worker and none is there.
+	NoWorker bool `json:"no_worker"`
+	// Now is the board's clock, in milliseconds since 1970.
+	Now int64 `json:"now"`
+	// Ended counts the orders that ended, in each of the last 60 seconds.
+	Ended []int `json:"ended"`
+	// LastMinute counts them by how they ended.
+	LastMinute map[coffee.OrderStatus]int `json:"last_minute"`
+	// All means that Orders has all of them, and not only those that changed.
+	All    bool     `json:"all"`
+	Orders []order  `json:"orders"`
+	Gone   []string `json:"gone,omitempty"`
+}
+
+// New returns a board. It does nothing until [Board.Run] is called.
+func New(options Options) *Board {
+	return &Board{options: options, wake: make(chan struct{}, 1), known: map[string]*order{}, viewers: map[chan []byte]struct{}{}}
+}
+
+// Run watches the orders, as long as there are pages to show them, until the
+// context ends.
+func (b *Board) Run(ctx context.Context) {
+	for {
+		pause := longestPause
+		if b.watched() {
+			began := time.Now()
+			b.look(ctx)
+			pause = min(longestPause, max(shortestPause, 9*time.Since(began)))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-b.wake:
+		case <-time.After(pause):
+		}
+	}
+}
+
+func (b *Board) watched() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.viewers) > 0
+}
+
+// hurry has the orders looked at soon.
+func (b *Board) hurry() {
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}
+
+// look asks the server, and tells the pages what is new.
+func (b *Board) look(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	views, noWorker, err := b.ask(ctx)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.news = news{Now: time.Now().UnixMilli(), NoWorker: noWorker}
+	if err != nil {
+		b.news.Problem = b.explain(err)
+		b.tell(b.count(b.news))
+		return
+	}
+	changed, gone := b.take(views)
+	update := b.count(b.news)
+	update.Orders, update.Gone = changed, gone
+	b.tell(update)
+}
+
+func (b *Board) explain(err error) string {
+	if b.options.Explain != nil {
+		return b.options.Explain(err)
+	}
+	return err.Error()
+}
+
+// ask gets the orders, and of those that run the stage of some.
+func (b *Board) ask(ctx context.Context) (views []coffee.OrderView, noWorker bool, err error) {
+	b.mu.Lock()
+	limit, looked := 2*mostEnded, map[string]time.Time{}
+	for id, o := range b.known {
+		looked[id] = o.looked
+		if o.EndedAt == 0 {
+			limit++
+		}
+	}
+	b.mu.Unlock()
+	views, err = b.options.Orders.List(ctx, coffee.ListOptions{Limit: min(limit, mostRunning+mostEnded), Brief: true})
+	if err != nil {
+		return nil, false, err
+	}
+	// What a list does not tell: the stage of those that run, and the outcome of
+	// others on some servers.
+	var some []int
+	for i, view := range views {
+		if o := looked[view.OrderID]; view.Status == coffee.StatusRunning || view.Status == "" && o.IsZero() {
+			some = append(some, i)
+		}
+	}
+	slices.SortStableFunc(some, func(i, j int) int { return looked[views[i].OrderID].Compare(looked[views[j].OrderID]) })
+	some = some[:min(len(some), mostLooks)]
+	closer := make([]coffee.OrderView, len(some))
+	for n, i := range some {
+		closer[n] = views[i]
+	}
+	if err := b.options.Orders.Complete(ctx, closer); err != nil {
+		return nil, false, err
+	}
+	for n, i := range some {
+		views[i] = closer[n]
+		views[i].WorkerAnswered = true // here: it was looked at
+	}
+	return views, b.waits(ctx, views), nil
+}
+
+// waits tells whether the oldest of the running orders waits for a worker that
+// is not there.
+func (b *Board) waits(ctx context.Context, views []coffee.OrderView) bool {
+	var oldest *coffee.OrderView
+	for i := range views {
+		if v := &views[i]; v.Status == coffee.StatusRunning && (oldest == nil || v.StartedAt.Before(oldest.StartedAt)) {
+			oldest = v
+		}
+	}
+	if oldest == nil || oldest.Age() < 2*time.Second {
+		return false
+	}
+	// If that cannot be told the orders are shown without it.
+	none, err := b.options.Orders.NoWorker(ctx, oldest.OrderID)
+	return err == nil && none
+}
+
+// take takes over what was learned, and returns what is new in it.
+func (b *Board) take(views []coffee.OrderView) (changed []order, gone []string) {
+	now := time.Now()
+	b.advance(now.Unix())
+	seen := map[string]bool{}
+	ended := 0
+	for _, view := range views {
+		if view.Status != coffee.StatusRunning {
+			if ended++; ended > mostEnded {
+				continue
+			}
+		}
+		seen[view.OrderID] = true
+		before := b.known[view.OrderID]
+		o := toOrder(view, before, now)
+		if o.EndedAt != 0 && (before == nil || before.EndedAt == 0) {
+			b.over(o)
+		}
+		if before == nil || *before != o {
+			if before == nil || !same(*before, o) {
+				changed = append(changed, o)
+			}
+			b.known[view.OrderID] = &o
+		}
+	}
+	for id := range b.known {
+		if !seen[id] {
+			delete(b.known, id)
+			gone = append(gone, id)
+		}
+	}
+	return changed, gone
+}
+
+// same tells whether two orders are the same to a page.
+func same(a, b order) bool {
+	a.looked, b.looked = time.Time{}, time.Time{}
+	return a == b
+}
+
+func toOrder(view coffee.OrderView, before *order, now time.Time) order {
+	o := order{ID: view.OrderID, Drink: view.Drink, Size: view.Size, Status: view.Status, Stage: view.Stage,
+		StartedAt: view.StartedAt.UnixMilli()}
+	if view.AmountCents != 0 {
+		o.Price = view.AmountCents.String()
+	}
+	if !view.EndedAt.IsZero() {
+		o.EndedAt = view.EndedAt.UnixMilli()
+	}
+	switch {
+	case view.WorkerAnswered: // it was looked at
+		o.looked = now
+		o.Attempts, o.Failure = view.BrewAttempts, strings.ToValidUTF8(view.LastFailure, "?")
+		if !view.NextAttemptAt.IsZero() {
+			o.RetryAt = view.NextAttemptAt.UnixMilli()
+		}
+	case before != nil && o.EndedAt == 0: // what was known stays
+		o.Stage, o.Attempts, o.Failure, o.RetryAt, o.looked = before.Stage, before.Attempts, before.Failure, before.RetryAt, before.looked
+	case before != nil:
+		o.Attempts, o.looked = before.Attempts, before.looked
+		if o.Status == "" {
+			o.Status = before.Status
+		}
+	}
+	return o
+}
+
+// advance moves the window to a second.
+func (b *Board) advance(second int64) {
+	for ; b.until < second; b.until++ {
+		if second-b.until > window {
+			b.until = second - window
+		}
+		i := (b.until + 1) % window
+		b.ended[i], b.kinds[i] = 0, nil
+	}
+}
+
+// over counts an order that has ended.
+func (b *Board) over(o order) {
+	second := o.EndedAt / 1000
+	if second > b.until || second <= b.until-window {
+		return
+	}
+	i := second % window
+	b.ended[i]++
+	if b.kinds[i] == nil {
+		b.kinds[i] = map[coffee.OrderStatus]int{}
+	}
+	b.kinds[i][o.Status]++
+}
+
+// count adds the counters to what pages are told.
+func (b *Board) count(n news) news {
+	b.advance(time.Now().Unix())
+	n.LastMinute = map[coffee.OrderStatus]int{}
+	for s := b.until - window + 1; s <= b.until; s++ {
+		i := ((s % window) + window) % window
+		n.Ended = append(n.Ended, b.ended[i])
+		for status, count := range b.kinds[i] {
+			n.LastMinute[status] += count
+		}
+	}
+	return n
+}
+
+// tell sends something to all pages. One that does not take it is dropped: it
+// will come back, and begin anew.
+func (b *Board) tell(n news) {
+	data, err := json.Marshal(n)
+	if err != nil {
+		data = []byte(`{"problem":"the board cannot say what it knows"}`) // never
+	}
+	for viewer := range b.viewers {
+		select {
+		case viewer <- data:
+		default:
+			delete(b.viewers, viewer)
+			close(viewer)
+		}
+	}
+}
+
+// errTooMany: there are more pages than a board serves.
+var errTooMany = errors.New("too many pages are open")
+
+// mostViewers is how many pages can be open.
+const mostViewers = 1000
+
+// join returns a channel with all there is, and then what is new. It is closed
+// when the page does not keep up.
+func (b *Board) join() (chan []byte, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.viewers) >= mostViewers {
+		return nil, errTooMany
+	}
+	all := b.news
+	if len(b.viewers) == 0 { // nobody has looked for a while
+		all.Problem, all.NoWorker = "", false
+	}
+	all.Now, all.All = time.Now().UnixMilli(), true
+	all = b.count(all)
+	all.Orders = []order{}
+	for _, id := range slices.Sorted(maps.Keys(b.known)) {
+		all.Orders = append(all.Orders, *b.known[id])
+	}
+	data, err := json.Marshal(all)
+	if err != nil {
+		return nil, err
+	}
+	viewer := make(chan []byte, 16)
+	viewer <- data
+	b.viewers[viewer] = struct{}{}
+	b.hurry()
+	return viewer, nil
+}
+
+func (b *Board) leave(viewer chan []byte) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.viewers, viewer)
+}
