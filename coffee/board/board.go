@@ -118,18 +118,25 @@ func New(options Options) *Board {
 // Run watches the orders, as long as there are pages to show them, until the
 // context ends.
 func (b *Board) Run(ctx context.Context) {
-	for {
-		pause := longestPause
-		if b.watched() {
-			began := time.Now()
-			b.look(ctx)
-			pause = min(longestPause, max(shortestPause, 9*time.Since(began)))
+	for ctx.Err() == nil {
+		if !b.watched() {
+			select {
+			case <-ctx.Done():
+			case <-b.wake:
+			}
+			continue
+		}
+		began := time.Now()
+		b.look(ctx)
+		pause := min(longestPause, max(shortestPause, 9*time.Since(began)))
+		select {
+		case <-ctx.Done():
+		case <-time.After(shortestPause): // however much of a hurry somebody is in
 		}
 		select {
 		case <-ctx.Done():
-			return
 		case <-b.wake:
-		case <-time.After(pause):
+		case <-time.After(pause - shortestPause):
 		}
 	}
 }

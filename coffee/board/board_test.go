@@ -1,0 +1,473 @@
+package board
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.temporal.io/api/serviceerror"
+
+	"example.com/coffee/coffee"
+)
+
+// fakeOrders is a server with orders of the test's making.
+type fakeOrders struct {
+	mu        sync.Mutex
+	views     []coffee.OrderView
+	err       error
+	noWorker  bool
+	lists     int
+	completed int
+	placed    []coffee.OrderRequest
+	cancelled []string
+}
+
+func (f *fakeOrders) Place(_ context.Context, request coffee.OrderRequest) (coffee.Placed, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	request, err := request.Normalize()
+	if err == nil {
+		err = f.err
+	}
+	if err != nil {
+		return coffee.Placed{}, err
+	}
+	f.placed = append(f.placed, request)
+	return coffee.Placed{Order: request}, nil
+}
+
+func (f *fakeOrders) Cancel(_ context.Context, id, _ string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if id == "nobody" {
+		return coffee.ErrNotFound
+	}
+	f.cancelled = append(f.cancelled, id)
+	return f.err
+}
+
+func (f *fakeOrders) List(_ context.Context, options coffee.ListOptions) ([]coffee.OrderView, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.lists++
+	if !options.Brief {
+		return nil, errors.New("not a brief list")
+	}
+	return append([]coffee.OrderView(nil), f.views[:min(len(f.views), options.Limit)]...), f.err
+}
+
+// Complete finds that every order is brewing.
+func (f *fakeOrders) Complete(_ context.Context, views []coffee.OrderView) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := range views {
+		f.completed++
+		views[i].Stage, views[i].BrewAttempts = coffee.StageBrewing, 1
+	}
+	return f.err
+}
+
+func (f *fakeOrders) History(_ context.Context, id string) (coffee.History, error) {
+	if id == "nobody" {
+		return coffee.History{}, coffee.ErrNotFound
+	}
+	return coffee.History{OrderID: id, ReadAt: time.Now()}, nil
+}
+
+func (f *fakeOrders) NoWorker(context.Context, string) (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.noWorker, nil
+}
+
+func (f *fakeOrders) set(change func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change()
+}
+
+func running(id string, age time.Duration) coffee.OrderView {
+	return coffee.OrderView{OrderState: coffee.OrderState{OrderID: id, Drink: "latte", Size: "M", AmountCents: 525, Stage: coffee.StageAccepted},
+		Status: coffee.StatusRunning, StartedAt: time.Now().Add(-age)}
+}
+
+func ended(view coffee.OrderView, status coffee.OrderStatus) coffee.OrderView {
+	view.Status, view.Stage, view.EndedAt = status, coffee.StageDone, time.Now()
+	return view
+}
+
+// next is the next thing that a page is told.
+func next(t *testing.T, viewer chan []byte) news {
+	t.Helper()
+	select {
+	case data, ok := <-viewer:
+		if !ok {
+			t.Fatal("the page was dropped")
+		}
+		var n news
+		if err := json.Unmarshal(data, &n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	case <-time.After(time.Minute):
+		t.Fatal("the page hears nothing")
+	}
+	panic("unreachable")
+}
+
+func run(t *testing.T, orders *fakeOrders) *Board {
+	b := New(Options{Orders: orders, Explain: func(err error) string { return "explained: " + err.Error() }})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); b.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+	return b
+}
+
+func TestNews(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		orders := &fakeOrders{views: []coffee.OrderView{running("1", time.Second)}}
+		b := run(t, orders)
+		time.Sleep(time.Minute)
+		if orders.lists != 0 {
+			t.Fatalf("the server was asked %d times, and nobody looked", orders.lists)
+		}
+		viewer, err := b.join()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := next(t, viewer); !n.All || len(n.Orders) != 0 || len(n.Ended) != window {
+			t.Errorf("the first news are %+v", n)
+		}
+		n := next(t, viewer)
+		if n.All || len(n.Orders) != 1 || n.Orders[0].Stage != coffee.StageBrewing || n.Orders[0].Price != "$5.25" || n.Problem != "" || n.NoWorker {
+			t.Errorf("then there are %+v", n)
+		}
+		if n := next(t, viewer); len(n.Orders) != 0 {
+			t.Errorf("nothing has changed, but: %+v", n)
+		}
+		orders.set(func() { orders.views[0] = ended(orders.views[0], coffee.StatusCompleted) })
+		n = next(t, viewer)
+		if len(n.Orders) != 1 || n.Orders[0].Status != coffee.StatusCompleted || n.Orders[0].EndedAt == 0 || n.LastMinute[coffee.StatusCompleted] != 1 || n.Ended[window-1] != 1 {
+			t.Errorf("it has ended: %+v", n)
+		}
+		// It is counted once, and for a minute.
+		if n := next(t, viewer); n.LastMinute[coffee.StatusCompleted] != 1 {
+			t.Errorf("it is counted %d times", n.LastMinute[coffee.StatusCompleted])
+		}
+		for range 61 * 4 {
+			n = next(t, viewer)
+		}
+		if n.LastMinute[coffee.StatusCompleted] != 0 {
+			t.Errorf("after a minute it is still counted: %+v", n)
+		}
+
+		// The server goes away, and comes back.
+		orders.set(func() { orders.err = errors.New("gone") })
+		if n := next(t, viewer); n.Problem != "explained: gone" {
+			t.Errorf("without a server: %+v", n)
+		}
+		orders.set(func() {
+			orders.err, orders.noWorker = nil, true
+			orders.views = []coffee.OrderView{running("2", time.Minute)}
+		})
+		if n := next(t, viewer); n.Problem != "" || !n.NoWorker || len(n.Gone) != 1 || n.Gone[0] != "1" || len(n.Orders) != 1 {
+			t.Errorf("with a server again: %+v", n)
+		}
+		// A page that comes later hears all at once.
+		other, err := b.join()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := next(t, other); !n.All || len(n.Orders) != 1 || !n.NoWorker {
+			t.Errorf("the other page hears %+v", n)
+		}
+		b.leave(viewer)
+		b.leave(other)
+	})
+}
+
+// TestOneWatcher: the server is asked as often for a hundred pages as for one,
+// and each order is looked at in its turn.
+func TestOneWatcher(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		orders := &fakeOrders{}
+		for i := range 500 {
+			orders.views = append(orders.views, running(fmt.Sprint(i), time.Second))
+		}
+		b := run(t, orders)
+		var viewers []chan []byte
+		for range 100 {
+			viewer, err := b.join()
+			if err != nil {
+				t.Fatal(err)
+			}
+			viewers = append(viewers, viewer)
+			go func() {
+				for range viewer {
+				}
+			}()
+		}
+		time.Sleep(10 * time.Second)
+		orders.set(func() {
+			if most := int(10*time.Second/shortestPause) + 2; orders.lists > most {
+				t.Errorf("the server was asked %d times in ten seconds", orders.lists)
+			}
+			if most := orders.lists * mostLooks; orders.completed > most || orders.completed < 1000 {
+				t.Errorf("%d orders were looked at by themselves", orders.completed)
+			}
+		})
+		b.mu.Lock()
+		for id, o := range b.known {
+			if o.Stage != coffee.StageBrewing || time.Since(o.looked) > 5*time.Second {
+				t.Errorf("order %s was last looked at %v ago", id, time.Since(o.looked))
+			}
+		}
+		b.mu.Unlock()
+		for _, viewer := range viewers {
+			b.mu.Lock()
+			if _, ok := b.viewers[viewer]; ok {
+				close(viewer)
+			}
+			b.mu.Unlock()
+			b.leave(viewer)
+		}
+	})
+}
+
+// TestSlowPage is dropped; the others are told.
+func TestSlowPage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := run(t, &fakeOrders{})
+		slow, err := b.join()
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		n := 0
+		for range slow {
+			n++
+		}
+		if n == 0 || n > 20 {
+			t.Errorf("a page that does not listen got %d messages", n)
+		}
+	})
+}
+
+func serve(t *testing.T, orders Orders) *httptest.Server {
+	b := New(Options{Orders: orders, UIURL: "http://127.0.0.1:8233", Namespace: "a b"})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); b.Run(ctx) }()
+	server := httptest.NewUnstartedServer(nil)
+	server.Config = b.Server(server.Listener.Addr())
+	server.Start()
+	t.Cleanup(func() { server.Close(); cancel(); <-done })
+	return server
+}
+
+type reply struct {
+	*http.Response
+	body string
+}
+
+func ask(t *testing.T, method, address string, form url.Values, headers map[string]string) reply {
+	t.Helper()
+	request, err := http.NewRequest(method, address, strings.NewReader(form.Encode()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if form != nil {
+		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	request.Header.Set("Accept", "application/json")
+	for name, value := range headers {
+		if name == "Host" {
+			request.Host = value
+			continue
+		}
+		request.Header.Set(name, value)
+	}
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	response, err := client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reply{response, string(body)}
+}
+
+func TestPlaceAndCancel(t *testing.T) {
+	orders := &fakeOrders{}
+	server := serve(t, orders)
+	for _, c := range []struct {
+		path   string
+		form   url.Values
+		status int
+		want   string
+	}{
+		{"/order", url.Values{"drink": {"latte"}, "size": {"M"}, "order_id": {"123"}}, 200, `"id":"123"`},
+		{"/order", url.Values{"drink": {"latte"}, "size": {"M"}}, 200, `"id":"`},
+		{"/order", url.Values{"drink": {"<b>tea</b>"}, "size": {"M"}}, 400, "no such drink"},
+		{"/order", url.Values{"drink": {"latte"}, "size": {"XXL"}}, 400, "size"},
+		{"/order", url.Values{"drink": {"latte"}, "size": {"M"}, "order_id": {"a b\n"}}, 400, "bad order id"},
+		{"/order", url.Values{"drink": {strings.Repeat("x", mostBody)}}, 400, "cannot be read"},
+		{"/cancel", url.Values{"id": {"123"}}, 200, `"id":"123"`},
+		{"/cancel", url.Values{"id": {"nobody"}}, 404, "no such order"},
+		{"/cancel", url.Values{}, 400, "which order"},
+	} {
+		if got := ask(t, "POST", server.URL+c.path, c.form, nil); got.StatusCode != c.status || !strings.Contains(got.body, c.want) {
+			t.Errorf("%s %v: %d %s", c.path, c.form, got.StatusCode, got.body)
+		}
+	}
+	if len(orders.placed) != 2 || len(orders.cancelled) != 1 {
+		t.Errorf("placed %v, cancelled %v", orders.placed, orders.cancelled)
+	}
+	// Without JavaScript it is a form that leads back to the page.
+	if got := ask(t, "POST", server.URL+"/order", url.Values{"drink": {"latte"}, "size": {"S"}}, map[string]string{"Accept": "text/html"}); got.StatusCode != 303 || got.Header.Get("Location") != "/" {
+		t.Errorf("a form gets %d %s", got.StatusCode, got.Header)
+	}
+	for err, status := range map[error]int{
+		&coffee.ConflictError{OrderID: "1"}:                    409,
+		coffee.ErrEnded:                                        409,
+		serviceerror.NewUnavailable("the server is not there"): 503,
+	} {
+		orders.set(func() { orders.err = err })
+		if got := ask(t, "POST", server.URL+"/order", url.Values{"drink": {"latte"}, "size": {"M"}}, nil); got.StatusCode != status || !strings.Contains(got.body, "error") {
+			t.Errorf("%v: %d %s", err, got.StatusCode, got.body)
+		}
+	}
+}
+
+// TestNobodyElse: no other page, no other name, and no request that should have
+// no effect can do anything.
+func TestNobodyElse(t *testing.T) {
+	orders := &fakeOrders{}
+	server := serve(t, orders)
+	port := server.Listener.Addr().(*net.TCPAddr).Port
+	order := url.Values{"drink": {"latte"}, "size": {"M"}}
+	for name, c := range map[string]struct {
+		method, path string
+		headers      map[string]string
+		status       int
+	}{
+		"another name":           {"POST", "/order", map[string]string{"Host": "evil.example.com"}, 403},
+		"another name and port":  {"GET", "/", map[string]string{"Host": fmt.Sprintf("evil.example.com:%d", port)}, 403},
+		"another port":           {"GET", "/", map[string]string{"Host": "localhost:1"}, 403},
+		"no name":                {"GET", "/news", map[string]string{"Host": "127.0.0.1"}, 403},
+		"localhost":              {"GET", "/", map[string]string{"Host": fmt.Sprintf("localhost:%d", port)}, 200},
+		"another origin":         {"POST", "/order", map[string]string{"Origin": "http://evil.example.com"}, 403},
+		"another site":           {"POST", "/cancel", map[string]string{"Sec-Fetch-Site": "cross-site"}, 403},
+		"a page of another port": {"POST", "/order", map[string]string{"Sec-Fetch-Site": "same-site"}, 403},
+		"order by GET":           {"GET", "/order?drink=latte&size=M", nil, 405},
+		"cancel by GET":          {"GET", "/cancel?id=1", nil, 405},
+		"a file that is none":    {"GET", "/board.html", nil, 404},
+		"a directory":            {"GET", "/assets/", nil, 404},
+	} {
+		got := ask(t, c.method, server.URL+c.path, order, c.headers)
+		if got.StatusCode != c.status {
+			t.Errorf("%s: %d %s", name, got.StatusCode, got.body)
+		}
+	}
+	if len(orders.placed) != 0 || len(orders.cancelled) != 0 {
+		t.Errorf("placed %v, cancelled %v", orders.placed, orders.cancelled)
+	}
+	for _, path := range []string{"/", "/board.js", "/board.css", "/timeline.svg?id=1", "/timeline.svg?id=nobody", "/nothing"} {
+		got := ask(t, "GET", server.URL+path, nil, nil)
+		for name, want := range map[string]string{"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Referrer-Policy": "no-referrer"} {
+			if got.Header.Get(name) != want {
+				t.Errorf("%s has %s: %q", path, name, got.Header.Get(name))
+			}
+		}
+		csp := got.Header.Get("Content-Security-Policy")
+		if !strings.Contains(csp, "default-src 'none'") || !strings.Contains(csp, "frame-ancestors 'none'") || strings.Contains(csp, "script-src") && strings.Contains(csp, "unsafe") {
+			t.Errorf("%s has the policy %q", path, csp)
+		}
+	}
+}
+
+func TestHosts(t *testing.T) {
+	at := func(ip string) net.Addr { return &net.TCPAddr{IP: net.ParseIP(ip), Port: 8080} }
+	for _, c := range []struct {
+		listener, host string
+		want           bool
+	}{
+		{"127.0.0.1", "127.0.0.1:8080", true}, {"127.0.0.1", "localhost:8080", true}, {"127.0.0.1", "127.0.0.2:8080", false},
+		{"127.0.0.1", "localhost.evil.com:8080", false}, {"::1", "[::1]:8080", true}, {"::1", "localhost:8080", true},
+		{"192.0.2.7", "192.0.2.7:8080", true}, {"192.0.2.7", "localhost:8080", false}, {"192.0.2.7", "shop.example.com:8080", false},
+		{"0.0.0.0", "192.0.2.7:8080", true}, {"0.0.0.0", "evil.example.com:8080", false}, {"0.0.0.0", "192.0.2.7:81", false}, {"::", "", false},
+	} {
+		if got := hosts(at(c.listener))(c.host); got != c.want {
+			t.Errorf("on %s, %q: %v", c.listener, c.host, got)
+		}
+	}
+	if hosts(&net.UnixAddr{})("localhost") {
+		t.Error("a listener that has no port allows a name")
+	}
+}
+
+func TestPage(t *testing.T) {
+	server := serve(t, &fakeOrders{})
+	got := ask(t, "GET", server.URL, nil, nil)
+	for _, want := range []string{`<option value="latte" data-s="$3.75" data-m="$5.25" data-l="$6.75" selected>`, `data-ui="http://127.0.0.1:8233/namespaces/a%20b/workflows"`, `data-prefix="order-"`} {
+		if !strings.Contains(got.body, want) {
+			t.Errorf("the page has no %s", want)
+		}
+	}
+	if strings.Contains(got.body, "<style") || strings.Contains(got.body, "style=") || strings.Contains(got.body, "onclick") {
+		t.Error("the page has script or style in it, which its policy forbids")
+	}
+	if picture := ask(t, "GET", server.URL+"/timeline.svg?id=%3Cb%3E", nil, nil); picture.Header.Get("Content-Type") != "image/svg+xml" || !strings.Contains(picture.body, "Order &lt;b&gt;") {
+		t.Errorf("the timeline: %s %s", picture.Header, picture.body)
+	}
+}
+
+// TestStream: a page is told by server-sent events, until it leaves.
+func TestStream(t *testing.T) {
+	orders := &fakeOrders{views: []coffee.OrderView{running("1", time.Second)}}
+	server := serve(t, orders)
+	ctx, cancel := context.WithCancel(t.Context())
+	request, err := http.NewRequestWithContext(ctx, "GET", server.URL+"/news", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if got := response.Header.Get("Content-Type"); got != "text/event-stream" {
+		t.Errorf("the stream is %s", got)
+	}
+	lines := bufio.NewScanner(response.Body)
+	for want := "retry: "; want != ""; {
+		if !lines.Scan() {
+			t.Fatal("the stream ends", lines.Err())
+		}
+		switch line := lines.Text(); {
+		case want == "retry: " && strings.HasPrefix(line, want):
+			want = `"all":true`
+		case want == `"all":true` && strings.Contains(line, want):
+			want = `"id":"1"`
+		case want == `"id":"1"` && strings.Contains(line, want):
+			want = ""
+		}
+	}
+	cancel()
+}
