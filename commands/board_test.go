@@ -179,24 +179,34 @@ func TestBoardInABrowser(t *testing.T) {
 	page.until("it is live", `document.getElementById("link").textContent === "live"`)
 
 	// No worker is there: it says so, and when one has come it goes on.
-	page.placeInPage("123")
+	page.placeInPage("102")
 	page.until("no worker", `document.getElementById("problem").textContent.startsWith("No worker is there")`)
 	page.picture("no-worker")
 	s.hireWith(coffee.WorkerOptions{Services: coffee.DefaultServiceConfig()})
 	page.until("a worker", `document.getElementById("problem").hidden`)
 
-	// This order's machine jams at the first attempt.
-	page.until("a jam", row("123")+`.textContent.includes("brew machine jammed, again in")`)
-	page.picture("jam")
-	second := openBoard(t, browser, address)
-	second.until("the retry", row("123")+`.textContent.includes("brewing, attempt 2")`)
-	for _, p := range []*tab{page, second} {
-		p.until("the order is completed", row("123")+`.classList.contains("completed")`)
+	// This order's machine jams three times, among others that do not.
+	order := func(id string, drink coffee.Drink, size coffee.Size, stage string) {
+		t.Helper()
+		if _, err := s.orders.Place(t.Context(), coffee.OrderRequest{OrderID: id, Drink: drink, Size: size}); err != nil {
+			t.Fatal(err)
+		}
+		page.until("order "+id, row(id)+`.textContent.includes("`+stage+`")`)
 	}
-	if got := page.eval(row("123") + `.textContent`); !strings.Contains(got.(string), "latte (M)") || !strings.Contains(got.(string), "$5.25") {
+	order("401", "flat-white", "L", "brewing")
+	order("403", "mocha", "S", "brewing")
+	order("404", "espresso", "S", "charging")
+	page.until("a jam", row("102")+`.textContent.includes("brew machine jammed, again in")`)
+	page.picture("board")
+	second := openBoard(t, browser, address)
+	second.until("the retry", row("102")+`.textContent.includes("brewing, attempt ")`)
+	for _, p := range []*tab{page, second} {
+		p.until("the order is completed", row("102")+`.classList.contains("completed")`)
+	}
+	if got := page.eval(row("102") + `.textContent`); !strings.Contains(got.(string), "latte (M)") || !strings.Contains(got.(string), "$5.25") {
 		t.Errorf("the row says %q", got)
 	}
-	page.until("it folds away", row("123")+`.closest("#ended") !== null`)
+	page.until("it folds away", row("102")+`.closest("#ended") !== null`)
 
 	// Cancel another one, and look at its timeline.
 	page.placeInPage("124")
@@ -217,8 +227,8 @@ func TestBoardInABrowser(t *testing.T) {
 	page.until("it is closed", `!document.getElementById("dialog").open`)
 
 	// The same id with another drink is refused, in words.
-	page.do(chromedp.SetValue("#drink", "mocha", chromedp.ByID), chromedp.SetValue("#order_id", "123", chromedp.ByID), chromedp.Click("#order button", chromedp.ByQuery))
-	page.until("it is refused", `document.getElementById("said").textContent.includes("order 123 is another order: latte (M)")`)
+	page.do(chromedp.SetValue("#drink", "mocha", chromedp.ByID), chromedp.SetValue("#order_id", "102", chromedp.ByID), chromedp.Click("#order button", chromedp.ByQuery))
+	page.until("it is refused", `document.getElementById("said").textContent.includes("order 102 is another order: latte (M)")`)
 }
 
 // TestBoardByKeyboard: everything can be reached and done without a mouse.

@@ -2,19 +2,23 @@ package commands
 
 import (
 	"database/sql"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"regexp"
 	"sync/atomic"
+	"syscall"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
 var nextPort atomic.Int64
 
-// cmdHTTP gets a URL and checks the status and the body.
+// cmdHTTP gets a URL and checks the status and the body. It waits until somebody
+// listens.
 //
 //	http 200 'Temporal' http://127.0.0.1:8233 [Host]
 func cmdHTTP(ts *testscript.TestScript, neg bool, args []string) {
@@ -27,6 +31,10 @@ func cmdHTTP(ts *testscript.TestScript, neg bool, args []string) {
 		request.Host = args[3]
 	}
 	response, err := http.DefaultClient.Do(request)
+	for deadline := time.Now().Add(patience); errors.Is(err, syscall.ECONNREFUSED) && time.Now().Before(deadline); {
+		time.Sleep(50 * time.Millisecond)
+		response, err = http.DefaultClient.Do(request)
+	}
 	ts.Check(err)
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
