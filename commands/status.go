@@ -38,12 +38,12 @@ func statusCommand(out *output) *cli.Command {
 				return err
 			}
 			defer conn.Close()
-			return show(ctx, coffee.NewClient(conn, conn.namespace))
+			return show(ctx, conn)
 		},
 	}
 }
 
-func parseStatus(cmd *cli.Command, out *output) (func(context.Context, *coffee.Client) error, error) {
+func parseStatus(cmd *cli.Command, out *output) (func(context.Context, *connection) error, error) {
 	id, err := optionalOrderID(cmd)
 	if err != nil {
 		return nil, err
@@ -59,8 +59,8 @@ func parseStatus(cmd *cli.Command, out *output) (func(context.Context, *coffee.C
 				return nil, usageErrorf(cmd, "--%s is for the list: leave the order id out", flag)
 			}
 		}
-		return func(ctx context.Context, orders *coffee.Client) error {
-			return showOrder(ctx, out, orders, id, asJSON, watch)
+		return func(ctx context.Context, conn *connection) error {
+			return showOrder(ctx, out, coffee.NewClient(conn, conn.namespace), id, asJSON, watch)
 		}, nil
 	}
 	options := coffee.ListOptions{Limit: cmd.Int("limit"), Status: coffee.OrderStatus(strings.ToUpper(cmd.String("status")))}
@@ -72,13 +72,29 @@ func parseStatus(cmd *cli.Command, out *output) (func(context.Context, *coffee.C
 	default:
 		return nil, usageErrorf(cmd, "--status is %q: use running, completed, failed, cancelled", cmd.String("status"))
 	}
-	return func(ctx context.Context, orders *coffee.Client) error {
-		return showOrders(ctx, out, orders, options, asJSON, watch)
+	if watch && !asJSON && out.isTerminal() {
+		if !cmd.IsSet("limit") {
+			options.Limit = liveLimit
+		}
+		return func(ctx context.Context, conn *connection) error {
+			orders := coffee.NewClient(conn, conn.namespace)
+			return runLive(ctx, out,
+				func(ctx context.Context) ([]coffee.OrderView, error) { return orders.List(ctx, options) },
+				func(err error) string { return explainServer(err, conn.address) })
+		}, nil
+	}
+	return func(ctx context.Context, conn *connection) error {
+		return showOrders(ctx, out, coffee.NewClient(conn, conn.namespace), options, asJSON, watch)
 	}, nil
 }
 
-// watchEvery is how often a watched order is looked at.
-const watchEvery = 500 * time.Millisecond
+const (
+	// watchEvery is how often a watched order is looked at.
+	watchEvery = 500 * time.Millisecond
+	// liveLimit is how many orders a live table counts, unless it is told
+	// otherwise.
+	liveLimit = 200
+)
 
 func showOrder(ctx context.Context, out *output, orders *coffee.Client, id string, asJSON, watch bool) error {
 	screen := screen{out: out}

@@ -1,0 +1,217 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/x/ansi"
+
+	"example.com/coffee/coffee"
+)
+
+// live is a table of orders that a person leaves open: on a terminal it is what
+// coffee status --watch shows. It is a model in the sense of Bubble Tea.
+type live struct {
+	list    func(context.Context) ([]coffee.OrderView, error)
+	explain func(error) string
+	ctx     context.Context
+
+	width, height int
+	views         []coffee.OrderView
+	asked         bool   // there has been an answer
+	problem       string // why there is no newer one
+}
+
+// answer is what the server has said.
+type answer struct {
+	views []coffee.OrderView
+	err   error
+	took  time.Duration
+}
+
+// askAgain is when the server is to be asked.
+type askAgain struct{}
+
+// runLive shows the table until the person has seen enough, or the context ends.
+func runLive(ctx context.Context, out *output, list func(context.Context) ([]coffee.OrderView, error), explain func(error) string) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // of what is still being asked
+	_, err := tea.NewProgram(live{ctx: ctx, list: list, explain: explain, width: 80, height: 24},
+		tea.WithContext(ctx), tea.WithOutput(out.out.w), tea.WithoutSignalHandler()).Run()
+	if ctx.Err() != nil || errors.Is(err, tea.ErrInterrupted) {
+		return &exitError{code: exitInterrupted} // the usual way to leave: no message
+	}
+	return err
+}
+
+// Init implements [tea.Model].
+func (m live) Init() tea.Cmd { return m.ask }
+
+func (m live) ask() tea.Msg {
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(m.ctx, 10*time.Second)
+	defer cancel()
+	views, err := m.list(ctx)
+	return answer{views, err, time.Since(began)}
+}
+
+// Update implements [tea.Model].
+func (m live) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
+	switch msg := msg.(type) {
+	case tea.WindowSizeMsg:
+		m.width, m.height = msg.Width, msg.Height
+	case tea.KeyPressMsg:
+		switch msg.String() {
+		case "q", "esc":
+			return m, tea.Quit
+		case "ctrl+c":
+			return m, tea.Interrupt
+		}
+	case answer:
+		if msg.err != nil {
+			m.problem = m.explain(msg.err)
+		} else {
+			m.views, m.problem, m.asked = msg.views, "", true
+		}
+		// It may take a tenth of a processor's time.
+		return m, tea.Tick(max(watchEvery, 9*msg.took), func(time.Time) tea.Msg { return askAgain{} })
+	case askAgain:
+		return m, m.ask
+	}
+	return m, nil
+}
+
+// View implements [tea.Model].
+func (m live) View() tea.View {
+	view := tea.NewView(m.text(time.Now()))
+	view.AltScreen = true
+	view.WindowTitle = "coffee"
+	return view
+}
+
+// liveColumns are what the table shows; those at the end are left out where they
+// do not fit.
+var liveColumns = []struct {
+	name  string
+	width int
+	value func(coffee.OrderView) string
+}{
+	{"ORDER", 14, func(v coffee.OrderView) string { return v.OrderID }},
+	{"DRINK", 16, func(v coffee.OrderView) string { return strings.TrimSpace(fmt.Sprintf("%s %s", v.Drink, v.Size)) }},
+	{"STATUS", 34, liveStatus},
+	{"AGE", 8, age},
+	{"PRICE", 8, func(v coffee.OrderView) string {
+		if v.AmountCents == 0 {
+			return ""
+		}
+		return v.AmountCents.String()
+	}},
+	{"WHY", 40, func(v coffee.OrderView) string {
+		if v.Status == coffee.StatusRunning {
+			return v.LastFailure
+		}
+		return v.Failure
+	}},
+}
+
+// liveStatus is short: why an attempt failed is in a column of its own.
+func liveStatus(view coffee.OrderView) string {
+	if wait := time.Until(view.NextAttemptAt); view.Status == coffee.StatusRunning && wait > 0 && view.Stage == coffee.StageBrewing {
+		return fmt.Sprintf("jammed, attempt %d in %.1f s", view.BrewAttempts+1, wait.Seconds())
+	}
+	return statusInWords(view)
+}
+
+// text is the screen: totals, the table, and what can be done.
+func (m live) text(now time.Time) string {
+	lines := []string{m.totals(now), ""}
+	var header strings.Builder
+	columns := 0
+	for used := 0; columns < len(liveColumns); columns++ {
+		c := liveColumns[columns]
+		if used += c.width; used > m.width && columns > 0 {
+			break
+		}
+		header.WriteString(cell(c.name, c.width))
+	}
+	lines = append(lines, "\x1b[1m"+strings.TrimRight(header.String(), " ")+"\x1b[0m")
+	room := max(0, m.height-len(lines)-2)
+	for _, view := range m.views[:min(len(m.views), room)] {
+		var line strings.Builder
+		for _, c := range liveColumns[:columns] {
+			line.WriteString(cell(coffee.Printable(c.value(view)), c.width))
+		}
+		lines = append(lines, colourOf(view, now)+strings.TrimRight(line.String(), " ")+"\x1b[0m")
+	}
+	last := "q leaves"
+	switch {
+	case m.problem != "":
+		last = "\x1b[31m" + coffee.Printable(m.problem) + "\x1b[0m"
+	case !m.asked:
+		last = "asking the server"
+	case len(m.views) == 0:
+		last = "no orders; " + last
+	case len(m.views) > room:
+		last = fmt.Sprintf("%d more do not fit; %s", len(m.views)-room, last)
+	}
+	lines = append(lines, "", last)
+	for i, line := range lines {
+		lines[i] = ansi.Truncate(line, m.width, "…")
+	}
+	return strings.Join(lines, "\n")
+}
+
+// totals counts the orders in each stage.
+func (m live) totals(now time.Time) string {
+	counts := map[string]int{}
+	for _, view := range m.views {
+		counts[totalOf(view, now)]++
+	}
+	var parts []string
+	for _, name := range []string{"accepted", "charging", "brewing", "jammed", "receipt", "refunding", "completed", "failed", "cancelled"} {
+		if counts[name] > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", counts[name], name))
+		}
+	}
+	return strings.Join(slices.Concat([]string{fmt.Sprintf("%d orders", len(m.views))}, parts), "  ")
+}
+
+func totalOf(view coffee.OrderView, now time.Time) string {
+	if view.Status != coffee.StatusRunning {
+		return strings.ToLower(string(view.Status))
+	}
+	if view.NextAttemptAt.After(now) {
+		return "jammed"
+	}
+	switch view.Stage {
+	case coffee.StageSendingReceipt:
+		return "receipt"
+	default:
+		return stagesInWords[view.Stage]
+	}
+}
+
+func colourOf(view coffee.OrderView, now time.Time) string {
+	switch totalOf(view, now) {
+	case "completed":
+		return "\x1b[32m"
+	case "failed":
+		return "\x1b[31m"
+	case "cancelled", "refunding":
+		return "\x1b[35m"
+	case "jammed":
+		return "\x1b[33m"
+	}
+	return "\x1b[36m"
+}
+
+// cell is a text in a column of the table, with a space after it at least.
+func cell(s string, width int) string {
+	s = ansi.Truncate(s, width-1, "…")
+	return s + strings.Repeat(" ", width-ansi.StringWidth(s))
+}

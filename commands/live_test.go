@@ -1,0 +1,102 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/x/ansi"
+
+	"example.com/coffee/coffee"
+)
+
+func liveOrders(now time.Time) (views []coffee.OrderView) {
+	add := func(id string, status coffee.OrderStatus, stage coffee.Stage, change func(*coffee.OrderView)) {
+		v := coffee.OrderView{OrderState: coffee.OrderState{OrderID: id, Drink: "latte", Size: "M", AmountCents: 525, Stage: stage}, Status: status, StartedAt: now.Add(-3 * time.Second)}
+		if status != coffee.StatusRunning {
+			v.EndedAt = now
+		}
+		if change != nil {
+			change(&v)
+		}
+		views = append(views, v)
+	}
+	add("1", coffee.StatusRunning, coffee.StageCharging, nil)
+	add("2", coffee.StatusRunning, coffee.StageBrewing, func(v *coffee.OrderView) { v.BrewAttempts = 2 })
+	add("3", coffee.StatusRunning, coffee.StageBrewing, func(v *coffee.OrderView) {
+		v.BrewAttempts, v.LastFailure, v.NextAttemptAt = 1, "brew machine jammed", now.Add(time.Minute)
+	})
+	add("\x1b[2Jevil", coffee.StatusRunning, coffee.StageAccepted, nil)
+	add("4", coffee.StatusCompleted, coffee.StageDone, nil)
+	add("5", coffee.StatusCancelled, coffee.StageDone, func(v *coffee.OrderView) { v.OrderID = strings.Repeat("五", 20) })
+	return views
+}
+
+// TestLiveTable: whatever the size of the terminal, the table fits in it.
+func TestLiveTable(t *testing.T) {
+	now := time.Now()
+	var m tea.Model = live{width: 80, height: 24}
+	m, _ = m.Update(answer{views: liveOrders(now)})
+	text := ansi.Strip(m.(live).text(now))
+	for _, want := range []string{"6 orders  1 accepted  1 charging  1 brewing  1 jammed  1 completed  1 cancelled", "ORDER", "latte M", "brewing, attempt 2", "jammed, attempt 2 in", "q leaves", `"\x1b[2Jev`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the table has no %q:\n%s", want, text)
+		}
+	}
+	if strings.Contains(m.(live).text(now), "\x1b[2J") {
+		t.Error("an order id clears the screen")
+	}
+	for _, size := range [][2]int{{200, 50}, {80, 24}, {80, 8}, {40, 10}, {10, 5}, {1, 1}, {0, 0}} {
+		m, _ := m.Update(tea.WindowSizeMsg{Width: size[0], Height: size[1]})
+		lines := strings.Split(m.(live).text(now), "\n")
+		if len(lines) > max(size[1], 5) { // what is always there
+			t.Errorf("%v: %d lines", size, len(lines))
+		}
+		for _, line := range lines {
+			if w := ansi.StringWidth(line); w > size[0] {
+				t.Errorf("%v: a line of %d columns: %q", size, w, line)
+			}
+		}
+	}
+	small, _ := m.Update(tea.WindowSizeMsg{Width: 80, Height: 8})
+	if got := small.(live).text(now); !strings.Contains(got, "3 more do not fit") {
+		t.Errorf("it does not say that orders are missing:\n%s", got)
+	}
+}
+
+// TestLiveTroubles: without a server it says so, keeps what it knows, and goes on.
+func TestLiveTroubles(t *testing.T) {
+	now := time.Now()
+	asked := 0
+	first := live{width: 80, height: 24, ctx: t.Context(), explain: func(err error) string { return "explained: " + err.Error() },
+		list: func(context.Context) ([]coffee.OrderView, error) { asked++; return nil, errors.New("gone") }}
+	if !strings.Contains(first.text(now), "asking the server") {
+		t.Error("before there is an answer it should say that it waits for one")
+	}
+	var m tea.Model = first
+	m, _ = m.Update(answer{views: liveOrders(now)})
+	m, next := m.Update(first.Init()())
+	if asked != 1 || next == nil {
+		t.Fatalf("the server was asked %d times", asked)
+	}
+	if text := m.(live).text(now); !strings.Contains(text, "explained: gone") || !strings.Contains(text, "latte M") {
+		t.Errorf("without a server:\n%s", text)
+	}
+	_, again := m.Update(askAgain{})
+	if again == nil || again().(answer).err == nil || asked != 2 {
+		t.Errorf("the server was asked %d times", asked)
+	}
+	m, _ = m.Update(answer{})
+	if text := m.(live).text(now); strings.Contains(text, "gone") || !strings.Contains(text, "no orders") {
+		t.Errorf("with a server again:\n%s", text)
+	}
+	for key, want := range map[tea.KeyPressMsg]bool{{Code: 'q', Text: "q"}: true, {Code: tea.KeyEscape}: true, {Code: 'c', Mod: tea.ModCtrl}: true, {Code: 'x', Text: "x"}: false} {
+		_, cmd := m.Update(key)
+		if quits := cmd != nil; quits != want {
+			t.Errorf("the key %v leaves: %v", key, quits)
+		}
+	}
+}
