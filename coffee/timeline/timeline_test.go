@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -251,6 +252,24 @@ func checkXML(t testing.TB, data []byte) {
 			return
 		} else if err != nil {
 			t.Fatalf("not XML: %v", err)
+		}
+	}
+}
+
+// TestColour adds nothing but colour.
+func TestColour(t *testing.T) {
+	for name, history := range readHistories(t) {
+		line := New(coffee.History{OrderID: "123", Events: history.GetEvents(), ReadAt: time.Now()})
+		var plain, coloured bytes.Buffer
+		if err := errors.Join(line.WriteText(&plain, TextOptions{}), line.WriteText(&coloured, TextOptions{Colour: true})); err != nil {
+			t.Fatal(err)
+		}
+		stripped := regexp.MustCompile(`\x1b\[[0-9;]*m`).ReplaceAllString(coloured.String(), "")
+		if stripped != plain.String() {
+			t.Errorf("%s: with colour it says\n%s\nand without\n%s", name, stripped, plain.String())
+		}
+		if len(line.Rows) > 0 && coloured.String() == stripped {
+			t.Errorf("%s has no colour", name)
 		}
 	}
 }
