@@ -95,11 +95,13 @@ func runServer(ctx context.Context, cmd *cli.Command, out *output) (err error) {
 	if boardListener != nil {
 		defer boardListener.Close() // again, if the board has closed it
 	}
-	conn, err := out.dial(ctx, client.Options{HostPort: server.Address(), Namespace: options.Namespaces[0]})
-	if err != nil {
-		return err
+	var conn *connection
+	if boardListener != nil || cmd.Bool("worker") {
+		if conn, err = out.dial(ctx, client.Options{HostPort: server.Address(), Namespace: options.Namespaces[0]}); err != nil {
+			return err
+		}
+		defer conn.Close()
 	}
-	defer conn.Close()
 	var boardFailed chan error
 	boardURL := ""
 	if boardListener != nil {

@@ -35,6 +35,8 @@ const (
 	// mostRunning and mostEnded are how many orders a page has.
 	mostRunning = 1000
 	mostEnded   = 100
+	// mostCounted is how many orders can end between two looks and be counted.
+	mostCounted = 300
 	// mostLooks is how many running orders are looked at one by one each time:
 	// those first that have waited for it longest.
 	mostLooks = 100
@@ -69,9 +71,10 @@ type Board struct {
 	known   map[string]*order // by id
 	viewers map[chan []byte]struct{}
 	news    news // but for the orders
-	ended   [window]int
-	kinds   [window]map[coffee.OrderStatus]int
-	until   int64 // the second that the last of them is for
+	// The orders that ended in each second of the window, by the second modulo
+	// its length. Orders end faster than they are shown.
+	seconds [window]map[string]coffee.OrderStatus
+	until   int64 // the last of these seconds
 }
 
 // order is an order as a page knows it.
@@ -159,7 +162,7 @@ func (b *Board) hurry() {
 func (b *Board) look(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	views, noWorker, err := b.ask(ctx)
+	views, looked, noWorker, err := b.ask(ctx)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.news = news{Now: time.Now().UnixMilli(), NoWorker: noWorker}
@@ -168,7 +171,7 @@ func (b *Board) look(ctx context.Context) {
 		b.tell(b.count(b.news))
 		return
 	}
-	changed, gone := b.take(views)
+	changed, gone := b.take(views, looked)
 	update := b.count(b.news)
 	update.Orders, update.Gone = changed, gone
 	b.tell(update)
@@ -181,43 +184,44 @@ func (b *Board) explain(err error) string {
 	return err.Error()
 }
 
-// ask gets the orders, and of those that run the stage of some.
-func (b *Board) ask(ctx context.Context) (views []coffee.OrderView, noWorker bool, err error) {
+// ask gets the orders, and looks at some of them.
+func (b *Board) ask(ctx context.Context) (views []coffee.OrderView, looked map[string]bool, noWorker bool, err error) {
 	b.mu.Lock()
-	limit, looked := 2*mostEnded, map[string]time.Time{}
+	limit, before := mostCounted, map[string]time.Time{}
 	for id, o := range b.known {
-		looked[id] = o.looked
+		before[id] = o.looked
 		if o.EndedAt == 0 {
 			limit++
 		}
 	}
 	b.mu.Unlock()
-	views, err = b.options.Orders.List(ctx, coffee.ListOptions{Limit: min(limit, mostRunning+mostEnded), Brief: true})
+	views, err = b.options.Orders.List(ctx, coffee.ListOptions{Limit: min(limit, mostRunning+mostCounted), Brief: true})
 	if err != nil {
-		return nil, false, err
+		return nil, nil, false, err
 	}
 	// What a list does not tell: the stage of those that run, and the outcome of
 	// others on some servers.
 	var some []int
 	for i, view := range views {
-		if o := looked[view.OrderID]; view.Status == coffee.StatusRunning || view.Status == "" && o.IsZero() {
+		if view.Status == coffee.StatusRunning || view.Status == "" && before[view.OrderID].IsZero() {
 			some = append(some, i)
 		}
 	}
-	slices.SortStableFunc(some, func(i, j int) int { return looked[views[i].OrderID].Compare(looked[views[j].OrderID]) })
+	slices.SortStableFunc(some, func(i, j int) int { return before[views[i].OrderID].Compare(before[views[j].OrderID]) })
 	some = some[:min(len(some), mostLooks)]
 	closer := make([]coffee.OrderView, len(some))
 	for n, i := range some {
 		closer[n] = views[i]
 	}
 	if err := b.options.Orders.Complete(ctx, closer); err != nil {
-		return nil, false, err
+		return nil, nil, false, err
 	}
+	looked = map[string]bool{}
 	for n, i := range some {
 		views[i] = closer[n]
-		views[i].WorkerAnswered = true // here: it was looked at
+		looked[views[i].OrderID] = true
 	}
-	return views, b.waits(ctx, views), nil
+	return views, looked, b.waits(ctx, views), nil
 }
 
 // waits tells whether the oldest of the running orders waits for a worker that
@@ -238,23 +242,21 @@ func (b *Board) waits(ctx context.Context, views []coffee.OrderView) bool {
 }
 
 // take takes over what was learned, and returns what is new in it.
-func (b *Board) take(views []coffee.OrderView) (changed []order, gone []string) {
+func (b *Board) take(views []coffee.OrderView, looked map[string]bool) (changed []order, gone []string) {
 	now := time.Now()
 	b.advance(now.Unix())
 	seen := map[string]bool{}
 	ended := 0
 	for _, view := range views {
-		if view.Status != coffee.StatusRunning {
+		before := b.known[view.OrderID]
+		o := toOrder(view, before, looked[view.OrderID], now)
+		if o.EndedAt != 0 {
+			b.over(o)
 			if ended++; ended > mostEnded {
 				continue
 			}
 		}
 		seen[view.OrderID] = true
-		before := b.known[view.OrderID]
-		o := toOrder(view, before, now)
-		if o.EndedAt != 0 && (before == nil || before.EndedAt == 0) {
-			b.over(o)
-		}
 		if before == nil || *before != o {
 			if before == nil || !same(*before, o) {
 				changed = append(changed, o)
@@ -277,7 +279,7 @@ func same(a, b order) bool {
 	return a == b
 }
 
-func toOrder(view coffee.OrderView, before *order, now time.Time) order {
+func toOrder(view coffee.OrderView, before *order, looked bool, now time.Time) order {
 	o := order{ID: view.OrderID, Drink: view.Drink, Size: view.Size, Status: view.Status, Stage: view.Stage,
 		StartedAt: view.StartedAt.UnixMilli()}
 	if view.AmountCents != 0 {
@@ -287,7 +289,7 @@ func toOrder(view coffee.OrderView, before *order, now time.Time) order {
 		o.EndedAt = view.EndedAt.UnixMilli()
 	}
 	switch {
-	case view.WorkerAnswered: // it was looked at
+	case looked:
 		o.looked = now
 		o.Attempts, o.Failure = view.BrewAttempts, strings.ToValidUTF8(view.LastFailure, "?")
 		if !view.NextAttemptAt.IsZero() {
@@ -306,38 +308,35 @@ func toOrder(view coffee.OrderView, before *order, now time.Time) order {
 
 // advance moves the window to a second.
 func (b *Board) advance(second int64) {
-	for ; b.until < second; b.until++ {
-		if second-b.until > window {
-			b.until = second - window
-		}
-		i := (b.until + 1) % window
-		b.ended[i], b.kinds[i] = 0, nil
+	b.until = max(b.until, second-window)
+	for b.until < second {
+		b.until++
+		b.seconds[b.until%window] = nil
 	}
 }
 
-// over counts an order that has ended.
+// over counts an order that has ended, once.
 func (b *Board) over(o order) {
 	second := o.EndedAt / 1000
 	if second > b.until || second <= b.until-window {
 		return
 	}
-	i := second % window
-	b.ended[i]++
-	if b.kinds[i] == nil {
-		b.kinds[i] = map[coffee.OrderStatus]int{}
+	ended := &b.seconds[second%window]
+	if *ended == nil {
+		*ended = map[string]coffee.OrderStatus{}
 	}
-	b.kinds[i][o.Status]++
+	(*ended)[o.ID] = o.Status
 }
 
 // count adds the counters to what pages are told.
 func (b *Board) count(n news) news {
 	b.advance(time.Now().Unix())
 	n.LastMinute = map[coffee.OrderStatus]int{}
-	for s := b.until - window + 1; s <= b.until; s++ {
-		i := ((s % window) + window) % window
-		n.Ended = append(n.Ended, b.ended[i])
-		for status, count := range b.kinds[i] {
-			n.LastMinute[status] += count
+	for second := b.until - window + 1; second <= b.until; second++ {
+		ended := b.seconds[second%window]
+		n.Ended = append(n.Ended, len(ended))
+		for _, status := range ended {
+			n.LastMinute[status]++
 		}
 	}
 	return n

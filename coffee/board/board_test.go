@@ -199,6 +199,36 @@ func TestNews(t *testing.T) {
 	})
 }
 
+// TestCounters: orders are counted that are too many to be shown.
+func TestCounters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		orders := &fakeOrders{}
+		for i := range 250 {
+			status := coffee.StatusCompleted
+			if i%5 == 0 {
+				status = coffee.StatusCancelled
+			}
+			orders.views = append(orders.views, ended(running(fmt.Sprint(i), time.Second), status))
+		}
+		b := run(t, orders)
+		viewer, err := b.join()
+		if err != nil {
+			t.Fatal(err)
+		}
+		next(t, viewer)
+		for range 3 {
+			n := next(t, viewer)
+			if n.LastMinute[coffee.StatusCompleted] != 200 || n.LastMinute[coffee.StatusCancelled] != 50 {
+				t.Errorf("they are counted as %v", n.LastMinute)
+			}
+			if len(n.Orders) != mostEnded && len(n.Orders) != 0 {
+				t.Errorf("%d of them are shown", len(n.Orders))
+			}
+		}
+		b.leave(viewer)
+	})
+}
+
 // TestOneWatcher: the server is asked as often for a hundred pages as for one,
 // and each order is looked at in its turn.
 func TestOneWatcher(t *testing.T) {
