@@ -61,12 +61,14 @@ func TestImportRules(t *testing.T) {
 			switch {
 			case path == module:
 				wrong = strings.Contains(imported, ".") && imported != module+"/commands"
+			case under(path, module+"/internal"):
+				wrong = under(imported, module) || under(imported, server) || under(imported, ui) || under(imported, cli)
 			case under(path, module+"/coffee"):
-				wrong = under(imported, module) && !under(imported, module+"/coffee") ||
+				wrong = under(imported, module) && !under(imported, module+"/coffee") && !under(imported, module+"/internal") ||
 					under(imported, server) || under(imported, ui) || under(imported, cli)
 			case under(path, module+"/devserver"):
 				// The server has clients and workers of its own, whose types are the SDK's.
-				wrong = under(imported, module) && !under(imported, module+"/devserver") || under(imported, cli) ||
+				wrong = under(imported, module) && !under(imported, module+"/devserver") && !under(imported, module+"/internal") || under(imported, cli) ||
 					under(imported, sdk) && imported != sdk+"/client" && imported != sdk+"/worker"
 			case under(path, module+"/commands"):
 				wrong = under(imported, server) || under(imported, ui)

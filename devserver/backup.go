@@ -7,9 +7,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"modernc.org/sqlite"
+
+	"example.com/coffee/internal/sqlitefile"
 )
 
 // Copy is a copy of a SQLite database.
@@ -35,6 +36,9 @@ func Backup(ctx context.Context, copies ...Copy) (err error) {
 		}
 	}()
 	for _, c := range copies {
+		if c.From == "" || c.To == "" {
+			return errors.New("a copy needs a file to copy, and a name")
+		}
 		if _, err := os.Lstat(c.To); err == nil {
 			return fmt.Errorf("%s exists already", c.To)
 		}
@@ -99,32 +103,22 @@ func (s *snapshot) close() error {
 }
 
 func (s *snapshot) copy(ctx context.Context, to string) (err error) {
-	file, err := os.CreateTemp(filepath.Dir(to), filepath.Base(to)+".new-*") // readable by its owner alone
+	draft, err := sqlitefile.NewDraft(to)
 	if err != nil {
 		return errors.New(describe(err))
 	}
-	defer os.Remove(file.Name())
-	defer func() { err = errors.Join(err, file.Close()) }()
-	if err := s.conn.Raw(func(conn any) error { return copyPages(ctx, conn, file.Name()) }); err != nil {
+	defer func() { err = errors.Join(err, draft.Close()) }()
+	if err := s.conn.Raw(func(conn any) error { return copyPages(ctx, conn, draft.Name()) }); err != nil {
 		return err
 	}
-	if err := checkCopy(ctx, file.Name()); err != nil {
+	if err := checkCopy(ctx, draft.Name()); err != nil {
 		return err
 	}
-	if err := file.Sync(); err != nil {
-		return err
-	}
-	// Not a rename, which would replace a file that has come meanwhile.
-	if err := os.Link(file.Name(), to); errors.Is(err, fs.ErrExist) {
+	err = draft.Publish()
+	if errors.Is(err, fs.ErrExist) {
 		return errors.New("it exists already")
-	} else if err != nil {
-		return fmt.Errorf("%s (a backup needs a file system with hard links)", describe(err))
 	}
-	dir, err := os.Open(filepath.Dir(to))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return err
 }
 
 // copyPages copies the database that a driver's connection has open, as its
@@ -145,7 +139,15 @@ func copyPages(ctx context.Context, conn any, to string) error {
 			err = ctx.Err()
 		}
 	}
-	return errors.Join(err, backup.Finish())
+	// If a step has failed, so does this, with the same error or none at all.
+	if finishErr := backup.Finish(); err == nil {
+		err = finishErr
+	}
+	var failure *sqlite.Error
+	if errors.As(err, &failure) { // whose message is of another connection, where nothing is wrong
+		err = fmt.Errorf("%s (%d)", sqlite.ErrorCodeString[failure.Code()&0xff], failure.Code())
+	}
+	return err
 }
 
 // checkCopy reads all of a copy: a backup that is damaged is worse than none.

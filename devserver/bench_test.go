@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -106,7 +105,7 @@ func startStock(b *testing.B, o Options) benched {
 	o.HTTPPort, o.MetricsPort = port(), port()
 	id := identity{ClusterID: uuid.NewString(), DatabaseName: cmp.Or(o.DatabaseFile, "stock-"+uuid.NewString())}
 	frontend := port()
-	conf := serverConfig(o, id, frontend)
+	conf := serverConfig(o, id, frontend, "")
 	sql := conf.Persistence.DataStores[storeName].SQL
 	sql.PluginName, sql.ConnectAttributes = plugin.PluginName, map[string]string{"mode": "memory", "cache": "shared"}
 	if o.DatabaseFile != "" {
@@ -458,11 +457,11 @@ func inUse() int64 {
 
 func cpuTime(b *testing.B) time.Duration {
 	b.Helper()
-	var usage syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+	used, err := processorTime()
+	if err != nil {
 		b.Fatal(err)
 	}
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+	return used
 }
 
 // quiet is a logger for clients whose server stops under them.

@@ -46,7 +46,7 @@ var addresses = map[primitives.ServiceName]string{
 
 // serverConfig is the configuration of the Temporal server. It is a pure
 // function: it opens nothing.
-func serverConfig(o Options, id identity, frontendPort int) *config.Config {
+func serverConfig(o Options, id identity, frontendPort int, metricsSocket string) *config.Config {
 	archivalOff := config.Archival{
 		History:    config.HistoryArchival{State: "disabled"},
 		Visibility: config.VisibilityArchival{State: "disabled"},
@@ -86,9 +86,10 @@ func serverConfig(o Options, id identity, frontendPort int) *config.Config {
 		}},
 		PublicClient: config.PublicClient{HostPort: hostPort(dialable(o.IP), frontendPort)},
 	}
-	if o.MetricsPort != 0 {
+	if metricsSocket != "" {
 		conf.Global.Metrics = &metrics.Config{Prometheus: &metrics.PrometheusConfig{
-			ListenAddress: hostPort(o.IP, o.MetricsPort),
+			ListenNetwork: "unix",
+			ListenAddress: metricsSocket,
 			HandlerPath:   "/metrics",
 		}}
 	}

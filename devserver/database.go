@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -19,6 +18,8 @@ import (
 	"go.temporal.io/server/common/persistence/sql/sqlplugin"
 	"go.temporal.io/server/schema/sqlite"
 	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"example.com/coffee/internal/sqlitefile"
 )
 
 // ServerVersion is the version of the Temporal server that is built in.
@@ -48,9 +49,11 @@ type DatabaseError struct {
 func (e *DatabaseError) Error() string { return fmt.Sprintf("database %s %s", e.File, e.Problem) }
 func (e *DatabaseError) Unwrap() error { return e.cause }
 
-// database is a file that this process has locked.
+// database is a file that this process has locked: its name, and the file itself,
+// which may have others.
 type database struct {
 	lock *flock.Flock
+	hold *sqlitefile.Hold
 	id   identity
 }
 
@@ -58,77 +61,131 @@ type database struct {
 // this version of the server can use it. It returns a [*LockedError] or a
 // [*DatabaseError].
 func openDatabase(ctx context.Context, file string) (*database, error) {
-	absolute, err := filepath.Abs(file)
+	path, err := sqlitefile.Resolve(file)
 	if err != nil {
-		return nil, &DatabaseError{File: file, Problem: "has no absolute path: " + err.Error(), cause: err}
+		return nil, &DatabaseError{File: file, Problem: "cannot be opened: " + describe(err), cause: err}
 	}
-	lock, err := lockFile(absolute)
+	lock, err := lockFile(path)
 	if err != nil {
 		return nil, err
 	}
-	clusterID, err := prepare(ctx, absolute)
-	if err != nil {
-		return nil, errors.Join(err, lock.Unlock())
+	d := &database{lock: lock, id: identity{DatabaseName: path}}
+	if err := d.open(ctx, path); err != nil {
+		return nil, errors.Join(err, d.close())
 	}
-	return &database{lock: lock, id: identity{ClusterID: clusterID, DatabaseName: absolute}}, nil
+	return d, nil
 }
 
-// close releases the lock. The lock file stays: to remove it would let two
-// processes hold locks on two files of the same name.
-func (d *database) close() error { return d.lock.Unlock() }
+func (d *database) open(ctx context.Context, path string) error {
+	if err := createIfMissing(ctx, path); err != nil {
+		return err
+	}
+	var err error
+	d.hold, err = sqlitefile.Take(path)
+	if errors.Is(err, sqlitefile.ErrHeld) {
+		return &LockedError{File: path}
+	}
+	if err != nil {
+		return &DatabaseError{File: path, Problem: "cannot be opened: " + describe(err), cause: err}
+	}
+	if err := sqlitefile.CheckNames(path); err != nil {
+		return &DatabaseError{File: path, Problem: "cannot be used: " + err.Error(), cause: err}
+	}
+	d.id.ClusterID, err = check(ctx, path)
+	return err
+}
 
-// lockFile makes sure that one server at most uses the file. The lock is the
-// operating system's: a process that dies, however it dies, releases it.
+// close releases the locks; the database must be closed. The lock file stays: to
+// remove it would let two processes hold locks on two files of the same name.
+func (d *database) close() error {
+	var err error
+	if d.hold != nil {
+		err = d.hold.Release()
+	}
+	return errors.Join(err, d.lock.Unlock())
+}
+
+// lockFile makes sure that one server at most uses the file, by this name. The
+// lock is the operating system's: a process that dies, however it dies, releases
+// it.
 func lockFile(file string) (*flock.Flock, error) {
 	path := file + ".lock"
-	lock := flock.New(path, flock.SetPermissions(0o600))
+	fail := func(problem string, cause error) (*flock.Flock, error) {
+		return nil, &DatabaseError{File: file, Problem: "cannot be locked: " + problem, cause: cause}
+	}
+	// Whoever can write to the directory could have put something else in its
+	// place: a link to another file, or something that waits when it is opened.
+	lock := flock.New(path, flock.SetPermissions(0o600), flock.SetFlag(os.O_CREATE|os.O_RDWR|notThroughLinks))
 	locked, err := lock.TryLock()
+	if info, statErr := os.Lstat(path); statErr == nil && !info.Mode().IsRegular() {
+		return fail(path+" is not a file of its own; remove it", errors.Join(err, lock.Unlock()))
+	}
 	if err != nil {
-		return nil, &DatabaseError{File: file, Problem: "cannot be locked: " + describe(err), cause: err}
+		return fail(describe(err), err)
 	}
 	if !locked {
 		holder, _ := os.ReadFile(path) // who holds it is nice to know, no more
 		pid, _ := strconv.Atoi(strings.TrimSpace(string(holder)))
 		return nil, &LockedError{File: file, PID: pid}
 	}
-	if err := os.WriteFile(path, []byte(strconv.Itoa(os.Getpid())+"\n"), 0o600); err != nil {
-		return nil, errors.Join(&DatabaseError{File: file, Problem: "cannot be locked: " + describe(err), cause: err}, lock.Unlock())
+	if err := writePID(path); err != nil {
+		return fail(describe(err), errors.Join(err, lock.Unlock()))
 	}
 	return lock, nil
 }
 
-// prepare returns the cluster id of the database, after it has created one if
-// there is no such file. The file must be locked.
-func prepare(ctx context.Context, file string) (clusterID string, err error) {
-	fail := func(problem string, err error) (string, error) {
-		return "", &DatabaseError{File: file, Problem: problem, cause: err}
+// writePID says in the lock file who holds the lock.
+func writePID(path string) error {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC|notThroughLinks, 0)
+	if err != nil {
+		return err
 	}
+	_, err = fmt.Fprintln(file, os.Getpid())
+	return errors.Join(err, file.Close())
+}
+
+// createIfMissing creates the database if there is none, and refuses what cannot be
+// one. The file must be locked.
+func createIfMissing(ctx context.Context, file string) error {
+	fail := func(problem string, err error) error { return &DatabaseError{File: file, Problem: problem, cause: err} }
 	info, err := os.Stat(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		// SQLite would replay it into the new file.
-		if _, err := os.Stat(file + "-wal"); err == nil {
+		// SQLite would replay it into the new file. Who only reads leaves an empty one.
+		if log, err := os.Stat(file + "-wal"); err == nil && log.Size() > 0 {
 			return fail(fmt.Sprintf("is gone, but %s-wal is there, with the last of what was in it: restore it, or delete that one as well to begin a new one", file), nil)
 		}
-		clusterID, err := createDatabase(ctx, file)
-		if err != nil {
+		if err := createDatabase(ctx, file); err != nil {
 			return fail("cannot be created: "+describe(err), err)
 		}
-		return clusterID, nil
+		return nil
 	}
 	if err != nil {
 		return fail("cannot be opened: "+describe(err), err)
+	}
+	if !info.Mode().IsRegular() {
+		return fail("is not a file", nil)
 	}
 	if info.Size() == 0 {
 		// SQLite would make a new database of it, and what was in the old one
 		// would be forgotten without a word.
 		return fail("is empty: restore it, or delete it, and the file -wal beside it, to begin a new one", nil)
 	}
+	return nil
+}
+
+// check returns the cluster id of a database, if this version of the server can
+// use it.
+func check(ctx context.Context, file string) (clusterID string, err error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return "", &DatabaseError{File: file, Problem: "cannot be opened: " + describe(err), cause: err}
+	}
 	stamp, err := readStamp(ctx, file, info.Size() <= checkedSize)
 	if err != nil {
 		return "", err
 	}
 	if stamp.ServerVersion != ServerVersion {
-		return fail(fmt.Sprintf("was written by Temporal server %s, and this one is %s", stamp.ServerVersion, ServerVersion), nil)
+		return "", &DatabaseError{File: file, Problem: fmt.Sprintf("was written by Temporal server %s, and this one is %s", stamp.ServerVersion, ServerVersion)}
 	}
 	return stamp.ClusterID, nil
 }
@@ -199,31 +256,21 @@ func damage(ctx context.Context, db *sql.DB) (problem string, err error) {
 	return strings.Join(strings.Fields(problem), " "), nil
 }
 
-// createDatabase makes a database under another name, and gives it its name
-// when it is complete: a crash leaves all of it or nothing.
-func createDatabase(ctx context.Context, file string) (clusterID string, err error) {
-	created, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".new-*") // readable by its owner alone
+// createDatabase makes a database.
+func createDatabase(ctx context.Context, file string) (err error) {
+	draft, err := sqlitefile.NewDraft(file)
 	if err != nil {
-		return "", err
+		return err
 	}
-	name := created.Name()
-	defer func() {
-		if err != nil {
-			os.Remove(name)
-		}
-	}()
-	if err := created.Close(); err != nil {
-		return "", err
-	}
-	db, err := openSQLite(name)
+	defer func() { err = errors.Join(err, draft.Close()) }()
+	db, err := openSQLite(draft.Name())
 	if err != nil {
-		return "", err
+		return err
 	}
-	clusterID, err = createSchema(ctx, db)
-	if err := errors.Join(err, db.Close()); err != nil {
-		return "", err
+	if err := errors.Join(createSchema(ctx, db), db.Close()); err != nil {
+		return err
 	}
-	return clusterID, os.Rename(name, file)
+	return draft.Publish()
 }
 
 func openSQLite(file string) (*sql.DB, error) {
@@ -232,23 +279,22 @@ func openSQLite(file string) (*sql.DB, error) {
 
 // createSchema sets up a new database, and stamps it with the server's version
 // and a new cluster id.
-func createSchema(ctx context.Context, db *sql.DB) (clusterID string, err error) {
+func createSchema(ctx context.Context, db *sql.DB) error {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer tx.Rollback() // does nothing after Commit
 	if err := setupSchema(ctx, tx); err != nil {
-		return "", err
+		return err
 	}
-	clusterID = uuid.NewString()
 	if _, err := tx.ExecContext(ctx, `CREATE TABLE devserver_stamp (server_version TEXT NOT NULL, cluster_id TEXT NOT NULL)`); err != nil {
-		return "", err
+		return err
 	}
-	if _, err := tx.ExecContext(ctx, `INSERT INTO devserver_stamp VALUES ($1, $2)`, ServerVersion, clusterID); err != nil {
-		return "", err
+	if _, err := tx.ExecContext(ctx, `INSERT INTO devserver_stamp VALUES ($1, $2)`, ServerVersion, uuid.NewString()); err != nil {
+		return err
 	}
-	return clusterID, tx.Commit()
+	return tx.Commit()
 }
 
 // setupSchema creates Temporal's tables.

@@ -42,11 +42,11 @@ func (e *PortError) Unwrap() error { return e.cause }
 // listeners are open from the beginning, so that a port that cannot be had is
 // known before anything is started.
 type listeners struct {
-	frontend, ui net.Listener // ui is nil if there is no Web UI
+	frontend, ui, metrics net.Listener // ui and metrics are nil if there is none
 }
 
 func (l listeners) close() {
-	for _, listener := range []net.Listener{l.frontend, l.ui} {
+	for _, listener := range []net.Listener{l.frontend, l.ui, l.metrics} {
 		if listener != nil {
 			listener.Close()
 		}
@@ -54,7 +54,7 @@ func (l listeners) close() {
 }
 
 // takePorts opens the listeners that the server is handed, and checks that the
-// ports that it opens itself can be had. It returns a [*PortError].
+// port that it opens itself can be had. It returns a [*PortError].
 func takePorts(o Options) (l listeners, err error) {
 	defer func() {
 		if err != nil {
@@ -69,24 +69,17 @@ func takePorts(o Options) (l listeners, err error) {
 			return l, err
 		}
 	}
-	var checked []net.Listener // held until the last one, lest two be the same
-	defer func() {
-		for _, listener := range checked {
-			listener.Close()
+	if o.MetricsPort != 0 {
+		if l.metrics, err = Listen("metrics", o.IP, o.MetricsPort); err != nil {
+			return l, err
 		}
-	}()
-	for _, p := range []struct {
-		name string
-		port int
-	}{{"HTTP", o.HTTPPort}, {"metrics", o.MetricsPort}} {
-		if p.port == 0 {
-			continue // off
-		}
-		listener, err := Listen(p.name, o.IP, p.port)
+	}
+	if o.HTTPPort != 0 {
+		listener, err := Listen("HTTP", o.IP, o.HTTPPort)
 		if err != nil {
 			return l, err
 		}
-		checked = append(checked, listener)
+		return l, listener.Close() // the server opens it itself
 	}
 	return l, nil
 }

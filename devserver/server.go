@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -45,6 +46,8 @@ type Server struct {
 	namespaces namespaceWatch
 	ui         *http.Server
 	uiAddress  string
+	metrics    *http.Server
+	metricsDir string
 	stop       func() error
 	// stopping ends when the server is told to stop.
 	stopping  context.Context
@@ -85,11 +88,17 @@ func Start(ctx context.Context, options Options) (_ *Server, err error) {
 			listeners.close()
 		}
 	}()
+	if err := s.prepareMetrics(); err != nil {
+		return nil, err
+	}
 	if err := s.startTemporal(listeners.frontend); err != nil {
 		return nil, err
 	}
 	if err := s.waitReady(ctx); err != nil {
 		return nil, err
+	}
+	if listeners.metrics != nil {
+		s.startMetrics(listeners.metrics)
 	}
 	if listeners.ui != nil {
 		if err := s.startUI(listeners.ui); err != nil {
@@ -145,8 +154,10 @@ func (s *Server) shutdown() error {
 	s.alarm.stopping.Store(true)
 	s.beginStop()
 	var errs []error
-	if s.ui != nil {
-		errs = append(errs, s.ui.Close())
+	for _, server := range []*http.Server{s.ui, s.metrics} {
+		if server != nil {
+			errs = append(errs, server.Close())
+		}
 	}
 	if s.temporal != nil {
 		errs = append(errs, s.temporal.Stop())
@@ -160,6 +171,9 @@ func (s *Server) shutdown() error {
 	}
 	if s.database != nil {
 		errs = append(errs, s.database.close())
+	}
+	if s.metricsDir != "" {
+		errs = append(errs, os.RemoveAll(s.metricsDir))
 	}
 	return errors.Join(errs...)
 }
@@ -206,13 +220,13 @@ func (s *Server) startTemporal(frontend net.Listener) error {
 	s.address = hostPort(dialable(s.options.IP), port)
 	interceptors := []grpc.UnaryServerInterceptor{sendPlain, s.endPolls}
 	if syncsReplies(s.options) {
-		s.syncer = newSyncer(s.identity.DatabaseName, s.alarm.fail)
+		s.syncer = newSyncer(s.identity.DatabaseName, s.store.Writes, s.alarm.fail)
 		interceptors = slices.Insert(interceptors, 0, s.syncer.beforeReply)
 	}
 	var server temporal.Server
 	err := s.guard(func() (err error) {
 		server, err = temporal.NewServerFx(s.module(frontend),
-			temporal.WithConfig(serverConfig(s.options, s.identity, port)),
+			temporal.WithConfig(serverConfig(s.options, s.identity, port, s.metricsSocket())),
 			temporal.ForServices(temporal.DefaultServices),
 			temporal.WithStaticHosts(staticHosts(s.options, port)),
 			temporal.WithLogger(logger{log: s.options.Log, alarm: s.alarm}),

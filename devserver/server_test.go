@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -339,6 +340,39 @@ func TestFatal(t *testing.T) {
 	}
 }
 
+// TestInterruptedStart: a start that is interrupted, whenever that is, says nothing
+// and leaves nothing behind.
+func TestInterruptedStart(t *testing.T) {
+	t.Parallel()
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	attributes := map[string]enumspb.IndexedValueType{}
+	file := filepath.Join(t.TempDir(), "x.db")
+	began := time.Now()
+	start(t, Options{DatabaseFile: file, SearchAttributes: attributes}).Stop()
+	whole := time.Since(began)
+	for i := range 30 {
+		said := &lockedBuffer{}
+		ctx, cancel := context.WithCancel(context.Background())
+		timer := time.AfterFunc(time.Duration(random.Int64N(int64(whole))), cancel)
+		if i < 10 { // of which there can be no more
+			attributes[fmt.Sprint("Table", i)] = enumspb.INDEXED_VALUE_TYPE_KEYWORD
+		}
+		server, err := Start(ctx, Options{DatabaseFile: file, SearchAttributes: attributes, Log: zerolog.New(said).Level(zerolog.WarnLevel)})
+		if err == nil {
+			err = server.Stop()
+		} else if errors.Is(err, context.Canceled) || strings.Contains(err.Error(), "context canceled") {
+			err = nil
+		}
+		timer.Stop()
+		cancel()
+		if err != nil || said.String() != "" {
+			t.Errorf("got %v, and it said:\n%s", err, said)
+		}
+	}
+}
+
 // TestPlainLevel: what the server complains of although nothing is wrong.
 func TestPlainLevel(t *testing.T) {
 	t.Parallel()
@@ -352,6 +386,10 @@ func TestPlainLevel(t *testing.T) {
 		{"TrailerToContextMetadataInterceptor: Trailer had metadata but context not wrapped", nil, zerolog.DebugLevel},
 		{"ShutdownWorker rpc errored during worker shutdown.", nil, zerolog.DebugLevel},
 		{"service failures", []tag.Tag{tag.Error(errors.New("task queue shutting down"))}, zerolog.DebugLevel},
+		{"service failures", []tag.Tag{tag.Error(context.Canceled)}, zerolog.DebugLevel},
+		{"service failures", []tag.Tag{tag.Error(errors.New("operation AddSearchAttributes: context canceled"))}, zerolog.DebugLevel},
+		{"Queue reader unable to retrieve tasks", []tag.Tag{tag.Error(errors.New("shard status unknown"))}, zerolog.DebugLevel},
+		{"service failures", []tag.Tag{tag.Error(context.DeadlineExceeded)}, zerolog.WarnLevel},
 		{"error creating sdk client", []tag.Tag{tag.Error(errors.New("failed reaching server: Frontend is not healthy yet"))}, zerolog.DebugLevel},
 	} {
 		if got := plainLevel(zerolog.WarnLevel, test.msg, test.tags); got != test.want {

@@ -3,8 +3,10 @@ package devserver
 import (
 	"maps"
 	"net"
+	"net/http"
 	"slices"
 
+	"github.com/gorilla/mux"
 	"go.temporal.io/server/api/historyservice/v1"
 	"go.temporal.io/server/api/matchingservice/v1"
 	"go.temporal.io/server/chasm"
@@ -29,7 +31,7 @@ import (
 // of the process, and a frontend on a listener that is open already.
 func (s *Server) module(frontendListener net.Listener) fx.Option {
 	history, matching := newInProcess(&historyservice.HistoryService_ServiceDesc), newInProcess(&matchingservice.MatchingService_ServiceDesc)
-	p := services{history: history, matching: matching, frontend: frontendListener, releases: &s.releases, namespaces: &s.namespaces}
+	p := services{ip: s.options.IP, history: history, matching: matching, frontend: frontendListener, releases: &s.releases, namespaces: &s.namespaces}
 	return fx.Options(
 		fx.Provide(
 			temporal.NewServerFxImpl,
@@ -51,6 +53,7 @@ func (s *Server) module(frontendListener net.Listener) fx.Option {
 
 // services builds the four services of a server.
 type services struct {
+	ip                string // that the HTTP API listens on
 	history, matching *inProcess
 	frontend          net.Listener
 	releases          *releases
@@ -76,6 +79,10 @@ func (p services) newFrontend(params temporal.ServiceProviderParamsCommon) (temp
 		fx.Decorate(func(options frontend.GrpcServerOptions) frontend.GrpcServerOptions {
 			options.Options = append(slices.Clip(options.Options), grpc.NumStreamWorkers(streamWorkers))
 			return options
+		}),
+		fx.Decorate(func(router *mux.Router) *mux.Router {
+			router.Use(func(next http.Handler) http.Handler { return guard(p.ip, next) })
+			return router
 		}))
 }
 

@@ -2,7 +2,6 @@ package devserver
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -27,6 +26,11 @@ import (
 // Sync", 2006, call it external synchrony.)
 type syncer struct {
 	path string // of the database
+	// writes returns how many commits have ended, and whether others are under
+	// way. They are counted where they are made: SQLite's own index of the log is
+	// memory that it shares, and what a file system shows of that to a reader of
+	// the file is not to be relied upon.
+	writes func() (ended uint64, underWay bool)
 	// failed is called once, when the disk has failed: what has been written is
 	// lost, even if it can be read, and no later sync would say so.
 	failed func(error)
@@ -36,28 +40,22 @@ type syncer struct {
 	ended *sync.Cond
 	// begun and done count the syncs; they differ while one is running.
 	begun, done int
-	wal, index  file
-	synced      walState // of the last sync
-	err         error
+	wal         file
+	// clean is true if the log was synced when so many commits had ended.
+	clean  bool
+	synced uint64
+	err    error
 }
-
-// walState is the part of the header of SQLite's WAL index that every commit
-// changes, after it has written to the log: number of commits, length, checksum
-// (https://www.sqlite.org/walformat.html#the_wal_index_header).
-type walState [40]byte
-
-const walStateOffset = 8
 
 // file is as much of an [*os.File] as a [syncer] needs.
 type file interface {
-	io.ReaderAt
 	io.Closer
 	Stat() (fs.FileInfo, error)
 	Sync() error
 }
 
-func newSyncer(path string, failed func(error)) *syncer {
-	s := &syncer{path: path, failed: failed, open: func(path string) (file, error) { return os.OpenFile(path, os.O_RDWR, 0) }}
+func newSyncer(path string, writes func() (uint64, bool), failed func(error)) *syncer {
+	s := &syncer{path: path, writes: writes, failed: failed, open: func(path string) (file, error) { return os.OpenFile(path, os.O_RDWR, 0) }}
 	s.ended = sync.NewCond(&s.mu)
 	return s
 }
@@ -92,22 +90,19 @@ func (s *syncer) run() error {
 	if err := s.reopen(); err != nil {
 		return err
 	}
-	var state walState
-	if _, err := s.index.ReadAt(state[:], walStateOffset); err != nil {
-		return err
-	}
-	if state == s.synced {
+	ended, underWay := s.writes()
+	if s.clean && !underWay && ended == s.synced {
 		return nil
 	}
 	if err := s.wal.Sync(); err != nil {
 		return err
 	}
-	s.synced = state
+	s.clean, s.synced = !underWay, ended
 	return nil
 }
 
-// reopen opens the log and its index, unless they are open. They are others than
-// before if the last connection to the database was closed meanwhile.
+// reopen opens the log, unless it is open. It is another than before if the last
+// connection to the database was closed meanwhile.
 func (s *syncer) reopen() error {
 	now, err := os.Stat(s.path + "-wal")
 	if err != nil {
@@ -122,16 +117,8 @@ func (s *syncer) reopen() error {
 			return err
 		}
 	}
-	wal, err := s.open(s.path + "-wal")
-	if err != nil {
-		return err
-	}
-	index, err := s.open(s.path + "-shm")
-	if err != nil {
-		return errors.Join(err, wal.Close())
-	}
-	s.wal, s.index, s.synced = wal, index, walState{}
-	return nil
+	s.wal, err = s.open(s.path + "-wal")
+	return err
 }
 
 // close is called when nothing syncs any more.
@@ -139,8 +126,8 @@ func (s *syncer) close() error {
 	if s.wal == nil {
 		return nil
 	}
-	err := errors.Join(s.wal.Close(), s.index.Close())
-	s.wal, s.index = nil, nil
+	err := s.wal.Close()
+	s.wal, s.clean = nil, false
 	return err
 }
 
@@ -153,7 +140,7 @@ func (s *syncer) beforeReply(ctx context.Context, request any, _ *grpc.UnaryServ
 	return response, err
 }
 
-// syncsReplies tells whether replies of the frontend are all that leaves a
+// syncsReplies reports whether replies of the frontend are all that leaves a
 // server with these options, so that a [syncer] can do what SQLite would do
 // after each transaction. It cannot if the user has other wishes, or has turned
 // on what sends requests of its own: Nexus and callbacks.

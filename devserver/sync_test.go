@@ -152,7 +152,7 @@ func TestPowerFailure(t *testing.T) {
 	}
 }
 
-// fakeFile is the log as well as its index.
+// fakeFile is the log.
 type fakeFile struct {
 	*os.File
 	sync func() error
@@ -160,25 +160,25 @@ type fakeFile struct {
 
 func (f fakeFile) Sync() error { return f.sync() }
 
-// fakeSyncer has a log whose syncs are a function. commit changes the index as a
-// commit does.
-func fakeSyncer(t *testing.T, sync func() error) (s *syncer, commit func(), failures *atomic.Int32) {
+// fakeWrites counts commits, as the store does.
+type fakeWrites struct{ begun, ended atomic.Uint64 }
+
+func (w *fakeWrites) commit() { w.begun.Add(1); w.ended.Add(1) }
+
+func (w *fakeWrites) count() (uint64, bool) {
+	ended := w.ended.Load()
+	return ended, w.begun.Load() != ended
+}
+
+// fakeSyncer has a log whose syncs are a function.
+func fakeSyncer(t *testing.T, sync func() error) (s *syncer, writes *fakeWrites, failures *atomic.Int32) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "x.db")
-	commits := byte(0)
-	commit = func() {
-		commits++
-		header := make([]byte, walStateOffset+len(walState{}))
-		header[walStateOffset] = commits
-		for _, ending := range []string{"-wal", "-shm"} {
-			if err := os.WriteFile(path+ending, header, 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
+	if err := os.WriteFile(path+"-wal", nil, 0o600); err != nil {
+		t.Fatal(err)
 	}
-	commit()
-	failures = &atomic.Int32{}
-	s = newSyncer(path, func(error) { failures.Add(1) })
+	writes, failures = &fakeWrites{}, &atomic.Int32{}
+	s = newSyncer(path, writes.count, func(error) { failures.Add(1) })
 	s.open = func(path string) (file, error) {
 		f, err := os.Open(path)
 		return fakeFile{f, sync}, err
@@ -188,29 +188,40 @@ func fakeSyncer(t *testing.T, sync func() error) (s *syncer, commit func(), fail
 			t.Error(err)
 		}
 	})
-	return s, commit, failures
+	return s, writes, failures
 }
 
 func TestSyncOnlyWhatIsNew(t *testing.T) {
 	t.Parallel()
 	syncs := 0
-	s, commit, _ := fakeSyncer(t, func() error { syncs++; return nil })
-	for i, want := range []int{1, 1, 2, 2} {
-		if i == 2 {
-			commit()
-		}
+	s, writes, _ := fakeSyncer(t, func() error { syncs++; return nil })
+	wantSyncs := func(when string, want int) {
+		t.Helper()
 		if err := s.sync(); err != nil || syncs != want {
-			t.Errorf("after call %d there were %d syncs, not %d: %v", i, syncs, want, err)
+			t.Errorf("%s there were %d syncs, not %d: %v", when, syncs, want, err)
 		}
 	}
+	// What the process before this one has written may not be durable.
+	wantSyncs("at the beginning", 1)
+	wantSyncs("without a commit", 1)
+	writes.commit()
+	wantSyncs("after a commit", 2)
+	wantSyncs("without another commit", 2)
+	// A commit that is under way: some of it may be in the log, and seen.
+	writes.begun.Add(1)
+	wantSyncs("in a commit", 3)
+	wantSyncs("still in it", 4)
+	writes.ended.Add(1)
+	wantSyncs("when it has ended", 5)
+	wantSyncs("and then", 5)
 	// Another log, after the last connection was closed.
 	if err := os.Remove(s.path + "-wal"); err != nil {
 		t.Fatal(err)
 	}
-	commit()
-	if err := s.sync(); err != nil || syncs != 3 {
-		t.Errorf("%d syncs, %v", syncs, err)
+	if err := os.WriteFile(s.path+"-wal", nil, 0o600); err != nil {
+		t.Fatal(err)
 	}
+	wantSyncs("with another log", 6)
 }
 
 // TestSyncThatHasBegun is too early for who comes later; all who come later wait
@@ -219,7 +230,7 @@ func TestSyncThatHasBegun(t *testing.T) {
 	t.Parallel()
 	began, finish := make(chan int), make(chan struct{})
 	syncs := 0
-	s, commit, _ := fakeSyncer(t, func() error {
+	s, writes, _ := fakeSyncer(t, func() error {
 		syncs++
 		began <- syncs
 		<-finish
@@ -228,7 +239,7 @@ func TestSyncThatHasBegun(t *testing.T) {
 	first := make(chan error, 1)
 	go func() { first <- s.sync() }()
 	<-began
-	commit()
+	writes.commit()
 	const late = 10
 	var waiting sync.WaitGroup
 	var done atomic.Int32
@@ -262,7 +273,7 @@ func TestSyncFails(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("input/output error")
 	fails := true
-	s, commit, failures := fakeSyncer(t, func() error {
+	s, writes, failures := fakeSyncer(t, func() error {
 		if fails {
 			return broken
 		}
@@ -274,7 +285,7 @@ func TestSyncFails(t *testing.T) {
 			t.Errorf("got %v, %v", reply, err)
 		}
 		fails = false // what is lost is lost
-		commit()
+		writes.commit()
 	}
 	if n := failures.Load(); n != 1 {
 		t.Errorf("it was reported %d times", n)

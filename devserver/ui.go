@@ -1,11 +1,9 @@
 package devserver
 
 import (
-	"errors"
 	"io/fs"
 	"net"
 	"net/http"
-	"time"
 
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
@@ -28,16 +26,8 @@ func (s *Server) startUI(listener net.Listener) error {
 	if err != nil {
 		return err
 	}
-	if IsLoopback(s.options.UIIP) {
-		handler = guardHost(handler)
-	}
 	s.uiAddress = hostPort(dialable(s.options.UIIP), listener.Addr().(*net.TCPAddr).Port)
-	s.ui = &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
-	go func() {
-		if err := s.ui.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			s.alarm.fail(err)
-		}
-	}()
+	s.ui = s.serve(listener, guard(s.options.UIIP, handler))
 	return nil
 }
 
@@ -85,21 +75,4 @@ func (s *Server) uiHandler() (http.Handler, error) {
 	route.SetUIRoutes(e, "", assets, settings)
 	route.SetRenderRoute(e, "/")
 	return e, nil
-}
-
-// guardHost refuses requests that came by a name other than localhost. Without
-// it any web page could reach the UI's API through a name of its own that
-// resolves to 127.0.0.1 (DNS rebinding).
-func guardHost(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		host, _, err := net.SplitHostPort(r.Host)
-		if err != nil {
-			host = r.Host
-		}
-		if host != "localhost" && net.ParseIP(host) == nil {
-			http.Error(w, "this server is reached as localhost", http.StatusForbidden)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
 }

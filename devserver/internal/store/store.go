@@ -13,6 +13,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/iancoleman/strcase"
@@ -29,6 +31,8 @@ type DB struct {
 	name string
 	db   *sqlx.DB
 	conn *conn
+	// patience is how long a transaction may take.
+	patience time.Duration
 }
 
 var _ sqlplugin.DB = (*DB)(nil)
@@ -45,7 +49,7 @@ func Open(ctx context.Context, name, dsn, queriesDSN string) (*DB, error) {
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	d := &DB{name: name, db: db, conn: &conn{conn: c, free: make(chan struct{}, 1), statements: map[string]*sqlx.Stmt{}}}
+	d := &DB{name: name, db: db, patience: txPatience, conn: &conn{conn: c, free: make(chan struct{}, 1), statements: map[string]*sqlx.Stmt{}}}
 	d.conn.free <- struct{}{}
 	d.tables = tables{run: autocommit{d.conn}}
 	d.visibility = visibility{conn: d.conn}
@@ -121,8 +125,16 @@ func (d *DB) IsDupEntryError(err error) bool {
 	return errors.As(err, &failure) && failure.Code()&0xff == sqlite3.SQLITE_CONSTRAINT
 }
 
+// txPatience is how long a transaction may take. Temporal's own are over after
+// milliseconds, and their requests after some seconds.
+const txPatience = time.Minute
+
 // BeginTx begins a transaction that has the connection for itself. It returns an
 // error if the context ends before the connection is free.
+//
+// When the context ends, or after a minute, the transaction is rolled back: if
+// its request has panicked nobody else does that, and without the connection the
+// server could do nothing any more.
 func (d *DB) BeginTx(ctx context.Context) (sqlplugin.Tx, error) {
 	release, err := d.conn.acquire(ctx)
 	if err != nil {
@@ -132,7 +144,15 @@ func (d *DB) BeginTx(ctx context.Context) (sqlplugin.Tx, error) {
 		release()
 		return nil, err
 	}
-	return &tx{tables: tables{run: inTx{d.conn}}, conn: d.conn, release: release}, nil
+	ctx, cancel := context.WithTimeout(ctx, d.patience)
+	t := &tx{conn: d.conn, release: release}
+	t.tables.run = inTx{t}
+	stop := context.AfterFunc(ctx, func() {
+		// If it is over already, this comes too late and does nothing.
+		_ = t.end(fmt.Errorf("the transaction was rolled back: %w", context.Cause(ctx)), "ROLLBACK")
+	})
+	t.unwatch = func() { stop(); cancel() }
+	return t, nil
 }
 
 // tx is a transaction.
@@ -141,26 +161,72 @@ type tx struct {
 	sqlplugin.Visibility // which is not written in transactions
 	conn                 *conn
 	release              func()
+	unwatch              func() // stops waiting for the context
+
+	mu   sync.Mutex // one statement at a time
+	over error      // why it is over; nil while it is not
 }
 
-var _ sqlplugin.Tx = (*tx)(nil)
+var (
+	_ sqlplugin.Tx = (*tx)(nil)
+
+	errTxOver = errors.New("the transaction is over")
+)
 
 // Commit implements [sqlplugin.Tx].
 func (t *tx) Commit() error {
-	defer t.release()
-	_, err := t.conn.exec("COMMIT")
-	if err != nil { // SQLite leaves a transaction open that it could not commit
-		_, rollbackErr := t.conn.exec("ROLLBACK")
-		return errors.Join(err, rollbackErr)
-	}
-	return nil
+	t.unwatch()
+	t.conn.writes.begin()
+	defer t.conn.writes.end()
+	return t.end(errTxOver, "COMMIT")
 }
 
 // Rollback implements [sqlplugin.Tx].
 func (t *tx) Rollback() error {
+	t.unwatch()
+	return t.end(errTxOver, "ROLLBACK")
+}
+
+// end ends the transaction with a statement, and gives the connection back. What
+// is asked of the transaction afterwards gets the error why.
+func (t *tx) end(why error, statement string) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.over != nil {
+		return t.over
+	}
+	t.over = why
 	defer t.release()
-	_, err := t.conn.exec("ROLLBACK")
+	_, err := t.conn.exec(statement)
+	if err != nil && statement != "ROLLBACK" { // SQLite leaves a transaction open that it could not commit
+		_, rollbackErr := t.conn.exec("ROLLBACK")
+		err = errors.Join(err, rollbackErr)
+	}
 	return err
+}
+
+// use runs a statement of the transaction, unless it is over.
+func (t *tx) use(run func() error) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.over != nil {
+		return t.over
+	}
+	return run()
+}
+
+// writes counts what is written to a database, for whoever makes it durable.
+type writes struct{ begun, ended atomic.Uint64 }
+
+func (w *writes) begin() { w.begun.Add(1) }
+func (w *writes) end()   { w.ended.Add(1) }
+
+// Writes returns how many commits have ended, and whether others are under way.
+// What was committed is counted before anybody but its writer can have seen it, or
+// else is still under way.
+func (d *DB) Writes() (ended uint64, underWay bool) {
+	ended = d.conn.writes.ended.Load()
+	return ended, d.conn.writes.begun.Load() != ended
 }
 
 // conn is the one connection. Whoever has taken the token out of free has it.
@@ -174,6 +240,7 @@ type conn struct {
 	conn       *sqlx.Conn
 	free       chan struct{}
 	statements map[string]*sqlx.Stmt
+	writes     writes
 }
 
 func (c *conn) acquire(ctx context.Context) (release func(), err error) {
@@ -232,18 +299,22 @@ type runner interface {
 }
 
 // inTx runs statements in a transaction, which has the connection already.
-type inTx struct{ c *conn }
+type inTx struct{ t *tx }
 
-func (r inTx) exec(_ context.Context, query string, args ...any) (sql.Result, error) {
-	return r.c.exec(query, args...)
+func (r inTx) exec(_ context.Context, query string, args ...any) (result sql.Result, err error) {
+	err = r.t.use(func() error {
+		result, err = r.t.conn.exec(query, args...)
+		return err
+	})
+	return result, err
 }
 
 func (r inTx) get(_ context.Context, into any, query string, args ...any) error {
-	return r.c.get(into, query, args...)
+	return r.t.use(func() error { return r.t.conn.get(into, query, args...) })
 }
 
 func (r inTx) list(_ context.Context, into any, query string, args ...any) error {
-	return r.c.list(into, query, args...)
+	return r.t.use(func() error { return r.t.conn.list(into, query, args...) })
 }
 
 // autocommit runs each statement by itself.
@@ -255,6 +326,8 @@ func (r autocommit) exec(ctx context.Context, query string, args ...any) (sql.Re
 		return nil, err
 	}
 	defer release()
+	r.c.writes.begin()
+	defer r.c.writes.end()
 	return r.c.exec(query, args...)
 }
 

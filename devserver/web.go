@@ -1,0 +1,81 @@
+package devserver
+
+import (
+	"context"
+	"errors"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Everything here that speaks HTTP can be reached by the browser of whoever runs
+// the server, and so by the pages that are open in it.
+
+// guard protects a handler from pages of other sites. One cannot make it do
+// anything, whatever the request looks like; and one that has let a name of its own
+// point here (DNS rebinding) cannot read anything either, if the listener is on the
+// loopback interface.
+func guard(ip string, next http.Handler) http.Handler {
+	next = http.NewCrossOriginProtection().Handler(next)
+	if !IsLoopback(ip) {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host, _, err := net.SplitHostPort(r.Host)
+		if err != nil {
+			host = r.Host
+		}
+		if host != "localhost" && net.ParseIP(host) == nil {
+			http.Error(w, "this server is reached as localhost", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// serve serves until the server that it returns is closed.
+func (s *Server) serve(listener net.Listener, handler http.Handler) *http.Server {
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	go func() {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			s.alarm.fail(err)
+		}
+	}()
+	return server
+}
+
+// prepareMetrics makes the directory of the socket that Temporal is to serve its
+// metrics on: it asks nobody by which name it was reached.
+func (s *Server) prepareMetrics() (err error) {
+	if s.options.MetricsPort != 0 {
+		s.metricsDir, err = os.MkdirTemp("", "coffee-metrics-*") // for its owner alone
+	}
+	return err
+}
+
+// metricsSocket is the file of that socket; empty if there are no metrics.
+func (s *Server) metricsSocket() string {
+	if s.metricsDir == "" {
+		return ""
+	}
+	return filepath.Join(s.metricsDir, "socket")
+}
+
+// startMetrics serves the metrics on a listener that is open already.
+func (s *Server) startMetrics(listener net.Listener) {
+	socket := s.metricsSocket()
+	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: "metrics"})
+	proxy.Transport = &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+		},
+		DisableKeepAlives: true,
+	}
+	proxy.ErrorLog = log.New(s.options.Log, "", 0)
+	s.metrics = s.serve(listener, guard(s.options.IP, proxy))
+}

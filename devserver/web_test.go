@@ -1,0 +1,91 @@
+package devserver
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.temporal.io/api/workflowservice/v1"
+)
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().(*net.TCPAddr).Port
+}
+
+// TestPagesOfOthers: what the page of another site, open in the browser of whoever
+// runs the server, can make it do, and read.
+func TestPagesOfOthers(t *testing.T) {
+	t.Parallel()
+	httpPort, metricsPort := freePort(t), freePort(t)
+	server := start(t, Options{HTTPPort: httpPort, MetricsPort: metricsPort, UI: true})
+	const start = "/api/v1/namespaces/default/workflows/evil"
+	body := `{"workflowType": {"name": "any"}, "taskQueue": {"name": "any"}}`
+	for name, test := range map[string]struct {
+		url    string
+		method string
+		header map[string]string
+		host   string
+		want   int
+	}{
+		"a page of another site starts a workflow":       {server.HTTPURL() + start, "POST", map[string]string{"Origin": "http://evil.com", "Content-Type": "text/plain"}, "", 403},
+		"the same, as browsers of today say it":          {server.HTTPURL() + start, "POST", map[string]string{"Sec-Fetch-Site": "cross-site", "Content-Type": "text/plain"}, "", 403},
+		"and from another port":                          {server.HTTPURL() + start, "POST", map[string]string{"Origin": "http://127.0.0.1:1"}, "", 403},
+		"and terminates one":                             {server.HTTPURL() + start + "/terminate", "POST", map[string]string{"Origin": "http://evil.com", "Content-Type": "text/plain"}, "", 403},
+		"a page by another name reads from the HTTP API": {server.HTTPURL() + "/api/v1/cluster-info", "GET", nil, "evil.example.com", 403},
+		"and from the metrics":                           {server.MetricsURL(), "GET", nil, "evil.example.com:9090", 403},
+		"and from the Web UI":                            {server.UIURL() + "/api/v1/settings", "GET", nil, "evil.example.com", 403},
+		"a program reads from the HTTP API":              {server.HTTPURL() + "/api/v1/cluster-info", "GET", nil, "", 200},
+		"a program reads the metrics":                    {server.MetricsURL(), "GET", nil, "", 200},
+		"and by name":                                    {strings.Replace(server.MetricsURL(), "127.0.0.1", "localhost", 1), "GET", nil, "", 200},
+		"and starts a workflow":                          {server.HTTPURL() + start + "2", "POST", map[string]string{"Content-Type": "application/json"}, "", 200},
+	} {
+		request, err := http.NewRequest(test.method, test.url, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Host = test.host
+		for key, value := range test.header {
+			request.Header.Set(key, value)
+		}
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		said, err := io.ReadAll(response.Body)
+		response.Body.Close()
+		if err != nil || response.StatusCode != test.want {
+			t.Errorf("%s: got %s, %v:\n%.500s", name, response.Status, err, said)
+		}
+		if strings.Contains(test.url, "/metrics") && test.want == 200 && !bytes.Contains(said, []byte("service_requests")) {
+			t.Errorf("%s: got %.500s", name, said)
+		}
+	}
+	list, err := workflowservice.NewWorkflowServiceClient(dial(t, server)).CountWorkflowExecutions(context.Background(),
+		&workflowservice.CountWorkflowExecutionsRequest{Namespace: "default", Query: "WorkflowId = 'evil'"})
+	if err != nil || list.GetCount() != 0 {
+		t.Errorf("%d workflows were started, %v", list.GetCount(), err)
+	}
+	dir := server.metricsDir
+	if err := server.Stop(); err != nil {
+		t.Error(err)
+	}
+	if left, _ := filepath.Glob(dir + "*"); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	if _, err := os.Stat(fmt.Sprint(dir, "/socket")); err == nil {
+		t.Error("the socket is still there")
+	}
+}
