@@ -26,6 +26,7 @@ func (a *Activities) Register(r worker.ActivityRegistry) {
 		ActivityBrewCoffee:     a.BrewCoffee,
 		ActivitySendReceipt:    a.SendReceipt,
 		ActivityRefundCustomer: a.RefundCustomer,
+		ActivityDeliverCoffee:  a.DeliverCoffee,
 	} {
 		r.RegisterActivityWithOptions(fn, activity.RegisterOptions{Name: name})
 	}
@@ -43,14 +44,20 @@ func (a *Activities) ChargeCustomer(ctx context.Context, in ChargeInput) (bool, 
 	return true, nil
 }
 
-// BrewCoffee makes the drink. It heartbeats while it does: that is how the
-// server notices that the worker has died, and how the brew learns that the
-// order was cancelled.
+// BrewCoffee makes the drink, if its payment stands: an operator can reset an
+// order that was refunded to where it goes on as if it were not. For a coffee that
+// was handed out before a reset there is nothing to make.
+//
+// It heartbeats while it brews: that is how the server notices that the worker has
+// died, and how the brew learns that the order was cancelled.
 func (a *Activities) BrewCoffee(ctx context.Context, in BrewInput) (bool, error) {
 	// The drink is not looked up on the menu, which may have changed since the
 	// order was accepted.
 	if err := ValidateOrderID(in.OrderID); err != nil {
 		return false, invalidInput(err)
+	}
+	if delivered, err := a.services.Payment().Paid(ctx, in.OrderID); err != nil || delivered {
+		return delivered, final(err)
 	}
 	stop := heartbeat(ctx, BrewHeartbeatTimeout/10)
 	defer stop()
@@ -58,13 +65,17 @@ func (a *Activities) BrewCoffee(ctx context.Context, in BrewInput) (bool, error)
 	if errors.Is(err, ErrJammed) {
 		return false, expected(err, ErrorTypeJammed, temporal.ApplicationErrorOptions{})
 	}
-	return err == nil, err
+	if err == nil { // it may have been refunded while this attempt was frozen
+		_, err = a.services.Payment().Paid(ctx, in.OrderID)
+	}
+	return err == nil, final(err)
 }
 
-// SendReceipt tells the customer that the coffee is ready.
+// SendReceipt hands out the coffee, if its payment stands, and tells the customer
+// that it is ready.
 func (a *Activities) SendReceipt(ctx context.Context, in ReceiptInput) (bool, error) {
-	if err := ValidateOrderID(in.OrderID); err != nil {
-		return false, invalidInput(err)
+	if delivered, err := a.DeliverCoffee(ctx, in); err != nil {
+		return delivered, err
 	}
 	if err := a.services.Notification().SendReceipt(ctx, in.OrderID); err != nil {
 		return false, err
@@ -72,16 +83,27 @@ func (a *Activities) SendReceipt(ctx context.Context, in ReceiptInput) (bool, er
 	return true, nil
 }
 
-// RefundCustomer gives back what the order was charged, if it was.
+// DeliverCoffee hands out the coffee, if its payment stands. It is what counts of
+// [Activities.SendReceipt], for when the receipt cannot be sent.
+func (a *Activities) DeliverCoffee(ctx context.Context, in ReceiptInput) (bool, error) {
+	if err := ValidateOrderID(in.OrderID); err != nil {
+		return false, invalidInput(err)
+	}
+	err := a.services.Payment().Deliver(ctx, in.OrderID)
+	return err == nil, final(err)
+}
+
+// RefundCustomer gives back what the order was charged, if it was, unless the
+// coffee was handed out.
 func (a *Activities) RefundCustomer(ctx context.Context, in RefundInput) (RefundOutput, error) {
 	if err := ValidateOrderID(in.OrderID); err != nil {
 		return RefundOutput{}, invalidInput(err)
 	}
 	refunded, err := a.services.Payment().Refund(ctx, in.OrderID, originalRun(ctx, in.RunID))
-	if err != nil {
-		return RefundOutput{}, final(err)
+	if errors.Is(err, ErrDelivered) {
+		return RefundOutput{Delivered: true}, nil
 	}
-	return RefundOutput{Refunded: refunded}, nil
+	return RefundOutput{Refunded: refunded}, final(err)
 }
 
 // originalRun is what the workflow said its original run is. A workflow in

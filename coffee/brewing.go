@@ -39,11 +39,19 @@ func (s *BrewService) Brew(ctx context.Context, order OrderRequest, attempt int)
 	return nil
 }
 
-// jams decides by a hash, not by chance: the same seed, order and attempt
-// always go the same way, so a run can be repeated exactly.
+// jams decides which attempts fail.
 func (s *BrewService) jams(orderID string, attempt int) bool {
-	hash := sha256.Sum256(fmt.Appendf(nil, "%d/%s/%d", s.seed, orderID, attempt))
-	// The upper 53 bits, as a fraction from 0 up to but not including 1.
-	fraction := float64(binary.BigEndian.Uint64(hash[:8])>>11) / (1 << 53)
-	return fraction < s.failureRate
+	return chance(s.seed, orderID, attempt) < s.failureRate
+}
+
+// chance is a number from 0 up to but not including 1. It is made by a hash: the
+// same seed and the same words always give the same number, so a run can be
+// repeated exactly.
+func chance(seed uint64, words ...any) float64 {
+	text := fmt.Append(nil, seed)
+	for _, word := range words {
+		text = fmt.Appendf(text, "/%v", word)
+	}
+	hash := sha256.Sum256(text)
+	return float64(binary.BigEndian.Uint64(hash[:8])>>11) / (1 << 53) // the upper 53 bits
 }

@@ -146,19 +146,32 @@ func firstPayload(payloads *commonpb.Payloads) converter.RawValue {
 	return converter.NewRawValue(payloads.GetPayloads()[0])
 }
 
-// Result waits until the order is over and returns its result. It returns
-// [ErrNotFound], or an [*EndedError] if the workflow ended without a result.
+// Result waits until the order is over and returns its result. When an operator
+// resets the order meanwhile, which terminates its run and starts another one, it
+// goes on with that one. It returns [ErrNotFound], or an [*EndedError] if the
+// workflow ended without a result.
 func (c *Client) Result(ctx context.Context, orderID string) (OrderResult, error) {
-	var result OrderResult
-	err := c.temporal.GetWorkflow(ctx, WorkflowID(orderID), "").Get(ctx, &result)
-	var failed *temporal.WorkflowExecutionError
-	switch {
-	case err == nil:
-		return result, nil
-	case errors.As(err, &failed):
-		return OrderResult{}, &EndedError{OrderID: orderID, Problem: endProblem(err), cause: err}
+	for runID := ""; ; { // the current run
+		var result OrderResult
+		err := c.temporal.GetWorkflow(ctx, WorkflowID(orderID), runID).Get(ctx, &result)
+		if err == nil {
+			result.clip()
+			return result, nil
+		}
+		var failed *temporal.WorkflowExecutionError
+		if !errors.As(err, &failed) {
+			return OrderResult{}, notFound(err)
+		}
+		described, describeErr := c.temporal.DescribeWorkflowExecution(ctx, WorkflowID(orderID), "")
+		if describeErr != nil {
+			return OrderResult{}, notFound(describeErr)
+		}
+		current := described.GetWorkflowExecutionInfo().GetExecution().GetRunId()
+		if current == runID {
+			return OrderResult{}, &EndedError{OrderID: orderID, Problem: endProblem(err), cause: err}
+		}
+		runID = current
 	}
-	return OrderResult{}, notFound(err)
 }
 
 // State asks the order itself, through a worker, with the query
@@ -173,6 +186,7 @@ func (c *Client) State(ctx context.Context, orderID string) (OrderState, error) 
 	if err := value.Get(&state); err != nil {
 		return OrderState{}, fmt.Errorf("order %s: %w", orderID, err)
 	}
+	state.clip()
 	return state, nil
 }
 
@@ -187,7 +201,10 @@ func IsNoWorker(err error) bool {
 // the request. Whether it came in time, [Client.Result] tells. The reason may
 // be empty. It returns [ErrNotFound] or [ErrEnded].
 func (c *Client) Cancel(ctx context.Context, orderID, reason string) error {
-	var err error
+	err := checkAddress(orderID)
+	if err != nil {
+		return err
+	}
 	if reason == "" {
 		// A worker in another language may take no argument at all, and the
 		// SDK's SignalWorkflow would send it a null.
@@ -230,7 +247,11 @@ func endProblem(err error) string {
 	case errors.As(err, &timeout):
 		return "its workflow timed out"
 	case errors.As(err, &cancelled):
+		var problem string
+		if cancelled.HasDetails() && cancelled.Details(&problem) == nil && problem != "" {
+			return clip(problem, maxText)
+		}
 		return "its workflow was cancelled"
 	}
-	return strings.TrimSuffix(rootCause(err), ".")
+	return strings.TrimSuffix(clip(rootCause(err), 1000), ".")
 }

@@ -24,6 +24,9 @@ const (
 	ActivityBrewCoffee     = "brew_coffee"
 	ActivitySendReceipt    = "send_receipt"
 	ActivityRefundCustomer = "refund_customer"
+	// ActivityDeliverCoffee records that the coffee was handed out. It is asked for
+	// when a receipt could not be sent; sending one records it as well.
+	ActivityDeliverCoffee = "deliver_coffee"
 )
 
 // Types of the application errors that a workflow or an activity fails with.
@@ -35,7 +38,8 @@ const (
 	ErrorTypeInvalidOrder = "InvalidOrder"
 	// ErrorTypeInvalidInput ends an activity whose input makes no sense.
 	ErrorTypeInvalidInput = "InvalidInput"
-	// ErrorTypeRefused ends a charge that the ledger refuses for good.
+	// ErrorTypeRefused ends a step that the ledger refuses for good: a charge, or
+	// a coffee without a payment that stands.
 	ErrorTypeRefused = "Refused"
 )
 
@@ -134,7 +138,8 @@ type BrewInput struct {
 	Size    Size   `json:"size"`
 }
 
-// ReceiptInput is the input of the activity send_receipt, which returns true.
+// ReceiptInput is the input of the activities send_receipt and deliver_coffee,
+// which return true.
 type ReceiptInput struct {
 	OrderID string `json:"order_id"`
 }
@@ -150,6 +155,8 @@ type RefundInput struct {
 type RefundOutput struct {
 	// Refunded is false when there was no charge to give back.
 	Refunded bool `json:"refunded"`
+	// Delivered is true when the coffee was handed out: then the charge stands.
+	Delivered bool `json:"delivered,omitempty"`
 }
 
 // acceptance is what a workflow decides when it starts, and then holds on to.
@@ -157,7 +164,10 @@ type acceptance struct {
 	// Order is what was ordered, in canonical form.
 	Order OrderRequest `json:"order"`
 	// Problem is why the order was refused; empty if it was accepted.
-	Problem     string `json:"problem,omitempty"`
+	Problem string `json:"problem,omitempty"`
+	// Stop ends a workflow that would be started again and again otherwise, as
+	// cancelled: so its schedule ends as well.
+	Stop        bool   `json:"stop,omitempty"`
 	Pricing     string `json:"pricing"`
 	AmountCents Cents  `json:"amount_cents"`
 	// Indexed says that the server knows [SearchAttributeStatus].

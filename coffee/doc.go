@@ -17,7 +17,8 @@
 // work itself is done by services that know nothing of Temporal: payment.go,
 // brewing.go and notification.go, built by the [ServiceFactory] in factory.go.
 //
-// Where money is written down: ledger.go says what a [Ledger] promises, and
+// Where money is written down, and for which of it a coffee was handed out:
+// ledger.go says what a [Ledger] promises, and
 // ledger_sql.go keeps the promise; ledger_sqlite.go and ledger_postgres.go open
 // the databases, each with a schema beside it that has the database itself watch
 // over the promise. The package audit checks it all from outside.

@@ -18,6 +18,10 @@ type ServiceConfig struct {
 	BrewFailureRate float64
 	// Seed decides which attempts jam.
 	Seed uint64
+	// LateChargeRate is the share of charges, from 0 to 1, that go on when their
+	// attempt is given up, as a request to a payment provider does that is on its
+	// way. The ledger must be proof against them.
+	LateChargeRate float64
 }
 
 // DefaultServiceConfig returns the figures of an ordinary day. With its seed
@@ -45,6 +49,9 @@ func (c ServiceConfig) Validate() error {
 	if !(c.BrewFailureRate >= 0 && c.BrewFailureRate <= 1) { // this way round, NaN is refused
 		return fmt.Errorf("brew failure rate is %v: it must be from 0 to 1", c.BrewFailureRate)
 	}
+	if !(c.LateChargeRate >= 0 && c.LateChargeRate <= 1) {
+		return fmt.Errorf("late charge rate is %v: it must be from 0 to 1", c.LateChargeRate)
+	}
 	return nil
 }
 
@@ -61,7 +68,7 @@ type ServiceFactory struct {
 func NewServiceFactory(config ServiceConfig, ledger Ledger, log zerolog.Logger) *ServiceFactory {
 	return &ServiceFactory{
 		Payment: sync.OnceValue(func() *PaymentService {
-			return &PaymentService{ledger: ledger, chargeTime: config.ChargeTime, log: log}
+			return &PaymentService{ledger: ledger, chargeTime: config.ChargeTime, lateRate: config.LateChargeRate, seed: config.Seed, log: log}
 		}),
 		Brew: sync.OnceValue(func() *BrewService {
 			return &BrewService{brewTime: config.BrewTime, failureRate: config.BrewFailureRate, seed: config.Seed, log: log}

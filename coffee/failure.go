@@ -19,3 +19,9 @@ func rootCause(err error) string {
 	}
 	return err.Error()
 }
+
+// isRefused reports whether a step failed because the ledger refused it for good.
+func isRefused(err error) bool {
+	var application *temporal.ApplicationError
+	return errors.As(err, &application) && application.Type() == ErrorTypeRefused
+}

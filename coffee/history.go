@@ -24,6 +24,9 @@ type History struct {
 // History reads the history of an order. No worker is needed. It returns
 // [ErrNotFound].
 func (c *Client) History(ctx context.Context, orderID string) (History, error) {
+	if err := checkAddress(orderID); err != nil {
+		return History{}, err
+	}
 	described, err := c.temporal.DescribeWorkflowExecution(ctx, WorkflowID(orderID), "")
 	if err != nil {
 		return History{}, notFound(err)
@@ -66,8 +69,7 @@ func (r *historyReader) read(event *historypb.HistoryEvent) {
 	view := r.view
 	switch event.GetEventType() {
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
-		var request OrderRequest
-		if payload := firstPayload(event.GetWorkflowExecutionStartedEventAttributes().GetInput()).Payload(); payload != nil && decode(payload, &request) == nil {
+		if request, ok := DecodeRequest(event.GetWorkflowExecutionStartedEventAttributes().GetInput()); ok {
 			view.Drink, view.Size = request.Drink, request.Size
 		}
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
@@ -94,7 +96,7 @@ func (r *historyReader) read(event *historypb.HistoryEvent) {
 		r.completed(r.scheduled[attributes.GetScheduledEventId()], attributes.GetResult())
 	case enumspb.EVENT_TYPE_ACTIVITY_TASK_FAILED:
 		attributes := event.GetActivityTaskFailedEventAttributes()
-		view.Failure = clip(attributes.GetFailure().GetMessage(), 200)
+		view.Failure = clip(attributes.GetFailure().GetMessage(), maxText)
 	case enumspb.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT:
 		view.Failure = "timed out"
 	default:
@@ -112,8 +114,14 @@ func (r *historyReader) completed(activity string, result *commonpb.Payloads) {
 		r.view.ReceiptSent = true
 	case ActivityRefundCustomer:
 		var out RefundOutput
-		if payload := firstPayload(result).Payload(); payload != nil && decode(payload, &out) == nil && out.Refunded {
+		if payload := firstPayload(result).Payload(); payload == nil || decode(payload, &out) != nil {
+			return
+		}
+		if out.Refunded {
 			r.view.Charged, r.view.Refunded = true, true
+		}
+		if out.Delivered { // by an earlier run
+			r.view.Charged, r.view.Brewed = true, true
 		}
 	}
 }
@@ -123,9 +131,8 @@ func (r *historyReader) closed(event *historypb.HistoryEvent) {
 	view := r.view
 	switch event.GetEventType() {
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
-		var result OrderResult
-		payload := firstPayload(event.GetWorkflowExecutionCompletedEventAttributes().GetResult()).Payload()
-		if payload == nil || decode(payload, &result) != nil {
+		result, ok := DecodeResult(event.GetWorkflowExecutionCompletedEventAttributes().GetResult())
+		if !ok {
 			return
 		}
 		view.Status = result.Status
@@ -133,13 +140,18 @@ func (r *historyReader) closed(event *historypb.HistoryEvent) {
 		view.Charged, view.Brewed, view.ReceiptSent = result.Charged, result.Brewed, result.ReceiptSent
 		view.Refunded, view.AmountCents = result.Refunded, result.AmountCents
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
-		view.Failure = clip(event.GetWorkflowExecutionFailedEventAttributes().GetFailure().GetMessage(), 200)
+		view.Failure = clip(event.GetWorkflowExecutionFailedEventAttributes().GetFailure().GetMessage(), maxText)
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT:
 		view.Failure = "the workflow timed out"
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED:
-		view.Failure = strings.TrimSpace("terminated " + clip(event.GetWorkflowExecutionTerminatedEventAttributes().GetReason(), 200))
+		view.Failure = strings.TrimSpace("terminated " + clip(event.GetWorkflowExecutionTerminatedEventAttributes().GetReason(), maxText))
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED:
 		view.Cancelled = true
+		var problem string
+		payload := firstPayload(event.GetWorkflowExecutionCanceledEventAttributes().GetDetails()).Payload()
+		if payload != nil && decode(payload, &problem) == nil {
+			view.Failure = clip(problem, maxText)
+		}
 	default:
 		return
 	}

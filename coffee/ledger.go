@@ -10,7 +10,11 @@ import (
 // most one entry of each kind per order, so calls can be repeated: after a
 // crash, by a retry, by two workers at once.
 //
-// An error that is none of the four below is a failure of the database: the
+// It also holds which coffees were handed out, because that and a refund exclude
+// each other: whichever comes first is final, and only the ledger can tell, since
+// an attempt that was frozen may wake up at any time, and a workflow may be reset.
+//
+// An error that is none of the refusals below is a failure of the database: the
 // outcome is then unknown, and the call should be repeated.
 type Ledger interface {
 	// Charge records that the customer pays for the order, and returns the
@@ -27,9 +31,23 @@ type Ledger interface {
 	// any charge that is still to come. If either is recorded already, it
 	// returns that one.
 	//
-	// It changes nothing and returns [ErrInvalidEntry] if an id is empty, and
-	// [ErrDuplicateOrder] if the charge there is was made by another run.
+	// It changes nothing and returns [ErrInvalidEntry] if an id is empty,
+	// [ErrDuplicateOrder] if the charge there is was made by another run, and
+	// [ErrDelivered] if the coffee was handed out.
 	Refund(ctx context.Context, orderID, runID string) (Entry, error)
+
+	// Deliver records that the coffee of an order is handed out, which is what
+	// its charge is for: from then on a refund is refused. If that is recorded
+	// already, it does nothing.
+	//
+	// It changes nothing and returns [ErrInvalidEntry] if the order id is empty,
+	// [ErrNotCharged] if nothing was charged, and [ErrClosed] if the order was
+	// refunded or voided.
+	Deliver(ctx context.Context, orderID string) error
+
+	// Paid returns nil if the charge of an order stands, or else what Deliver
+	// would return; it reports whether the coffee was handed out already.
+	Paid(ctx context.Context, orderID string) (delivered bool, err error)
 
 	// Entries returns the entries of an order, oldest first; none is no error.
 	Entries(ctx context.Context, orderID string) ([]Entry, error)
@@ -47,12 +65,17 @@ var (
 	ErrDuplicateOrder = errors.New("an earlier order of the same id was charged already")
 	ErrAmountConflict = errors.New("the order was charged another amount already")
 	ErrClosed         = errors.New("the order was refunded or voided already")
+	ErrNotCharged     = errors.New("the order was not charged")
+	ErrDelivered      = errors.New("the coffee was handed out already")
 )
 
-// IsRefusal tells whether err is one of the ledger's final refusals, which
+// ErrNoLedger: there is no ledger where one was expected.
+var ErrNoLedger = errors.New("there is no ledger")
+
+// IsRefusal reports whether err is one of the ledger's final refusals, which
 // trying again does not change.
 func IsRefusal(err error) bool {
-	for _, refusal := range []error{ErrInvalidEntry, ErrDuplicateOrder, ErrAmountConflict, ErrClosed} {
+	for _, refusal := range []error{ErrInvalidEntry, ErrDuplicateOrder, ErrAmountConflict, ErrClosed, ErrNotCharged, ErrDelivered} {
 		if errors.Is(err, refusal) {
 			return true
 		}

@@ -15,21 +15,38 @@ import (
 //go:embed ledger_postgres.sql
 var postgresSchema string
 
+//go:embed ledger_postgres_deliveries.sql
+var postgresDeliveriesSchema string
+
 // postgresPatience bounds how long it takes to open a ledger, and how long the
 // database waits for the next statement of a transaction.
 const postgresPatience = 10 * time.Second
 
-// openPostgres opens the ledger in a PostgreSQL database, and creates its table
-// if there is none.
-func openPostgres(ctx context.Context, databaseURL string) (Ledger, error) {
+// lockPostgresOrder begins each transaction that writes. What it sets is for the
+// transaction alone, and not for the session: behind a connection pooler the
+// session is somebody else's a moment later, and poolers refuse settings that
+// come with the connection.
+//
+// What was committed must survive a power failure, or the failure of the primary:
+// so synchronous_commit is raised where the server or the role has lowered it.
+// And a worker whose machine vanishes in a transaction must not keep others from
+// the order for as long as the network takes to notice.
+var lockPostgresOrder = fmt.Sprintf(`SELECT
+	set_config('synchronous_commit', CASE WHEN current_setting('synchronous_commit') IN ('off', 'local') THEN 'on' ELSE current_setting('synchronous_commit') END, true),
+	set_config('idle_in_transaction_session_timeout', '%d', true),
+	pg_advisory_xact_lock(hashtextextended('coffee ledger ' || $1, 0))`, postgresPatience.Milliseconds())
+
+// openPostgres opens the ledger in a PostgreSQL database. If there is none, it
+// creates its tables, or returns [ErrNoLedger].
+func openPostgres(ctx context.Context, databaseURL string, create bool) (Ledger, error) {
 	config, err := pgx.ParseConfig(databaseURL) // its errors do not tell the password
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the ledger: %w", err)
 	}
 	where := fmt.Sprintf("%s on %s:%d", config.Database, config.Host, config.Port)
-	// A worker whose machine vanishes in a transaction must not keep others from
-	// the order for as long as the network takes to notice.
-	config.RuntimeParams["idle_in_transaction_session_timeout"] = fmt.Sprint(postgresPatience.Milliseconds())
+	// Behind a pooler that hands out a connection for each transaction, a
+	// statement that was prepared once is on another connection the next time.
+	config.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	db := stdlib.OpenDB(*config)
 	// A transaction is short. A server has 100 connections for all of its
 	// clients unless it is told otherwise.
@@ -38,7 +55,7 @@ func openPostgres(ctx context.Context, databaseURL string) (Ledger, error) {
 	db.SetConnMaxIdleTime(time.Minute)
 	ctx, cancel := context.WithTimeout(ctx, postgresPatience)
 	defer cancel()
-	if err := createPostgresTable(ctx, db); err != nil {
+	if err := createPostgresTables(ctx, db, create); err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot open the ledger in %s: %w", where, err), db.Close())
 	}
 	return &sqlLedger{
@@ -46,21 +63,25 @@ func openPostgres(ctx context.Context, databaseURL string) (Ledger, error) {
 		// Each statement sees what was committed before it: so the one after
 		// the lock sees everything that was done under the lock before.
 		isolation: sql.LevelReadCommitted,
-		lockOrder: `SELECT pg_advisory_xact_lock(hashtextextended('coffee ledger ' || $1, 0))`,
+		lockOrder: lockPostgresOrder,
 		now:       time.Now,
 	}, nil
 }
 
-func createPostgresTable(ctx context.Context, db *sql.DB) error {
-	exists := func(db interface {
-		QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-	}) (yes bool, err error) {
-		err = db.QueryRowContext(ctx, `SELECT EXISTS (SELECT FROM pg_class WHERE relname = 'ledger_entries' AND pg_table_is_visible(oid))`).Scan(&yes)
-		return yes, err
+// createPostgresTables creates what is missing. A role that may only read and
+// insert can use tables that are there.
+func createPostgresTables(ctx context.Context, db *sql.DB, create bool) error {
+	tables := func(db querier) (entries, deliveries bool, err error) {
+		const visible = `EXISTS (SELECT FROM pg_class WHERE relname = '%s' AND pg_table_is_visible(oid))`
+		err = db.QueryRowContext(ctx, fmt.Sprintf(`SELECT `+visible+`, `+visible, "ledger_entries", "ledger_deliveries")).Scan(&entries, &deliveries)
+		return entries, deliveries, err
 	}
-	// A role that may only read and insert can use a table that is there.
-	if yes, err := exists(db); err != nil || yes {
+	entries, deliveries, err := tables(db)
+	if err != nil || entries && deliveries {
 		return err
+	}
+	if !entries && !create {
+		return ErrNoLedger
 	}
 	tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 	if err != nil {
@@ -71,10 +92,18 @@ func createPostgresTable(ctx context.Context, db *sql.DB) error {
 	if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('coffee ledger', 0))`); err != nil {
 		return err
 	}
-	if yes, err := exists(tx); err != nil || yes {
+	if entries, deliveries, err = tables(tx); err != nil || entries && deliveries {
 		return err
 	}
-	if _, err := tx.ExecContext(ctx, postgresSchema); err != nil {
+	if !entries {
+		if _, err := tx.ExecContext(ctx, postgresSchema); err != nil {
+			return err
+		}
+	}
+	if _, err := tx.ExecContext(ctx, postgresDeliveriesSchema); err != nil {
+		if entries {
+			return fmt.Errorf("it was made by an earlier version, and lacks the table ledger_deliveries: run ledger_postgres_deliveries.sql as the owner of its tables: %w", err)
+		}
 		return err
 	}
 	return tx.Commit()

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -21,7 +23,7 @@ func TestPostgresLedgerProperties(t *testing.T) {
 	where := ledgertest.PostgresURL(t)
 	db := ledgertest.OpenPostgres(t, where)
 	testLedgerProperties(t, func() string {
-		if _, err := db.Exec(`DROP TABLE IF EXISTS ledger_entries; DROP FUNCTION IF EXISTS ledger_entries_refuse`); err != nil {
+		if _, err := db.Exec(`DROP TABLE IF EXISTS ledger_entries, ledger_deliveries; DROP FUNCTION IF EXISTS ledger_entries_refuse, ledger_deliveries_check`); err != nil {
 			t.Fatal(err)
 		}
 		return where
@@ -95,6 +97,139 @@ func TestPostgresRaceAroundTheLock(t *testing.T) {
 	}
 	if entries, err := ledger.Entries(context.Background(), "1"); err != nil || len(entries) != 1 {
 		t.Errorf("got %v, %v", entries, err)
+	}
+}
+
+func TestPostgresRefundAgainstDelivery(t *testing.T) {
+	t.Parallel()
+	where := ledgertest.PostgresURL(t)
+	testRefundAgainstDelivery(t, openLedger(t, where), openLedger(t, where))
+}
+
+// TestPostgresRefundAgainstDeliveryAroundTheLock: transactions that do not know of
+// the ledger's lock. The database itself lets one of them through.
+func TestPostgresRefundAgainstDeliveryAroundTheLock(t *testing.T) {
+	t.Parallel()
+	where := ledgertest.PostgresURL(t)
+	ledger := openLedger(t, where)
+	db := ledgertest.OpenPostgres(t, where)
+	if _, err := ledger.Charge(context.Background(), Charge{"1", "run", 525}); err != nil {
+		t.Fatal(err)
+	}
+	failed := make(chan error, 2)
+	for _, statement := range []string{
+		`INSERT INTO ledger_entries (order_id, kind, amount_cents, run_id, recorded_at) VALUES ('1', 'refund', 525, 'run', now())`,
+		`INSERT INTO ledger_deliveries (order_id, run_id, recorded_at) VALUES ('1', 'run', now())`,
+	} {
+		tx, err := db.Begin()
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			_, err := tx.Exec(statement)
+			failed <- errors.Join(err, tx.Commit())
+		}()
+	}
+	if first, second := <-failed, <-failed; (first == nil) == (second == nil) {
+		t.Errorf("got %v and %v; want one failure", first, second)
+	}
+}
+
+func TestPostgresLedgerOfAnEarlierVersion(t *testing.T) {
+	t.Parallel()
+	where := ledgertest.PostgresURL(t)
+	testLedgerOfAnEarlierVersion(t, where, "pgx", where,
+		`DROP TRIGGER ledger_entries_delivered ON ledger_entries; DROP TABLE ledger_deliveries; DROP FUNCTION ledger_deliveries_check`)
+}
+
+// TestPostgresOpenExistingLedger: a schema without a ledger is left as it is.
+func TestPostgresOpenExistingLedger(t *testing.T) {
+	t.Parallel()
+	where := ledgertest.PostgresURL(t)
+	if _, err := OpenExistingLedger(context.Background(), where); !errors.Is(err, ErrNoLedger) {
+		t.Errorf("got %v", err)
+	}
+	openLedger(t, where)
+	ledger, err := OpenExistingLedger(context.Background(), where)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ledger.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestPostgresCommitsAreSynchronous: whatever the role or the database says, a
+// commit of the ledger waits for the disk.
+func TestPostgresCommitsAreSynchronous(t *testing.T) {
+	t.Parallel()
+	for lowered, want := range map[string]string{"off": "on", "local": "on", "on": "on", "remote_write": "remote_write", "remote_apply": "remote_apply"} {
+		t.Run(lowered, func(t *testing.T) {
+			t.Parallel()
+			ctx := context.Background()
+			where := ledgertest.PostgresURL(t)
+			u, err := url.Parse(where)
+			if err != nil {
+				t.Fatal(err)
+			}
+			query := u.Query()
+			query.Set("synchronous_commit", lowered) // as ALTER ROLE and ALTER DATABASE set it: at the beginning of a session
+			u.RawQuery = query.Encode()
+			ledger := openLedger(t, u.String()).(*sqlLedger)
+			for _, do := range []func() error{
+				func() error { _, err := ledger.Charge(ctx, Charge{"1", "run", 525}); return err },
+				func() error { _, err := ledger.Refund(ctx, "2", "run"); return err },
+				func() error { return ledger.Deliver(ctx, "1") },
+			} {
+				if err := do(); err != nil {
+					t.Error(err)
+				}
+			}
+			err = ledger.write(ctx, "1", func(tx *sql.Tx, _ orderBook) error {
+				var got string
+				if err := tx.QueryRowContext(ctx, `SHOW synchronous_commit`).Scan(&got); err != nil || got != want {
+					t.Errorf("a transaction commits with %s, %v; want %s", got, err, want)
+				}
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestPostgresBehindAPooler: PgBouncer in transaction mode gives each transaction
+// another connection to the server, and takes no settings with a connection.
+func TestPostgresBehindAPooler(t *testing.T) {
+	t.Parallel()
+	where := ledgertest.PoolerURL(t)
+	ctx := context.Background()
+	one, other := openLedger(t, where), openLedger(t, where)
+	var wg sync.WaitGroup
+	for i := range 200 {
+		ledger := []Ledger{one, other}[i%2]
+		wg.Go(func() {
+			id := fmt.Sprintf("%s-%d", t.Name(), i/4)
+			_, charge := ledger.Charge(ctx, Charge{id, "run", 525})
+			if charge != nil && !errors.Is(charge, ErrClosed) {
+				t.Error("charge:", charge)
+			}
+			if i%3 == 0 {
+				if _, err := ledger.Refund(ctx, id, "run"); err != nil && !errors.Is(err, ErrDelivered) {
+					t.Error("refund:", err)
+				}
+			} else if err := ledger.Deliver(ctx, id); err != nil && !IsRefusal(err) {
+				t.Error("delivery:", err)
+			}
+			if _, err := ledger.Entries(ctx, id); err != nil {
+				t.Error("entries:", err)
+			}
+		})
+	}
+	wg.Wait()
+	if balance, err := one.Balance(ctx); err != nil || balance.Charges == 0 || balance.Refunds == 0 {
+		t.Errorf("got %+v, %v", balance, err)
 	}
 }
 

@@ -107,6 +107,56 @@ func testLedgerRules(t *testing.T, open func(t *testing.T) Ledger) {
 				t.Error("again:", kind, err)
 			}
 		},
+		"a coffee is handed out once, and its price kept": func(t *testing.T, l Ledger) {
+			charge(l, 525, "run")
+			for range 2 {
+				if err := l.Deliver(ctx, "1"); err != nil {
+					t.Error(err)
+				}
+			}
+			if _, err := refund(l, "run"); !errors.Is(err, ErrDelivered) {
+				t.Error("a refund:", err)
+			}
+			if _, err := refund(l, "other"); !errors.Is(err, ErrDuplicateOrder) {
+				t.Error("another run's refund:", err)
+			}
+			if err := charge(l, 525, "run"); err != nil { // by a run that was reset
+				t.Error("the charge, repeated:", err)
+			}
+			if delivered, err := l.Paid(ctx, "1"); !delivered || err != nil {
+				t.Error(delivered, err)
+			}
+			if entries, err := l.Entries(ctx, "1"); err != nil || len(entries) != 1 {
+				t.Error("a delivery is no money:", entries, err)
+			}
+		},
+		"no coffee without a charge": func(t *testing.T, l Ledger) {
+			if err := l.Deliver(ctx, "1"); !errors.Is(err, ErrNotCharged) {
+				t.Error(err)
+			}
+			if delivered, err := l.Paid(ctx, "1"); delivered || !errors.Is(err, ErrNotCharged) {
+				t.Error(delivered, err)
+			}
+		},
+		"no coffee after a refund": func(t *testing.T, l Ledger) {
+			charge(l, 525, "run")
+			if delivered, err := l.Paid(ctx, "1"); delivered || err != nil {
+				t.Error(delivered, err)
+			}
+			refund(l, "run")
+			if err := l.Deliver(ctx, "1"); !errors.Is(err, ErrClosed) {
+				t.Error(err)
+			}
+			if delivered, err := l.Paid(ctx, "1"); delivered || !errors.Is(err, ErrClosed) {
+				t.Error(delivered, err)
+			}
+		},
+		"no coffee after a void": func(t *testing.T, l Ledger) {
+			refund(l, "run")
+			if err := l.Deliver(ctx, "1"); !errors.Is(err, ErrClosed) {
+				t.Error(err)
+			}
+		},
 		"nonsense is refused": func(t *testing.T, l Ledger) {
 			for _, bad := range []Charge{{"", "run", 1}, {"1", "", 1}, {"1", "run", 0}, {"1", "run", -1}} {
 				if _, err := l.Charge(ctx, bad); !errors.Is(err, ErrInvalidEntry) {
@@ -117,6 +167,12 @@ func testLedgerRules(t *testing.T, open func(t *testing.T) Ledger) {
 				t.Error(err)
 			}
 			if _, err := l.Refund(ctx, "1", ""); !errors.Is(err, ErrInvalidEntry) {
+				t.Error(err)
+			}
+			if err := l.Deliver(ctx, ""); !errors.Is(err, ErrInvalidEntry) {
+				t.Error(err)
+			}
+			if _, err := l.Paid(ctx, ""); !errors.Is(err, ErrInvalidEntry) {
 				t.Error(err)
 			}
 			if entries, err := l.Entries(ctx, "1"); err != nil || len(entries) != 0 {
@@ -146,6 +202,7 @@ func TestLedgerDatabaseRefuses(t *testing.T) {
 		`INSERT OR REPLACE INTO ledger_entries VALUES ('charged', 'charge', 1, 'run', '')`,
 		`INSERT OR REPLACE INTO ledger_entries VALUES ('refunded', 'refund', 525, 'run', '')`,
 		`INSERT OR REPLACE INTO ledger_entries VALUES ('voided', 'void', 0, 'other', '')`,
+		`INSERT OR REPLACE INTO ledger_deliveries VALUES ('delivered', 'run', '')`,
 	)
 }
 
@@ -153,7 +210,7 @@ func TestLedgerDatabaseRefuses(t *testing.T) {
 // some more that are particular to the engine.
 func testLedgerDatabaseRefuses(t *testing.T, ledger Ledger, db *sql.DB, more ...string) {
 	ctx := context.Background()
-	for _, id := range []string{"charged", "refunded"} {
+	for _, id := range []string{"charged", "refunded", "delivered"} {
 		if _, err := ledger.Charge(ctx, Charge{id, "run", 525}); err != nil {
 			t.Fatal(err)
 		}
@@ -162,6 +219,9 @@ func testLedgerDatabaseRefuses(t *testing.T, ledger Ledger, db *sql.DB, more ...
 		if _, err := ledger.Refund(ctx, id, "run"); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := ledger.Deliver(ctx, "delivered"); err != nil {
+		t.Fatal(err)
 	}
 	const now = `'2026-11-23T12:00:00Z'`
 	insert := `INSERT INTO ledger_entries (order_id, kind, amount_cents, run_id, recorded_at) VALUES `
@@ -180,13 +240,21 @@ func testLedgerDatabaseRefuses(t *testing.T, ledger Ledger, db *sql.DB, more ...
 		insert+`('new', 'void', 1, 'run', `+now+`)`,
 		insert+`('new', 'gift', 1, 'run', `+now+`)`,
 		insert+`('', 'charge', 1, 'run', `+now+`)`,
+		insert+`('delivered', 'refund', 525, 'run', `+now+`)`,
+		`INSERT INTO ledger_deliveries (order_id, run_id, recorded_at) VALUES ('refunded', 'run', `+now+`)`,
+		`INSERT INTO ledger_deliveries (order_id, run_id, recorded_at) VALUES ('voided', 'run', `+now+`)`,
+		`INSERT INTO ledger_deliveries (order_id, run_id, recorded_at) VALUES ('new', 'run', `+now+`)`,
+		`INSERT INTO ledger_deliveries (order_id, run_id, recorded_at) VALUES ('charged', 'other', `+now+`)`,
+		`INSERT INTO ledger_deliveries (order_id, run_id, recorded_at) VALUES ('delivered', 'run', `+now+`)`,
+		`UPDATE ledger_deliveries SET recorded_at = `+now+` WHERE order_id = 'delivered'`,
+		`DELETE FROM ledger_deliveries WHERE order_id = 'delivered'`,
 	) {
 		if _, err := db.Exec(statement); err == nil {
 			t.Errorf("the database accepted: %s", statement)
 		}
 	}
 	balance, err := ledger.Balance(ctx)
-	if want := (Balance{Charges: 2, Refunds: 1, Voids: 1, Charged: 1050, Refunded: 525}); err != nil || balance != want {
+	if want := (Balance{Charges: 3, Refunds: 1, Voids: 1, Charged: 1575, Refunded: 525}); err != nil || balance != want {
 		t.Errorf("got %+v, %v; want %+v", balance, err, want)
 	}
 }
@@ -214,9 +282,10 @@ func testLedgerProperties(t *testing.T, empty func() string) {
 		defer func() { ledger.Close() }()
 
 		type book struct {
-			run    string
-			amount Cents
-			closed EntryKind
+			run       string
+			amount    Cents
+			closed    EntryKind
+			delivered bool
 		}
 		model := map[string]*book{}
 		get := func(id string) *book {
@@ -261,6 +330,12 @@ func testLedgerProperties(t *testing.T, empty func() string) {
 					}
 					return
 				}
+				if b.delivered {
+					if !errors.Is(err, ErrDelivered) {
+						rt.Fatalf("refund: got %v, want %v", err, ErrDelivered)
+					}
+					return
+				}
 				if b.closed == "" {
 					b.closed = EntryVoid
 					if b.amount != 0 {
@@ -269,6 +344,26 @@ func testLedgerProperties(t *testing.T, empty func() string) {
 				}
 				if err != nil || entry.Kind != b.closed || entry.Amount != b.amount {
 					rt.Fatalf("refund: got %+v, %v; want a %s of %v", entry, err, b.closed, b.amount)
+				}
+			},
+			"deliver": func(rt *rapid.T) {
+				id := ids.Draw(rt, "id")
+				err := ledger.Deliver(ctx, id)
+				b := get(id)
+				var want error
+				switch {
+				case b.closed != "":
+					want = ErrClosed
+				case b.amount == 0:
+					want = ErrNotCharged
+				default:
+					b.delivered = true
+				}
+				if !errors.Is(err, want) {
+					rt.Fatalf("deliver: got %v, want %v", err, want)
+				}
+				if delivered, err := ledger.Paid(ctx, id); !errors.Is(err, want) || delivered != b.delivered {
+					rt.Fatalf("paid: got %v, %v; want %v, %v", delivered, err, b.delivered, want)
 				}
 			},
 			"reopen": func(rt *rapid.T) {
@@ -343,6 +438,242 @@ func testLedgerConcurrency(t *testing.T, handles ...Ledger) {
 	balance, err := handles[0].Balance(ctx)
 	if err != nil || balance.Net() != 0 || balance.Charges != balance.Refunds || balance.Refunds+balance.Voids != orders {
 		t.Errorf("got %+v, %v", balance, err)
+	}
+}
+
+// TestRefundAgainstDelivery: of a refund and a delivery that are made at the same
+// time one succeeds, and the ledger knows which.
+func TestRefundAgainstDelivery(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "ledger.db")
+	testRefundAgainstDelivery(t, openLedger(t, path), openLedger(t, path))
+}
+
+func testRefundAgainstDelivery(t *testing.T, one, other Ledger) {
+	ctx := context.Background()
+	refunds := 0
+	for i := range 50 {
+		id := fmt.Sprint(i)
+		if _, err := one.Charge(ctx, Charge{id, "run", 525}); err != nil {
+			t.Fatal(err)
+		}
+		var refunded, delivered error
+		var wg sync.WaitGroup
+		wg.Go(func() { _, refunded = one.Refund(ctx, id, "run") })
+		wg.Go(func() { delivered = other.Deliver(ctx, id) })
+		wg.Wait()
+		switch {
+		case refunded == nil && errors.Is(delivered, ErrClosed):
+			refunds++
+		case delivered == nil && errors.Is(refunded, ErrDelivered):
+		default:
+			t.Errorf("refund: %v, delivery: %v", refunded, delivered)
+		}
+	}
+	t.Logf("%d refunds, %d deliveries", refunds, 50-refunds)
+	if balance, err := one.Balance(ctx); err != nil || balance.Refunds != int64(refunds) {
+		t.Errorf("got %+v, %v", balance, err)
+	}
+}
+
+// TestLedgerOfAnEarlierVersion: a ledger that knows no deliveries gets their table
+// when it is opened, and keeps what is in it.
+func TestLedgerOfAnEarlierVersion(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "ledger.db")
+	testLedgerOfAnEarlierVersion(t, path, "sqlite", "file:"+path, `DROP TRIGGER ledger_entries_delivered; DROP TABLE ledger_deliveries`)
+}
+
+func testLedgerOfAnEarlierVersion(t *testing.T, where, driver, dsn, downgrade string) {
+	ctx := context.Background()
+	ledger := openLedger(t, where)
+	if _, err := ledger.Charge(ctx, Charge{"1", "run", 525}); err != nil {
+		t.Fatal(err)
+	}
+	if err := ledger.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open(driver, dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(downgrade); err != nil {
+		t.Fatal(err)
+	}
+	ledger = openLedger(t, where)
+	if err := ledger.Deliver(ctx, "1"); err != nil {
+		t.Error(err)
+	}
+	if _, err := ledger.Refund(ctx, "1", "run"); !errors.Is(err, ErrDelivered) {
+		t.Error(err)
+	}
+	if _, err := db.Exec(`INSERT INTO ledger_entries (order_id, kind, amount_cents, run_id, recorded_at) VALUES ('1', 'refund', 525, 'run', '2026-11-23T12:00:00Z')`); err == nil {
+		t.Error("the database itself lets a delivered order be refunded")
+	}
+}
+
+// TestLedgerFileIsTakenAway: the file is deleted or replaced while it is open.
+// What would be written then is lost with the next start, so nothing is taken.
+func TestLedgerFileIsTakenAway(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	for name, takeAway := range map[string]func(path string) error{
+		"deleted": os.Remove,
+		"moved":   func(path string) error { return os.Rename(path, path+".old") },
+		"replaced": func(path string) error {
+			other, err := OpenLedger(ctx, path+".other")
+			if err != nil {
+				return err
+			}
+			return errors.Join(other.Close(), os.Rename(path+".other", path))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "ledger.db")
+			ledger := openLedger(t, path)
+			if _, err := ledger.Charge(ctx, Charge{"1", "run", 525}); err != nil {
+				t.Fatal(err)
+			}
+			if err := takeAway(path); err != nil {
+				t.Fatal(err)
+			}
+			_, charge := ledger.Charge(ctx, Charge{"2", "run", 525})
+			_, refund := ledger.Refund(ctx, "1", "run")
+			for step, err := range map[string]error{"charge": charge, "refund": refund, "delivery": ledger.Deliver(ctx, "1")} {
+				if err == nil || IsRefusal(err) || !strings.Contains(err.Error(), path+" was deleted or replaced") {
+					t.Errorf("%s: got %v", step, err)
+				}
+			}
+		})
+	}
+}
+
+// TestLedgerIsTakenAwayInATransaction: the file is deleted between the look at it
+// and the commit. The charge is not acknowledged.
+func TestLedgerIsTakenAwayInATransaction(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "ledger.db")
+	ledger := openLedger(t, path).(*sqlLedger)
+	ledger.now = func() time.Time {
+		if err := os.Remove(path); err != nil {
+			t.Error(err)
+		}
+		return time.Now()
+	}
+	if _, err := ledger.Charge(context.Background(), Charge{"1", "run", 525}); err == nil {
+		t.Error("it was charged into a file that is gone")
+	}
+}
+
+// TestLedgerNames: what OpenLedger takes for a URL, and that it shows no password.
+func TestLedgerNames(t *testing.T) {
+	t.Parallel()
+	for where, want := range map[string]string{
+		"ledger.db":                  "",
+		"/var/lib/coffee/ledger.db":  "",
+		"host.db":                    "",
+		"a=b.db":                     "",
+		"postgres://u:pw@h/x":        "postgres://u:pw@h/x",
+		"POSTGRES://u:pw@H/x":        "postgres://u:pw@H/x",
+		"PostgreSQL://u:pw@h/x":      "postgresql://u:pw@h/x",
+		"postgres:/u:pw@h/x/missing": "",
+	} {
+		if got, err := PostgresURL(where); err != nil || got != want {
+			t.Errorf("%s: got %q, %v; want %q", where, got, err, want)
+		}
+	}
+	dir := t.TempDir()
+	t.Cleanup(func() {
+		if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
+			t.Errorf("files were made: %v, %v", entries, err)
+		}
+	})
+	for _, where := range []string{
+		"", "mysql://u:secret@h/x", "MySQL://u:secret@h/x", "sqlite://" + dir + "/secret.db", "file:///secret.db", "https://u:secret@h/x",
+		"host=localhost password=secret", "password=secret host=localhost", " user = u password = secret", "dbname=secret",
+		"postgres://u:secret@127.0.0.1:1/x", "POSTGRES://u:secret@127.0.0.1:1/x", "postgres://127.0.0.1:1/x?password=secret&user=u",
+		"postgres://u:secret@127.0.0.1:1/x?sslmode=nonsense", "postgres://u:secret@[::1/x", "postgres://u:sec%ret@h/x",
+	} {
+		ledger, err := OpenLedger(context.Background(), where)
+		if err == nil {
+			ledger.Close()
+			t.Errorf("%s was opened", where)
+		} else if strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "sec%ret") || !strings.Contains(err.Error(), "cannot open the ledger") {
+			t.Errorf("%s: got %v", where, err)
+		}
+	}
+}
+
+// TestLedgerInAnotherDatabase: a database that is no ledger is left as it is.
+func TestLedgerInAnotherDatabase(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "other.db")
+	db, err := sql.Open("sqlite", "file:"+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec(`CREATE TABLE things (name TEXT)`); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenLedger(context.Background(), path); err == nil || !strings.Contains(err.Error(), "something else") {
+		t.Errorf("got %v", err)
+	}
+	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(after, before) {
+		t.Error("it was changed", err)
+	}
+}
+
+// TestLedgerNamesOfOneFile: by a symbolic link a ledger is the same one; a hard link
+// would have a log of its own.
+func TestLedgerNamesOfOneFile(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	dir := t.TempDir()
+	real, soft, hard := filepath.Join(dir, "real.db"), filepath.Join(dir, "soft.db"), filepath.Join(dir, "hard.db")
+	if err := os.Symlink("real.db", soft); err != nil {
+		t.Fatal(err)
+	}
+	one := openLedger(t, soft) // which makes it
+	if _, err := one.Charge(ctx, Charge{"1", "run", 525}); err != nil {
+		t.Fatal(err)
+	}
+	other := openLedger(t, real)
+	if entries, err := other.Entries(ctx, "1"); err != nil || len(entries) != 1 {
+		t.Errorf("got %v, %v", entries, err)
+	}
+	if err := os.Link(real, hard); err != nil {
+		t.Fatal(err)
+	}
+	if ledger, err := OpenLedger(ctx, hard); err == nil || !strings.Contains(err.Error(), "more than one name") {
+		t.Errorf("got %v, %v", ledger, err)
+	}
+}
+
+func TestOpenExistingLedger(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "ledger.db")
+	if _, err := OpenExistingLedger(context.Background(), path); !errors.Is(err, ErrNoLedger) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(path); err == nil {
+		t.Error("it was created")
+	}
+	openLedger(t, path)
+	ledger, err := OpenExistingLedger(context.Background(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ledger.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

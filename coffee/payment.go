@@ -12,28 +12,48 @@ import (
 type PaymentService struct {
 	ledger     Ledger
 	chargeTime time.Duration
+	lateRate   float64
+	seed       uint64
 	log        zerolog.Logger
 }
+
+// What the log says of a charge that has outlived its attempt.
+const (
+	LateCharge        = "charged late: the attempt had been given up"
+	LateChargeRefused = "late charge refused"
+)
 
 // Charge takes the money for an order. It returns the errors of
 // [Ledger.Charge].
 func (s *PaymentService) Charge(ctx context.Context, charge Charge) error {
 	log := s.log.With().Str("order_id", charge.OrderID).Stringer("amount", charge.Amount).Logger()
 	log.Info().Msg("charging")
+	attempt := ctx
+	if chance(s.seed, "late", charge.OrderID) < s.lateRate {
+		ctx = context.WithoutCancel(ctx)
+	}
 	if err := simulate(ctx, s.chargeTime); err != nil {
+		log.Info().AnErr("because", err).Msg("charge stopped")
 		return err
 	}
-	if _, err := s.ledger.Charge(ctx, charge); err != nil {
+	_, err := s.ledger.Charge(ctx, charge)
+	switch late := attempt.Err() != nil; {
+	case err == nil && late:
+		log.Warn().Msg(LateCharge)
+	case err == nil:
+		log.Info().Msg("charged")
+	case late && IsRefusal(err):
+		log.Warn().Err(err).Msg(LateChargeRefused)
+	default:
 		log.Warn().Err(err).Msg("charge not made")
-		return err
 	}
-	log.Info().Msg("charged")
-	return nil
+	return err
 }
 
 // Refund gives back what the run paid for the order, and reports whether there
 // was anything to give back. Afterwards no charge of this run can succeed any
-// more, however late it comes.
+// more, however late it comes, and no coffee is handed out. It returns
+// [ErrDelivered] if that has happened already: the charge stands.
 func (s *PaymentService) Refund(ctx context.Context, orderID, runID string) (refunded bool, err error) {
 	log := s.log.With().Str("order_id", orderID).Logger()
 	entry, err := s.ledger.Refund(ctx, orderID, runID)
@@ -42,6 +62,9 @@ func (s *PaymentService) Refund(ctx context.Context, orderID, runID string) (ref
 		// The money that is there belongs to an earlier order of this id.
 		log.Info().Msg("nothing to refund: another order of this id was charged")
 		return false, nil
+	case errors.Is(err, ErrDelivered):
+		log.Info().Msg("no refund: the coffee was handed out")
+		return false, err
 	case err != nil:
 		log.Warn().Err(err).Msg("refund not made")
 		return false, err
@@ -51,6 +74,26 @@ func (s *PaymentService) Refund(ctx context.Context, orderID, runID string) (ref
 	}
 	log.Info().Msg("voided: nothing was charged")
 	return false, nil
+}
+
+// Deliver hands out the coffee of an order, if its payment stands. It returns the
+// errors of [Ledger.Deliver].
+func (s *PaymentService) Deliver(ctx context.Context, orderID string) error {
+	err := s.ledger.Deliver(ctx, orderID)
+	if err != nil {
+		s.log.Warn().Str("order_id", orderID).Err(err).Msg("coffee not handed out")
+	}
+	return err
+}
+
+// Paid returns nil if the payment for an order stands, and reports whether its
+// coffee was handed out already. It returns the errors of [Ledger.Paid].
+func (s *PaymentService) Paid(ctx context.Context, orderID string) (delivered bool, err error) {
+	delivered, err = s.ledger.Paid(ctx, orderID)
+	if err != nil {
+		s.log.Warn().Str("order_id", orderID).Err(err).Msg("no coffee: the payment does not stand")
+	}
+	return delivered, err
 }
 
 // simulate takes the time that a real service would take. It returns early,

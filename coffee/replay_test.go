@@ -19,8 +19,7 @@ import (
 // empty means that the workflow failed.
 //
 // A change of the workflow that cannot replay them would break orders that are
-// in flight when it is deployed. To record them anew, after a change that is
-// meant to:
+// in flight when it is deployed. To record those of new outcomes:
 //
 //	go test ./commands -run TestRecordHistories -record
 var outcomes = map[string]OrderStatus{
@@ -35,7 +34,15 @@ var outcomes = map[string]OrderStatus{
 	"failed_charge":             StatusFailed,
 	"failed_brew":               StatusFailed,
 	"failed_duplicate":          StatusFailed,
-	"invalid":                   "",
+
+	"cancelled_before_charge_patched":   StatusCancelled,
+	"completed_without_receipt_patched": StatusCompleted,
+
+	"cancelled_after_reset":           StatusCancelled,
+	"cancelled_after_reset_unpatched": StatusCancelled,
+	"completed_after_reset":           StatusCompleted,
+	"failed_after_refund":             StatusFailed,
+	"invalid":                         "",
 }
 
 func readHistory(t *testing.T, name string) *historypb.History {

@@ -56,6 +56,9 @@ const queryPatience = time.Second
 // Look returns all that can be learned about one order, from its history and,
 // if it is running, from a worker. It returns [ErrNotFound].
 func (c *Client) Look(ctx context.Context, orderID string) (OrderView, error) {
+	if err := checkAddress(orderID); err != nil {
+		return OrderView{}, err
+	}
 	described, err := c.temporal.DescribeWorkflowExecution(ctx, WorkflowID(orderID), "")
 	if err != nil {
 		return OrderView{}, notFound(err)
@@ -137,6 +140,35 @@ func (c *Client) List(ctx context.Context, options ListOptions) ([]OrderView, er
 	return views, nil
 }
 
+// FindCharged returns the id of an order that has been charged; empty if there is
+// none. It looks at the histories of the orders that ended last first.
+func (c *Client) FindCharged(ctx context.Context) (orderID string, err error) {
+	var token []byte
+	for {
+		page, err := c.temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
+			Namespace:     c.namespace,
+			Query:         statusQuery(""),
+			PageSize:      100,
+			NextPageToken: token,
+		})
+		if err != nil {
+			return "", err
+		}
+		for _, info := range page.GetExecutions() {
+			view := viewOf(info)
+			if err := c.readHistory(ctx, &view, info.GetExecution()); err != nil && !errors.Is(err, ErrNotFound) {
+				return "", err
+			}
+			if view.Charged {
+				return view.OrderID, nil
+			}
+		}
+		if token = page.GetNextPageToken(); len(token) == 0 {
+			return "", nil
+		}
+	}
+}
+
 // statusQuery is the visibility query for orders of a status; empty for all.
 // Nothing in it comes from a user.
 func statusQuery(status OrderStatus) string {
@@ -198,6 +230,7 @@ func viewOf(info *workflowpb.WorkflowExecutionInfo) OrderView {
 	if memo, ok := info.GetMemo().GetFields()[memoOrder]; ok {
 		var order orderMemo
 		if decode(memo, &order) == nil {
+			order.clip()
 			view.Drink, view.Size, view.AmountCents, view.Pricing = order.Drink, order.Size, order.AmountCents, order.Pricing
 		}
 	}
@@ -209,7 +242,7 @@ func viewOf(info *workflowpb.WorkflowExecutionInfo) OrderView {
 		if value, ok := info.GetSearchAttributes().GetIndexedFields()[SearchAttributeStatus]; ok {
 			var status OrderStatus
 			if decode(value, &status) == nil {
-				view.Status = status
+				view.Status = OrderStatus(clip(string(status), maxName))
 			}
 		}
 	case enumspb.WORKFLOW_EXECUTION_STATUS_CANCELED:
@@ -229,7 +262,7 @@ func (v *OrderView) addPending(described *workflowservice.DescribeWorkflowExecut
 			v.Stage = stage
 		}
 		attempts := int(activity.GetAttempt())
-		v.LastFailure = clip(activity.GetLastFailure().GetMessage(), 200)
+		v.LastFailure = clip(activity.GetLastFailure().GetMessage(), maxText)
 		if activity.GetState() == enumspb.PENDING_ACTIVITY_STATE_SCHEDULED {
 			attempts-- // the server counts the attempt that is to come
 			if attempts > 0 {
@@ -246,6 +279,7 @@ var stageOf = map[string]Stage{
 	ActivityChargeCustomer: StageCharging,
 	ActivityBrewCoffee:     StageBrewing,
 	ActivitySendReceipt:    StageSendingReceipt,
+	ActivityDeliverCoffee:  StageSendingReceipt,
 	ActivityRefundCustomer: StageRefunding,
 }
 

@@ -13,6 +13,16 @@ import (
 // statusAttribute is the typed key of [SearchAttributeStatus].
 var statusAttribute = temporal.NewSearchAttributeKeyKeyword(SearchAttributeStatus)
 
+// Changes of the workflow since its first release, for [workflow.GetVersion]. Each
+// is asked for only on the paths that it changes, so that other histories have no
+// marker of it.
+const (
+	// changeResetRefund: a run that is a reset refunds what earlier runs charged.
+	changeResetRefund = "reset-refund"
+	// changeDeliver: a coffee is handed out even if its receipt cannot be sent.
+	changeDeliver = "deliver-without-receipt"
+)
+
 // OrderWorkflow holds what the workflow is told by its worker. Both settings
 // are pinned in the history when an order is accepted, so workers with
 // different settings can share a task queue.
@@ -41,7 +51,9 @@ func (w *OrderWorkflow) OrderCoffeeWorkflow(ctx workflow.Context, input converte
 	}
 	err = order.make(ctx)
 	if err == nil {
-		order.sendReceipt(ctx)
+		err = order.sendReceipt(ctx)
+	}
+	if err == nil {
 		return order.finish(ctx, StatusCompleted)
 	}
 	status := StatusFailed
@@ -50,8 +62,15 @@ func (w *OrderWorkflow) OrderCoffeeWorkflow(ctx workflow.Context, input converte
 	} else {
 		order.fail(ctx, err)
 	}
-	if err := order.undo(ctx); err != nil {
+	delivered, err := order.undo(ctx)
+	if err != nil {
 		return OrderResult{}, err
+	}
+	if delivered { // by an earlier run, before a reset: too late to cancel or to fail
+		status, order.state.Cancelled, order.state.Failure = StatusCompleted, false, ""
+		if err := order.sendReceipt(ctx); err != nil {
+			return OrderResult{}, err
+		}
 	}
 	return order.finish(ctx, status)
 }
@@ -102,12 +121,15 @@ func (w *OrderWorkflow) accept(ctx workflow.Context, input converter.RawValue) (
 // in the history, and every replay gets that value. So neither a new menu nor a
 // new price list changes anything about an order in flight.
 func (w *OrderWorkflow) decide(ctx workflow.Context, input converter.RawValue) (acceptance, error) {
-	workflowID := workflow.GetInfo(ctx).WorkflowExecution.ID
+	workflowID, cron := workflow.GetInfo(ctx).WorkflowExecution.ID, workflow.GetInfo(ctx).CronSchedule
 	var decided acceptance
 	err := workflow.SideEffectWithOptions(ctx, workflow.SideEffectOptions{Summary: "accept or refuse"}, func(ctx workflow.Context) any {
 		request, err := decodeOrder(workflowID, input)
+		if err == nil && cron != "" {
+			err = &InvalidOrderError{Problem: "an order is made once: it has no cron schedule"}
+		}
 		if err != nil {
-			return acceptance{Problem: err.Error()}
+			return acceptance{Problem: err.Error(), Stop: cron != ""}
 		}
 		return acceptance{
 			Order:       request,
@@ -116,7 +138,9 @@ func (w *OrderWorkflow) decide(ctx workflow.Context, input converter.RawValue) (
 			Indexed:     w.Indexed,
 		}
 	}).Get(&decided)
-	if err == nil && decided.Problem != "" {
+	if err == nil && decided.Stop {
+		err = temporal.NewCanceledError(decided.Problem)
+	} else if err == nil && decided.Problem != "" {
 		err = temporal.NewNonRetryableApplicationError(decided.Problem, ErrorTypeInvalidOrder, nil)
 	}
 	return decided, err
@@ -199,41 +223,72 @@ func (o *order) await(ctx workflow.Context, step workflow.Future) error {
 }
 
 // sendReceipt is past the point of no return: the drink is on the counter, so
-// no cancellation reaches this step, and its failure undoes nothing.
-func (o *order) sendReceipt(ctx workflow.Context) {
+// no cancellation reaches this step, and a receipt that cannot be sent undoes
+// nothing. It returns an error if there was no coffee to hand out, because its
+// payment does not stand.
+func (o *order) sendReceipt(ctx workflow.Context) error {
 	o.enter(ctx, StageSendingReceipt)
 	ctx, cancel := workflow.NewDisconnectedContext(ctx)
 	defer cancel()
-	ctx = workflow.WithActivityOptions(ctx, stepOptions("send receipt"))
-	if err := workflow.ExecuteActivity(ctx, ActivitySendReceipt, ReceiptInput{OrderID: o.request.OrderID}).Get(ctx, nil); err != nil {
-		o.fail(ctx, err)
-		return
+	input := ReceiptInput{OrderID: o.request.OrderID}
+	err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, stepOptions("send receipt")), ActivitySendReceipt, input).Get(ctx, nil)
+	if err == nil {
+		o.state.ReceiptSent = true
+		return nil
 	}
-	o.state.ReceiptSent = true
+	if isRefused(err) {
+		return err
+	}
+	o.fail(ctx, err)
+	// Nobody knows now whether the attempts got as far as handing out the coffee.
+	// The ledger must, or a later reset and a cancel would give back its price.
+	if workflow.GetVersion(ctx, changeDeliver, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+		return nil
+	}
+	return workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, insistentOptions("hand out without receipt")), ActivityDeliverCoffee, input).Get(ctx, nil)
 }
 
-// undo makes sure that the customer has paid nothing. It is disconnected from
-// cancellation, and tries until it succeeds.
-func (o *order) undo(ctx workflow.Context) error {
-	if !o.refundDue {
-		return nil
+// undo makes sure that the customer has paid nothing, unless an earlier run has
+// handed out the coffee: then it changes nothing and returns true. It is
+// disconnected from cancellation, and tries until it succeeds.
+func (o *order) undo(ctx workflow.Context) (delivered bool, err error) {
+	if due, err := o.mayHaveCharged(ctx); err != nil || !due {
+		return false, err
 	}
 	o.enter(ctx, StageRefunding)
 	ctx, cancel := workflow.NewDisconnectedContext(ctx)
 	defer cancel()
-	options := stepOptions("refund if charged")
-	options.RetryPolicy.MaximumAttempts = 0 // no limit
-	options.RetryPolicy.MaximumInterval = MaxRefundBackoff
-	ctx = workflow.WithActivityOptions(ctx, options)
+	ctx = workflow.WithActivityOptions(ctx, insistentOptions("refund if charged"))
 	var out RefundOutput
 	if err := workflow.ExecuteActivity(ctx, ActivityRefundCustomer,
 		RefundInput{OrderID: o.request.OrderID, RunID: o.runID}).Get(ctx, &out); err != nil {
-		return fmt.Errorf("refund: %w", err)
+		return false, fmt.Errorf("refund: %w", err)
 	}
 	if out.Refunded { // then it was charged, even if the answer to the charge was lost
 		o.state.Charged, o.state.Refunded = true, true
 	}
-	return nil
+	if out.Delivered { // then it was charged and brewed, by whatever run
+		o.state.Charged, o.state.Brewed = true, true
+	}
+	return out.Delivered, nil
+}
+
+// mayHaveCharged reports whether money may have moved: this run has come to the
+// charge, or another one may have, before the order was reset.
+func (o *order) mayHaveCharged(ctx workflow.Context) (bool, error) {
+	if o.refundDue {
+		return true, nil
+	}
+	if workflow.GetVersion(ctx, changeResetRefund, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+		return false, nil
+	}
+	// Pinned, because whoever replays this history may not know its run id.
+	var reset bool
+	err := workflow.SideEffect(ctx, func(ctx workflow.Context) any {
+		info := workflow.GetInfo(ctx)
+		return info.WorkflowExecution.RunID != info.OriginalRunID
+	}).Get(&reset)
+	return reset, err
 }
 
 // finish records the outcome.
@@ -309,4 +364,12 @@ func stepOptions(summary string) workflow.ActivityOptions {
 			MaximumAttempts:    MaxAttempts,
 		},
 	}
+}
+
+// insistentOptions are for a step that is tried until it succeeds.
+func insistentOptions(summary string) workflow.ActivityOptions {
+	options := stepOptions(summary)
+	options.RetryPolicy.MaximumAttempts = 0 // no limit
+	options.RetryPolicy.MaximumInterval = MaxRefundBackoff
+	return options
 }

@@ -56,7 +56,7 @@ func runAudit(ctx context.Context, cmd *cli.Command, out *output) error {
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(where); err != nil && !coffee.IsPostgresURL(where) {
+	if _, err := os.Stat(where); err != nil && !isPostgres(where) {
 		return &hintedError{fmt.Errorf("there is no ledger %s", where), "choose the ledger that the workers write to with --ledger"}
 	}
 	book, err := audit.OpenBook(ctx, where)
@@ -72,7 +72,7 @@ func runAudit(ctx context.Context, cmd *cli.Command, out *output) error {
 		Progress:     out.auditProgress(),
 	}
 	if cmd.Bool("repair") {
-		if options.Repair, err = coffee.OpenLedger(ctx, where); err != nil {
+		if options.Repair, err = coffee.OpenExistingLedger(ctx, where); err != nil {
 			return err
 		}
 		defer options.Repair.Close()

@@ -46,7 +46,8 @@ func TestAuditFindsCookedBooks(t *testing.T) {
 
 	const (
 		noTriggers = `DROP TRIGGER ledger_entries_no_update; DROP TRIGGER ledger_entries_no_delete;
-			DROP TRIGGER ledger_entries_first; DROP TRIGGER ledger_entries_refund; `
+			DROP TRIGGER ledger_entries_first; DROP TRIGGER ledger_entries_refund;
+			DROP TRIGGER ledger_entries_delivered; DROP TRIGGER ledger_deliveries_paid; `
 		noKey = noTriggers + `CREATE TABLE other AS SELECT * FROM ledger_entries; DROP TABLE ledger_entries; ALTER TABLE other RENAME TO ledger_entries; `
 		later = `'2100-01-01T00:00:00Z'`
 	)
@@ -91,8 +92,16 @@ func TestAuditFindsCookedBooks(t *testing.T) {
 			want: map[string][]audit.Rule{"": {audit.RuleOwner}, "undone": {audit.RuleRefund, audit.RuleNet}},
 		},
 		"a refund for a coffee that was made": {
-			sql:  `INSERT INTO ledger_entries SELECT order_id, 'refund', 525, run_id, ` + later + ` FROM ledger_entries WHERE order_id = 'made'`,
-			want: map[string][]audit.Rule{"made": {audit.RuleNet}},
+			sql:  noTriggers + `INSERT INTO ledger_entries SELECT order_id, 'refund', 525, run_id, ` + later + ` FROM ledger_entries WHERE order_id = 'made'`,
+			want: map[string][]audit.Rule{"": {audit.RuleOwner}, "made": {audit.RuleNet}},
+		},
+		"a coffee that was not paid": {
+			sql:  noTriggers + `INSERT INTO ledger_deliveries SELECT order_id, run_id, recorded_at FROM ledger_entries WHERE order_id = 'voided'`,
+			want: map[string][]audit.Rule{"": {audit.RuleOwner}, "voided": {audit.RuleNet}},
+		},
+		"a trigger on deliveries is dropped": {
+			sql:  `DROP TRIGGER ledger_deliveries_paid`,
+			want: map[string][]audit.Rule{"": {audit.RuleOwner}},
 		},
 		"a charge for nobody": {
 			sql:  `INSERT INTO ledger_entries VALUES ('nobody', 'charge', 525, 'run', ` + later + `)`,

@@ -31,7 +31,7 @@ func backupCommand(out *output) *cli.Command {
 			if err != nil {
 				return err
 			}
-			if cmd.Args().Len() != 1 {
+			if cmd.Args().Len() != 1 || cmd.Args().First() == "" {
 				return usageErrorf(cmd, "backup takes the name of one file")
 			}
 			return backup(ctx, cmd, out, cmd.Args().First(), asJSON)
@@ -48,7 +48,7 @@ type backedUp struct {
 func backup(ctx context.Context, cmd *cli.Command, out *output, to string, asJSON bool) error {
 	database := cmd.String("db-filename")
 	if database == "" {
-		dir, err := dataDir()
+		dir, err := dataDir(out.log)
 		if err != nil {
 			return err
 		}
@@ -58,7 +58,7 @@ func backup(ctx context.Context, cmd *cli.Command, out *output, to string, asJSO
 	if err != nil {
 		return &hintedError{err, "name the file of the server with --db-filename"}
 	}
-	ledgers, err := ledgersToCopy(cmd, stamp.ClusterID, to)
+	ledgers, err := ledgersToCopy(cmd, out, stamp.ClusterID, to)
 	if err != nil {
 		return err
 	}
@@ -87,19 +87,22 @@ func backup(ctx context.Context, cmd *cli.Command, out *output, to string, asJSO
 
 // ledgersToCopy are the ledgers of a server, or the one that the user names; none
 // if it is in PostgreSQL.
-func ledgersToCopy(cmd *cli.Command, clusterID, to string) ([]devserver.Copy, error) {
+func ledgersToCopy(cmd *cli.Command, out *output, clusterID, to string) ([]devserver.Copy, error) {
 	// monday.db has the ledger monday-ledger.db, or one for each namespace.
 	name := func(namespace string) string {
 		extension := filepath.Ext(to)
 		return strings.TrimSuffix(to, extension) + "-ledger" + namespace + cmp.Or(extension, ".db")
 	}
 	if where := cmp.Or(cmd.String("ledger"), os.Getenv(ledgerVariable)); where != "" {
-		if coffee.IsPostgresURL(where) {
+		if err := checkLedgerName(where); err != nil {
+			return nil, err
+		}
+		if isPostgres(where) {
 			return nil, nil
 		}
 		return []devserver.Copy{{From: where, To: name("")}}, nil
 	}
-	dir, err := dataDir()
+	dir, err := dataDir(out.log)
 	if err != nil {
 		return nil, err
 	}

@@ -7,19 +7,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/urfave/cli/v3"
-	enumspb "go.temporal.io/api/enums/v1"
-	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 
-	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/audit"
 )
 
@@ -62,6 +61,8 @@ type chaos struct {
 	began     time.Time
 	struck    []chaosStrike
 	incidents []string
+	outages   *outages
+	freezeBy  time.Time // until then a freeze waits for a charge
 }
 
 // chaosStrike is a blow that has fallen.
@@ -72,17 +73,22 @@ type chaosStrike struct {
 
 // chaosReport is the outcome of a run.
 type chaosReport struct {
-	Seed           uint64        `json:"seed"`
-	Sent           int           `json:"sent"`
-	Acknowledged   int           `json:"acknowledged"`
-	KillsOfServer  int           `json:"kills_of_server"`
-	KillsOfWorkers int           `json:"kills_of_workers"`
-	KillsOfClient  int           `json:"kills_of_client"`
-	Freezes        int           `json:"freezes"`
-	Recovery       recovery      `json:"recovery"`
-	Audit          *audit.Report `json:"audit"`
+	Seed           uint64 `json:"seed"`
+	Sent           int    `json:"sent"`
+	Acknowledged   int    `json:"acknowledged"`
+	KillsOfServer  int    `json:"kills_of_server"`
+	KillsOfWorkers int    `json:"kills_of_workers"`
+	KillsOfClient  int    `json:"kills_of_client"`
+	Freezes        int    `json:"freezes"`
+	// LateCharges is how many charges went on after their attempt had been given
+	// up, and LateRefused how many of them the ledger refused.
+	LateCharges int           `json:"late_charges"`
+	LateRefused int           `json:"late_charges_refused"`
+	Recovery    recovery      `json:"recovery"`
+	Audit       *audit.Report `json:"audit"`
 	// Incidents are what the client saw and should not have seen, orders whose
-	// end it never saw, and processes that crashed by themselves or did not stop.
+	// end it never saw, cancels that were acknowledged and lost, workers that did
+	// nothing, and processes that ended by themselves or did not stop.
 	Incidents []string `json:"incidents"`
 	Seconds   float64  `json:"seconds"`
 }
@@ -205,7 +211,7 @@ func (c *chaos) start(ctx context.Context) error {
 	}
 	common := []string{"--log-format", "text"}
 	worker := append(slices.Clone(common), "worker", "--address", c.server, "--ledger", c.path("ledger.db"),
-		"--charge-time", "300ms", "--brew-time", "700ms", "--receipt-time", "150ms", "--seed", fmt.Sprint(c.seed))
+		"--charge-time", "500ms", "--brew-time", "700ms", "--receipt-time", "150ms", "--seed", fmt.Sprint(c.seed), "--late-charge-rate", "0.7")
 	for i, p := range []*process{
 		chaosServer:  {name: "server", args: append(slices.Clone(common), "server", "--port", fmt.Sprint(port), "--headless", "--db-filename", c.path("server.db"))},
 		chaosWorker1: {name: "worker 1", args: worker},
@@ -225,6 +231,7 @@ func (c *chaos) start(ctx context.Context) error {
 		c.processes[i] = p
 	}
 	c.say("a server, two workers and a client are up")
+	c.outages = watchOutages(c.server)
 	return nil
 }
 
@@ -262,6 +269,7 @@ func (c *chaos) dial(ctx context.Context) (*connection, error) {
 func (c *chaos) strike(ctx context.Context) error {
 	for _, blow := range planBlows(c.seed, c.kills) {
 		known, last := -1, time.Now()
+		c.freezeBy = time.Time{}
 		for {
 			sent, err := c.lines(journalSent)
 			if err != nil {
@@ -270,8 +278,13 @@ func (c *chaos) strike(ctx context.Context) error {
 			if len(sent) > known {
 				known, last = len(sent), time.Now()
 			}
-			if float64(len(sent)) >= blow.at*float64(c.orders) && c.deal(blow) {
-				break
+			if float64(len(sent)) >= blow.at*float64(c.orders) {
+				if c.freezeBy.IsZero() {
+					c.freezeBy = time.Now().Add(freezePatience)
+				}
+				if c.deal(blow) {
+					break
+				}
 			}
 			select {
 			case <-c.processes[chaosClient].done:
@@ -281,7 +294,7 @@ func (c *chaos) strike(ctx context.Context) error {
 			if time.Since(last) > chaosPatience {
 				return fmt.Errorf("nothing moves any more, or the %s is down for good", c.processes[blow.victim].name)
 			}
-			if !sleep(ctx, 50*time.Millisecond) {
+			if !sleep(ctx, 20*time.Millisecond) {
 				return ctx.Err()
 			}
 		}
@@ -289,9 +302,38 @@ func (c *chaos) strike(ctx context.Context) error {
 	return nil
 }
 
+// freezePatience is how long a freeze waits for its victim to begin a charge.
+const freezePatience = 3 * time.Second
+
+var chargeInLog = regexp.MustCompile(`(charging|charged|charge stopped|late charge refused|charge not made)\b.*\border_id=(\S+)`)
+
+// charging reports whether a worker's log says that a charge is under way.
+func (c *chaos) charging(worker int) bool {
+	p := c.processes[worker]
+	p.mu.Lock()
+	start := p.logStart
+	p.mu.Unlock()
+	log, err := os.ReadFile(p.log)
+	if err != nil || start > int64(len(log)) {
+		return false
+	}
+	underWay := map[string]bool{}
+	for _, line := range chargeInLog.FindAllSubmatch(log[start:], -1) {
+		underWay[string(line[2])] = string(line[1]) == "charging"
+	}
+	return slices.Contains(slices.Collect(maps.Values(underWay)), true)
+}
+
 // deal deals a blow, and tells whether there was anything to hit.
 func (c *chaos) deal(blow chaosBlow) bool {
+	if other := chaosWorker1 + chaosWorker2 - blow.victim; (blow.victim == chaosWorker1 || blow.victim == chaosWorker2) && c.processes[blow.victim].isFrozen() {
+		blow.victim = other // one that is frozen is to wake up
+	}
 	victim := c.processes[blow.victim]
+	// A zombie is most dangerous with a charge in its hands.
+	if blow.freeze && !c.charging(blow.victim) && time.Now().Before(c.freezeBy) {
+		return false
+	}
 	what, pid := "kill", 0
 	if blow.freeze {
 		what, pid = "freeze", victim.freeze(blow.pause)
@@ -356,7 +398,13 @@ func (c *chaos) stop(which ...int) {
 		if err := p.stop(ctx); err != nil {
 			c.incidents = append(c.incidents, err.Error())
 		}
-		c.incidents = append(c.incidents, p.crashes...)
+		for _, exit := range p.exits {
+			// Whoever finds no server may say so and end; it is started again.
+			if i != chaosServer && exit.code == exitFailure && c.outages.during(exit.ended.Add(-outageExcuse), exit.ended) {
+				continue
+			}
+			c.incidents = append(c.incidents, exit.what)
+		}
 	}
 }
 
@@ -367,6 +415,9 @@ func (c *chaos) killAll() {
 			p.end()
 		}
 	}
+	if c.outages != nil {
+		c.outages.stop()
+	}
 }
 
 // audit lets the auditor speak.
@@ -376,7 +427,8 @@ func (c *chaos) audit(ctx context.Context) (*chaosReport, error) {
 	acknowledged, err2 := c.lines(journalAcknowledged)
 	ended, err3 := c.lines(journalEnded)
 	breaches, err4 := c.lines(journalBreaches)
-	if err := errors.Join(err1, err2, err3, err4); err != nil {
+	cancelled, err5 := c.lines(journalCancelled)
+	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
 		return nil, err
 	}
 	report.Sent, report.Acknowledged = len(sent), len(acknowledged)
@@ -412,54 +464,15 @@ func (c *chaos) audit(ctx context.Context) (*chaosReport, error) {
 	if err != nil {
 		return nil, err
 	}
-	if report.Recovery, err = c.recovery(ctx, conn, acknowledged); err != nil {
+	histories, err := readChaosHistories(ctx, conn, acknowledged)
+	if err != nil {
 		return nil, err
 	}
-	return report, nil
-}
-
-// recovery looks at the history of each order that was under way when a blow
-// fell.
-func (c *chaos) recovery(ctx context.Context, conn *connection, ids []string) (recovery, error) {
-	var took []float64
-	for _, id := range ids {
-		moments, err := steps(ctx, conn, id)
-		if err != nil {
-			return recovery{}, err
-		}
-		for _, strike := range c.struck {
-			// The first step is the order's acceptance by the server.
-			if next, _ := slices.BinarySearchFunc(moments, strike.when, time.Time.Compare); next > 0 && next < len(moments) {
-				took = append(took, moments[next].Sub(strike.when).Seconds())
-			}
-		}
-	}
-	if len(took) == 0 {
-		return recovery{}, nil
-	}
-	slices.Sort(took)
-	return recovery{Orders: len(took), P50: took[len(took)/2], P99: took[len(took)*99/100], Max: took[len(took)-1]}, nil
-}
-
-// steps are the moments at which an order was started and taken further.
-func steps(ctx context.Context, conn *connection, id string) ([]time.Time, error) {
-	var moments []time.Time
-	events := conn.GetWorkflowHistory(ctx, coffee.WorkflowID(id), "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
-	for events.HasNext() {
-		event, err := events.Next()
-		var notFound *serviceerror.NotFound
-		if errors.As(err, &notFound) { // an order that was lost is for the auditor to report
-			return nil, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		switch event.GetEventType() {
-		case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED, enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
-			moments = append(moments, event.GetEventTime().AsTime())
-		}
-	}
-	return moments, nil
+	report.Recovery = c.recovery(histories)
+	report.Incidents = append(report.Incidents, lostCancels(histories, cancelled)...)
+	report.Incidents = append(report.Incidents, c.idleWorkers(histories)...)
+	report.LateCharges, report.LateRefused, err = c.lateCharges()
+	return report, err
 }
 
 // say tells what happens, and when.
@@ -473,7 +486,7 @@ func (c *chaos) print(r *chaosReport) {
 	line("Took", "%.0f s", r.Seconds)
 	line("Sent", "%s, %d acknowledged", plural(r.Sent, "order", "orders"), r.Acknowledged)
 	line("Kills", "%d: %d of the server, %d of workers, %d of the client", r.kills(), r.KillsOfServer, r.KillsOfWorkers, r.KillsOfClient)
-	line("Freezes", "%d of workers", r.Freezes)
+	line("Freezes", "%d of workers; %s came late, %d refused", r.Freezes, plural(r.LateCharges, "charge", "charges"), r.LateRefused)
 	line("Recovery", "p50 %.1f s, p99 %.1f s, at most %.1f s, from a blow to the next step of an order under way", r.Recovery.P50, r.Recovery.P99, r.Recovery.Max)
 	c.out.auditReport(r.Audit)
 	for _, incident := range r.Incidents {

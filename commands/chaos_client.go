@@ -53,6 +53,7 @@ func chaosClientCommand(out *output) *cli.Command {
 const (
 	journalSent         = "sent"         // before an order is sent
 	journalAcknowledged = "acknowledged" // after the server has said that it has it
+	journalCancelled    = "cancelled"    // after the server has said that it has the request to cancel it
 	journalEnded        = "ended"        // after its result is known
 	// journalBreaches has a line for each thing that a client must never see.
 	journalBreaches = "breaches"
@@ -68,7 +69,7 @@ type journal struct {
 
 func openJournal(dir string) (*journal, error) {
 	j := &journal{files: map[string]*os.File{}, known: map[string]map[string]bool{}}
-	for _, name := range []string{journalSent, journalAcknowledged, journalEnded, journalBreaches} {
+	for _, name := range []string{journalSent, journalAcknowledged, journalCancelled, journalEnded, journalBreaches} {
 		file, err := os.OpenFile(filepath.Join(dir, name), os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
 		if err != nil {
 			return nil, errors.Join(err, j.close())
@@ -184,6 +185,12 @@ func (c *chaosCustomer) serve(ctx context.Context, order chaosOrder) error {
 		err := c.insist(ctx, func() error { return c.orders.Cancel(ctx, id, "") })
 		if err != nil && !errors.Is(err, coffee.ErrEnded) {
 			return c.breach(ctx, id, "cannot be cancelled: %v", err)
+		}
+		if err == nil {
+			err = c.journal.write(journalCancelled, id)
+		}
+		if err != nil && !errors.Is(err, coffee.ErrEnded) {
+			return err
 		}
 		cancelled = true
 	}

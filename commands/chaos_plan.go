@@ -88,10 +88,13 @@ func planBlows(seed uint64, kills int) []chaosBlow {
 	r := rand.New(rand.NewPCG(seed, 1<<63))
 	freezes := kills / 4
 	blows := make([]chaosBlow, 0, kills+freezes)
-	for range freezes {
-		// Longer than a brew's heartbeat timeout, and often longer than the
-		// timeout of a charge: by then another worker has tried.
+	for i := range freezes {
+		// Longer than a brew's heartbeat timeout, by when another worker has tried;
+		// and every other one longer than the timeout of a charge.
 		pause := coffee.BrewHeartbeatTimeout + time.Duration(r.Int64N(int64(coffee.ActivityTimeout)))
+		if i%2 == 0 {
+			pause = coffee.ActivityTimeout + time.Second + time.Duration(r.Int64N(int64(4*time.Second)))
+		}
 		blows = append(blows, chaosBlow{victim: chaosWorker1 + r.IntN(2), freeze: true, pause: pause})
 	}
 	for range kills {

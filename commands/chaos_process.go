@@ -34,7 +34,16 @@ type process struct {
 	stopping bool
 	done     chan struct{} // closed when it is not started again any more
 	err      error         // why, if that is an error
-	crashes  []string      // how it ended when nobody had made it end
+	exits    []chaosExit   // how it ended when nobody had made it end
+	pids     []int         // of all that it has been so far
+	logStart int64         // where the log of the process that is running begins
+}
+
+// chaosExit is the end of a process that nobody had made end.
+type chaosExit struct {
+	began, ended time.Time
+	code         int
+	what         string
 }
 
 // restartPause is how long it takes until a process that ended by itself is
@@ -64,7 +73,7 @@ func (p *process) start() error {
 	return nil
 }
 
-// runOnce runs the process until it ends, and tells whether to run it again.
+// runOnce runs the process until it ends, and reports whether to run it again.
 func (p *process) runOnce(executable string, log *os.File) (again bool) {
 	cmd := exec.Command(executable)
 	cmd.Args = append([]string{"coffee"}, p.args...)
@@ -82,16 +91,20 @@ func (p *process) runOnce(executable string, log *os.File) (again bool) {
 		p.mu.Unlock()
 		return false
 	}
+	began := time.Now()
+	if info, err := log.Stat(); err == nil { // otherwise the log is read from where it began before
+		p.logStart = info.Size()
+	}
 	p.cmd, p.downtime, p.frozen, p.killed = cmd, restartPause, 0, false
+	p.pids = append(p.pids, cmd.Process.Pid)
 	p.mu.Unlock()
 
 	err := cmd.Wait()
 	p.mu.Lock()
 	p.cmd = nil
 	downtime, stopping := p.downtime, p.stopping
-	// Whoever finds no server says so, and ends with exitFailure.
-	if code := cmd.ProcessState.ExitCode(); code != exitOK && code != exitFailure && !p.killed && !(p.stopping && code == exitInterrupted) {
-		p.crashes = append(p.crashes, fmt.Sprintf("the %s ended by itself: %v; see %s", p.name, err, p.log))
+	if code := cmd.ProcessState.ExitCode(); code != exitOK && !p.killed && !(p.stopping && code == exitInterrupted) {
+		p.exits = append(p.exits, chaosExit{began, time.Now(), code, fmt.Sprintf("the %s ended by itself: %v; see %s", p.name, err, p.log)})
 	}
 	p.mu.Unlock()
 	if stopping || p.once && err == nil {
@@ -101,7 +114,14 @@ func (p *process) runOnce(executable string, log *os.File) (again bool) {
 	return true
 }
 
-// kill kills the process, which stays down for so long. It tells its process
+// isFrozen reports whether the process is frozen.
+func (p *process) isFrozen() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cmd != nil && p.frozen > 0
+}
+
+// kill kills the process, which stays down for so long. It returns its process
 // id, 0 if it was down already.
 func (p *process) kill(downtime time.Duration) (pid int) {
 	p.mu.Lock()
@@ -116,7 +136,7 @@ func (p *process) kill(downtime time.Duration) (pid int) {
 	return p.cmd.Process.Pid
 }
 
-// freeze stops the process where it is, and wakes it later. It tells its process
+// freeze stops the process where it is, and wakes it later. It returns its process
 // id, 0 if it was down.
 func (p *process) freeze(pause time.Duration) (pid int) {
 	p.mu.Lock()
@@ -173,7 +193,7 @@ func (p *process) end() {
 func freePort() (int, error) {
 	var err error
 	for range 100 {
-		port := 10_000 + rand.IntN(10_000)
+		port := 20_000 + rand.IntN(10_000)
 		var listener net.Listener
 		if listener, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
 			return port, listener.Close()

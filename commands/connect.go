@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/rs/zerolog"
 	"github.com/urfave/cli/v3"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
@@ -110,6 +111,7 @@ type connection struct {
 	client.Client
 	address   string
 	namespace string
+	log       zerolog.Logger
 }
 
 // connect dials the server that the flags, the environment and the file name.
@@ -147,7 +149,7 @@ func (o *output) dial(ctx context.Context, options client.Options) (*connection,
 	if err != nil {
 		return nil, explainDial(ctx, err, options)
 	}
-	conn := &connection{Client: c, address: options.HostPort, namespace: options.Namespace}
+	conn := &connection{Client: c, address: options.HostPort, namespace: options.Namespace, log: o.log}
 	// Without this a wrong namespace would show up late, and differently in
 	// each command.
 	_, err = c.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: options.Namespace})
@@ -201,7 +203,7 @@ func explainServer(err error, address string) string {
 // for each server and namespace, so that orders of one are not taken for
 // orders of another.
 func (c *connection) ledgerPath(ctx context.Context) (string, error) {
-	dir, err := dataDir()
+	dir, err := dataDir(c.log)
 	if err != nil {
 		return "", err
 	}

@@ -4,12 +4,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+
+	"github.com/rs/zerolog"
 )
 
 // dataDir is the directory of the user's data, readable by the user alone:
 // coffee in $XDG_DATA_HOME, or in ~/.local/share. It is created if it does not
-// exist.
-func dataDir() (string, error) {
+// exist; if others can write to it, the log says so.
+func dataDir(log zerolog.Logger) (string, error) {
 	base := os.Getenv("XDG_DATA_HOME")
 	if !filepath.IsAbs(base) { // the XDG specification says to ignore a relative one
 		home, err := os.UserHomeDir()
@@ -21,6 +24,14 @@ func dataDir() (string, error) {
 	dir := filepath.Join(base, "coffee")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("cannot create the data directory: %w", err)
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return "", fmt.Errorf("cannot use the data directory: %w", err)
+	}
+	if mode := info.Mode().Perm(); mode&0o022 != 0 && runtime.GOOS != "windows" {
+		log.Warn().Str("directory", dir).Stringer("mode", mode).
+			Msg("others can write to the data directory, and so replace what is in it; chmod 700 keeps them out")
 	}
 	return dir, nil
 }

@@ -30,6 +30,7 @@ func TestMain(m *testing.M) {
 		if point := os.Getenv(failpointVariable); point != "" {
 			out.dialOptions = append(out.dialOptions, failAt(point))
 		}
+		out.dialOptions = append(out.dialOptions, defects()...)
 		os.Exit(run(ctx, os.Args, out))
 	}})
 }
@@ -73,8 +74,8 @@ func TestScripts(t *testing.T) {
 // the system takes ports for outgoing connections from.
 func freePorts(n int) ([]string, error) {
 	var ports []string
-	for port := 10_000 + os.Getpid()*37%8000; len(ports) < n; port++ {
-		port := port + int(nextPort.Add(1))
+	for len(ports) < n {
+		port := 10_000 + os.Getpid()*37%8000 + int(nextPort.Add(1)) // each is given out once
 		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
 			if port > 32_000 {

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -475,6 +476,105 @@ func TestHostileClient(t *testing.T) {
 		if event.GetEventType() == enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED {
 			t.Errorf("a workflow task failed: %v", event)
 		}
+	}
+	s.wantNoBreach(ctx)
+}
+
+// refundGate is a ledger whose first refund waits at the door.
+type refundGate struct {
+	*gate
+}
+
+func (g *refundGate) Charge(ctx context.Context, charge coffee.Charge) (coffee.Entry, error) {
+	return g.Ledger.Charge(ctx, charge)
+}
+
+func (g *refundGate) Refund(ctx context.Context, orderID, runID string) (coffee.Entry, error) {
+	first := false
+	g.once.Do(func() { first = true })
+	if !first {
+		return g.Ledger.Refund(ctx, orderID, runID)
+	}
+	close(g.reached)
+	<-g.open
+	entry, err := g.Ledger.Refund(context.WithoutCancel(ctx), orderID, runID)
+	g.returned <- err
+	return entry, err
+}
+
+// TestZombieRefund: an order is cancelled, and the attempt to refund it freezes. An
+// operator resets the order to before the cancel, and it is completed. Then the
+// refund wakes up: too late, the coffee was handed out.
+func TestZombieRefund(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	s := newShop(t)
+	g := &refundGate{newGate(s.ledger)}
+	stop := s.hireWith(coffee.WorkerOptions{Ledger: g, Services: coffee.ServiceConfig{BrewTime: 9 * time.Second}})
+	s.place(ctx, "123")
+	s.await(ctx, "123", func(view coffee.OrderView) bool { return view.Stage == coffee.StageBrewing })
+	if err := s.orders.Cancel(ctx, "123", ""); err != nil {
+		t.Fatal(err)
+	}
+	g.wait(ctx, t)
+	go stop() // as far as it can
+	if err := s.resetTo(ctx, "123", chargedTask, false); err != nil {
+		t.Fatal(err)
+	}
+	s.hire()
+	s.wantResult(ctx, "123", 525)
+	if err := g.release(ctx); !errors.Is(err, coffee.ErrDelivered) {
+		t.Errorf("the zombie's refund: %v", err)
+	}
+	if got := s.kinds(ctx, "123"); got != "[charge]" {
+		t.Errorf("the ledger has %s", got)
+	}
+	s.wantNoBreach(ctx)
+}
+
+// frozenBrew is a ledger that stops a worker at its second look at a payment,
+// which is when the coffee is brewed.
+type frozenBrew struct {
+	*gate
+	looks atomic.Int32
+}
+
+func (f *frozenBrew) Charge(ctx context.Context, charge coffee.Charge) (coffee.Entry, error) {
+	return f.Ledger.Charge(ctx, charge)
+}
+
+func (f *frozenBrew) Paid(ctx context.Context, orderID string) (bool, error) {
+	if f.looks.Add(1) != 2 {
+		return f.Ledger.Paid(ctx, orderID)
+	}
+	close(f.reached)
+	<-f.open
+	delivered, err := f.Ledger.Paid(context.WithoutCancel(ctx), orderID)
+	f.returned <- err
+	return delivered, err
+}
+
+// TestFrozenBrew: a brew freezes when the coffee is ready, and the order is
+// cancelled and refunded meanwhile. The coffee is not handed out.
+func TestFrozenBrew(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	s := newShop(t)
+	f := &frozenBrew{gate: newGate(s.ledger)}
+	s.hireWith(coffee.WorkerOptions{Ledger: f})
+	s.place(ctx, "123")
+	f.wait(ctx, t)
+	if err := s.orders.Cancel(ctx, "123", ""); err != nil {
+		t.Fatal(err)
+	}
+	result, err := s.orders.Result(ctx, "123")
+	if err != nil || result.Status != coffee.StatusCancelled || !result.Refunded {
+		t.Errorf("got %+v, %v", result, err)
+	}
+	if err := f.release(ctx); !errors.Is(err, coffee.ErrClosed) {
+		t.Errorf("the brew that woke up: %v", err)
 	}
 	s.wantNoBreach(ctx)
 }

@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -20,15 +21,31 @@ import (
 
 var record = flag.Bool("record", false, "record the histories in coffee/testdata anew")
 
-// TestRecordHistories records the histories that coffee's replay test reads.
+func historyFile(name string) string {
+	return filepath.Join("..", "coffee", "testdata", "histories", name+".json")
+}
+
+// TestRecordHistories records the histories that coffee's replay test reads, as
+// far as they are not there: those of earlier releases must go on replaying.
 func TestRecordHistories(t *testing.T) {
 	if !*record {
 		t.Skip("records with -record; tests nothing")
 	}
-	latte := func(id string) any { return coffee.OrderRequest{OrderID: id, Drink: "latte", Size: coffee.SizeM} }
-	tea := func(id string) any { return coffee.OrderRequest{OrderID: id, Drink: "tea", Size: coffee.SizeM} }
-	const forGood = coffee.MaxAttempts
-	for name, story := range map[string]story{
+	for name, story := range stories() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if _, err := os.Stat(historyFile(name)); err == nil {
+				t.Skip("is recorded already")
+			}
+			story.record(t, name)
+		})
+	}
+}
+
+// stories are the ways that an order can go, by the names of their histories.
+func stories() map[string]story {
+	const forGood = 5 // attempts
+	return map[string]story{
 		"completed":                 {},
 		"completed_after_jams":      {failing: coffee.ActivityBrewCoffee, times: 2},
 		"completed_without_receipt": {failing: coffee.ActivitySendReceipt, times: forGood},
@@ -40,97 +57,178 @@ func TestRecordHistories(t *testing.T) {
 		"failed_charge":             {failing: coffee.ActivityChargeCustomer, times: forGood},
 		"failed_brew":               {failing: coffee.ActivityBrewCoffee, times: forGood},
 		"failed_duplicate":          {duplicate: true},
-		"invalid":                   {order: tea},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			if story.order == nil {
-				story.order = latte
-			}
-			story.record(t, name)
-		})
+		"invalid":                   {drink: "tea"},
+		// As they are since the patches reset-refund and deliver-without-receipt.
+		"cancelled_before_charge_patched":   {cancelFirst: true},
+		"completed_without_receipt_patched": {failing: coffee.ActivitySendReceipt, times: forGood},
+
+		// Reset by an operator when they were over. There is one more history,
+		// cancelled_after_reset_unpatched, which only the code before the patch
+		// reset-refund could record.
+		"cancelled_after_reset": {cancelAt: coffee.ActivityBrewCoffee, resetTo: firstTask, keepSignals: true},
+		"completed_after_reset": {cancelAt: coffee.ActivitySendReceipt, resetTo: firstTask, keepSignals: true},
+		"failed_after_refund":   {cancelAt: coffee.ActivityBrewCoffee, resetTo: chargedTask},
 	}
 }
 
+// The events of an order at which its first workflow task was completed, and the
+// one after its charge.
+const (
+	firstTask   = 4
+	chargedTask = 12
+)
+
 // story is what happens to an order while its history is recorded.
 type story struct {
-	order       func(id string) any
-	failing     string // the activity whose first attempts fail
+	drink       coffee.Drink // empty means a latte
+	failing     string       // the activity whose first attempts fail
 	times       int
 	cancelAt    string // the activity during which the order is cancelled
 	cancelFirst bool
 	natively    bool
 	duplicate   bool // an earlier order of this id has been charged
+	// resetTo, unless 0, is the event that the order is reset to when it is over.
+	resetTo     int64
+	keepSignals bool
+}
+
+// order is what the story is about.
+func (story story) order(id string) coffee.OrderRequest {
+	return coffee.OrderRequest{OrderID: id, Drink: cmp.Or(story.drink, "latte"), Size: coffee.SizeM}
 }
 
 func (story story) record(t *testing.T, name string) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
+	const id = "123"
 	s := newShop(t)
-	id := "123"
-	if story.duplicate {
-		if _, err := s.ledger.Charge(ctx, coffee.Charge{OrderID: id, RunID: "an earlier run", Amount: 525}); err != nil {
+	stage := newStage(s)
+	stage.begin(ctx, id, story)
+	stop := stage.hire()
+	defer stop()
+	s.ended(ctx, id)
+	if story.resetTo != 0 {
+		if err := s.resetTo(ctx, id, story.resetTo, story.keepSignals); err != nil {
 			t.Fatal(err)
 		}
+		s.ended(ctx, id)
 	}
-	run, err := s.conn.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: coffee.WorkflowID(id), TaskQueue: coffee.TaskQueue}, coffee.WorkflowType, story.order(id))
-	if err != nil {
-		t.Fatal(err)
+	s.save(ctx, id, name)
+}
+
+// stage is where stories take place: a worker whose activities do, in the first
+// run of an order, what its story says. After a reset they work as they should.
+type stage struct {
+	*shop
+	mu      sync.Mutex
+	orders  map[string]*staged // by workflow id
+	receipt map[string]bool    // workflow ids of orders whose receipt was sent
+}
+
+// staged is an order with its story.
+type staged struct {
+	story
+	id         string
+	runID      string
+	cancelOnce sync.Once
+}
+
+func newStage(s *shop) *stage {
+	return &stage{shop: s, orders: map[string]*staged{}, receipt: map[string]bool{}}
+}
+
+// begin starts an order that goes the way of its story.
+func (s *stage) begin(ctx context.Context, id string, story story) {
+	s.t.Helper()
+	if story.duplicate {
+		if _, err := s.ledger.Charge(ctx, coffee.Charge{OrderID: id, RunID: "an earlier run", Amount: 525}); err != nil {
+			s.t.Fatal(err)
+		}
 	}
+	options := client.StartWorkflowOptions{ID: coffee.WorkflowID(id), TaskQueue: coffee.TaskQueue}
+	s.mu.Lock() // its activities wait until it is known here
+	defer s.mu.Unlock()
+	var run client.WorkflowRun
+	var err error
 	if story.cancelFirst {
-		story.cancel(ctx, t, s, id)
+		run, err = s.conn.SignalWithStartWorkflow(ctx, options.ID, coffee.SignalCancelOrder,
+			coffee.CancelRequest{Reason: "changed my mind"}, options, coffee.WorkflowType, story.order(id))
+	} else {
+		run, err = s.conn.ExecuteWorkflow(ctx, options, coffee.WorkflowType, story.order(id))
 	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.orders[options.ID] = &staged{story: story, id: id, runID: run.GetRunID()}
+}
+
+// hire starts the worker.
+func (s *stage) hire() (stop func()) {
+	s.t.Helper()
 	w := worker.New(s.conn.Client, coffee.TaskQueue, worker.Options{DisableRegistrationAliasing: true, Identity: "worker"})
 	(&coffee.OrderWorkflow{Pricing: coffee.StandardPricing{}, Indexed: true}).Register(w)
 	activities := coffee.NewActivities(coffee.NewServiceFactory(coffee.ServiceConfig{}, s.ledger, zerolog.Nop()))
-	staged(w, coffee.ActivityChargeCustomer, activities.ChargeCustomer, story, t, s)
-	staged(w, coffee.ActivityBrewCoffee, activities.BrewCoffee, story, t, s)
-	staged(w, coffee.ActivitySendReceipt, activities.SendReceipt, story, t, s)
-	staged(w, coffee.ActivityRefundCustomer, activities.RefundCustomer, story, t, s)
+	perform(s, w, coffee.ActivityChargeCustomer, activities.ChargeCustomer)
+	perform(s, w, coffee.ActivityBrewCoffee, activities.BrewCoffee)
+	perform(s, w, coffee.ActivitySendReceipt, activities.SendReceipt)
+	perform(s, w, coffee.ActivityRefundCustomer, activities.RefundCustomer)
+	perform(s, w, coffee.ActivityDeliverCoffee, activities.DeliverCoffee)
 	if err := w.Start(); err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
-	defer w.Stop()
-	_ = run.Get(ctx, nil) // some fail, as they should
-	story.save(ctx, t, s, id, name)
+	return w.Stop
 }
 
-func (story story) cancel(ctx context.Context, t *testing.T, s *shop, id string) {
-	err := s.conn.CancelWorkflow(ctx, coffee.WorkflowID(id), "")
-	if !story.natively {
-		err = s.orders.Cancel(ctx, id, "changed my mind")
-	}
-	if err != nil {
-		t.Error(err)
-	}
-}
-
-// staged registers an activity in which the story takes place.
-func staged[In, Out any](w worker.Worker, name string, do func(context.Context, In) (Out, error), story story, t *testing.T, s *shop) {
-	var cancelOnce sync.Once
+// perform registers an activity in which the stories take place.
+func perform[In, Out any](s *stage, w worker.Worker, name string, do func(context.Context, In) (Out, error)) {
 	w.RegisterActivityWithOptions(func(ctx context.Context, in In) (Out, error) {
 		var none Out
-		if story.cancelAt == name {
-			cancelOnce.Do(func() { story.cancel(ctx, t, s, "123") })
-			if name != coffee.ActivitySendReceipt {
-				<-ctx.Done() // until the order is over
-				return none, ctx.Err()
+		info := activity.GetInfo(ctx)
+		s.mu.Lock()
+		order := s.orders[info.WorkflowExecution.ID]
+		s.mu.Unlock()
+		if info.WorkflowExecution.RunID == order.runID {
+			if order.cancelAt == name {
+				order.cancelOnce.Do(func() { s.cancel(ctx, order) })
+				if name != coffee.ActivitySendReceipt {
+					<-ctx.Done() // until the order is over
+					return none, ctx.Err()
+				}
+			}
+			if order.failing == name && int(info.Attempt) <= order.times {
+				return none, errors.New("out of order")
 			}
 		}
-		if story.failing == name && int(activity.GetInfo(ctx).Attempt) <= story.times {
-			return none, errors.New("out of order")
+		out, err := do(ctx, in)
+		if err == nil && name == coffee.ActivitySendReceipt {
+			s.mu.Lock()
+			s.receipt[info.WorkflowExecution.ID] = true
+			s.mu.Unlock()
 		}
-		return do(ctx, in)
+		return out, err
 	}, activity.RegisterOptions{Name: name})
 }
 
-func (story story) save(ctx context.Context, t *testing.T, s *shop, id, name string) {
+func (s *stage) cancel(ctx context.Context, order *staged) {
+	var err error
+	if order.natively {
+		err = s.conn.CancelWorkflow(ctx, coffee.WorkflowID(order.id), "")
+	} else {
+		err = s.shop.orders.Cancel(ctx, order.id, "changed my mind")
+	}
+	if err != nil {
+		s.t.Error(err)
+	}
+}
+
+// save saves the history of an order for the replay test.
+func (s *shop) save(ctx context.Context, id, name string) {
+	s.t.Helper()
 	data, err := protojson.MarshalOptions{Indent: "  "}.Marshal(s.history(ctx, id))
 	if err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
-	file := filepath.Join("..", "coffee", "testdata", "histories", name+".json")
-	if err := os.WriteFile(file, append(data, '\n'), 0o644); err != nil {
-		t.Fatal(err)
+	if err := os.WriteFile(historyFile(name), append(data, '\n'), 0o644); err != nil {
+		s.t.Fatal(err)
 	}
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -103,7 +103,7 @@ func runRush(ctx context.Context, cmd *cli.Command, out *output) (err error) {
 		times:    hdrhistogram.New(1, time.Hour.Microseconds(), 3),
 		outcomes: map[coffee.OrderStatus]int{},
 	}
-	if r.count < 1 || r.concurrency < 1 || !(r.rate >= 0) {
+	if r.count < 1 || r.concurrency < 1 || !(r.rate >= 0) || math.IsInf(r.rate, 0) {
 		return usageErrorf(cmd, "use 1 or more --orders and --concurrency, and 0 or more --rate")
 	}
 	var conn *connection
@@ -155,10 +155,11 @@ func ledgerIfAny(ctx context.Context, cmd *cli.Command, conn *connection) (coffe
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(where); err != nil && !coffee.IsPostgresURL(where) {
+	ledger, err := coffee.OpenExistingLedger(ctx, where)
+	if errors.Is(err, coffee.ErrNoLedger) {
 		return nil, nil
 	}
-	return coffee.OpenLedger(ctx, where)
+	return ledger, err
 }
 
 // run places all orders and waits for their results.

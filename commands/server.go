@@ -247,7 +247,7 @@ func serverOptions(cmd *cli.Command, out *output) (devserver.Options, error) {
 	case cmd.Bool("in-memory") && options.DatabaseFile != "":
 		return options, usageErrorf(cmd, "--in-memory and --db-filename exclude each other")
 	case !cmd.Bool("in-memory") && options.DatabaseFile == "":
-		dir, err := dataDir()
+		dir, err := dataDir(out.log)
 		if err != nil {
 			return options, err
 		}

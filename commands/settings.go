@@ -3,6 +3,7 @@ package commands
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -30,8 +31,10 @@ func workerFlags() []cli.Flag {
 		&cli.DurationFlag{Name: "receipt-time", Usage: "how long a receipt takes", Value: defaults.ReceiptTime, Category: category},
 		&cli.Uint64Flag{Name: "seed", Usage: "decides which brew attempts jam", Value: defaults.Seed, Category: category},
 		&cli.StringFlag{Name: "pricing", Usage: "`NAME` of the pricing strategy: " + strings.Join(strategies, ", "), Value: strategies[0], Category: category},
+		&cli.FloatFlag{Name: "late-charge-rate", Usage: "share of charges that go on when their attempt is given up, 0 to 1", Category: category, Hidden: true},
 		&cli.IntFlag{Name: "concurrency", Usage: "how many activities run at once", Value: coffee.DefaultConcurrency, Category: category},
 		ledgerFlag(category),
+		&cli.BoolFlag{Name: "new-ledger", Usage: "begin a new ledger even if orders of the server have been charged", Category: category},
 		&cli.DurationFlag{Name: "drain-time", Usage: "how long running activities may take to finish after an interrupt", Value: 10 * time.Second, Category: category},
 	}
 }
@@ -56,6 +59,7 @@ func (o *output) workerOptions(cmd *cli.Command) (coffee.WorkerOptions, error) {
 			ReceiptTime:     cmd.Duration("receipt-time"),
 			BrewFailureRate: cmd.Float("brew-failure-rate"),
 			Seed:            cmd.Uint64("seed"),
+			LateChargeRate:  cmd.Float("late-charge-rate"),
 		},
 		Concurrency: cmd.Int("concurrency"),
 		DrainTime:   cmd.Duration("drain-time"),
@@ -92,10 +96,29 @@ func ledgerFlag(category string) cli.Flag {
 // the environment, or else the file of the server.
 func whichLedger(ctx context.Context, cmd *cli.Command, conn *connection) (string, error) {
 	// The variable is not the flag's source: it is no error where no worker runs.
-	if where := cmp.Or(cmd.String("ledger"), os.Getenv(ledgerVariable)); where != "" {
-		return where, nil
+	where := cmp.Or(cmd.String("ledger"), os.Getenv(ledgerVariable))
+	if where == "" {
+		return conn.ledgerPath(ctx)
 	}
-	return conn.ledgerPath(ctx)
+	if err := checkLedgerName(where); err != nil {
+		return "", err
+	}
+	return where, nil
+}
+
+// checkLedgerName refuses what is neither a file nor a postgres:// URL.
+func checkLedgerName(where string) error {
+	if _, err := coffee.PostgresURL(where); err != nil {
+		return &usageError{message: fmt.Sprintf("--ledger: %v", err)}
+	}
+	return nil
+}
+
+// isPostgres reports whether a ledger whose name has been checked is in
+// PostgreSQL.
+func isPostgres(where string) bool {
+	url, err := coffee.PostgresURL(where)
+	return err == nil && url != ""
 }
 
 // openLedger opens the ledger. If nobody says which, and the server is in memory
@@ -109,21 +132,43 @@ func openLedger(ctx context.Context, cmd *cli.Command, conn *connection, inMemor
 	if where, err = whichLedger(ctx, cmd, conn); err != nil {
 		return nil, "", err
 	}
-	if ledger, err = coffee.OpenLedger(ctx, where); err != nil {
+	ledger, err = coffee.OpenExistingLedger(ctx, where)
+	if errors.Is(err, coffee.ErrNoLedger) {
+		if !cmd.Bool("new-ledger") {
+			if err := refuseNewLedger(ctx, conn, redacted(where)); err != nil {
+				return nil, "", err
+			}
+		}
+		ledger, err = coffee.OpenLedger(ctx, where)
+	}
+	if err != nil {
 		return nil, "", &hintedError{err, "choose another one with --ledger"}
 	}
 	return ledger, redacted(where), nil
 }
 
+// refuseNewLedger returns an error if orders on the server have been charged: what
+// they have paid is then in a ledger that is somewhere else, or was lost.
+func refuseNewLedger(ctx context.Context, conn *connection, where string) error {
+	charged, err := coffee.NewClient(conn, conn.namespace).FindCharged(ctx)
+	if err != nil || charged == "" {
+		return err
+	}
+	return &hintedError{
+		fmt.Errorf("there is no ledger %s, but order %s has been charged: the ledger was moved, or lost", where, coffee.Printable(charged)),
+		"put it back, say where it is with --ledger, or begin a new one with --new-ledger",
+	}
+}
+
 // redacted is where a ledger is, without who may open it: a URL can have a
 // password in it, in more than one place.
 func redacted(where string) string {
-	if !coffee.IsPostgresURL(where) {
+	if !isPostgres(where) {
 		return where
 	}
 	u, err := url.Parse(where)
 	if err != nil {
-		return "PostgreSQL"
+		return "in PostgreSQL"
 	}
 	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
 }

@@ -106,7 +106,8 @@ type auditor struct {
 	report *Report
 	// keep is for how long the server keeps the history of an order that has
 	// ended; 0 means for ever.
-	keep time.Duration
+	keep    time.Duration
+	horizon *horizon
 
 	mu      sync.Mutex
 	stories map[string][]*story // by workflow id
@@ -133,15 +134,16 @@ func (a *auditor) run(ctx context.Context) error {
 	// The server's list of workflows lags a little; ask for those that are
 	// missing from it by name.
 	missing := slices.Clone(a.Acknowledged)
-	oldest := a.oldest()
+	oldest := time.Now().Add(-a.keep)
 	for _, row := range all {
-		if row.RecordedAt.After(oldest) {
+		if a.keep <= 0 || row.RecordedAt.After(oldest) {
 			missing = append(missing, row.OrderID)
 		}
 	}
 	if err := a.readMissing(ctx, missing); err != nil {
 		return err
 	}
+	a.horizon = newHorizon(time.Now(), a.keep, a.stories, all, coffee.WorkflowID)
 	if err := a.judgeAll(ctx, byOrder(all)); err != nil {
 		return err
 	}
@@ -164,7 +166,7 @@ func (a *auditor) run(ctx context.Context) error {
 
 // guards checks that the database refuses what it should.
 func (a *auditor) guards(ctx context.Context) error {
-	missing, err := a.Book.safeguards(ctx, a.Book.db)
+	missing, err := a.Book.missing(ctx)
 	if err != nil {
 		return fmt.Errorf("cannot read the ledger: %w", err)
 	}
@@ -181,14 +183,6 @@ func (a *auditor) retention(ctx context.Context) error {
 	}
 	a.keep = namespace.GetConfig().GetWorkflowExecutionRetentionTtl().AsDuration()
 	return nil
-}
-
-// oldest is a time that histories which are gone by now ended before.
-func (a *auditor) oldest() time.Time {
-	if a.keep <= 0 {
-		return time.Time{}
-	}
-	return time.Now().Add(-a.keep)
 }
 
 // run is one run of a workflow.
@@ -323,7 +317,7 @@ func replay(execution *commonpb.WorkflowExecution, history *historypb.History) e
 	replayer := worker.NewWorkflowReplayer()
 	(&coffee.OrderWorkflow{Pricing: coffee.StandardPricing{}}).Register(replayer)
 	return replayer.ReplayWorkflowHistoryWithOptions(coffee.NewSDKLogger(zerolog.Nop()), history, worker.ReplayWorkflowHistoryOptions{
-		OriginalExecution: workflow.Execution{ID: execution.GetWorkflowId()},
+		OriginalExecution: workflow.Execution{ID: execution.GetWorkflowId(), RunID: execution.GetRunId()},
 	})
 }
 
@@ -335,7 +329,7 @@ func (a *auditor) judgeAll(ctx context.Context, rows map[string][]Row) error {
 		if id, ok := strings.CutPrefix(workflowID, coffee.WorkflowID("")); ok {
 			ids[id] = true
 		} else {
-			a.report.Breaches = append(a.report.Breaches, newFile("", a.stories[workflowID], nil).judge(a.oldest())...)
+			a.report.Breaches = append(a.report.Breaches, newFile("", a.stories[workflowID], nil).judge(a.horizon.suspicious)...)
 		}
 	}
 	for id := range rows {
@@ -343,13 +337,13 @@ func (a *auditor) judgeAll(ctx context.Context, rows map[string][]Row) error {
 	}
 	for id := range ids {
 		f := newFile(id, a.stories[coffee.WorkflowID(id)], rows[id])
-		breaches := f.judge(a.oldest())
+		breaches := f.judge(a.horizon.suspicious)
 		if len(breaches) > 0 || a.Repair != nil && f.unsettled() != nil {
 			var err error
 			if f, err = a.readAgain(ctx, f); err != nil {
 				return err
 			}
-			breaches = f.judge(a.oldest())
+			breaches = f.judge(a.horizon.suspicious)
 		}
 		if chain := f.unsettled(); chain != nil && a.Repair != nil {
 			if err := a.settle(ctx, f, chain, breaches); err != nil {
@@ -359,7 +353,7 @@ func (a *auditor) judgeAll(ctx context.Context, rows map[string][]Row) error {
 			if f, err = a.readAgain(ctx, f); err != nil {
 				return err
 			}
-			breaches = f.judge(a.oldest())
+			breaches = f.judge(a.horizon.suspicious)
 		}
 		a.report.Breaches = append(a.report.Breaches, breaches...)
 	}
@@ -457,10 +451,17 @@ func (a *auditor) sums(byOrder map[string][]Row, net coffee.Cents) {
 		}
 	}
 	for workflowID, stories := range a.stories {
-		for _, chain := range newFile(workflowID, stories, nil).chains {
-			if s := last(chain); s.ended && s.made() {
-				price, _ := s.price()
+		id := strings.TrimPrefix(workflowID, coffee.WorkflowID(""))
+		f := newFile(id, stories, byOrder[id])
+		for _, chain := range f.chains {
+			s := last(chain)
+			price, _ := s.price()
+			switch {
+			case !s.ended:
+			case f.made(chain):
 				earned += price
+			case mayHaveMade(chain): // that it is one or the other has been judged
+				earned += f.rowsOf(chain).net()
 			}
 		}
 	}
@@ -481,7 +482,7 @@ func (a *auditor) count(all []Row, net coffee.Cents) {
 			switch s := last(chain); {
 			case !s.ended:
 				orders.Running++
-			case s.result == nil && !s.chargeScheduled && strings.HasPrefix(s.end, "ended with an error"):
+			case s.result == nil && !s.chargeScheduled && (strings.HasPrefix(s.end, "ended with an error") || s.end == endedCancelled && len(s.amounts) == 0):
 				orders.Invalid++
 			case s.result == nil:
 				orders.Stopped++

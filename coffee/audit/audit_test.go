@@ -50,6 +50,8 @@ func charge(amount coffee.Cents) Row { return row(1, coffee.EntryCharge, amount)
 func refund(amount coffee.Cents) Row { return row(2, coffee.EntryRefund, amount) }
 func void() Row                      { return row(1, coffee.EntryVoid, 0) }
 
+func delivery() Row { return row(0, kindDelivery, 0) }
+
 func byAnother(r Row) Row { r.RunID = "run-2"; return r }
 func numbered(number int64, r Row) Row {
 	r.Number = number
@@ -86,6 +88,19 @@ func TestJudge(t *testing.T) {
 		"history gone, refunded":                  {rows: []Row{old(charge(525)), old(refund(525))}},
 		"rows written by the run that is a reset": {history: "completed", change: func(s *story) { s.origin = "run-0" }, rows: []Row{charge(525)}},
 
+		"handed out":                                {history: "completed", rows: []Row{charge(525), delivery()}},
+		"handed out, then terminated":               {history: "cancelled_while_brewing", change: terminated, rows: []Row{charge(525), delivery()}},
+		"terminated with the coffee on the counter": {history: "completed", change: onTheCounter, rows: []Row{charge(525)}},
+		"the same, and settled by a reset":          {history: "completed", change: onTheCounter, rows: []Row{charge(525), refund(525)}},
+		"a receipt that was refused":                {history: "failed_brew", change: func(s *story) { s.brewed, s.receipt, s.refused = true, true, true }, rows: []Row{charge(525), refund(525)}},
+
+		"terminated before it was handed out": {history: "completed", change: func(s *story) {
+			stopped("was terminated")(s)
+			s.receipt, s.handedOut = false, false
+		}, rows: []Row{charge(525)}, want: []Rule{RuleNet}},
+		"handed out for nothing":           {history: "cancelled_while_brewing", rows: []Row{charge(525), refund(525), delivery()}, want: []Rule{RuleNet}},
+		"handed out without a charge":      {history: "cancelled_while_charging", rows: []Row{void(), delivery()}, want: []Rule{RuleNet}},
+		"handed out twice":                 {history: "completed", rows: []Row{charge(525), delivery(), delivery()}, want: []Rule{RuleNet}},
 		"charged twice":                    {history: "completed", rows: []Row{charge(525), numbered(2, charge(525))}, want: []Rule{RuleCharge, RuleNet}},
 		"charged twice, by two runs":       {history: "completed", rows: []Row{charge(525), numbered(2, byAnother(charge(525)))}, want: []Rule{RuleCharge, RuleOwner}},
 		"charged another price":            {history: "completed", rows: []Row{charge(524)}, want: []Rule{RuleCharge, RuleNet}},
@@ -124,7 +139,7 @@ func TestJudge(t *testing.T) {
 				}
 				stories = append(stories, s)
 			}
-			breaches := newFile("123", stories, test.rows).judge(time.Now().Add(-time.Hour))
+			breaches := newFile("123", stories, test.rows).judge((&horizon{now: time.Now()}).suspicious)
 			var got []Rule
 			for _, breach := range breaches {
 				t.Logf("rule %d: %s", breach.Rule, breach.Problem)
@@ -164,6 +179,13 @@ func timeless(r Row) Row {
 
 func running(s *story) { s.ended, s.result, s.end = false, nil, "" }
 
+// onTheCounter changes it to an order that was terminated when its receipt was
+// scheduled.
+func onTheCounter(s *story) {
+	stopped("was terminated")(s)
+	s.handedOut = false
+}
+
 // stopped changes how an order ended, and leaves what it did before.
 func stopped(end string) func(*story) {
 	return func(s *story) { s.result, s.end = nil, end }
@@ -172,7 +194,7 @@ func stopped(end string) func(*story) {
 // terminated changes it to an order that was stopped in its first brew.
 func terminated(s *story) {
 	stopped("was terminated")(s)
-	s.brewed, s.refunded, s.receipt, s.cancelled = false, false, false, false
+	s.brewed, s.refunded, s.receipt, s.handedOut, s.cancelled = false, false, false, false, false
 }
 
 // TestStory: what is read of each recorded history.
@@ -188,12 +210,14 @@ func TestStory(t *testing.T) {
 		"failed_duplicate":         {},
 		// A cancel that came after the receipt was scheduled is none.
 		"completed_cancel_too_late": {charged: true, brewed: true, receipt: true},
+		"completed_after_reset":     {receipt: true, handedOut: true, toldDelivered: true},
+		"failed_after_refund":       {charged: true, refunded: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := storyOf(history(t, name))
 			if s.charged != want.charged || s.brewed != want.brewed || s.receipt != want.receipt ||
-				s.refunded != want.refunded || s.cancelled != want.cancelled || !s.ended || s.result == nil {
+				s.refunded != want.refunded || s.cancelled != want.cancelled || s.toldDelivered != want.toldDelivered || !s.ended || s.result == nil {
 				t.Errorf("got %+v", s)
 			}
 			if price, ok := s.price(); !ok || price != 525 {
@@ -236,7 +260,7 @@ func TestUnsettled(t *testing.T) {
 			if got := chain != nil; got != test.want || got && f.payer(chain) != runID {
 				t.Errorf("got %v", chain)
 			}
-			for _, breach := range f.judge(time.Time{}) {
+			for _, breach := range f.judge((&horizon{now: time.Now()}).suspicious) {
 				if want := test.want && breach.Rule != RuleHistory; breach.Settleable != want {
 					t.Errorf("%s: settleable is %v", breach.Problem, breach.Settleable)
 				}
@@ -264,6 +288,102 @@ func TestUnsettledAfterAReset(t *testing.T) {
 	}
 }
 
+// TestJudgeAfterAReset: the first run has handed out the coffee; an operator
+// resets the order to before its brew. Whatever becomes of the second run, the
+// coffee is paid.
+func TestJudgeAfterAReset(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		second func(*story)
+		rows   []Row
+		want   []Rule
+	}{
+		"terminated":                   {terminated, []Row{charge(525), delivery()}, nil},
+		"terminated, on an old ledger": {terminated, []Row{charge(525)}, nil},
+		"too late to cancel": {func(s *story) {
+			s.result.Status, s.result.Refunded, s.refunded, s.cancelled, s.toldDelivered, s.receipt, s.handedOut = coffee.StatusCompleted, false, false, false, true, true, true
+		}, []Row{charge(525), delivery()}, nil},
+		"cancelled and refunded": {func(*story) {}, []Row{charge(525), refund(525)}, []Rule{RuleNet}},
+		"running":                {running, []Row{charge(525), delivery()}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			first, second := storyOf(history(t, "completed")), storyOf(history(t, "cancelled_while_brewing"))
+			second.runID, second.startedAt = "run-2", first.startedAt.Add(time.Minute)
+			if test.second(second); name == "running" {
+				second.refunded = false
+			}
+			f := newFile("123", []*story{first, second}, test.rows)
+			var got []Rule
+			for _, breach := range f.judge((&horizon{now: time.Now()}).suspicious) {
+				t.Log(breach.Problem, breach.Evidence)
+				got = append(got, breach.Rule)
+			}
+			if !slices.Equal(got, test.want) {
+				t.Errorf("got rules %v, want %v", ints(got), ints(test.want))
+			}
+			if f.unsettled() != nil {
+				t.Error("it would be refunded")
+			}
+		})
+	}
+}
+
+// TestHorizon: which rows without a history are suspicious. The shop is a week
+// old; every hour there was an order, with the row of that number.
+func TestHorizon(t *testing.T) {
+	t.Parallel()
+	const day = 24 * time.Hour
+	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	for name, test := range map[string]struct {
+		keep    time.Duration // today's retention
+		known   time.Duration // the histories of the last days are there
+		deleted time.Duration // and this one, so old, is not
+		clock   time.Duration // how far ahead the clocks of the workers are
+		running bool          // the first order of all has not ended
+		want    bool
+	}{
+		"past its retention":                            {keep: 3 * day, known: 3 * day, deleted: 4 * day},
+		"past it a moment ago":                          {keep: 3 * day, known: 3*day - time.Minute, deleted: 3 * day},
+		"the retention was raised":                      {keep: 30 * day, known: 3 * day, deleted: 4 * day},
+		"the same, beside an order that does not end":   {keep: 30 * day, known: 3 * day, deleted: 4 * day, running: true},
+		"the retention was lowered":                     {keep: 2 * day, known: 5 * day, deleted: 4 * day},
+		"a clock was ahead by two days":                 {keep: 3 * day, known: 3 * day, deleted: 4 * day, clock: 2 * day},
+		"a clock was ahead by a week":                   {keep: 3 * day, known: 3 * day, deleted: 4 * day, clock: 7 * day},
+		"deleted before its time":                       {keep: 3 * day, known: 3 * day, deleted: day, want: true},
+		"the same, with clocks that are ahead":          {keep: 3 * day, known: 3 * day, deleted: day, clock: 7 * day, want: true},
+		"the same, with clocks that are behind":         {keep: 3 * day, known: 3 * day, deleted: day, clock: -30 * day, want: true},
+		"deleted although histories are kept for ever":  {known: 7 * day, deleted: day, want: true},
+		"nothing is known, and there was no time to go": {keep: 3 * day, deleted: 10 * time.Minute, want: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			stories := map[string][]*story{}
+			var rows []Row
+			var suspect Row
+			for age := 7 * day; age > 0; age -= time.Hour {
+				at := now.Add(-age)
+				r := Row{Number: int64(len(rows) + 1), OrderID: age.String(), Kind: coffee.EntryCharge, RunID: runID, RecordedAt: at.Add(test.clock)}
+				if age == test.deleted {
+					suspect = r
+				} else if test.running && age == 7*day {
+					stories[r.OrderID] = []*story{{origin: runID, beganAt: at}}
+				} else if age <= test.known {
+					stories[r.OrderID] = []*story{{origin: runID, beganAt: at, ended: true, endedAt: at}}
+				}
+				rows = append(rows, r)
+			}
+			if suspect.RunID == "" {
+				suspect = Row{Number: int64(len(rows) + 1), Kind: coffee.EntryCharge, RecordedAt: now.Add(-test.deleted)}
+			}
+			h := newHorizon(now, test.keep, stories, rows, func(id string) string { return id })
+			if got := h.suspicious(suspect); (got != "") != test.want {
+				t.Errorf("got %q, want %v", got, test.want)
+			}
+		})
+	}
+}
+
 // TestReplayOfAnotherWorkflow: a history that this workflow cannot have written.
 func TestReplayOfAnotherWorkflow(t *testing.T) {
 	t.Parallel()
@@ -287,9 +407,15 @@ func TestSafeguards(t *testing.T) {
 		`DROP TRIGGER ledger_entries_no_update`: "trigger ledger_entries_no_update",
 		`DROP TRIGGER ledger_entries_no_delete`: "trigger ledger_entries_no_delete",
 		`DROP TRIGGER ledger_entries_first`:     "trigger ledger_entries_first",
+		`DROP TRIGGER ledger_entries_delivered`: "trigger ledger_entries_delivered",
+		`DROP TRIGGER ledger_deliveries_paid`:   "trigger ledger_deliveries_paid",
+		`DROP TABLE ledger_deliveries`: "index sqlite_autoindex_ledger_deliveries_1 table ledger_deliveries " +
+			"trigger ledger_deliveries_no_delete trigger ledger_deliveries_no_update trigger ledger_deliveries_paid",
+		// As an earlier version made it.
+		`DROP TRIGGER ledger_entries_delivered; DROP TABLE ledger_deliveries`:                                                          "",
 		`DROP TRIGGER ledger_entries_refund; CREATE TRIGGER ledger_entries_refund BEFORE INSERT ON ledger_entries BEGIN SELECT 1; END`: "trigger ledger_entries_refund",
 		`DROP TABLE ledger_entries; CREATE TABLE ledger_entries (order_id TEXT, kind TEXT, amount_cents BIGINT, run_id TEXT, recorded_at TEXT)`: "index sqlite_autoindex_ledger_entries_1 " +
-			"table ledger_entries trigger ledger_entries_first trigger ledger_entries_no_delete trigger ledger_entries_no_update trigger ledger_entries_refund",
+			"table ledger_entries trigger ledger_entries_delivered trigger ledger_entries_first trigger ledger_entries_no_delete trigger ledger_entries_no_update trigger ledger_entries_refund",
 	} {
 		path := filepath.Join(t.TempDir(), "ledger.db")
 		ledger, err := coffee.OpenLedger(ctx, path)
@@ -331,12 +457,15 @@ func openBook(t *testing.T, where string) *Book {
 // the book itself cannot be written to.
 func wantMissing(t *testing.T, book *Book, statement, want string) {
 	t.Helper()
-	missing, err := book.safeguards(context.Background(), book.db)
+	missing, err := book.missing(context.Background())
 	slices.Sort(missing)
 	if got := strings.Join(missing, " "); err != nil || got != want {
 		t.Errorf("after %q\ngot  %q, %v\nwant %q", statement, got, err, want)
 	}
-	if _, err := book.db.Exec(`INSERT INTO ledger_entries (order_id, kind, amount_cents, run_id, recorded_at) VALUES ('2', 'void', 0, 'run', '2026-11-23T12:00:00Z')`); err == nil {
+	if err := book.view(context.Background(), func(tx *sql.Tx) error {
+		_, err := tx.Exec(`INSERT INTO ledger_entries (order_id, kind, amount_cents, run_id, recorded_at) VALUES ('2', 'void', 0, 'run', '2026-11-23T12:00:00Z')`)
+		return err
+	}); err == nil {
 		t.Error("the book can be written to")
 	}
 }
@@ -360,15 +489,19 @@ func TestPostgresSafeguards(t *testing.T) {
 		``: "",
 		`DROP TRIGGER ledger_entries_append_only ON ledger_entries`:                                                           "ledger_entries_append_only",
 		`ALTER TABLE ledger_entries DISABLE TRIGGER ledger_entries_append_only`:                                               "ledger_entries_append_only",
-		`CREATE OR REPLACE FUNCTION ledger_entries_refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'`:     "ledger_entries_append_only",
+		`CREATE OR REPLACE FUNCTION ledger_entries_refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'`:     "ledger_deliveries_append_only ledger_entries_append_only",
 		`DROP INDEX ledger_entries_first; CREATE UNIQUE INDEX ledger_entries_first ON ledger_entries (order_id, kind)`:        "ledger_entries_first",
 		`ALTER TABLE ledger_entries DROP CONSTRAINT ledger_entries_amount, ADD CONSTRAINT ledger_entries_amount CHECK (true)`: "ledger_entries_amount",
-		`DROP INDEX ledger_entries_first`:                                       "ledger_entries_first",
-		`ALTER TABLE ledger_entries DROP CONSTRAINT ledger_entries_pkey`:        "ledger_entries_pkey",
-		`ALTER TABLE ledger_entries DROP CONSTRAINT ledger_entries_refund`:      "ledger_entries_refund",
-		`ALTER TABLE ledger_entries DROP CONSTRAINT ledger_entries_amount`:      "ledger_entries_amount",
-		`ALTER TABLE ledger_entries DROP CONSTRAINT ledger_entries_kind_check`:  "ledger_entries_kind_check",
-		`ALTER TABLE ledger_entries DROP CONSTRAINT ledger_entries_key CASCADE`: "ledger_entries_key ledger_entries_refund",
+		`DROP INDEX ledger_entries_first`:                                                                                  "ledger_entries_first",
+		`DROP TRIGGER ledger_entries_delivered ON ledger_entries`:                                                          "ledger_entries_delivered",
+		`DROP TRIGGER ledger_deliveries_paid ON ledger_deliveries`:                                                         "ledger_deliveries_paid",
+		`CREATE OR REPLACE FUNCTION ledger_deliveries_check() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'`: "ledger_deliveries_paid ledger_entries_delivered",
+		`DROP TRIGGER ledger_entries_delivered ON ledger_entries; DROP TABLE ledger_deliveries`:                            "",
+		`ALTER TABLE ledger_entries DROP CONSTRAINT ledger_entries_pkey`:                                                   "ledger_entries_pkey",
+		`ALTER TABLE ledger_entries DROP CONSTRAINT ledger_entries_refund`:                                                 "ledger_entries_refund",
+		`ALTER TABLE ledger_entries DROP CONSTRAINT ledger_entries_amount`:                                                 "ledger_entries_amount",
+		`ALTER TABLE ledger_entries DROP CONSTRAINT ledger_entries_kind_check`:                                             "ledger_entries_kind_check",
+		`ALTER TABLE ledger_entries DROP CONSTRAINT ledger_entries_key CASCADE`:                                            "ledger_entries_key ledger_entries_refund",
 	} {
 		where := ledgertest.PostgresURL(t)
 		ledger, err := coffee.OpenLedger(ctx, where)
@@ -390,6 +523,25 @@ func TestPostgresSafeguards(t *testing.T) {
 			t.Errorf("got %v, %v, %v", rows, net, err)
 		}
 		if rows, err := book.of(ctx, "1"); err != nil || len(rows) != 1 {
+			t.Errorf("got %v, %v", rows, err)
+		}
+	}
+}
+
+// TestBookBehindAPooler: PgBouncer in transaction mode takes no settings with a
+// connection, and prepares no statements.
+func TestBookBehindAPooler(t *testing.T) {
+	t.Parallel()
+	where := ledgertest.PoolerURL(t)
+	ledger, err := coffee.OpenLedger(context.Background(), where)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ledger.Close()
+	book := openBook(t, where)
+	for range 20 {
+		wantMissing(t, book, "", "")
+		if rows, _, err := book.all(context.Background()); err != nil || len(rows) != 0 {
 			t.Errorf("got %v, %v", rows, err)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -19,10 +20,14 @@ import (
 	"example.com/coffee/coffee"
 )
 
+// kindDelivery is the kind of the rows that say that a coffee was handed out.
+// They are in a table of their own.
+const kindDelivery coffee.EntryKind = "delivery"
+
 // Row is a row of the ledger as it stands in the database, whether or not it
 // makes sense.
 type Row struct {
-	Number     int64 // ascending in the order in which rows were written
+	Number     int64 // ascending in the order in which rows of a table were written
 	OrderID    string
 	Kind       coffee.EntryKind
 	Amount     coffee.Cents
@@ -31,41 +36,75 @@ type Row struct {
 }
 
 func (r Row) String() string {
-	return fmt.Sprintf("row %d: %s of %s by run %s at %s", r.Number, r.Kind, r.Amount, r.RunID, r.RecordedAt.Format(time.RFC3339Nano))
+	return fmt.Sprintf("row %d: %s by run %s at %s", r.Number, r.what(), r.RunID, r.RecordedAt.Format(time.RFC3339Nano))
+}
+
+// what describes the row in words.
+func (r Row) what() string {
+	if r.Kind == kindDelivery {
+		return "delivery"
+	}
+	return fmt.Sprintf("%s of %s", r.Kind, r.Amount)
 }
 
 // Book is a ledger that is opened for reading only.
 type Book struct {
 	db *sql.DB
-	// number is the column that tells in which order rows were written.
+	// number is the column that tells in which order entries were written.
 	number string
+	// deliveries is false if the ledger was made by a version that did not write
+	// them down, and no later one has opened it.
+	deliveries bool
 	// safeguards returns what the database lacks of what it should refuse with.
-	safeguards func(ctx context.Context, db *sql.DB) (missing []string, err error)
+	safeguards func(ctx context.Context, db querier, deliveries bool) (missing []string, err error)
+}
+
+// querier is a transaction, or a database.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
 // OpenBook opens the ledger in a SQLite file, or at a postgres:// URL. Nothing
 // that is done with it can change the ledger.
-func OpenBook(ctx context.Context, where string) (*Book, error) {
-	var book *Book
-	if coffee.IsPostgresURL(where) {
-		config, err := pgx.ParseConfig(where)
+func OpenBook(ctx context.Context, where string) (_ *Book, err error) {
+	defer func() {
 		if err != nil {
-			return nil, fmt.Errorf("cannot read the ledger: %w", err)
+			err = fmt.Errorf("cannot read the ledger: %w", err)
 		}
-		config.RuntimeParams["default_transaction_read_only"] = "on"
+	}()
+	databaseURL, err := coffee.PostgresURL(where)
+	if err != nil {
+		return nil, err
+	}
+	var book *Book
+	var tables string
+	if databaseURL != "" {
+		config, err := pgx.ParseConfig(databaseURL)
+		if err != nil {
+			return nil, err
+		}
+		config.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe // as the ledger does, for poolers
 		book = &Book{db: stdlib.OpenDB(*config), number: "entry_id", safeguards: postgresSafeguards}
+		tables = `SELECT relname::text FROM pg_class WHERE relkind = 'r' AND pg_table_is_visible(oid)`
 	} else {
 		absolute, err := filepath.Abs(where)
 		if err != nil {
-			return nil, fmt.Errorf("cannot read the ledger: %w", err)
+			return nil, err
 		}
 		db, err := sql.Open("sqlite", sqliteDSN(absolute))
 		if err != nil {
-			return nil, fmt.Errorf("cannot read the ledger: %w", err)
+			return nil, err
 		}
 		book = &Book{db: db, number: "rowid", safeguards: sqliteSafeguards}
+		tables = `SELECT name FROM sqlite_schema WHERE type = 'table'`
 	}
-	if _, _, err := book.read(ctx, "no order has this id"); err != nil {
+	err = book.view(ctx, func(tx *sql.Tx) error {
+		return tx.QueryRowContext(ctx, `SELECT 'ledger_deliveries' IN (`+tables+`)`).Scan(&book.deliveries)
+	})
+	if err == nil {
+		_, _, err = book.read(ctx, "no order has this id")
+	}
+	if err != nil {
 		return nil, errors.Join(err, book.Close())
 	}
 	return book, nil
@@ -79,6 +118,28 @@ func sqliteDSN(absolute string) string {
 // Close releases the database.
 func (b *Book) Close() error { return b.db.Close() }
 
+// view runs a transaction that can read and nothing else.
+func (b *Book) view(ctx context.Context, do func(tx *sql.Tx) error) error {
+	tx, err := b.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() // does nothing after Commit
+	if err := do(tx); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// missing returns the safeguards that the database lacks.
+func (b *Book) missing(ctx context.Context) (missing []string, err error) {
+	err = b.view(ctx, func(tx *sql.Tx) error {
+		missing, err = b.safeguards(ctx, tx, b.deliveries)
+		return err
+	})
+	return missing, err
+}
+
 // all returns all rows, and their net as the database adds it up.
 func (b *Book) all(ctx context.Context) ([]Row, coffee.Cents, error) { return b.read(ctx, "") }
 
@@ -88,21 +149,38 @@ func (b *Book) of(ctx context.Context, orderID string) ([]Row, error) {
 	return rows, err
 }
 
-func (b *Book) read(ctx context.Context, orderID string) (_ []Row, net coffee.Cents, err error) {
-	defer func() {
+// read reads the rows of an order, or all if the id is empty: entries first, in
+// the order in which they were written, and then deliveries.
+func (b *Book) read(ctx context.Context, orderID string) (read []Row, net coffee.Cents, err error) {
+	err = b.view(ctx, func(tx *sql.Tx) error {
+		entries, err := tx.QueryContext(ctx, `
+			SELECT `+b.number+`, order_id, kind, amount_cents, run_id, recorded_at,
+				SUM(CASE kind WHEN 'charge' THEN amount_cents WHEN 'refund' THEN -amount_cents ELSE 0 END) OVER ()
+			FROM ledger_entries WHERE $1 = '' OR order_id = $1 ORDER BY 1`, orderID)
 		if err != nil {
-			err = fmt.Errorf("cannot read the ledger: %w", err)
+			return err
 		}
-	}()
-	rows, err := b.db.QueryContext(ctx, `
-		SELECT `+b.number+`, order_id, kind, amount_cents, run_id, recorded_at,
-			SUM(CASE kind WHEN 'charge' THEN amount_cents WHEN 'refund' THEN -amount_cents ELSE 0 END) OVER ()
-		FROM ledger_entries WHERE $1 = '' OR order_id = $1 ORDER BY 1`, orderID)
+		if read, net, err = scan(entries, read); err != nil || !b.deliveries {
+			return err
+		}
+		deliveries, err := tx.QueryContext(ctx, `
+			SELECT 0, order_id, 'delivery', 0, run_id, recorded_at, 0
+			FROM ledger_deliveries WHERE $1 = '' OR order_id = $1 ORDER BY order_id`, orderID)
+		if err != nil {
+			return err
+		}
+		read, _, err = scan(deliveries, read)
+		return err
+	})
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, fmt.Errorf("cannot read the ledger: %w", err)
 	}
+	return read, net, nil
+}
+
+// scan appends rows, and returns the number in their last column.
+func scan(rows *sql.Rows, read []Row) (_ []Row, net coffee.Cents, err error) {
 	defer rows.Close()
-	var read []Row
 	for rows.Next() {
 		var row Row
 		var recordedAt string
@@ -123,9 +201,16 @@ var sqliteObjects = []string{
 	"trigger ledger_entries_first", "trigger ledger_entries_refund",
 }
 
+// sqliteDeliveryObjects guard the deliveries.
+var sqliteDeliveryObjects = []string{
+	"table ledger_deliveries", "index sqlite_autoindex_ledger_deliveries_1",
+	"trigger ledger_deliveries_no_update", "trigger ledger_deliveries_no_delete",
+	"trigger ledger_deliveries_paid", "trigger ledger_entries_delivered",
+}
+
 // sqliteSafeguards compares what guards the table, word for word, with what
 // guards that of a new ledger.
-func sqliteSafeguards(ctx context.Context, db *sql.DB) (_ []string, err error) {
+func sqliteSafeguards(ctx context.Context, db querier, deliveries bool) (_ []string, err error) {
 	dir, err := os.MkdirTemp("", "coffee-audit-*")
 	if err != nil {
 		return nil, err
@@ -144,7 +229,7 @@ func sqliteSafeguards(ctx context.Context, db *sql.DB) (_ []string, err error) {
 		return nil, err
 	}
 	defer pristine.Close()
-	const query = `SELECT type || ' ' || name, COALESCE(sql, 'automatic') FROM sqlite_master WHERE tbl_name = 'ledger_entries'`
+	const query = `SELECT type || ' ' || name, COALESCE(sql, 'automatic') FROM sqlite_master WHERE tbl_name IN ('ledger_entries', 'ledger_deliveries')`
 	want, err := definitions(ctx, pristine, query)
 	if err != nil {
 		return nil, err
@@ -153,8 +238,12 @@ func sqliteSafeguards(ctx context.Context, db *sql.DB) (_ []string, err error) {
 	if err != nil {
 		return nil, err
 	}
+	objects := sqliteObjects
+	if deliveries || got["trigger ledger_entries_delivered"] != "" {
+		objects = slices.Concat(sqliteObjects, sqliteDeliveryObjects)
+	}
 	var missing []string
-	for _, object := range sqliteObjects {
+	for _, object := range objects {
 		if got[object] == "" || got[object] != want[object] {
 			missing = append(missing, object)
 		}
@@ -175,11 +264,19 @@ var postgresObjects = map[string]string{
 	"gives_back":                 "CASE kind WHEN 'refund'::text THEN 'charge'::text ELSE NULL::text END",
 }
 
+// postgresDeliveryObjects guard the deliveries.
+var postgresDeliveryObjects = map[string]string{
+	"ledger_deliveries_pkey":        "PRIMARY KEY (order_id)",
+	"ledger_deliveries_paid":        "BEFORE INSERT ON ledger_deliveries FOR EACH ROW EXECUTE FUNCTION ledger_deliveries_check() BEGIN PERFORM pg_advisory_xact_lock",
+	"ledger_entries_delivered":      "BEFORE INSERT ON ledger_entries FOR EACH ROW WHEN ((new.kind <> 'charge'::text)) EXECUTE FUNCTION ledger_deliveries_check() BEGIN PERFORM pg_advisory_xact_lock",
+	"ledger_deliveries_append_only": "BEFORE DELETE OR UPDATE OR TRUNCATE ON ledger_deliveries FOR EACH STATEMENT EXECUTE FUNCTION ledger_entries_refuse() BEGIN RAISE EXCEPTION ",
+}
+
 // postgresSafeguards asks PostgreSQL for the definitions of what guards the
 // table, as far as that is in force.
-func postgresSafeguards(ctx context.Context, db *sql.DB) ([]string, error) {
+func postgresSafeguards(ctx context.Context, db querier, deliveries bool) ([]string, error) {
 	got, err := definitions(ctx, db, `
-		WITH ledger AS (SELECT oid, relnamespace::regnamespace::text || '.' AS schema FROM pg_class WHERE relname = 'ledger_entries' AND pg_table_is_visible(oid)),
+		WITH ledger AS (SELECT oid, relnamespace::regnamespace::text || '.' AS schema FROM pg_class WHERE relname IN ('ledger_entries', 'ledger_deliveries') AND pg_table_is_visible(oid)),
 		in_force (name, definition) AS (
 			SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid IN (SELECT oid FROM ledger) AND convalidated
 			UNION ALL SELECT relname, pg_get_indexdef(indexrelid) FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
@@ -193,15 +290,19 @@ func postgresSafeguards(ctx context.Context, db *sql.DB) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	objects := maps.Clone(postgresObjects)
+	if deliveries || got["ledger_entries_delivered"] != "" {
+		maps.Copy(objects, postgresDeliveryObjects)
+	}
 	var missing []string
-	for object, definition := range postgresObjects {
+	for object, definition := range objects {
 		if !strings.Contains(got[object], definition) {
 			missing = append(missing, object)
 		}
 	}
 	// Foreign keys are triggers too, which the table's owner can turn off.
 	off, err := definitions(ctx, db, `SELECT tgname::text, 'off' FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
-		WHERE relname = 'ledger_entries' AND pg_table_is_visible(tgrelid) AND tgisinternal AND tgenabled NOT IN ('O', 'A')`)
+		WHERE relname IN ('ledger_entries', 'ledger_deliveries') AND pg_table_is_visible(tgrelid) AND tgisinternal AND tgenabled NOT IN ('O', 'A')`)
 	if err != nil {
 		return nil, err
 	}
@@ -213,7 +314,7 @@ func postgresSafeguards(ctx context.Context, db *sql.DB) ([]string, error) {
 }
 
 // definitions reads names and what they stand for.
-func definitions(ctx context.Context, db *sql.DB, query string) (map[string]string, error) {
+func definitions(ctx context.Context, db querier, query string) (map[string]string, error) {
 	rows, err := db.QueryContext(ctx, query)
 	if err != nil {
 		return nil, err

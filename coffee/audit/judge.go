@@ -3,7 +3,6 @@ package audit
 import (
 	"fmt"
 	"slices"
-	"time"
 
 	"example.com/coffee/coffee"
 )
@@ -73,9 +72,19 @@ func (r rows) net() coffee.Cents {
 	return net
 }
 
-// judge returns the breaches of one order. Rows of a run that nobody knows are
-// none if they are from before oldest: histories are not kept for ever.
-func (f *file) judge(oldest time.Time) []Breach {
+// made reports whether any run of a chain gave the customer a coffee, which is
+// then to be paid, whatever became of a reset.
+func (f *file) made(chain []*story) bool {
+	return len(f.rowsOf(chain).of(kindDelivery)) > 0 || slices.ContainsFunc(chain, (*story).made)
+}
+
+// mayHaveMade reports whether a run of a chain was stopped when the coffee was on
+// the counter.
+func mayHaveMade(chain []*story) bool { return slices.ContainsFunc(chain, (*story).mayHaveMade) }
+
+// judge returns the breaches of one order. Rows of unknown runs are breaches only
+// if suspicious says why their history must still exist.
+func (f *file) judge(suspicious func(Row) string) []Breach {
 	j := &judge{file: f}
 	j.entries()
 	unsettled := f.unsettled()
@@ -84,15 +93,18 @@ func (f *file) judge(oldest time.Time) []Breach {
 		j.chain(chain, f.rowsOf(chain))
 	}
 	for _, row := range f.rows {
-		if recent := row.RecordedAt.IsZero() || row.RecordedAt.After(oldest); recent && !f.owns(row) {
-			j.breach(RuleOwner, nil, "a %s of %s belongs to no order", row.Kind, row.Amount)
+		if f.owns(row) {
+			continue
+		}
+		if why := suspicious(row); why != "" {
+			j.breach(RuleOwner, nil, "%s belongs to no order, %s", row.what(), why)
 			break
 		}
 	}
 	return j.breaches
 }
 
-// owns tells whether a row belongs to one of the chains.
+// owns reports whether a row belongs to one of the chains.
 func (f *file) owns(row Row) bool {
 	return slices.ContainsFunc(f.chains, func(chain []*story) bool { return slices.Contains(f.rowsOf(chain), row) })
 }
@@ -151,7 +163,19 @@ func (j *judge) entries() {
 			}
 		}
 	}
-	if len(all) != len(charges)+len(refunds)+len(voids) {
+	deliveries := all.of(kindDelivery)
+	if len(deliveries) > 1 {
+		j.breach(RuleNet, nil, "handed out %d times", len(deliveries))
+	}
+	for _, delivery := range deliveries {
+		if !slices.ContainsFunc(charges, func(charge Row) bool { return charge.RunID == delivery.RunID }) {
+			j.breach(RuleNet, nil, "the coffee was handed out without a charge")
+		}
+		if len(refunds)+len(voids) > 0 {
+			j.breach(RuleNet, nil, "the coffee was handed out, and its price given back")
+		}
+	}
+	if len(all) != len(charges)+len(refunds)+len(voids)+len(deliveries) {
 		j.breach(RuleOwner, nil, "a row that is neither charge nor refund nor void")
 	}
 }
@@ -159,14 +183,16 @@ func (j *judge) entries() {
 // chain compares an order with its rows.
 func (j *judge) chain(chain []*story, own rows) {
 	s := last(chain)
-	if s.unreplayable != "" {
-		j.breach(RuleHistory, s, "the history does not replay: %s", s.unreplayable)
-	}
-	if (s.charged || s.result != nil && s.result.Charged) && len(own.of(coffee.EntryCharge)) == 0 {
-		j.breach(RuleHistory, s, "the history says charged, the ledger does not")
-	}
-	if (s.refunded || s.result != nil && s.result.Refunded) && len(own.of(coffee.EntryRefund)) == 0 {
-		j.breach(RuleHistory, s, "the history says refunded, the ledger does not")
+	for _, s := range chain {
+		if s.unreplayable != "" {
+			j.breach(RuleHistory, s, "the history does not replay: %s", s.unreplayable)
+		}
+		if (s.charged || s.result != nil && s.result.Charged) && len(own.of(coffee.EntryCharge)) == 0 {
+			j.breach(RuleHistory, s, "the history says charged, the ledger does not")
+		}
+		if (s.refunded || s.result != nil && s.result.Refunded) && len(own.of(coffee.EntryRefund)) == 0 {
+			j.breach(RuleHistory, s, "the history says refunded, the ledger does not")
+		}
 	}
 	if s.result != nil && coffee.WorkflowID(s.result.OrderID) != s.workflowID {
 		j.breach(RuleHistory, s, "the result is that of order %s", coffee.Quote(s.result.OrderID))
@@ -184,30 +210,36 @@ func (j *judge) chain(chain []*story, own rows) {
 			j.breach(RuleCharge, s, "charged %s; its price is %s", charge.Amount, price)
 		}
 	}
-	j.net(s, own.net(), price)
+	j.net(chain, own.net(), price)
 }
 
-func (j *judge) net(s *story, net, price coffee.Cents) {
-	undone := s.result != nil && s.result.Status != coffee.StatusCompleted
+// net judges what an order has paid for what its runs have done.
+func (j *judge) net(chain []*story, net, price coffee.Cents) {
+	s, made := last(chain), j.file.made(chain)
+	undone := s.result != nil && !s.completedOrder()
 	switch {
 	case net != 0 && net != price:
 		j.breach(RuleNet, s, "the net is %s; it must be 0 or %s", net, price)
 	case !s.ended:
-	case s.made() && net != price:
-		j.breach(RuleNet, s, "the coffee was made, but the net is %s instead of %s", net, price)
+	case made && net != price:
+		giver := s
+		if i := slices.IndexFunc(chain, (*story).made); i >= 0 {
+			giver = chain[i]
+		}
+		j.breach(RuleNet, giver, "the coffee was handed out, but the net is %s instead of %s", net, price)
 	case undone && net != 0:
 		j.breach(RuleUndone, s, "it %s, but the net is %s", s.end, net)
-	case !s.made() && net != 0:
-		j.breach(RuleNet, s, "it %s and no coffee was made, but the net is %s", s.end, net)
+	case !made && !mayHaveMade(chain) && net != 0:
+		j.breach(RuleNet, s, "it %s and no coffee was handed out, but the net is %s", s.end, net)
 	}
-	if undone && (s.receipt || s.result.ReceiptSent) {
+	if undone && (s.receipt && !s.refused || s.result.ReceiptSent) {
 		j.breach(RuleUndone, s, "it %s, but there is a receipt", s.end)
 	}
-	if s.result != nil && s.result.Status == coffee.StatusCompleted {
+	if s.completedOrder() {
 		if s.cancelled {
 			j.breach(RuleNet, s, "it was cancelled in time, and completed all the same")
 		}
-		if !s.brewed {
+		if !s.brewed && !s.toldDelivered {
 			j.breach(RuleNet, s, "it %s, but no coffee was made", s.end)
 		}
 	}
@@ -227,7 +259,7 @@ func (f *file) unsettled() []*story {
 		charged := len(own.of(coffee.EntryCharge)) > 0
 		pending := s.chargeScheduled && s.result == nil && len(f.rows) == 0
 		closed := len(own.of(coffee.EntryRefund)) > 0 || len(own.of(coffee.EntryVoid)) > 0
-		if !slices.ContainsFunc(chain, (*story).made) && !closed && (charged || pending) {
+		if !f.made(chain) && !mayHaveMade(chain) && !closed && (charged || pending) {
 			return chain
 		}
 	}

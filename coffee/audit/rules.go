@@ -13,15 +13,16 @@ const (
 	// RuleRefund: at most one refund per order; it has its charge, and equals it.
 	RuleRefund
 	// RuleNet: an order's net is 0 or its price; its price exactly when the
-	// coffee was made and the order was not cancelled. Over all orders the sums
-	// agree.
+	// coffee was handed out, by whichever of the order's runs. An order that was
+	// cancelled in time is not completed. Over all orders the sums agree.
 	RuleNet
 	// RuleUndone: a cancelled or failed order has net 0 and no receipt.
 	RuleUndone
 	// RuleClosed: no charge after a void or a refund.
 	RuleClosed
 	// RuleOwner: every row belongs to an order that exists, or existed until its
-	// retention ended; rows are never changed or deleted, because the database
+	// retention ended; a history that is gone although older ones are still there
+	// was deleted. Rows are never changed or deleted, because the database
 	// itself refuses.
 	RuleOwner
 	// RuleHistory: a history that says charged or refunded has its row; every
@@ -35,7 +36,7 @@ const (
 var rules = map[Rule]string{
 	RuleCharge:       "at most one charge per order, of its price",
 	RuleRefund:       "at most one refund per order, which equals its charge",
-	RuleNet:          "an order's net is its price if the coffee was made, and 0 otherwise",
+	RuleNet:          "an order's net is its price if the coffee was handed out, and 0 otherwise",
 	RuleUndone:       "a cancelled or failed order has net 0 and no receipt",
 	RuleClosed:       "no charge after a void or a refund",
 	RuleOwner:        "every row belongs to an order, and is never changed",

@@ -6,6 +6,7 @@ import (
 
 	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
+	failurepb "go.temporal.io/api/failure/v1"
 	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/sdk/converter"
 
@@ -21,6 +22,9 @@ type story struct {
 	origin string
 	// startedAt is when this run began; the first event of a reset is older.
 	startedAt time.Time
+	// beganAt is the time of the first event, by the server's clock, and endedAt
+	// that of the last one; zero while the run is running.
+	beganAt, endedAt time.Time
 
 	// amounts are what the order was to pay, wherever that is said: when it was
 	// accepted, in each charge, in the result.
@@ -30,7 +34,12 @@ type story struct {
 	charged         bool
 	brewed          bool
 	receipt         bool // scheduled: from then on it is too late to cancel
+	refused         bool // the receipt, because no payment stood
+	handedOut       bool // the receipt was sent, or the coffee handed out without
 	refunded        bool
+	// toldDelivered is true when a refund was asked for, and the answer was that
+	// an earlier run had handed out the coffee.
+	toldDelivered bool
 	// cancelled is true when the order was told to cancel in time.
 	cancelled bool
 
@@ -44,6 +53,9 @@ type story struct {
 	unreplayable string
 	evidence     []string
 }
+
+// endedCancelled is how a run ends that is cancelled, or refused for good.
+const endedCancelled = "ended as cancelled"
 
 type amount struct {
 	cents coffee.Cents
@@ -65,6 +77,7 @@ func (s *story) read(event *historypb.HistoryEvent, names map[int64]string) {
 	switch event.GetEventType() {
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
 		attributes := event.GetWorkflowExecutionStartedEventAttributes()
+		s.beganAt = event.GetEventTime().AsTime()
 		if origin := attributes.GetOriginalExecutionRunId(); origin != "" {
 			s.origin = origin
 		}
@@ -84,6 +97,9 @@ func (s *story) read(event *historypb.HistoryEvent, names map[int64]string) {
 	case enumspb.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
 		attributes := event.GetActivityTaskCompletedEventAttributes()
 		s.completed(event, names[attributes.GetScheduledEventId()], attributes.GetResult())
+	case enumspb.EVENT_TYPE_ACTIVITY_TASK_FAILED:
+		attributes := event.GetActivityTaskFailedEventAttributes()
+		s.failed(event, names[attributes.GetScheduledEventId()], attributes.GetFailure())
 	default:
 		s.closed(event)
 	}
@@ -129,12 +145,28 @@ func (s *story) completed(event *historypb.HistoryEvent, activity string, result
 	case coffee.ActivityBrewCoffee:
 		s.brewed = true
 		s.note(event, "brewed")
+	case coffee.ActivitySendReceipt, coffee.ActivityDeliverCoffee:
+		s.handedOut = true
+		s.note(event, "handed out")
 	case coffee.ActivityRefundCustomer:
 		var out coffee.RefundOutput
-		if decode(result, &out) && out.Refunded {
+		switch decoded := decode(result, &out); {
+		case decoded && out.Refunded:
 			s.refunded = true
 			s.note(event, "refunded")
+		case decoded && out.Delivered:
+			// So the cancel was too late.
+			s.toldDelivered, s.cancelled = true, false
+			s.note(event, "not refunded: the coffee was handed out by an earlier run")
 		}
+	}
+}
+
+func (s *story) failed(event *historypb.HistoryEvent, activity string, failure *failurepb.Failure) {
+	refused := failure.GetApplicationFailureInfo().GetType() == coffee.ErrorTypeRefused
+	if (activity == coffee.ActivitySendReceipt || activity == coffee.ActivityDeliverCoffee) && refused {
+		s.refused = true
+		s.note(event, "not handed out: no payment stood")
 	}
 }
 
@@ -157,23 +189,26 @@ func (s *story) closed(event *historypb.HistoryEvent) {
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED:
 		s.end = "was terminated"
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED:
-		s.end = "ended as cancelled"
+		s.end = endedCancelled
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
 		s.end = "continued as new"
 	default:
 		return
 	}
-	s.ended = true
+	s.ended, s.endedAt = true, event.GetEventTime().AsTime()
 	s.note(event, s.end)
 }
 
-// made tells whether the customer got a coffee, and so has to pay.
-func (s *story) made() bool {
-	if s.result != nil {
-		return s.result.Status == coffee.StatusCompleted
-	}
-	return s.brewed && !s.cancelled
+// made reports whether this run gave the customer a coffee.
+func (s *story) made() bool { return s.handedOut || s.completedOrder() }
+
+func (s *story) completedOrder() bool {
+	return s.result != nil && s.result.Status == coffee.StatusCompleted
 }
+
+// mayHaveMade reports whether the coffee was on the counter when this run was
+// stopped, so that nothing says if somebody took it.
+func (s *story) mayHaveMade() bool { return s.receipt && !s.refused && s.result == nil }
 
 // price is what the order was accepted at; false if it never was.
 func (s *story) price() (coffee.Cents, bool) {
@@ -191,7 +226,7 @@ func where(event *historypb.HistoryEvent, what string) string {
 	return fmt.Sprintf("event %d, %s: %s", event.GetEventId(), event.GetEventType(), what)
 }
 
-// decode reads the first payload, and tells whether that worked.
+// decode reads the first payload, and reports whether that worked.
 func decode(payloads *commonpb.Payloads, to any) bool {
 	all := payloads.GetPayloads()
 	return len(all) > 0 && converter.GetDefaultDataConverter().FromPayload(all[0], to) == nil

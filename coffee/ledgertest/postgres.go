@@ -21,13 +21,7 @@ const PostgresVariable = "COFFEE_TEST_POSTGRES"
 // ends. Without a database the test is skipped; in CI, it fails.
 func PostgresURL(t testing.TB) string {
 	t.Helper()
-	base := os.Getenv(PostgresVariable)
-	if base == "" {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("%s is not set, and in CI no test is skipped", PostgresVariable)
-		}
-		t.Skipf("needs a PostgreSQL database: set %s to its URL", PostgresVariable)
-	}
+	base := variable(t, PostgresVariable)
 	u, err := url.Parse(base)
 	if err != nil {
 		t.Fatal(err)
@@ -46,6 +40,48 @@ func PostgresURL(t testing.TB) string {
 	query.Set("search_path", schema)
 	u.RawQuery = query.Encode()
 	return u.String()
+}
+
+// PoolerVariable names the environment variable with the URL of a PgBouncer in
+// transaction mode, in front of the server of [PostgresVariable].
+const PoolerVariable = "COFFEE_TEST_PGBOUNCER"
+
+// PoolerURL is the URL of a new, empty database behind a connection pooler, which
+// is dropped when the test ends. Without a pooler the test is skipped; in CI, it
+// fails.
+func PoolerURL(t testing.TB) string {
+	t.Helper()
+	u, err := url.Parse(variable(t, PoolerVariable))
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := OpenPostgres(t, variable(t, PostgresVariable))
+	name := "test_" + strings.ToLower(rand.Text())
+	if _, err := db.Exec(`CREATE DATABASE ` + name); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		// The pooler keeps its connections for a while.
+		if _, err := db.Exec(`DROP DATABASE ` + name + ` WITH (FORCE)`); err != nil {
+			t.Error(err)
+		}
+	})
+	u.Path = name
+	return u.String()
+}
+
+// variable is the value of an environment variable. Without it the test is
+// skipped; in CI, it fails.
+func variable(t testing.TB, name string) string {
+	t.Helper()
+	value := os.Getenv(name)
+	if value == "" {
+		if os.Getenv("CI") != "" {
+			t.Fatalf("%s is not set, and in CI no test is skipped", name)
+		}
+		t.Skipf("needs a PostgreSQL database: set %s to its URL", name)
+	}
+	return value
 }
 
 // OpenPostgres opens a PostgreSQL database until the test ends.

@@ -85,9 +85,17 @@ func (s *step) done(result *commonpb.Payloads) string {
 	case coffee.ActivityRefundCustomer:
 		var out coffee.RefundOutput
 		if decode(result, &out) && out.Refunded {
+			if s.amount == 0 { // it was charged in a run that was reset
+				return "refunded"
+			}
 			return "refunded " + s.amount.String()
 		}
+		if out.Delivered {
+			return "too late: the coffee was handed out before the reset"
+		}
 		return "nothing was charged"
+	case coffee.ActivityDeliverCoffee:
+		return "handed out"
 	}
 	return "done"
 }
@@ -97,6 +105,7 @@ var names = map[string]string{
 	coffee.ActivityBrewCoffee:     "brew",
 	coffee.ActivitySendReceipt:    "receipt",
 	coffee.ActivityRefundCustomer: "refund",
+	coffee.ActivityDeliverCoffee:  "delivery",
 }
 
 func (s *step) name() string {

@@ -129,8 +129,7 @@ func (r *reader) read(event *historypb.HistoryEvent) {
 	}
 	switch event.GetEventType() {
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
-		var request coffee.OrderRequest
-		if decode(event.GetWorkflowExecutionStartedEventAttributes().GetInput(), &request) {
+		if request, ok := coffee.DecodeRequest(event.GetWorkflowExecutionStartedEventAttributes().GetInput()); ok {
 			r.timeline.Drink, r.timeline.Size = request.Drink, request.Size
 		}
 	case enumspb.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED:
@@ -233,8 +232,8 @@ func (r *reader) schedule(event *historypb.HistoryEvent) {
 func (r *reader) close(event *historypb.HistoryEvent) {
 	switch event.GetEventType() {
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
-		var result coffee.OrderResult
-		if !decode(event.GetWorkflowExecutionCompletedEventAttributes().GetResult(), &result) {
+		result, ok := coffee.DecodeResult(event.GetWorkflowExecutionCompletedEventAttributes().GetResult())
+		if !ok {
 			r.end(event, "", "ended with a result that is no order's")
 			return
 		}

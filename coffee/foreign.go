@@ -1,0 +1,80 @@
+package coffee
+
+import (
+	"fmt"
+	"unicode"
+	"unicode/utf8"
+
+	commonpb "go.temporal.io/api/common/v1"
+)
+
+// What clients and workers in other languages write is text of any kind and any
+// length. It is cut to size where it comes in, so that no list and no page has to.
+const (
+	maxName = 64  // characters of a drink, a size, a price list
+	maxText = 200 // characters of a reason or a failure
+)
+
+// clip cuts the texts of a state to size.
+func (s *OrderState) clip() {
+	s.OrderID = clip(s.OrderID, MaxOrderIDLength)
+	s.Stage = Stage(clip(string(s.Stage), maxName))
+	s.Drink, s.Size = Drink(clip(string(s.Drink), maxName)), Size(clip(string(s.Size), maxName))
+	s.Pricing = clip(s.Pricing, maxName)
+	s.CancelReason, s.Failure = clip(s.CancelReason, maxText), clip(s.Failure, maxText)
+}
+
+// clip cuts the texts of a request to size.
+func (r *OrderRequest) clip() {
+	r.OrderID = clip(r.OrderID, MaxOrderIDLength)
+	r.Drink, r.Size = Drink(clip(string(r.Drink), maxName)), Size(clip(string(r.Size), maxName))
+}
+
+// clip cuts the texts of a result to size.
+func (r *OrderResult) clip() {
+	r.OrderID = clip(r.OrderID, MaxOrderIDLength)
+	r.Status = OrderStatus(clip(string(r.Status), maxName))
+}
+
+// clip cuts the texts of a memo to size.
+func (m *orderMemo) clip() {
+	m.Drink, m.Size = Drink(clip(string(m.Drink), maxName)), Size(clip(string(m.Size), maxName))
+	m.Pricing = clip(m.Pricing, maxName)
+}
+
+// DecodeRequest reads the input of an order's workflow, whoever started it; false
+// if it is none.
+func DecodeRequest(payloads *commonpb.Payloads) (OrderRequest, bool) {
+	var request OrderRequest
+	payload := firstPayload(payloads).Payload()
+	if payload == nil || decode(payload, &request) != nil {
+		return OrderRequest{}, false
+	}
+	request.clip()
+	return request, true
+}
+
+// DecodeResult reads the result of an order's workflow, whoever ran it; false if it
+// is none.
+func DecodeResult(payloads *commonpb.Payloads) (OrderResult, bool) {
+	var result OrderResult
+	payload := firstPayload(payloads).Payload()
+	if payload == nil || decode(payload, &result) != nil {
+		return OrderResult{}, false
+	}
+	result.clip()
+	return result, true
+}
+
+// checkAddress returns an [*InvalidOrderError] for an id that no workflow can have.
+// Foreign orders may have ids that ours may not.
+func checkAddress(orderID string) error {
+	bad := !utf8.ValidString(orderID) || len(WorkflowID(orderID)) > 1000 // Temporal's own limit
+	for _, r := range orderID {
+		bad = bad || unicode.IsControl(r)
+	}
+	if orderID == "" || bad {
+		return &InvalidOrderError{Field: "order_id", Problem: fmt.Sprintf("bad order id %s", Quote(orderID))}
+	}
+	return nil
+}

@@ -1,0 +1,35 @@
+package coffee
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/rs/zerolog"
+)
+
+// TestLateCharges: a charge that is on its way when its attempt is given up goes
+// on, and the ledger sees to it that no harm is done. Others end with their attempt.
+func TestLateCharges(t *testing.T) {
+	t.Parallel()
+	background := context.Background()
+	given, up := context.WithCancel(background)
+	up()
+	ledger := memoryLedger(t)
+	for rate, want := range map[float64]error{0: context.Canceled, 1: nil} {
+		payment := NewServiceFactory(ServiceConfig{LateChargeRate: rate}, ledger, zerolog.Nop()).Payment()
+		if err := payment.Charge(given, Charge{"1", "run", 525}); !errors.Is(err, want) {
+			t.Errorf("at rate %v: got %v, want %v", rate, err, want)
+		}
+	}
+	if balance, err := ledger.Balance(background); err != nil || balance.Charges != 1 {
+		t.Errorf("got %+v, %v", balance, err)
+	}
+	late := NewServiceFactory(ServiceConfig{LateChargeRate: 1}, ledger, zerolog.Nop()).Payment()
+	if _, err := late.Refund(background, "1", "run"); err != nil {
+		t.Fatal(err)
+	}
+	if err := late.Charge(given, Charge{"1", "run", 525}); !errors.Is(err, ErrClosed) {
+		t.Errorf("after the refund: %v", err)
+	}
+}

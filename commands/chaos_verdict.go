@@ -1,0 +1,175 @@
+//go:build unix
+
+package commands
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+
+	"example.com/coffee/coffee"
+)
+
+// chaosHistory is what a chaos run wants to know of an order's history, besides
+// what the auditor says.
+type chaosHistory struct {
+	// steps are the moments at which the order was started and taken further.
+	steps []time.Time
+	// cancelled is true if a request to cancel it has arrived.
+	cancelled bool
+	// workers are the identities of those who worked on it.
+	workers []string
+}
+
+// readChaosHistories reads the histories of orders, by their ids. One that was lost
+// is for the auditor to report.
+func readChaosHistories(ctx context.Context, conn *connection, ids []string) (map[string]*chaosHistory, error) {
+	histories := map[string]*chaosHistory{}
+	for _, id := range ids {
+		h := &chaosHistory{}
+		histories[id] = h
+		events := conn.GetWorkflowHistory(ctx, coffee.WorkflowID(id), "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+		for events.HasNext() {
+			event, err := events.Next()
+			var notFound *serviceerror.NotFound
+			if errors.As(err, &notFound) {
+				break
+			}
+			if err != nil {
+				return nil, err
+			}
+			switch event.GetEventType() {
+			case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
+				h.steps = append(h.steps, event.GetEventTime().AsTime())
+			case enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
+				h.steps = append(h.steps, event.GetEventTime().AsTime())
+				h.workers = append(h.workers, event.GetWorkflowTaskCompletedEventAttributes().GetIdentity())
+			case enumspb.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
+				h.workers = append(h.workers, event.GetActivityTaskCompletedEventAttributes().GetIdentity())
+			case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
+				h.cancelled = h.cancelled || event.GetWorkflowExecutionSignaledEventAttributes().GetSignalName() == coffee.SignalCancelOrder
+			}
+		}
+	}
+	return histories, nil
+}
+
+// recovery measures how long the orders took that were under way when a blow fell.
+func (c *chaos) recovery(histories map[string]*chaosHistory) recovery {
+	var took []float64
+	for _, h := range histories {
+		for _, strike := range c.struck {
+			// The first step is the order's acceptance by the server.
+			if next, _ := slices.BinarySearchFunc(h.steps, strike.when, time.Time.Compare); next > 0 && next < len(h.steps) {
+				took = append(took, h.steps[next].Sub(strike.when).Seconds())
+			}
+		}
+	}
+	if len(took) == 0 {
+		return recovery{}
+	}
+	slices.Sort(took)
+	return recovery{Orders: len(took), P50: took[len(took)/2], P99: took[len(took)*99/100], Max: took[len(took)-1]}
+}
+
+// lostCancels are the orders whose cancel was acknowledged, and never arrived.
+func lostCancels(histories map[string]*chaosHistory, cancelled []string) (incidents []string) {
+	for _, id := range cancelled {
+		if h := histories[id]; h == nil || !h.cancelled {
+			incidents = append(incidents, "the request to cancel order "+id+" was acknowledged, and is not in its history")
+		}
+	}
+	return incidents
+}
+
+// idleWorkers are the workers that have done nothing, in a run that is long enough
+// for two.
+func (c *chaos) idleWorkers(histories map[string]*chaosHistory) (incidents []string) {
+	worked := map[int]bool{} // by process id, which the SDK's identities begin with
+	for _, h := range histories {
+		for _, identity := range h.workers {
+			if pid, err := strconv.Atoi(strings.SplitN(identity, "@", 2)[0]); err == nil {
+				worked[pid] = true
+			}
+		}
+	}
+	for _, i := range []int{chaosWorker1, chaosWorker2} {
+		p := c.processes[i]
+		if len(histories) >= 20 && !slices.ContainsFunc(p.pids, func(pid int) bool { return worked[pid] }) {
+			incidents = append(incidents, "the "+p.name+" has done nothing; see "+p.log)
+		}
+	}
+	return incidents
+}
+
+// lateCharges counts what the workers say of charges that outlived their attempts.
+func (c *chaos) lateCharges() (all, refused int, err error) {
+	for _, i := range []int{chaosWorker1, chaosWorker2} {
+		log, err := os.ReadFile(c.processes[i].log)
+		if err != nil {
+			return 0, 0, err
+		}
+		refused += strings.Count(string(log), coffee.LateChargeRefused)
+		all += strings.Count(string(log), coffee.LateCharge)
+	}
+	return all + refused, refused, nil
+}
+
+// outageExcuse is for how long after an outage of the server another process may
+// end because of it: one that was about to start notices at once, and the limit for
+// an answer is ten seconds.
+const outageExcuse = 12 * time.Second
+
+// outages knows when the server could not be reached.
+type outages struct {
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	mu    sync.Mutex
+	times []time.Time // when it was found not to answer
+}
+
+// watchOutages looks at the server all the time, from the moment that it answers.
+func watchOutages(address string) *outages {
+	ctx, cancel := context.WithCancel(context.Background())
+	o := &outages{cancel: cancel, done: make(chan struct{})}
+	go func() {
+		defer close(o.done)
+		for {
+			conn, err := net.DialTimeout("tcp", address, time.Second)
+			if err == nil {
+				err = conn.Close()
+			}
+			if err != nil {
+				o.mu.Lock()
+				o.times = append(o.times, time.Now())
+				o.mu.Unlock()
+			}
+			if !sleep(ctx, 20*time.Millisecond) {
+				return
+			}
+		}
+	}()
+	return o
+}
+
+func (o *outages) stop() {
+	o.cancel()
+	<-o.done
+}
+
+// during reports whether the server was away at some time in between.
+func (o *outages) during(from, to time.Time) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.ContainsFunc(o.times, func(t time.Time) bool { return t.After(from) && t.Before(to) })
+}

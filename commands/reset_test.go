@@ -1,0 +1,271 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	commonpb "go.temporal.io/api/common/v1"
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflowservice/v1"
+
+	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/audit"
+)
+
+// resetTo resets the current run of an order to an event, as an operator does
+// with temporal workflow reset. Unless they are kept, signals and cancel requests
+// that came after the event are left out.
+func (s *shop) resetTo(ctx context.Context, id string, event int64, keepSignals bool) error {
+	var exclude []enumspb.ResetReapplyExcludeType
+	if !keepSignals {
+		exclude = []enumspb.ResetReapplyExcludeType{enumspb.RESET_REAPPLY_EXCLUDE_TYPE_SIGNAL, enumspb.RESET_REAPPLY_EXCLUDE_TYPE_CANCEL_REQUEST}
+	}
+	_, err := s.conn.ResetWorkflowExecution(ctx, &workflowservice.ResetWorkflowExecutionRequest{
+		Namespace:                 s.conn.namespace,
+		WorkflowExecution:         &commonpb.WorkflowExecution{WorkflowId: coffee.WorkflowID(id)},
+		WorkflowTaskFinishEventId: event,
+		ResetReapplyExcludeTypes:  exclude,
+		RequestId:                 fmt.Sprintf("reset to %d", event),
+		Reason:                    "test",
+	})
+	return err
+}
+
+// ended waits until the order is over, whatever becomes of its runs.
+func (s *shop) ended(ctx context.Context, id string) (coffee.OrderResult, error) {
+	s.t.Helper()
+	result, err := s.orders.Result(ctx, id)
+	var ended *coffee.EndedError
+	if err != nil && !errors.As(err, &ended) {
+		s.t.Fatalf("order %s: %v", id, err)
+	}
+	return result, err
+}
+
+// net is what the ledger says that the order has paid; charges and refunds are
+// one at most.
+func (s *shop) net(ctx context.Context, id string) (net coffee.Cents) {
+	s.t.Helper()
+	entries, err := s.ledger.Entries(ctx, id)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, entry := range entries {
+		switch entry.Kind {
+		case coffee.EntryCharge:
+			net += entry.Amount
+		case coffee.EntryRefund:
+			net -= entry.Amount
+		}
+	}
+	return net
+}
+
+// TestResetOfACompletedOrder: the coffee was handed out, and the operator resets
+// the order to before its brew. Whatever is done to it then, the coffee is paid.
+func TestResetOfACompletedOrder(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	s := newShop(t)
+	stop := s.hireWith(coffee.WorkerOptions{})
+	ids := []string{"cancelled", "terminated", "let"}
+	for _, id := range ids {
+		s.place(ctx, id)
+		s.wantResult(ctx, id, 525)
+	}
+	stop()
+	for _, id := range ids {
+		if err := s.resetTo(ctx, id, chargedTask, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.orders.Cancel(ctx, "cancelled", ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.conn.TerminateWorkflow(ctx, coffee.WorkflowID("terminated"), "", "test"); err != nil {
+		t.Fatal(err)
+	}
+	// A second coffee would take so long that the test failed.
+	s.hireWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{BrewTime: 9 * time.Second, BrewFailureRate: 1}})
+	s.wantResult(ctx, "cancelled", 525)
+	s.wantResult(ctx, "let", 525)
+	report := s.audit(ctx, s.book, audit.Options{Repair: s.ledger})
+	if len(report.Breaches) != 0 || len(report.Repairs) != 0 || report.Ledger.NetCents != 3*525 || report.Orders.Stopped != 1 {
+		t.Errorf("got %+v", report)
+	}
+}
+
+// TestWaitingThroughAReset: a client waits for an order that is reset meanwhile. It
+// gets the result of the new run.
+func TestWaitingThroughAReset(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	s := newShop(t)
+	stop := s.hireWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{BrewTime: 9 * time.Second}})
+	s.place(ctx, "123")
+	type answer struct {
+		result coffee.OrderResult
+		err    error
+	}
+	waiting := make(chan answer, 1)
+	go func() {
+		result, err := s.orders.Result(ctx, "123")
+		waiting <- answer{result, err}
+	}()
+	s.await(ctx, "123", func(view coffee.OrderView) bool { return view.Stage == coffee.StageBrewing })
+	stop()
+	for range 2 {
+		if err := s.resetTo(ctx, "123", firstTask, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.hire()
+	s.wantResult(ctx, "123", 525)
+	if got := <-waiting; got.err != nil || got.result.Status != coffee.StatusCompleted {
+		t.Errorf("got %+v, %v", got.result, got.err)
+	}
+	// One that is terminated, and not reset, has no result.
+	stop = s.hireWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{BrewTime: 9 * time.Second}})
+	defer stop()
+	s.place(ctx, "124")
+	if err := s.conn.TerminateWorkflow(ctx, coffee.WorkflowID("124"), "", "test"); err != nil {
+		t.Fatal(err)
+	}
+	var ended *coffee.EndedError
+	if _, err := s.orders.Result(ctx, "124"); !errors.As(err, &ended) || ended.Problem != "it was terminated" {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestResets resets orders of every recorded outcome to every event that an order
+// can be reset to, with their signals and without, and cancels half of them then.
+// Nobody gets a coffee for nothing, or pays for none, or pays twice; and result,
+// status and audit say so.
+func TestResets(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(context.Background(), 4*patience)
+	defer cancel()
+	s := newStage(newShop(t))
+	defer s.hire()()
+
+	// First runs. Each order is for one of the places to reset to; what is left
+	// over is not reset.
+	const orders = 64 // of each outcome: more than there are places, four times
+	ids := map[string][]string{}
+	for name, story := range stories() {
+		if story.resetTo != 0 {
+			continue
+		}
+		for n := range orders {
+			id := fmt.Sprintf("%s-%d", name, n)
+			s.begin(ctx, id, story)
+			ids[name] = append(ids[name], id)
+		}
+	}
+	first := map[string]coffee.OrderResult{}
+	for _, ids := range ids {
+		for _, id := range ids {
+			first[id], _ = s.ended(ctx, id)
+		}
+	}
+
+	type reset struct {
+		id        string
+		event     int64
+		keep      bool
+		cancelled bool
+	}
+	var resets []reset
+	for name, left := range ids {
+		places := 0
+		for _, keep := range []bool{true, false} {
+			for _, cancelled := range []bool{true, false} {
+				for event := range int64(len(s.history(ctx, left[0]).GetEvents())) {
+					r := reset{left[0], event + 1, keep, cancelled}
+					err := s.resetTo(ctx, r.id, r.event, r.keep)
+					var invalid *serviceerror.InvalidArgument
+					if errors.As(err, &invalid) {
+						continue // not an event to reset to
+					}
+					if err != nil {
+						t.Fatalf("order %s, event %d: %v", r.id, r.event, err)
+					}
+					if places++; r.cancelled {
+						if err := s.shop.orders.Cancel(ctx, r.id, ""); err != nil && !errors.Is(err, coffee.ErrEnded) {
+							t.Fatal(err)
+						}
+					}
+					resets, left = append(resets, r), left[1:]
+				}
+			}
+		}
+		if places == 0 {
+			t.Errorf("%s was never reset", name)
+		}
+	}
+	t.Logf("%d resets", len(resets))
+
+	var wg sync.WaitGroup
+	for _, r := range resets {
+		wg.Go(func() {
+			result, err := s.ended(ctx, r.id)
+			said := fmt.Sprintf("reset %+v: first %+v, then %+v, %v", r, first[r.id], result, err)
+			net := s.net(ctx, r.id)
+			view, lookErr := s.shop.orders.Look(ctx, r.id)
+			if lookErr != nil {
+				t.Error(lookErr)
+				return
+			}
+			if err != nil { // an invalid order
+				if first[r.id].Status != "" || net != 0 {
+					t.Errorf("%s: the net is %s", said, net)
+				}
+				return
+			}
+			if view.Status != result.Status || view.Refunded != result.Refunded || view.Charged != result.Charged || view.Cancelled != (result.Status == coffee.StatusCancelled) {
+				t.Errorf("%s: but status says %+v", said, view)
+			}
+			if first[r.id].Status == coffee.StatusCompleted && result.Status != coffee.StatusCompleted {
+				t.Errorf("%s: the coffee of the first run is forgotten", said)
+			}
+			if s.orders[coffee.WorkflowID(r.id)].duplicate {
+				if net != 525 || result.Status == coffee.StatusCompleted { // what the earlier order has paid
+					t.Errorf("%s: the net is %s", said, net)
+				}
+				return
+			}
+			want := coffee.Cents(0)
+			if result.Status == coffee.StatusCompleted {
+				want = 525
+			}
+			s.mu.Lock()
+			receipt := s.receipt[coffee.WorkflowID(r.id)]
+			s.mu.Unlock()
+			if net != want || receipt && want == 0 {
+				t.Errorf("%s: the net is %s; receipt %v", said, net, receipt)
+			}
+			if charged := s.kinds(ctx, r.id); result.Charged != (charged != "[]" && charged != "[void]") || result.Refunded != (charged == "[charge refund]") {
+				t.Errorf("%s: the ledger has %s", said, charged)
+			}
+		})
+	}
+	wg.Wait()
+	var duplicates int
+	for _, breach := range s.audit(ctx, s.book, audit.Options{}).Breaches {
+		if s.orders[coffee.WorkflowID(breach.OrderID)].duplicate && breach.Rule == audit.RuleOwner {
+			duplicates++ // the earlier order, which nobody knows
+			continue
+		}
+		t.Errorf("breach of rule %d by order %s: %s", breach.Rule, breach.OrderID, breach.Problem)
+	}
+	if duplicates != orders {
+		t.Errorf("%d earlier orders were found, not %d", duplicates, orders)
+	}
+}
