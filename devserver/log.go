@@ -106,7 +106,7 @@ func plainLevel(level zerolog.Level, msg string, tags []tag.Tag) zerolog.Level {
 	for _, t := range tags {
 		err, _ := t.Value().(string)
 		if t.Key() == "error" && (err == "task queue shutting down" || // of a worker that has left: the task goes to another
-			strings.HasSuffix(err, context.Canceled.Error()) || // whoever asked has gone away, or we have been told to stop
+			strings.Contains(err, context.Canceled.Error()) || // whoever asked has gone away, or we have been told to stop
 			err == "shard status unknown" || // a write was cut off: until the shard is read anew; if that fails, it is said
 			strings.Contains(err, "Frontend is not healthy yet")) { // the server's own workers are there before it
 			return zerolog.DebugLevel

@@ -74,6 +74,14 @@ func Start(ctx context.Context, options Options) (_ *Server, err error) {
 		}
 	}()
 
+	// A start that is interrupted is a stop.
+	uninterrupted := context.AfterFunc(ctx, func() { s.alarm.stopping.Store(true) })
+	defer func() {
+		if !uninterrupted() && err == nil {
+			err = fmt.Errorf("the start was interrupted: %w", ctx.Err())
+		}
+	}()
+
 	// The database first: a second server with the same settings should hear of
 	// the first server, not of its ports.
 	if err := s.openDatabase(ctx); err != nil {

@@ -388,6 +388,7 @@ func TestPlainLevel(t *testing.T) {
 		{"service failures", []tag.Tag{tag.Error(errors.New("task queue shutting down"))}, zerolog.DebugLevel},
 		{"service failures", []tag.Tag{tag.Error(context.Canceled)}, zerolog.DebugLevel},
 		{"service failures", []tag.Tag{tag.Error(errors.New("operation AddSearchAttributes: context canceled"))}, zerolog.DebugLevel},
+		{"service failures", []tag.Tag{tag.Error(errors.New("context canceled while waiting for connections to become ready"))}, zerolog.DebugLevel},
 		{"Queue reader unable to retrieve tasks", []tag.Tag{tag.Error(errors.New("shard status unknown"))}, zerolog.DebugLevel},
 		{"service failures", []tag.Tag{tag.Error(context.DeadlineExceeded)}, zerolog.WarnLevel},
 		{"error creating sdk client", []tag.Tag{tag.Error(errors.New("failed reaching server: Frontend is not healthy yet"))}, zerolog.DebugLevel},
