@@ -18,12 +18,12 @@ import (
 )
 
 // resetTo resets the current run of an order to an event, as an operator does
-// with temporal workflow reset. Unless they are kept, signals and cancel requests
-// that came after the event are left out.
+// with temporal workflow reset. Unless they are kept, signals that came after the
+// event are left out; requests to cancel are not reapplied by any reset.
 func (s *shop) resetTo(ctx context.Context, id string, event int64, keepSignals bool) error {
 	var exclude []enumspb.ResetReapplyExcludeType
 	if !keepSignals {
-		exclude = []enumspb.ResetReapplyExcludeType{enumspb.RESET_REAPPLY_EXCLUDE_TYPE_SIGNAL, enumspb.RESET_REAPPLY_EXCLUDE_TYPE_CANCEL_REQUEST}
+		exclude = []enumspb.ResetReapplyExcludeType{enumspb.RESET_REAPPLY_EXCLUDE_TYPE_SIGNAL}
 	}
 	_, err := s.conn.ResetWorkflowExecution(ctx, &workflowservice.ResetWorkflowExecutionRequest{
 		Namespace:                 s.conn.namespace,
