@@ -49,7 +49,7 @@ func TestImportRules(t *testing.T) {
 	const (
 		server = "go.temporal.io/server"
 		ui     = "github.com/temporalio/ui-server/v2"
-		cli    = "github.com/urfave/cli/v3"
+		cli    = "github.com/urfave/cli/v2"
 		sdk    = "go.temporal.io/sdk"
 	)
 	for path, p := range packages {

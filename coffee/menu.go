@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/xrash/smetrics"
+	"example.com/coffee/internal/typo"
 )
 
 // Drink is the name of a drink on the menu.
@@ -27,29 +27,15 @@ func ParseDrink(s string) (Drink, error) {
 	if slices.Contains(menu, drink) {
 		return drink, nil
 	}
-	problem := fmt.Sprintf("no such drink: %s", Quote(s))
-	if near, ok := nearest(string(drink), menu); ok {
-		problem += fmt.Sprintf("; did you mean %s?", near)
-	} else {
-		problem += "."
-	}
 	names := make([]string, len(menu))
 	for i, d := range menu {
 		names[i] = string(d)
 	}
-	return "", &InvalidOrderError{Field: "drink", Problem: problem + " The menu: " + strings.Join(names, ", ")}
-}
-
-// nearest returns the drink that fewest typing errors lead to, if at most a
-// third of its letters would be wrong.
-func nearest(s string, menu []Drink) (Drink, bool) {
-	var best Drink
-	fewest := -1
-	for _, drink := range menu {
-		typos := smetrics.WagnerFischer(clip(s, 64), string(drink), 1, 1, 1)
-		if typos*3 <= len(drink)+1 && (fewest < 0 || typos < fewest) {
-			best, fewest = drink, typos
-		}
+	problem := fmt.Sprintf("no such drink: %s", Quote(s))
+	if near, ok := typo.Nearest(string(drink), names); ok {
+		problem += fmt.Sprintf("; did you mean %s?", near)
+	} else {
+		problem += "."
 	}
-	return best, fewest >= 0
+	return "", &InvalidOrderError{Field: "drink", Problem: problem + " The menu: " + strings.Join(names, ", ")}
 }

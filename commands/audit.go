@@ -9,13 +9,13 @@ import (
 	"strings"
 	"time"
 
-	"github.com/urfave/cli/v3"
+	"github.com/urfave/cli/v2"
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/audit"
 )
 
-func auditCommand(out *output) *cli.Command {
+func auditCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:  "audit",
 		Usage: "check that no order was lost and nobody was charged wrongly",
@@ -27,51 +27,72 @@ func auditCommand(out *output) *cli.Command {
 			outputFlag(),
 			ledgerFlag(""),
 		}, connectFlags()),
-		Action: func(ctx context.Context, cmd *cli.Command) error {
-			if err := noArguments(cmd); err != nil {
+		Action: func(c *cli.Context) error {
+			if err := noArguments(c); err != nil {
 				return err
 			}
-			return runAudit(ctx, cmd, out)
+			plan, err := parseAudit(c)
+			if err != nil {
+				return err
+			}
+			return runAudit(c.Context, a, plan)
 		},
 	}
 }
 
-func runAudit(ctx context.Context, cmd *cli.Command, out *output) error {
-	asJSON, err := wantsJSON(cmd)
-	if err != nil {
-		return err
+// auditPlan is what the flags ask for.
+type auditPlan struct {
+	server       connectOptions
+	ledger       ledgerChoice
+	acknowledged []string
+	repair       bool
+	asJSON       bool
+}
+
+func parseAudit(c *cli.Context) (plan auditPlan, err error) {
+	plan.repair = c.Bool("repair")
+	if plan.asJSON, err = wantsJSON(c); err != nil {
+		return plan, err
 	}
-	var acknowledged []string
-	if path := cmd.String("acknowledged"); path != "" {
-		if acknowledged, err = readIDs(path); err != nil {
-			return err
+	if path := c.String("acknowledged"); path != "" {
+		if plan.acknowledged, err = readIDs(path); err != nil {
+			return plan, err
 		}
 	}
-	conn, err := out.connect(ctx, cmd)
+	if plan.ledger, err = parseLedger(c); err != nil {
+		return plan, err
+	}
+	plan.server, err = parseConnect(c)
+	return plan, err
+}
+
+func runAudit(ctx context.Context, a *app, plan auditPlan) error {
+	conn, err := a.connect(ctx, plan.server)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	where, err := whichLedger(ctx, cmd, conn)
+	where, err := a.ledgerPath(ctx, plan.ledger, conn)
 	if err != nil {
 		return err
 	}
+	const hint = "choose the ledger that the workers write to with --ledger"
 	if _, err := os.Stat(where); err != nil && !isPostgres(where) {
-		return &hintedError{fmt.Errorf("there is no ledger %s", where), "choose the ledger that the workers write to with --ledger"}
+		return &hintedError{fmt.Errorf("there is no ledger %s", where), hint}
 	}
 	book, err := audit.OpenBook(ctx, where)
 	if err != nil {
-		return &hintedError{err, "choose the ledger that the workers write to with --ledger"}
+		return &hintedError{err, hint}
 	}
 	defer book.Close()
 	options := audit.Options{
 		Client:       conn.Client,
 		Namespace:    conn.namespace,
 		Book:         book,
-		Acknowledged: acknowledged,
-		Progress:     out.auditProgress(),
+		Acknowledged: plan.acknowledged,
+		Progress:     auditProgress(a.out),
 	}
-	if cmd.Bool("repair") {
+	if plan.repair {
 		if options.Repair, err = coffee.OpenExistingLedger(ctx, where); err != nil {
 			return err
 		}
@@ -81,10 +102,10 @@ func runAudit(ctx context.Context, cmd *cli.Command, out *output) error {
 	if err != nil {
 		return err
 	}
-	if asJSON {
-		err = out.json(report)
+	if plan.asJSON {
+		err = a.out.json(report)
 	} else {
-		out.auditReport(report)
+		printAudit(a.out, report)
 	}
 	if err != nil {
 		return err
@@ -107,24 +128,24 @@ func verdict(report *audit.Report) error {
 }
 
 // auditProgress shows on a terminal how far the audit is.
-func (o *output) auditProgress() func(read, known int) {
-	if !isTerminal(o.err) {
+func auditProgress(out *output) func(read, known int) {
+	if !isTerminal(out.err) {
 		return nil
 	}
 	var shown time.Time
 	return func(read, known int) {
 		if now := time.Now(); read == known || now.Sub(shown) > 100*time.Millisecond {
 			shown = now
-			fmt.Fprintf(o.err, "\r\x1b[Kreading orders: %d of %d", read, known)
+			fmt.Fprintf(out.err, "\r\x1b[Kreading orders: %d of %d", read, known)
 		}
 		if read == known {
-			fmt.Fprint(o.err, "\r\x1b[K")
+			fmt.Fprint(out.err, "\r\x1b[K")
 		}
 	}
 }
 
-// auditReport prints the report for people.
-func (o *output) auditReport(report *audit.Report) {
+// printAudit prints the report for people.
+func printAudit(out *output, report *audit.Report) {
 	orders, ledger := report.Orders, report.Ledger
 	var ends []string
 	for _, end := range []struct {
@@ -138,41 +159,33 @@ func (o *output) auditReport(report *audit.Report) {
 			ends = append(ends, fmt.Sprintf("%d %s", end.count, end.name))
 		}
 	}
-	line := func(name, text string) { o.printf("%-12s %s\n", name, text) }
 	text := fmt.Sprint(orders.Total())
 	if len(ends) > 0 {
 		text += ": " + strings.Join(ends, ", ")
 	}
-	line("Orders", text)
-	line("Ledger", fmt.Sprintf("%s, %s, %s; net %s", plural(ledger.Charges, "charge", "charges"),
-		plural(ledger.Refunds, "refund", "refunds"), plural(ledger.Voids, "void", "voids"), ledger.NetCents))
-	line("Replayed", plural(report.Replayed, "history", "histories"))
+	out.line("Orders", "%s", text)
+	out.line("Ledger", "%s, %s, %s; net %s", plural(ledger.Charges, "charge", "charges"),
+		plural(ledger.Refunds, "refund", "refunds"), plural(ledger.Voids, "void", "voids"), ledger.NetCents)
+	out.line("Replayed", "%s", plural(report.Replayed, "history", "histories"))
 	if report.Acknowledged > 0 {
-		line("Acknowledged", plural(report.Acknowledged, "order", "orders"))
+		out.line("Acknowledged", "%s", plural(report.Acknowledged, "order", "orders"))
 	}
 	for _, repair := range report.Repairs {
-		line("Repaired", fmt.Sprintf("order %s: %s; %s", coffee.Printable(repair.OrderID), coffee.Printable(repair.Problem), repair.Done))
+		out.line("Repaired", "order %s: %s; %s", coffee.Printable(repair.OrderID), coffee.Printable(repair.Problem), repair.Done)
 	}
 	for _, breach := range report.Breaches {
 		whose := "the ledger"
 		if breach.OrderID != "" {
 			whose = "order " + coffee.Printable(breach.OrderID)
 		}
-		o.printf("\nBREACH of rule %d: %s\n  %s: %s\n", int(breach.Rule), breach.Rule, whose, coffee.Printable(breach.Problem))
+		out.printf("\nBREACH of rule %d: %s\n  %s: %s\n", int(breach.Rule), breach.Rule, whose, coffee.Printable(breach.Problem))
 		for _, evidence := range breach.Evidence {
-			o.printf("    %s\n", coffee.Printable(evidence))
+			out.printf("    %s\n", coffee.Printable(evidence))
 		}
 	}
 	if len(report.Breaches) == 0 {
-		line("Verdict", "no breach")
+		out.line("Verdict", "no breach")
 	}
-}
-
-func plural(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
 }
 
 // readIDs reads a file of order ids, one per line. Empty lines are passed over.

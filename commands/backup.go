@@ -8,13 +8,13 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/urfave/cli/v3"
+	"github.com/urfave/cli/v2"
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/devserver"
 )
 
-func backupCommand(out *output) *cli.Command {
+func backupCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:      "backup",
 		Usage:     "copy a server's database and its ledgers while they are in use",
@@ -22,21 +22,38 @@ func backupCommand(out *output) *cli.Command {
 		Description: "FILE becomes a copy of the database; a copy of each ledger is put beside it. They are of the same moment. " +
 			"To go back to it, start a server and a worker on the copies.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "db-filename", Aliases: []string{"f"}, Usage: "SQLite `FILE` of the server (default: coffee.db in the data directory)"},
-			&cli.StringFlag{Name: "ledger", Usage: "SQLite `FILE` of the ledger (default: $" + ledgerVariable + ", or those of the server in the data directory)"},
+			&cli.StringFlag{Name: "db-filename", Aliases: []string{"f"}, Usage: "SQLite `FILE` of the server", DefaultText: "coffee.db in the data directory"},
+			&cli.StringFlag{Name: "ledger", Usage: "SQLite `FILE` of the ledger", DefaultText: "$" + ledgerVariable + ", or those of the server in the data directory"},
 			outputFlag(),
 		},
-		Action: func(ctx context.Context, cmd *cli.Command) error {
-			asJSON, err := wantsJSON(cmd)
+		Action: func(c *cli.Context) error {
+			plan, err := parseBackup(c)
 			if err != nil {
 				return err
 			}
-			if cmd.Args().Len() != 1 || cmd.Args().First() == "" {
-				return usageErrorf(cmd, "backup takes the name of one file")
-			}
-			return backup(ctx, cmd, out, cmd.Args().First(), asJSON)
+			return runBackup(c.Context, a, plan)
 		},
 	}
+}
+
+// backupPlan is what the flags ask for.
+type backupPlan struct {
+	database string // empty means that of the data directory
+	ledger   ledgerChoice
+	to       string
+	asJSON   bool
+}
+
+func parseBackup(c *cli.Context) (plan backupPlan, err error) {
+	plan = backupPlan{database: c.String("db-filename"), to: c.Args().First()}
+	if plan.asJSON, err = wantsJSON(c); err != nil {
+		return plan, err
+	}
+	if c.Args().Len() != 1 || plan.to == "" {
+		return plan, usageErrorf(c, "backup takes the name of one file")
+	}
+	plan.ledger, err = parseLedger(c)
+	return plan, err
 }
 
 // backedUp is what coffee backup says.
@@ -45,64 +62,59 @@ type backedUp struct {
 	Ledgers  []string `json:"ledgers"`
 }
 
-func backup(ctx context.Context, cmd *cli.Command, out *output, to string, asJSON bool) error {
-	database := cmd.String("db-filename")
+func runBackup(ctx context.Context, a *app, plan backupPlan) (err error) {
+	database := plan.database
 	if database == "" {
-		dir, err := dataDir(out.log)
-		if err != nil {
+		if database, err = a.defaultDatabase(); err != nil {
 			return err
 		}
-		database = filepath.Join(dir, "coffee.db")
 	}
 	stamp, err := devserver.ReadStamp(ctx, database)
 	if err != nil {
 		return &hintedError{err, "name the file of the server with --db-filename"}
 	}
-	ledgers, err := ledgersToCopy(cmd, out, stamp.ClusterID, to)
+	ledgers, err := a.ledgersToCopy(plan, stamp.ClusterID)
 	if err != nil {
 		return err
 	}
 	// The ledgers come last. If one has a charge that the server does not know of
 	// yet, its order will ask for it once more, and be told that it is done.
-	copies := append([]devserver.Copy{{From: database, To: to}}, ledgers...)
+	copies := append([]devserver.Copy{{From: database, To: plan.to}}, ledgers...)
 	if err := devserver.Backup(ctx, copies...); err != nil {
 		return err
 	}
-	done := backedUp{Database: to, Ledgers: []string{}}
+	done := backedUp{Database: plan.to, Ledgers: []string{}}
 	for _, ledger := range ledgers {
 		done.Ledgers = append(done.Ledgers, ledger.To)
 	}
 	if len(ledgers) == 0 {
-		out.notef("no ledger was copied; if it is in PostgreSQL, copy it now, with pg_dump")
+		a.out.notef("no ledger was copied; if it is in PostgreSQL, copy it now, with pg_dump")
 	}
-	if asJSON {
-		return out.json(done)
+	if plan.asJSON {
+		return a.out.json(done)
 	}
-	out.printf("Database  %s\n", coffee.Printable(done.Database))
+	a.out.printf("Database  %s\n", coffee.Printable(done.Database))
 	for _, ledger := range done.Ledgers {
-		out.printf("Ledger    %s\n", coffee.Printable(ledger))
+		a.out.printf("Ledger    %s\n", coffee.Printable(ledger))
 	}
 	return nil
 }
 
 // ledgersToCopy are the ledgers of a server, or the one that the user names; none
 // if it is in PostgreSQL.
-func ledgersToCopy(cmd *cli.Command, out *output, clusterID, to string) ([]devserver.Copy, error) {
+func (a *app) ledgersToCopy(plan backupPlan, clusterID string) ([]devserver.Copy, error) {
 	// monday.db has the ledger monday-ledger.db, or one for each namespace.
 	name := func(namespace string) string {
-		extension := filepath.Ext(to)
-		return strings.TrimSuffix(to, extension) + "-ledger" + namespace + cmp.Or(extension, ".db")
+		extension := filepath.Ext(plan.to)
+		return strings.TrimSuffix(plan.to, extension) + "-ledger" + namespace + cmp.Or(extension, ".db")
 	}
-	if where := cmp.Or(cmd.String("ledger"), os.Getenv(ledgerVariable)); where != "" {
-		if err := checkLedgerName(where); err != nil {
-			return nil, err
-		}
+	if where := plan.ledger.where; where != "" {
 		if isPostgres(where) {
 			return nil, nil
 		}
 		return []devserver.Copy{{From: where, To: name("")}}, nil
 	}
-	dir, err := dataDir(out.log)
+	dir, err := a.dataDir()
 	if err != nil {
 		return nil, err
 	}

@@ -160,9 +160,10 @@ func (s *shop) serveTestBoard() string {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	served := (&output{}).serveBoard(listener, s.conn, "http://127.0.0.1:8233")
+	var tasks background
+	(&app{}).serveBoard(&tasks, listener, s.conn, "http://127.0.0.1:8233")
 	s.t.Cleanup(func() {
-		if err := served.stop(); err != nil {
+		if err := tasks.stop(); err != nil {
 			s.t.Error(err)
 		}
 	})

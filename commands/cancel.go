@@ -7,12 +7,12 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/urfave/cli/v3"
+	"github.com/urfave/cli/v2"
 
 	"example.com/coffee/coffee"
 )
 
-func cancelCommand(out *output) *cli.Command {
+func cancelCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:      "cancel",
 		Usage:     "cancel an order and wait for the outcome",
@@ -23,47 +23,46 @@ func cancelCommand(out *output) *cli.Command {
 			&cli.StringFlag{Name: "reason", Usage: "`TEXT` to go with the request"},
 			outputFlag(),
 		}, connectFlags()),
-		ShellComplete: completeOrders(out, coffee.StatusRunning),
-		Action: func(ctx context.Context, cmd *cli.Command) error {
-			id, err := optionalOrderID(cmd)
+		Action: func(c *cli.Context) error {
+			plan, err := parseCancel(c)
 			if err != nil {
 				return err
 			}
-			asJSON, err := wantsJSON(cmd)
-			if err != nil {
-				return err
-			}
-			conn, err := out.connect(ctx, cmd)
-			if err != nil {
-				return err
-			}
-			defer conn.Close()
-			orders := coffee.NewClient(conn, conn.namespace)
-			if id == "" {
-				if id, err = theRunningOrder(ctx, cmd, out, orders); err != nil {
-					return err
+			return a.withOrders(c.Context, plan.server, func(orders *coffee.Client) error {
+				if plan.id == "" {
+					if plan.id, err = theRunningOrder(c, a.out, orders); err != nil {
+						return err
+					}
 				}
-			}
-			return cancelOrder(ctx, out, orders, id, cmd.String("reason"), asJSON)
+				return cancelOrder(c.Context, a.out, orders, plan)
+			})
 		},
 	}
 }
 
-// optionalOrderID is the one argument, or empty.
-func optionalOrderID(cmd *cli.Command) (string, error) {
-	switch args := cmd.Args(); args.Len() {
-	case 0:
-		return "", nil
-	case 1:
-		return args.First(), coffee.ValidateOrderID(args.First())
-	default:
-		return "", usageErrorf(cmd, "%s takes one order id, not %d arguments", cmd.Name, args.Len())
+// cancelPlan is what the flags ask for.
+type cancelPlan struct {
+	server connectOptions
+	id     string // empty means the only order that is running
+	reason string
+	asJSON bool
+}
+
+func parseCancel(c *cli.Context) (plan cancelPlan, err error) {
+	plan.reason = c.String("reason")
+	if plan.id, err = optionalOrderID(c); err != nil {
+		return plan, err
 	}
+	if plan.asJSON, err = wantsJSON(c); err != nil {
+		return plan, err
+	}
+	plan.server, err = parseConnect(c)
+	return plan, err
 }
 
 // theRunningOrder is the id of the only order that is running.
-func theRunningOrder(ctx context.Context, cmd *cli.Command, out *output, orders *coffee.Client) (string, error) {
-	running, err := orders.List(ctx, coffee.ListOptions{Status: coffee.StatusRunning})
+func theRunningOrder(c *cli.Context, out *output, orders *coffee.Client) (string, error) {
+	running, err := orders.List(c.Context, coffee.ListOptions{Status: coffee.StatusRunning})
 	if err != nil {
 		return "", err
 	}
@@ -83,11 +82,12 @@ func theRunningOrder(ctx context.Context, cmd *cli.Command, out *output, orders 
 	if len(running) == coffee.DefaultListLimit {
 		more = "at least "
 	}
-	return "", usageErrorf(cmd, "which order? %s%d are running:%s", more, len(running), lines.String())
+	return "", usageErrorf(c, "which order? %s%d are running:%s", more, len(running), lines.String())
 }
 
-func cancelOrder(ctx context.Context, out *output, orders *coffee.Client, id, reason string, asJSON bool) error {
-	err := orders.Cancel(ctx, id, reason)
+func cancelOrder(ctx context.Context, out *output, orders *coffee.Client, plan cancelPlan) error {
+	id := plan.id
+	err := orders.Cancel(ctx, id, plan.reason)
 	if errors.Is(err, coffee.ErrNotFound) {
 		return fmt.Errorf("%w: %s", err, id)
 	}
@@ -109,7 +109,7 @@ func cancelOrder(ctx context.Context, out *output, orders *coffee.Client, id, re
 	if err != nil {
 		return err
 	}
-	if asJSON {
+	if plan.asJSON {
 		if err := out.json(result); err != nil {
 			return err
 		}

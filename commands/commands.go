@@ -1,7 +1,14 @@
-// Package commands is the command line: flags in, text or JSON out. There is
-// one file per command. What they share is in output.go (how to print),
-// errors.go (how to fail), connect.go (how to reach a server), settings.go
-// (the worker's flags) and dev.go (everything in one process).
+// Package commands is the command line: flags in, text or JSON out. There is one
+// file per command, which reads from top to bottom: its flags, what they ask for,
+// and doing it. Beside them are
+//
+//   - app.go: what every command works with, and background.go: what runs while
+//     it waits;
+//   - connect.go, ledger.go, dev.go: a connection to a server, a ledger, or all of
+//     it in this process;
+//   - output.go, words.go, screen.go: how to print;
+//   - arguments.go, errors.go, completion.go: what a command line may say, how it
+//     fails, and how a shell completes it.
 package commands
 
 import (
@@ -13,79 +20,182 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/urfave/cli/v3"
+	"github.com/urfave/cli/v2"
 	"go.temporal.io/sdk/worker"
 
+	"example.com/coffee/coffee"
 	"example.com/coffee/devserver"
+	"example.com/coffee/internal/typo"
 )
 
 // Run runs the program and returns its exit code. When the context is
 // cancelled, commands stop cleanly.
 func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	return run(ctx, args, &output{out: &checkedWriter{w: stdout}, err: stderr})
+	return run(ctx, args, newApp(stdout, stderr))
 }
 
-func run(ctx context.Context, args []string, out *output) int {
+func run(ctx context.Context, args []string, a *app) int {
 	setBuildID()
-	err := newRoot(out).Run(ctx, args)
-	if out.out.err != nil { // data that could not be written is a failure
-		err = out.out.err
+	root := newRoot(a, args)
+	err := root.RunContext(ctx, flagsFirst(root, args))
+	if a.out.out.err != nil { // data that could not be written is a failure
+		err = a.out.out.err
 	}
-	return out.fail(ctx, err)
+	return a.out.fail(ctx, err)
 }
 
-func newRoot(out *output) *cli.Command {
-	root := &cli.Command{
-		Name:  "coffee",
-		Usage: "take coffee orders as durable Temporal workflows",
+// group is a part of the list of commands in coffee --help.
+type group struct {
+	title    string
+	commands []*cli.Command
+}
+
+func groups(a *app, last string) []group {
+	running, all := orderIDs(a, coffee.StatusRunning), orderIDs(a, "")
+	completing := func(command *cli.Command, ids func(*cli.Context) []string) *cli.Command {
+		command.BashComplete = complete(a, last, ids)
+		return command
+	}
+	return []group{
+		{"RUNNING IT", []*cli.Command{serverCommand(a), workerCommand(a)}},
+		{"ORDERS", []*cli.Command{orderCommand(a), completing(statusCommand(a), all), completing(cancelCommand(a), running)}},
+		{"LOOKING CLOSER", []*cli.Command{completing(timelineCommand(a), all), boardCommand(a), menuCommand(a)}},
+		{"PROVING IT", []*cli.Command{auditCommand(a), chaosCommand(a), rushCommand(a)}},
+		{"KEEPING IT", []*cli.Command{readyCommand(a), backupCommand(a), completionCommand(a)}},
+	}
+}
+
+func newRoot(a *app, args []string) *cli.App {
+	last, completing := completed(args)
+	groups := groups(a, last)
+	root := &cli.App{
+		Name:     "coffee",
+		HelpName: "coffee",
+		Usage:    "take coffee orders as durable Temporal workflows",
 		UsageText: "coffee order --dev --drink latte --size M    everything in one process\n" +
 			"coffee server; coffee worker; coffee order --drink latte    each in its own terminal",
 		Version: version(),
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "log-level", Usage: "`LEVEL` of log messages: debug, info, warn, error or never (default: info; warn for what the Temporal server and SDK say)"},
-			&cli.StringFlag{Name: "log-format", Usage: "`FORMAT` of log messages: text or json (default: text on a terminal, json otherwise)"},
+			&cli.StringFlag{Name: "log-level", Usage: "`LEVEL` of log messages: debug, info, warn, error or never", DefaultText: "info; warn for what the Temporal server and SDK say"},
+			&cli.StringFlag{Name: "log-format", Usage: "`FORMAT` of log messages: text or json", DefaultText: "text on a terminal, json otherwise"},
 		},
-		Before: func(ctx context.Context, cmd *cli.Command) (context.Context, error) {
-			return ctx, out.configureLogs(cmd.String("log-level"), cmd.String("log-format"))
+		Before: func(c *cli.Context) error {
+			return a.configureLogs(c.String("log-level"), c.String("log-format"))
 		},
-		Commands: []*cli.Command{
-			serverCommand(out), workerCommand(out), orderCommand(out),
-			statusCommand(out), timelineCommand(out), boardCommand(out), cancelCommand(out), menuCommand(out), auditCommand(out), chaosCommand(out), rushCommand(out), backupCommand(out), readyCommand(out),
-		},
-		EnableShellCompletion: true,
-		ConfigureShellCompletionCommand: func(completion *cli.Command) {
-			completion.Hidden = false
-			completion.Usage = "print a completion script for bash, zsh, fish or powershell"
-			for _, shell := range completion.Commands {
-				if shell.Name == "pwsh" {
-					shell.Name, shell.Aliases = "powershell", []string{"pwsh"}
-				}
+		Action: func(c *cli.Context) error {
+			if !c.Args().Present() {
+				return cli.ShowAppHelp(c)
 			}
-			completion.Action = func(_ context.Context, cmd *cli.Command) error {
-				return usageErrorf(cmd, "which shell? bash, zsh, fish or powershell")
-			}
-			completion.OnUsageError = onUsageError
+			return noSuchCommand(c, groups)
 		},
-		Writer:         out.out,
-		ErrWriter:      out.err,
-		ExitErrHandler: func(context.Context, *cli.Command, error) {}, // Run decides
+		CustomAppHelpTemplate:     rootHelp(groups),
+		EnableBashCompletion:      true,
+		BashComplete:              complete(a, last, nil),
+		DisableSliceFlagSeparator: true, // a value may have a comma in it
+		HideHelpCommand:           true,
+		OnUsageError:              onUsageError,
+		Writer:                    a.out.out,
+		ErrWriter:                 a.out.err,
+		ExitErrHandler:            func(*cli.Context, error) {}, // run decides
 	}
-	root.Action = func(_ context.Context, cmd *cli.Command) error {
-		if !cmd.Args().Present() {
-			return cli.ShowRootCommandHelp(cmd)
-		}
-		var names []string
-		for _, c := range root.VisibleCommands() {
-			names = append(names, c.Name)
-		}
-		return usageErrorf(cmd, "no such command: %q; there are %s", cmd.Args().First(), strings.Join(names, ", "))
+	for _, group := range groups {
+		root.Commands = append(root.Commands, group.commands...)
 	}
-	for _, cmd := range append(root.Commands, root) {
-		cmd.OnUsageError = onUsageError
-		cmd.HideHelpCommand = true
-		cmd.DisableSliceFlagSeparator = true // a value may have a comma in it
+	finish(a, last, root.Commands)
+	if completing {
+		a.configureLogs("never", "text") // neither is wrong
 	}
 	return root
+}
+
+// finish gives commands what all of them have.
+func finish(a *app, last string, commands []*cli.Command) {
+	for _, command := range commands {
+		command.HideHelpCommand = true
+		command.OnUsageError = onUsageError
+		if command.BashComplete == nil {
+			command.BashComplete = complete(a, last, nil)
+		}
+		for _, flag := range command.Flags {
+			if b, ok := flag.(*cli.BoolFlag); ok {
+				b.DisableDefaultText = true // it is false, always
+			}
+		}
+		command.CustomHelpTemplate = commandHelp(command)
+		finish(a, last, command.Subcommands)
+	}
+}
+
+// rootHelp is the template of coffee --help. It is urfave/cli's own but for the list
+// of commands, which would be sorted by the names of the groups.
+func rootHelp(groups []group) string {
+	var list strings.Builder
+	for _, group := range groups {
+		fmt.Fprintf(&list, "\n   %s", group.title)
+		for _, command := range group.commands {
+			fmt.Fprintf(&list, "\n     %s\t%s", command.Name, command.Usage)
+		}
+		list.WriteString("\n")
+	}
+	return `NAME:
+   {{template "helpNameTemplate" .}}
+
+USAGE:
+   {{wrap .UsageText 3}}
+
+COMMANDS:` + list.String() + `
+OPTIONS:{{template "visibleFlagTemplate" .}}
+
+   coffee COMMAND --help says more.
+`
+}
+
+// commandHelp is the template of a command's --help. It is urfave/cli's own but for
+// the order of the flags, which is the one that they are declared in.
+func commandHelp(command *cli.Command) string {
+	var list strings.Builder
+	category := ""
+	for _, flag := range append(slices.Clone(command.Flags), cli.HelpFlag) {
+		if visible, ok := flag.(cli.VisibleFlag); ok && !visible.IsVisible() || flag == cli.HelpFlag && category != "" {
+			continue
+		}
+		if categorized, ok := flag.(cli.CategorizableFlag); ok && categorized.GetCategory() != category {
+			if category == "" {
+				fmt.Fprintf(&list, "\n   %s", cli.HelpFlag)
+			}
+			category = categorized.GetCategory()
+			fmt.Fprintf(&list, "\n\n   %s\n", category)
+		}
+		fmt.Fprintf(&list, "\n   %s", flag)
+	}
+	return `NAME:
+   {{template "helpNameTemplate" .}}
+
+USAGE:
+   {{template "usageTemplate" .}}{{if .Description}}
+
+DESCRIPTION:
+   {{template "descriptionTemplate" .}}{{end}}{{if .VisibleCommands}}
+
+COMMANDS:{{range .VisibleCommands}}
+   {{.Name}}{{"\t"}}{{.Usage}}{{end}}{{end}}
+
+OPTIONS:` + list.String() + `
+`
+}
+
+func noSuchCommand(c *cli.Context, groups []group) error {
+	var names []string
+	for _, group := range groups {
+		for _, command := range group.commands {
+			names = append(names, command.Name)
+		}
+	}
+	name := c.Args().First()
+	if near, ok := typo.Nearest(name, names); ok {
+		return usageErrorf(c, "no such command: %q; did you mean %s?", name, near)
+	}
+	return usageErrorf(c, "no such command: %q; there are %s", name, strings.Join(names, ", "))
 }
 
 // version is that of the module if it was built from one, or else that of the
@@ -108,20 +218,4 @@ func setBuildID() {
 	if info, err := os.Stat(path); err == nil {
 		worker.SetBinaryChecksum(fmt.Sprintf("coffee-%x-%x", info.Size(), info.ModTime().UnixNano()))
 	}
-}
-
-// noArguments refuses arguments that a command does not take.
-func noArguments(cmd *cli.Command) error {
-	if cmd.Args().Present() {
-		return usageErrorf(cmd, "%s takes no argument: %q", cmd.Name, cmd.Args().First())
-	}
-	return nil
-}
-
-// oneOf refuses a flag's value that is not in the list; empty is allowed.
-func oneOf(cmd *cli.Command, flag string, values ...string) error {
-	if value := cmd.String(flag); value != "" && !slices.Contains(values, value) {
-		return usageErrorf(cmd, "--%s is %q: use %s", flag, value, strings.Join(values, ", "))
-	}
-	return nil
 }

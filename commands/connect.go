@@ -2,20 +2,15 @@ package commands
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
-	"net/url"
-	"path/filepath"
-	"time"
 
-	"github.com/rs/zerolog"
-	"github.com/urfave/cli/v3"
-	"go.temporal.io/api/serviceerror"
+	"github.com/urfave/cli/v2"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/contrib/envconfig"
 
+	"example.com/coffee/coffee"
 	"example.com/coffee/devserver"
 )
 
@@ -23,12 +18,16 @@ import (
 // environment variable of the same meaning, which wins over the file.
 func connectFlags() []cli.Flag {
 	const category = "CONNECTION (flag over TEMPORAL_* variable over temporal.toml)"
-	text := func(name, usage string, aliases ...string) cli.Flag {
+	text := func(name, usage string, aliases ...string) *cli.StringFlag {
 		return &cli.StringFlag{Name: name, Usage: usage, Aliases: aliases, Category: category}
 	}
+	withDefault := func(flag *cli.StringFlag, text string) cli.Flag {
+		flag.DefaultText = text
+		return flag
+	}
 	return []cli.Flag{
-		text("address", "`HOST:PORT` of the Temporal server (default: "+client.DefaultHostPort+")"),
-		text("namespace", "`NAME` of the Temporal namespace (default: "+client.DefaultNamespace+")", "n"),
+		withDefault(text("address", "`HOST:PORT` of the Temporal server"), client.DefaultHostPort),
+		withDefault(text("namespace", "`NAME` of the Temporal namespace", "n"), client.DefaultNamespace),
 		text("api-key", "`KEY` for the server"),
 		&cli.BoolFlag{Name: "tls", Usage: "use TLS (the default when there is a certificate or an API key)", Category: category},
 		text("tls-cert-path", "client certificate `FILE`"),
@@ -40,22 +39,41 @@ func connectFlags() []cli.Flag {
 		text("tls-server-name", "`NAME` that the server's certificate is for"),
 		&cli.BoolFlag{Name: "tls-disable-host-verification", Usage: "do not check whose certificate it is", Category: category},
 		text("profile", "`NAME` of a profile in the configuration file"),
-		text("config-file", "`FILE` to read profiles from (default: temporal.toml where the Temporal CLI has it)"),
+		withDefault(text("config-file", "`FILE` to read profiles from"), "temporal.toml where the Temporal CLI has it"),
 	}
 }
 
+// connectOptions say which server to connect to.
+type connectOptions = client.Options
+
+// parseConnect joins flags, environment and file.
+func parseConnect(c *cli.Context) (connectOptions, error) {
+	profile, err := connectProfile(c)
+	if err != nil {
+		return connectOptions{}, err
+	}
+	options, err := profile.ToClientOptions(envconfig.ToClientOptionsRequest{})
+	if err != nil {
+		return connectOptions{}, fmt.Errorf("configuration: %w", err)
+	}
+	if _, _, err := net.SplitHostPort(options.HostPort); err != nil {
+		return connectOptions{}, &usageError{message: fmt.Sprintf("--address is %q: use HOST:PORT", options.HostPort)}
+	}
+	return options, nil
+}
+
 // connectProfile joins file, environment and flags.
-func connectProfile(cmd *cli.Command) (envconfig.ClientConfigProfile, error) {
+func connectProfile(c *cli.Context) (envconfig.ClientConfigProfile, error) {
 	profile, err := envconfig.LoadClientConfigProfile(envconfig.LoadClientConfigProfileOptions{
-		ConfigFilePath:    cmd.String("config-file"),
-		ConfigFileProfile: cmd.String("profile"),
+		ConfigFilePath:    c.String("config-file"),
+		ConfigFileProfile: c.String("profile"),
 	})
 	if err != nil {
 		return profile, fmt.Errorf("configuration: %w", err)
 	}
 	set := func(flag string, to *string) {
-		if cmd.IsSet(flag) {
-			*to = cmd.String(flag)
+		if c.IsSet(flag) {
+			*to = c.String(flag)
 		}
 	}
 	set("address", &profile.Address)
@@ -66,21 +84,21 @@ func connectProfile(cmd *cli.Command) (envconfig.ClientConfigProfile, error) {
 		tls = *profile.TLS
 	}
 	setTLS := func(flag string, to *string) {
-		if cmd.IsSet(flag) {
-			*to = cmd.String(flag)
+		if c.IsSet(flag) {
+			*to = c.String(flag)
 			profile.TLS = &tls
 		}
 	}
 	// Of a path and the data itself, the one that the flag gives counts.
 	setPair := func(pathFlag string, path *string, dataFlag string, data *[]byte) {
 		setTLS(pathFlag, path)
-		if cmd.IsSet(pathFlag) {
+		if c.IsSet(pathFlag) {
 			*data = nil
 		}
-		if cmd.IsSet(dataFlag) {
-			*data = []byte(cmd.String(dataFlag))
+		if c.IsSet(dataFlag) {
+			*data = []byte(c.String(dataFlag))
 			profile.TLS = &tls
-			if !cmd.IsSet(pathFlag) {
+			if !c.IsSet(pathFlag) {
 				*path = ""
 			}
 		}
@@ -89,12 +107,12 @@ func connectProfile(cmd *cli.Command) (envconfig.ClientConfigProfile, error) {
 	setPair("tls-key-path", &tls.ClientKeyPath, "tls-key-data", &tls.ClientKeyData)
 	setPair("tls-ca-path", &tls.ServerCACertPath, "tls-ca-data", &tls.ServerCACertData)
 	setTLS("tls-server-name", &tls.ServerName)
-	if cmd.IsSet("tls-disable-host-verification") {
-		tls.DisableHostVerification = cmd.Bool("tls-disable-host-verification")
+	if c.IsSet("tls-disable-host-verification") {
+		tls.DisableHostVerification = c.Bool("tls-disable-host-verification")
 		profile.TLS = &tls
 	}
-	if cmd.IsSet("tls") {
-		tls.Disabled = !cmd.Bool("tls")
+	if c.IsSet("tls") {
+		tls.Disabled = !c.Bool("tls")
 		profile.TLS = &tls
 	}
 	if profile.Address == "" {
@@ -106,113 +124,71 @@ func connectProfile(cmd *cli.Command) (envconfig.ClientConfigProfile, error) {
 	return profile, nil
 }
 
-// connection is a client that has reached its server.
+// connection is a client that has reached its server, unless it was made by
+// [app.connectLater].
 type connection struct {
 	client.Client
 	address   string
 	namespace string
-	log       zerolog.Logger
 }
 
-// connect dials the server that the flags, the environment and the file name.
-func (o *output) connect(ctx context.Context, cmd *cli.Command) (*connection, error) {
-	profile, err := connectProfile(cmd)
-	if err != nil {
-		return nil, err
-	}
-	options, err := profile.ToClientOptions(envconfig.ToClientOptionsRequest{})
-	if err != nil {
-		return nil, fmt.Errorf("configuration: %w", err)
-	}
-	return o.dial(ctx, options)
-}
+// orders is the typed client on the connection.
+func (c *connection) orders() *coffee.Client { return coffee.NewClient(c, c.namespace) }
 
-// completeOptions adds what every client of this program has.
-func (o *output) completeOptions(options *client.Options) error {
-	host, _, err := net.SplitHostPort(options.HostPort)
-	if err != nil {
-		return &usageError{message: fmt.Sprintf("--address is %q: use HOST:PORT", options.HostPort)}
-	}
-	if host == "localhost" || devserver.IsLoopback(host) {
+// complete adds what every client of this program has.
+func (a *app) complete(options *connectOptions) {
+	if onThisMachine(options.HostPort) {
 		options.ConnectionOptions.GrpcCompression = &client.GrpcCompressionNone{} // it would only cost time
 	}
-	options.Logger = o.sdkLog()
-	options.ConnectionOptions.DialOptions = append(options.ConnectionOptions.DialOptions, o.dialOptions...)
-	return nil
+	options.Logger = a.sdkLog()
+	options.ConnectionOptions.DialOptions = append(options.ConnectionOptions.DialOptions, a.dialOptions...)
 }
 
-func (o *output) dial(ctx context.Context, options client.Options) (*connection, error) {
-	if err := o.completeOptions(&options); err != nil {
-		return nil, err
-	}
+// onThisMachine reports whether an address is one of this machine's own.
+func onThisMachine(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	return err == nil && (host == "localhost" || devserver.IsLoopback(host))
+}
+
+// connect connects to a server, and makes sure that it has the namespace.
+func (a *app) connect(ctx context.Context, options connectOptions) (*connection, error) {
+	a.complete(&options)
 	c, err := client.DialContext(ctx, options)
 	if err != nil {
-		return nil, explainDial(ctx, err, options)
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case noAnswer(err):
+			return nil, serverProblem(err, options.HostPort)
+		}
+		return nil, fmt.Errorf("cannot connect to %s: %w", options.HostPort, err) // the API key is not in it
 	}
-	conn := &connection{Client: c, address: options.HostPort, namespace: options.Namespace, log: o.log}
 	// Without this a wrong namespace would show up late, and differently in
 	// each command.
 	_, err = c.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: options.Namespace})
-	var notFound *serviceerror.NamespaceNotFound
-	if errors.As(err, &notFound) {
+	if isNoNamespace(err) {
 		c.Close()
-		return nil, &hintedError{
-			fmt.Errorf("there is no namespace %q on %s", options.Namespace, options.HostPort),
-			"check --namespace; a server started with coffee server --namespace NAME has it",
-		}
+		return nil, serverProblem(err, options.HostPort)
 	}
-	return conn, nil // any other error is for the command itself to meet
+	return &connection{c, options.HostPort, options.Namespace}, nil // any other error is for the command itself to meet
 }
 
-// explainDial turns the failure to reach a server into something to act upon.
-// The API key is in none of these messages.
-func explainDial(ctx context.Context, err error, options client.Options) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if noAnswer(err) {
-		hint := "start one with: coffee server"
-		if options.HostPort != client.DefaultHostPort {
-			hint = "check --address and --tls, or start a server here with: coffee server"
-		}
-		return &hintedError{fmt.Errorf("no Temporal server answers at %s", options.HostPort), hint}
-	}
-	return fmt.Errorf("cannot connect to %s: %w", options.HostPort, err)
-}
-
-// noAnswer tells whether an error means that nobody answers at an address.
-func noAnswer(err error) bool {
-	var unavailable *serviceerror.Unavailable
-	var late *serviceerror.DeadlineExceeded
-	return errors.As(err, &unavailable) || errors.As(err, &late) || errors.Is(err, context.DeadlineExceeded)
-}
-
-// explainServer says in one line what is the matter with a server.
-func explainServer(err error, address string) string {
-	var notFound *serviceerror.NamespaceNotFound
-	switch {
-	case noAnswer(err):
-		return "No Temporal server answers at " + address + ". Start one with: coffee server"
-	case errors.As(err, &notFound):
-		return fmt.Sprintf("There is no namespace %q on %s.", notFound.Namespace, address)
-	}
-	return err.Error()
-}
-
-// ledgerPath is where the ledger of a server is by default: a file of its own
-// for each server and namespace, so that orders of one are not taken for
-// orders of another.
-func (c *connection) ledgerPath(ctx context.Context) (string, error) {
-	dir, err := dataDir(c.log)
+// connectLater makes a client of a server that need not be there yet.
+func (a *app) connectLater(options connectOptions) (*connection, error) {
+	a.complete(&options)
+	c, err := client.NewLazyClient(options)
 	if err != nil {
-		return "", err
+		return nil, fmt.Errorf("configuration: %w", err)
 	}
-	id := c.address
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	// A server that does not tell its id is known by its address.
-	if info, err := c.WorkflowService().GetClusterInfo(ctx, &workflowservice.GetClusterInfoRequest{}); err == nil && info.GetClusterId() != "" {
-		id = info.GetClusterId()
+	return &connection{c, options.HostPort, options.Namespace}, nil
+}
+
+// withOrders connects, and lets do work with the orders on the server.
+func (a *app) withOrders(ctx context.Context, options connectOptions, do func(*coffee.Client) error) error {
+	conn, err := a.connect(ctx, options)
+	if err != nil {
+		return err
 	}
-	return filepath.Join(dir, fmt.Sprintf("ledger-%s-%s.db", url.PathEscape(id), url.PathEscape(c.namespace))), nil
+	defer conn.Close()
+	return do(conn.orders())
 }

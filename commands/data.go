@@ -5,14 +5,12 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-
-	"github.com/rs/zerolog"
 )
 
 // dataDir is the directory of the user's data, readable by the user alone:
 // coffee in $XDG_DATA_HOME, or in ~/.local/share. It is created if it does not
 // exist; if others can write to it, the log says so.
-func dataDir(log zerolog.Logger) (string, error) {
+func (a *app) dataDir() (string, error) {
 	base := os.Getenv("XDG_DATA_HOME")
 	if !filepath.IsAbs(base) { // the XDG specification says to ignore a relative one
 		home, err := os.UserHomeDir()
@@ -30,7 +28,7 @@ func dataDir(log zerolog.Logger) (string, error) {
 		return "", fmt.Errorf("cannot use the data directory: %w", err)
 	}
 	if mode := info.Mode().Perm(); mode&0o022 != 0 && runtime.GOOS != "windows" {
-		log.Warn().Str("directory", dir).Stringer("mode", mode).
+		a.log.Warn().Str("directory", dir).Stringer("mode", mode).
 			Msg("others can write to the data directory, and so replace what is in it; chmod 700 keeps them out")
 	}
 	return dir, nil

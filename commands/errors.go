@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/urfave/cli/v3"
+	"github.com/urfave/cli/v2"
 	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/devserver"
@@ -43,12 +44,8 @@ type usageError struct {
 
 func (e *usageError) Error() string { return e.message }
 
-func usageErrorf(cmd *cli.Command, format string, args ...any) error {
-	return &usageError{command: cmd.FullName(), message: fmt.Sprintf(format, args...)}
-}
-
-func onUsageError(_ context.Context, cmd *cli.Command, err error, _ bool) error {
-	return &usageError{command: cmd.FullName(), message: coffee.Printable(err.Error())}
+func usageErrorf(c *cli.Context, format string, args ...any) error {
+	return &usageError{command: c.Command.HelpName, message: fmt.Sprintf(format, args...)}
 }
 
 // hintedError is an error with something to do about it that only the place
@@ -59,6 +56,47 @@ type hintedError struct {
 }
 
 func (e *hintedError) Unwrap() error { return e.error }
+
+// noAnswer reports whether an error means that nobody answers at an address.
+func noAnswer(err error) bool {
+	var unavailable *serviceerror.Unavailable
+	var late *serviceerror.DeadlineExceeded
+	return errors.As(err, &unavailable) || errors.As(err, &late) || errors.Is(err, context.DeadlineExceeded)
+}
+
+func isNoNamespace(err error) bool {
+	var missing *serviceerror.NamespaceNotFound
+	return errors.As(err, &missing)
+}
+
+// serverProblem words an error of the server at an address, and says what to do
+// about it if that is known.
+func serverProblem(err error, address string) error {
+	var missing *serviceerror.NamespaceNotFound
+	switch {
+	case errors.As(err, &missing):
+		return &hintedError{
+			fmt.Errorf("there is no namespace %q on %s", missing.Namespace, address),
+			"check --namespace; a server started with coffee server --namespace NAME has it",
+		}
+	case noAnswer(err) && address == client.DefaultHostPort:
+		return &hintedError{fmt.Errorf("no Temporal server answers at %s", address), "start one with: coffee server"}
+	case noAnswer(err):
+		return &hintedError{
+			fmt.Errorf("no Temporal server answers at %s", address),
+			"check --address and --tls, or start a server here with: coffee server",
+		}
+	}
+	return err
+}
+
+// inOneLine is an error and its hint where there is room for one line.
+func inOneLine(err error) string {
+	if _, hint := explain(err); hint != "" {
+		return err.Error() + "; " + hint
+	}
+	return err.Error()
+}
 
 // fail prints an error, if it is one, and returns the exit code.
 func (o *output) fail(ctx context.Context, err error) int {

@@ -23,6 +23,7 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/audit"
+	"example.com/coffee/commands/internal/chaos"
 	"example.com/coffee/devserver"
 )
 
@@ -48,8 +49,7 @@ func newShop(t *testing.T) *shop {
 			t.Error(err)
 		}
 	})
-	out := &output{log: log, platform: log}
-	conn, err := out.dial(ctx, client.Options{HostPort: server.Address(), Namespace: client.DefaultNamespace})
+	conn, err := (&app{log: log, platform: log}).connect(ctx, client.Options{HostPort: server.Address(), Namespace: client.DefaultNamespace})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +192,7 @@ func coffeeCommand(t *testing.T, args ...string) *exec.Cmd {
 	cmd := exec.Command(executable)
 	cmd.Args = append([]string{"coffee"}, args...)
 	cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
-	env, err := chaosEnv(t.TempDir())
+	env, err := chaos.Environment(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

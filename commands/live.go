@@ -14,6 +14,9 @@ import (
 	"example.com/coffee/coffee"
 )
 
+// liveLimit is how many orders a live table counts, unless it is told otherwise.
+const liveLimit = 200
+
 // live is a table of orders that a person leaves open: on a terminal it is what
 // coffee status --watch shows. It is a model in the sense of Bubble Tea.
 type live struct {
@@ -148,7 +151,7 @@ func (m live) text(now time.Time) string {
 		}
 		lines = append(lines, colourOf(view, now)+strings.TrimRight(line.String(), " ")+"\x1b[0m")
 	}
-	last := "q leaves"
+	last := "q quit"
 	switch {
 	case m.problem != "":
 		last = "\x1b[31m" + coffee.Printable(m.problem) + "\x1b[0m"

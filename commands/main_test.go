@@ -26,12 +26,12 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"coffee": func() {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		context.AfterFunc(ctx, stop)
-		out := &output{out: &checkedWriter{w: os.Stdout}, err: os.Stderr}
+		a := newApp(os.Stdout, os.Stderr)
 		if point := os.Getenv(failpointVariable); point != "" {
-			out.dialOptions = append(out.dialOptions, failAt(point))
+			a.dialOptions = append(a.dialOptions, failAt(point))
 		}
-		out.dialOptions = append(out.dialOptions, defects()...)
-		os.Exit(run(ctx, os.Args, out))
+		a.dialOptions = append(a.dialOptions, defects()...)
+		os.Exit(run(ctx, os.Args, a))
 	}})
 }
 

@@ -1,17 +1,16 @@
 package commands
 
 import (
-	"context"
 	"fmt"
 	"text/tabwriter"
 	"time"
 
-	"github.com/urfave/cli/v3"
+	"github.com/urfave/cli/v2"
 
 	"example.com/coffee/coffee"
 )
 
-func menuCommand(out *output) *cli.Command {
+func menuCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:  "menu",
 		Usage: "show the drinks and what they cost",
@@ -19,19 +18,19 @@ func menuCommand(out *output) *cli.Command {
 			outputFlag(),
 			&cli.StringFlag{Name: "pricing", Usage: "`NAME` of the pricing strategy", Value: coffee.StandardPricing{}.Name()},
 		},
-		Action: func(_ context.Context, cmd *cli.Command) error {
-			if err := noArguments(cmd); err != nil {
+		Action: func(c *cli.Context) error {
+			if err := noArguments(c); err != nil {
 				return err
 			}
-			asJSON, err := wantsJSON(cmd)
+			asJSON, err := wantsJSON(c)
 			if err != nil {
 				return err
 			}
-			pricing, err := coffee.PricingByName(cmd.String("pricing"))
+			pricing, err := coffee.PricingByName(c.String("pricing"))
 			if err != nil {
-				return usageErrorf(cmd, "%v", err)
+				return usageErrorf(c, "%v", err)
 			}
-			return showMenu(out, pricing, asJSON)
+			return showMenu(a.out, pricing, asJSON)
 		},
 	}
 }

@@ -4,17 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
-	"strconv"
 	"time"
 
-	"github.com/urfave/cli/v3"
+	"github.com/urfave/cli/v2"
 
 	"example.com/coffee/coffee"
 )
 
-func orderCommand(out *output) *cli.Command {
+func orderCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:  "order",
 		Usage: "place an order and wait for its result",
@@ -22,18 +20,22 @@ func orderCommand(out *output) *cli.Command {
 			"and 5 if its id belongs to another order.",
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "drink", Aliases: []string{"d"}, Usage: "`NAME` of a drink; coffee menu shows them"},
-			&cli.StringFlag{Name: "size", Aliases: []string{"s"}, Usage: "S, M or L", Value: string(coffee.SizeM)},
+			&cli.StringFlag{Name: "size", Aliases: []string{"s"}, Usage: "`SIZE` of the drink: S, M or L", Value: string(coffee.SizeM)},
 			&cli.StringFlag{Name: "order-id", Usage: "`ID` of the order; the same id again joins the order (default: a new one)"},
 			&cli.BoolFlag{Name: "query", Usage: "print the state of the order once, after it has started"},
 			&cli.StringFlag{Name: "cancel-after", Usage: "cancel the order after `TIME`: seconds (1.0) or a duration (1500ms)"},
 			&cli.BoolFlag{Name: "no-wait", Usage: "do not wait for the result"},
 			devFlag("bring a server and a worker, in memory: nothing else is needed, and nothing is left"),
-		}, workerFlags(), connectFlags()),
-		Action: func(ctx context.Context, cmd *cli.Command) error {
-			if err := noArguments(cmd); err != nil {
+		}, workerFlags("WORKER (with --dev)"), connectFlags()),
+		Action: func(c *cli.Context) error {
+			if err := noArguments(c); err != nil {
 				return err
 			}
-			return runOrder(ctx, cmd, out)
+			plan, err := parseOrder(c)
+			if err != nil {
+				return err
+			}
+			return runOrder(c.Context, a, plan)
 		},
 	}
 }
@@ -43,81 +45,61 @@ type orderPlan struct {
 	request coffee.OrderRequest
 	query   bool
 	noWait  bool
-	dev     bool
 	// cancelAfter is negative if the order is not to be cancelled.
 	cancelAfter time.Duration
+	// server is where the order goes, unless dev is not nil: then it is a server
+	// of its own.
+	server connectOptions
+	dev    *workerOptions
 }
 
-func parseOrder(cmd *cli.Command) (plan orderPlan, err error) {
+func parseOrder(c *cli.Context) (plan orderPlan, err error) {
 	plan = orderPlan{
 		request: coffee.OrderRequest{
-			OrderID: cmd.String("order-id"),
-			Drink:   coffee.Drink(cmd.String("drink")),
-			Size:    coffee.Size(cmd.String("size")),
+			OrderID: c.String("order-id"),
+			Drink:   coffee.Drink(c.String("drink")),
+			Size:    coffee.Size(c.String("size")),
 		},
-		query:       cmd.Bool("query"),
-		noWait:      cmd.Bool("no-wait"),
-		dev:         cmd.Bool("dev"),
+		query:       c.Bool("query"),
+		noWait:      c.Bool("no-wait"),
 		cancelAfter: -1,
 	}
-	if !cmd.IsSet("drink") {
-		return plan, usageErrorf(cmd, "which drink? for example: coffee order --drink latte (coffee menu shows them all)")
+	if !c.IsSet("drink") {
+		return plan, usageErrorf(c, "which drink? for example: coffee order --drink latte (coffee menu shows them all)")
 	}
-	if !cmd.IsSet("order-id") {
+	if !c.IsSet("order-id") {
 		plan.request.OrderID = coffee.NewOrderID()
 	}
-	if cmd.IsSet("cancel-after") {
-		if plan.cancelAfter, err = parseTime(cmd.String("cancel-after")); err != nil {
-			return plan, usageErrorf(cmd, "--cancel-after is %q: use seconds (1.0) or a duration (1500ms)", cmd.String("cancel-after"))
+	if c.IsSet("cancel-after") {
+		if plan.cancelAfter, err = parseTime(c.String("cancel-after")); err != nil {
+			return plan, usageErrorf(c, "--cancel-after is %q: use seconds (1.0) or a duration (1500ms)", c.String("cancel-after"))
 		}
 	}
 	switch {
-	case plan.noWait && plan.dev:
-		return plan, usageErrorf(cmd, "--dev ends with the order: --no-wait makes no sense with it")
+	case plan.noWait && c.Bool("dev"):
+		return plan, usageErrorf(c, "--dev ends with the order: --no-wait makes no sense with it")
 	case plan.noWait && (plan.query || plan.cancelAfter >= 0):
-		return plan, usageErrorf(cmd, "--no-wait excludes --query and --cancel-after")
-	case !plan.dev:
-		err = refuseWorkerFlags(cmd, "--dev")
+		return plan, usageErrorf(c, "--no-wait excludes --query and --cancel-after")
 	}
-	if err != nil {
+	if plan.server, plan.dev, err = parseWhere(c); err != nil {
 		return plan, err
 	}
 	plan.request, err = plan.request.Normalize()
 	return plan, err
 }
 
-// parseTime reads seconds or a duration.
-func parseTime(s string) (time.Duration, error) {
-	d, err := time.ParseDuration(s)
-	if seconds, floatErr := strconv.ParseFloat(s, 64); floatErr == nil && math.Abs(seconds) < math.MaxInt64/float64(time.Second) {
-		d, err = time.Duration(seconds*float64(time.Second)), nil
+func runOrder(ctx context.Context, a *app, plan orderPlan) (err error) {
+	if plan.dev == nil {
+		return a.withOrders(ctx, plan.server, func(orders *coffee.Client) error {
+			return (&ordering{out: a.out, orders: orders, plan: plan}).run(ctx)
+		})
 	}
-	if err == nil && d < 0 {
-		err = errors.New("negative")
-	}
-	return d, err
-}
-
-func runOrder(ctx context.Context, cmd *cli.Command, out *output) (err error) {
-	plan, err := parseOrder(cmd)
+	d, err := a.startDev(ctx, *plan.dev)
 	if err != nil {
 		return err
 	}
-	var conn *connection
-	if plan.dev {
-		d, err := out.startDev(ctx, cmd)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, d.stop()) }()
-		conn = d.connection
-	} else {
-		if conn, err = out.connect(ctx, cmd); err != nil {
-			return err
-		}
-		defer conn.Close()
-	}
-	return (&ordering{out: out, orders: coffee.NewClient(conn, conn.namespace), plan: plan}).run(ctx)
+	defer func() { err = errors.Join(err, d.stop()) }()
+	return (&ordering{out: a.out, orders: d.orders(), plan: plan}).run(ctx)
 }
 
 // ordering is one order on its way through this command.
@@ -161,7 +143,7 @@ func (o *ordering) run(ctx context.Context) error {
 func (o *ordering) notPlaced(ctx context.Context, err error) error {
 	var invalid *coffee.InvalidOrderError
 	var conflict *coffee.ConflictError
-	if errors.As(err, &invalid) || errors.As(err, &conflict) || o.plan.dev {
+	if errors.As(err, &invalid) || errors.As(err, &conflict) || o.plan.dev != nil {
 		return err
 	}
 	code := exitFailure
@@ -213,10 +195,10 @@ func (o *ordering) firstState(ctx context.Context) (coffee.OrderState, error) {
 	}
 }
 
-// interrupted tells what becomes of the order when nobody waits for it.
+// interrupted says what becomes of the order when nobody waits for it.
 func (o *ordering) interrupted() error {
 	id := o.plan.request.OrderID
-	if o.plan.dev {
+	if o.plan.dev != nil {
 		return &exitError{code: exitInterrupted, message: "interrupted: order " + id + " is gone with its server"}
 	}
 	return &exitError{
@@ -245,20 +227,6 @@ func (o *ordering) outcome(ctx context.Context, result coffee.OrderResult) error
 		o.out.notef("too late to cancel: the coffee was made")
 	}
 	return nil
-}
-
-func cancelledInWords(result coffee.OrderResult) string {
-	if !result.Charged {
-		return fmt.Sprintf("order %s was cancelled before anything was charged", result.OrderID)
-	}
-	return fmt.Sprintf("order %s was cancelled%s", result.OrderID, refundInWords(result))
-}
-
-func refundInWords(result coffee.OrderResult) string {
-	if !result.Refunded {
-		return ""
-	}
-	return fmt.Sprintf("; %s refunded", result.AmountCents)
 }
 
 // noWorkerPatience is how long an order may wait for a worker without a word.

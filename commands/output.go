@@ -19,27 +19,13 @@ import (
 	"unicode/utf16"
 
 	"github.com/mattn/go-isatty"
-	"github.com/rs/zerolog"
-	"github.com/urfave/cli/v3"
-	"go.temporal.io/sdk/log"
-	"google.golang.org/grpc"
-
-	"example.com/coffee/coffee"
+	"golang.org/x/term"
 )
 
 // output is where a command prints.
 type output struct {
 	out *checkedWriter
 	err io.Writer
-
-	// log is for the application's own messages, platform for those of the
-	// Temporal server and SDK. Both are set before a command runs.
-	log      zerolog.Logger
-	platform zerolog.Logger
-
-	// dialOptions are for tests, which listen in on the connection to the
-	// Temporal server, and break it.
-	dialOptions []grpc.DialOption
 }
 
 // checkedWriter keeps the first error, so that a command need not look at each
@@ -63,6 +49,11 @@ func (c *checkedWriter) Write(p []byte) (int, error) {
 // printf prints data.
 func (o *output) printf(format string, args ...any) { fmt.Fprintf(o.out, format, args...) }
 
+// line prints a row of the kind "name: value", the values below each other.
+func (o *output) line(name, format string, args ...any) {
+	o.printf("%-12s %s\n", name, fmt.Sprintf(format, args...))
+}
+
 // notef tells the person something that is not data. Whatever comes from
 // outside is harmless in it.
 func (o *output) notef(format string, args ...any) {
@@ -82,72 +73,29 @@ func (o *output) json(v any) error {
 	return err
 }
 
-// outputFlag is the flag -o of every command that has data to print.
-func outputFlag() cli.Flag {
-	return &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORMAT` of the output: text or json", Value: "text"}
-}
-
-// wantsJSON reads the output flag.
-func wantsJSON(cmd *cli.Command) (bool, error) {
-	if err := oneOf(cmd, "output", "text", "json"); err != nil {
-		return false, err
-	}
-	return cmd.String("output") == "json", nil
-}
-
-// configureLogs sets up the loggers. Without a level the application's own
-// messages are shown from info upwards, and the platform's from warn.
-func (o *output) configureLogs(level, format string) error {
-	ours, platform := zerolog.InfoLevel, zerolog.WarnLevel
-	switch level {
-	case "":
-	case "never":
-		ours, platform = zerolog.Disabled, zerolog.Disabled
-	case "debug", "info", "warn", "error":
-		parsed, err := zerolog.ParseLevel(level)
-		if err != nil {
-			return err
-		}
-		ours, platform = parsed, parsed
-	default:
-		return &usageError{message: fmt.Sprintf("--log-level is %q: use debug, info, warn, error, never", level)}
-	}
-	var w io.Writer
-	switch {
-	case format == "text" || format == "" && isTerminal(o.err):
-		w = zerolog.ConsoleWriter{
-			Out:         o.err,
-			NoColor:     !isTerminal(o.err) || os.Getenv("NO_COLOR") != "",
-			TimeFormat:  "15:04:05",
-			FieldsOrder: []string{"order_id"},
-			// Field values are quoted where they need it, the message is not.
-			FormatMessage: func(message any) string {
-				if message == nil {
-					return ""
-				}
-				return coffee.Printable(fmt.Sprint(message))
-			},
-		}
-	case format == "json" || format == "":
-		w = invisibleEscaper{o.err}
-	default:
-		return &usageError{message: fmt.Sprintf("--log-format is %q: use text, json", format)}
-	}
-	base := zerolog.New(zerolog.SyncWriter(w)).With().Timestamp().Logger()
-	o.log, o.platform = base.Level(ours), base.Level(platform)
-	return nil
-}
-
-// sdkLog is the logger for a Temporal client.
-func (o *output) sdkLog() log.Logger { return coffee.NewSDKLogger(o.platform) }
-
 func isTerminal(w io.Writer) bool {
 	file, ok := w.(*os.File)
 	return ok && isatty.IsTerminal(file.Fd())
 }
 
-// isTerminal tells whether the data goes to a terminal.
+// isTerminal reports whether the data goes to a terminal.
 func (o *output) isTerminal() bool { return isTerminal(o.out.w) }
+
+// inColour reports whether the data may be coloured.
+func (o *output) inColour() bool { return o.isTerminal() && os.Getenv("NO_COLOR") == "" }
+
+// width is that of the terminal, in columns; 0 if the data goes elsewhere.
+func (o *output) width() int {
+	file, ok := o.out.w.(*os.File)
+	if !ok {
+		return 0
+	}
+	width, _, err := term.GetSize(int(file.Fd()))
+	if err != nil {
+		return 0
+	}
+	return width
+}
 
 // invisibleEscaper writes JSON.
 type invisibleEscaper struct{ w io.Writer }

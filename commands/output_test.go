@@ -24,7 +24,8 @@ func TestHostileText(t *testing.T) {
 		OrderID: hostile, Drink: hostile, Size: hostile, Pricing: hostile, CancelReason: hostile, Failure: hostile,
 	}, Status: hostile, LastFailure: hostile, CancelRequested: true}
 	var stdout, stderr bytes.Buffer
-	out := &output{out: &checkedWriter{w: &stdout}, err: &stderr}
+	a := newApp(&stdout, &stderr)
+	out := a.out
 	describeOrder(out.out, view)
 	view.Failure = ""
 	describeOrder(out.out, view)
@@ -37,11 +38,11 @@ func TestHostileText(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	for _, format := range []string{"text", "json"} {
-		if err := out.configureLogs("debug", format); err != nil {
+		if err := a.configureLogs("debug", format); err != nil {
 			t.Fatal(err)
 		}
-		out.log.Info().Str("id", hostile).Err(errors.New(hostile)).Msg(hostile)
-		out.sdkLog().Warn(hostile, "key", hostile, "error", errors.New(hostile))
+		a.log.Info().Str("id", hostile).Err(errors.New(hostile)).Msg(hostile)
+		a.sdkLog().Warn(hostile, "key", hostile, "error", errors.New(hostile))
 	}
 	for _, text := range []string{stdout.String(), stderr.String()} {
 		if i := strings.IndexAny(text, "\x1b\x07\u202e\u009b\u200b"); i >= 0 {

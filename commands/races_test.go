@@ -153,7 +153,7 @@ func TestCancelAgainstCompletion(t *testing.T) {
 			}
 			sleep(ctx, delay)
 			out := &output{out: &checkedWriter{w: io.Discard}, err: io.Discard}
-			err := cancelOrder(ctx, out, s.orders, id, "", true)
+			err := cancelOrder(ctx, out, s.orders, cancelPlan{id: id, asJSON: true})
 			result, resultErr := s.orders.Result(ctx, id)
 			if resultErr != nil {
 				t.Error(resultErr)

@@ -6,12 +6,12 @@ import (
 	"slices"
 	"time"
 
-	"github.com/urfave/cli/v3"
+	"github.com/urfave/cli/v2"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 )
 
-func readyCommand(out *output) *cli.Command {
+func readyCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:  "ready",
 		Usage: "wait until a server is ready",
@@ -20,15 +20,19 @@ func readyCommand(out *output) *cli.Command {
 		Flags: slices.Concat([]cli.Flag{
 			&cli.DurationFlag{Name: "timeout", Usage: "how long to wait; 0 means to ask once", Value: 30 * time.Second},
 		}, connectFlags()),
-		Action: func(ctx context.Context, cmd *cli.Command) error {
-			if err := noArguments(cmd); err != nil {
+		Action: func(c *cli.Context) error {
+			if err := noArguments(c); err != nil {
 				return err
 			}
-			timeout := cmd.Duration("timeout")
+			timeout := c.Duration("timeout")
 			if timeout < 0 {
-				return usageErrorf(cmd, "--timeout is %v: use 0 or more", timeout)
+				return usageErrorf(c, "--timeout is %v: use 0 or more", timeout)
 			}
-			return waitReady(ctx, cmd, out, time.Now().Add(timeout))
+			server, err := parseConnect(c)
+			if err != nil {
+				return err
+			}
+			return waitReady(c.Context, a, server, time.Now().Add(timeout))
 		},
 	}
 }
@@ -40,16 +44,15 @@ const (
 	readyInterval = 100 * time.Millisecond
 )
 
-func waitReady(ctx context.Context, cmd *cli.Command, out *output, deadline time.Time) error {
+func waitReady(ctx context.Context, a *app, server connectOptions, deadline time.Time) error {
 	for {
-		address, err := askReady(ctx, cmd, out)
+		address, err := askReady(ctx, a, server)
 		if err == nil {
-			out.printf("%s is ready\n", address)
+			a.out.printf("%s is ready\n", address)
 			return nil
 		}
-		var usage *usageError
 		var denied *serviceerror.PermissionDenied
-		if errors.As(err, &usage) || errors.As(err, &denied) || time.Until(deadline) < readyInterval {
+		if errors.As(err, &denied) || time.Until(deadline) < readyInterval {
 			return err
 		}
 		select {
@@ -60,10 +63,10 @@ func waitReady(ctx context.Context, cmd *cli.Command, out *output, deadline time
 	}
 }
 
-func askReady(ctx context.Context, cmd *cli.Command, out *output) (address string, err error) {
+func askReady(ctx context.Context, a *app, server connectOptions) (address string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readyPatience)
 	defer cancel()
-	conn, err := out.connect(ctx, cmd)
+	conn, err := a.connect(ctx, server)
 	if err != nil {
 		return "", err
 	}

@@ -14,14 +14,14 @@ import (
 	"github.com/google/uuid"
 	"github.com/rs/zerolog"
 	"github.com/schollz/progressbar/v3"
-	"github.com/urfave/cli/v3"
+	"github.com/urfave/cli/v2"
 
 	"example.com/coffee/coffee"
 )
 
-func rushCommand(out *output) *cli.Command {
+func rushCommand(a *app) *cli.Command {
 	// Here --concurrency is about orders; a worker needs no more room than that.
-	settings := slices.DeleteFunc(workerFlags(), func(flag cli.Flag) bool { return flag.Names()[0] == "concurrency" })
+	settings := slices.DeleteFunc(workerFlags("WORKER (with --dev)"), func(flag cli.Flag) bool { return flag.Names()[0] == "concurrency" })
 	return &cli.Command{
 		Name:  "rush",
 		Usage: "place a lot of orders, and measure how long they take",
@@ -31,26 +31,57 @@ func rushCommand(out *output) *cli.Command {
 		Flags: slices.Concat([]cli.Flag{
 			&cli.IntFlag{Name: "orders", Usage: "how many orders are placed", Value: 1000},
 			&cli.IntFlag{Name: "concurrency", Usage: "how many orders are under way at once, at most", Value: 50},
-			&cli.FloatFlag{Name: "rate", Usage: "how many orders are due in a second (default: one whenever another has ended)", HideDefault: true},
+			&cli.Float64Flag{Name: "rate", Usage: "how many orders are due in a second", DefaultText: "one whenever another has ended"},
 			outputFlag(),
 			devFlag("bring a server and a worker, in memory"),
 		}, settings, connectFlags()),
-		Action: func(ctx context.Context, cmd *cli.Command) error {
-			if err := noArguments(cmd); err != nil {
+		Action: func(c *cli.Context) error {
+			if err := noArguments(c); err != nil {
 				return err
 			}
-			return runRush(ctx, cmd, out)
+			plan, err := parseRush(c)
+			if err != nil {
+				return err
+			}
+			return runRush(c.Context, a, plan)
 		},
 	}
 }
 
-// rush is one run.
-type rush struct {
-	out         *output
-	orders      *coffee.Client
+// rushPlan is what the flags ask for.
+type rushPlan struct {
 	count       int
 	concurrency int
 	rate        float64 // 0: closed, the next order is due when one has ended
+	asJSON      bool
+	quiet       bool // about each order, of which there are too many, unless a log level is given
+	// server is where the orders go, and ledger where the rush looks for what they
+	// paid, unless dev is not nil: then it is a server of its own.
+	server connectOptions
+	ledger ledgerChoice
+	dev    *workerOptions
+}
+
+func parseRush(c *cli.Context) (plan rushPlan, err error) {
+	plan = rushPlan{count: c.Int("orders"), concurrency: c.Int("concurrency"), rate: c.Float64("rate"), quiet: c.String("log-level") == ""}
+	if plan.asJSON, err = wantsJSON(c); err != nil {
+		return plan, err
+	}
+	if plan.count < 1 || plan.concurrency < 1 || !(plan.rate >= 0) || math.IsInf(plan.rate, 0) {
+		return plan, usageErrorf(c, "use 1 or more --orders and --concurrency, and 0 or more --rate")
+	}
+	if plan.server, plan.dev, err = parseWhere(c, "concurrency", "ledger"); err != nil {
+		return plan, err
+	}
+	plan.ledger, err = parseLedger(c)
+	return plan, err
+}
+
+// rush is one run.
+type rush struct {
+	rushPlan
+	out    *output
+	orders *coffee.Client
 
 	mu       sync.Mutex
 	times    *hdrhistogram.Histogram // in microseconds
@@ -93,73 +124,51 @@ type rushLedger struct {
 	NetCents coffee.Cents `json:"net_cents"`
 }
 
-func runRush(ctx context.Context, cmd *cli.Command, out *output) (err error) {
-	asJSON, err := wantsJSON(cmd)
-	if err != nil {
-		return err
-	}
-	r := &rush{
-		out: out, count: cmd.Int("orders"), concurrency: cmd.Int("concurrency"), rate: cmd.Float("rate"),
-		times:    hdrhistogram.New(1, time.Hour.Microseconds(), 3),
-		outcomes: map[coffee.OrderStatus]int{},
-	}
-	if r.count < 1 || r.concurrency < 1 || !(r.rate >= 0) || math.IsInf(r.rate, 0) {
-		return usageErrorf(cmd, "use 1 or more --orders and --concurrency, and 0 or more --rate")
-	}
+func runRush(ctx context.Context, a *app, plan rushPlan) (err error) {
+	var tasks background
+	defer func() { err = errors.Join(err, tasks.stop()) }()
 	var conn *connection
-	var ledger coffee.Ledger
-	if cmd.Bool("dev") {
-		if cmd.String("log-level") == "" { // the story of a thousand orders is of no use to anybody
-			out.log = out.log.Level(zerolog.Disabled)
+	var book coffee.Ledger // nil if there is none on this machine
+	if plan.dev != nil {
+		if plan.quiet {
+			a.log = a.log.Level(zerolog.Disabled)
 		}
-		d, err := out.startDev(ctx, cmd)
+		d, err := a.startDev(ctx, *plan.dev)
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, d.stop()) }()
-		conn, ledger = d.connection, d.worker.ledger
+		tasks.onStop(d.stop)
+		conn, book = d.connection, d.book
 	} else {
-		if err := refuseWorkerFlags(cmd, "--dev", "concurrency", "ledger"); err != nil {
+		if conn, err = a.connect(ctx, plan.server); err != nil {
 			return err
 		}
-		if conn, err = out.connect(ctx, cmd); err != nil {
+		tasks.onStop(func() error { conn.Close(); return nil })
+		if book, err = a.ledgerIfAny(ctx, plan.ledger, conn); err != nil {
 			return err
 		}
-		defer conn.Close()
-		if ledger, err = ledgerIfAny(ctx, cmd, conn); err != nil {
-			return err
-		}
-		if ledger != nil {
-			defer ledger.Close()
+		if book != nil {
+			tasks.onStop(book.Close)
 		}
 	}
-	r.orders = coffee.NewClient(conn, conn.namespace)
-	report, err := r.run(ctx, ledger)
+	r := &rush{
+		rushPlan: plan, out: a.out, orders: conn.orders(),
+		times:    hdrhistogram.New(1, time.Hour.Microseconds(), 3),
+		outcomes: map[coffee.OrderStatus]int{},
+	}
+	report, err := r.run(ctx, book)
 	if err != nil {
 		return err
 	}
-	if asJSON {
-		err = out.json(report)
+	if plan.asJSON {
+		err = a.out.json(report)
 	} else {
-		report.print(out)
+		report.print(a.out)
 	}
 	if err == nil && r.failures > 0 {
 		err = fmt.Errorf("%s without a result, the first of them because: %w", plural(r.failures, "order", "orders"), r.failure)
 	}
 	return err
-}
-
-// ledgerIfAny opens the ledger, unless there is none on this machine.
-func ledgerIfAny(ctx context.Context, cmd *cli.Command, conn *connection) (coffee.Ledger, error) {
-	where, err := whichLedger(ctx, cmd, conn)
-	if err != nil {
-		return nil, err
-	}
-	ledger, err := coffee.OpenExistingLedger(ctx, where)
-	if errors.Is(err, coffee.ErrNoLedger) {
-		return nil, nil
-	}
-	return ledger, err
 }
 
 // run places all orders and waits for their results.
@@ -267,7 +276,7 @@ func (r *rush) place(ctx context.Context, due time.Time, request coffee.OrderReq
 }
 
 func (r *rushReport) print(out *output) {
-	line := func(name, format string, args ...any) { out.printf("%-12s %s\n", name, fmt.Sprintf(format, args...)) }
+	line := out.line
 	var ends []string
 	for _, status := range []coffee.OrderStatus{coffee.StatusCompleted, coffee.StatusFailed, coffee.StatusCancelled} {
 		if n := r.Outcomes[status]; n > 0 {

@@ -5,16 +5,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
+	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/urfave/cli/v3"
+	"github.com/urfave/cli/v2"
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
 
+	"example.com/coffee/coffee"
 	"example.com/coffee/devserver"
 )
 
@@ -25,129 +26,164 @@ const (
 	boardPortOffset = 1001
 )
 
-func serverCommand(out *output) *cli.Command {
+func serverCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:  "server",
 		Usage: "run a Temporal server with its Web UI and the order board",
 		Description: "The flags are those of temporal server start-dev. Unlike there, what the server knows " +
 			"survives a restart, unless --in-memory is given.",
 		Flags: slices.Concat([]cli.Flag{
-			&cli.StringFlag{Name: "db-filename", Aliases: []string{"f"}, Usage: "SQLite `FILE` that keeps everything (default: coffee.db in the data directory)"},
+			&cli.StringFlag{Name: "db-filename", Aliases: []string{"f"}, Usage: "SQLite `FILE` that keeps everything", DefaultText: "coffee.db in the data directory"},
 			&cli.BoolFlag{Name: "in-memory", Usage: "keep everything in memory: it is gone when the server stops"},
 			&cli.StringFlag{Name: "ip", Usage: "`ADDRESS` to listen on", Value: "127.0.0.1"},
 			&cli.IntFlag{Name: "port", Aliases: []string{"p"}, Usage: "`PORT` of the gRPC API", Value: 7233},
-			&cli.IntFlag{Name: "http-port", Usage: "`PORT` of the HTTP API (default: off)", HideDefault: true},
-			&cli.StringFlag{Name: "ui-ip", Usage: "`ADDRESS` for the Web UI to listen on (default: that of --ip)"},
-			&cli.IntFlag{Name: "ui-port", Usage: "`PORT` of the Web UI (default: that of --port + 1000)", HideDefault: true},
-			&cli.IntFlag{Name: "board-port", Usage: "`PORT` of the order board, which listens where the Web UI does (default: that of --port + 1001)", HideDefault: true},
+			&cli.IntFlag{Name: "http-port", Usage: "`PORT` of the HTTP API", DefaultText: "off"},
+			&cli.StringFlag{Name: "ui-ip", Usage: "`ADDRESS` for the Web UI to listen on", DefaultText: "that of --ip"},
+			&cli.IntFlag{Name: "ui-port", Usage: "`PORT` of the Web UI", DefaultText: "that of --port + 1000"},
+			&cli.IntFlag{Name: "board-port", Usage: "`PORT` of the order board, which listens where the Web UI does", DefaultText: "that of --port + 1001"},
 			&cli.BoolFlag{Name: "headless", Usage: "run without the Web UI and the order board"},
-			&cli.IntFlag{Name: "metrics-port", Usage: "`PORT` of the Prometheus metrics (default: off)", HideDefault: true},
+			&cli.IntFlag{Name: "metrics-port", Usage: "`PORT` of the Prometheus metrics", DefaultText: "off"},
 			&cli.StringSliceFlag{Name: "namespace", Aliases: []string{"n"}, Usage: "`NAME` of a namespace to have besides default; can be repeated"},
-			&cli.DurationFlag{Name: "retention", Usage: "how long finished orders are kept, 1h or more (default: 72h in a new database)", HideDefault: true},
+			&cli.DurationFlag{Name: "retention", Usage: "how long finished orders are kept, 1h or more", DefaultText: "72h in a new database"},
 			&cli.StringSliceFlag{Name: "search-attribute", Usage: "`NAME=TYPE` of a search attribute to have; can be repeated"},
 			&cli.StringSliceFlag{Name: "dynamic-config-value", Usage: "`KEY=JSON` for the server's dynamic configuration; can be repeated"},
 			&cli.StringSliceFlag{Name: "sqlite-pragma", Usage: "`NAME=VALUE` of a SQLite pragma; can be repeated"},
 			&cli.BoolFlag{Name: "worker", Usage: "run a worker as well"},
-		}, workerFlags()),
-		Action: func(ctx context.Context, cmd *cli.Command) error {
-			if err := noArguments(cmd); err != nil {
+		}, workerFlags("WORKER (with --worker)")),
+		Action: func(c *cli.Context) error {
+			if err := noArguments(c); err != nil {
 				return err
 			}
-			return runServer(ctx, cmd, out)
+			plan, err := parseServer(c, a)
+			if err != nil {
+				return err
+			}
+			return runServer(c.Context, a, plan)
 		},
 	}
 }
 
-func runServer(ctx context.Context, cmd *cli.Command, out *output) (err error) {
-	if !cmd.Bool("worker") {
-		if err := refuseWorkerFlags(cmd, "--worker"); err != nil {
-			return err
+// serverPlan is what the flags ask for.
+type serverPlan struct {
+	server    devserver.Options
+	boardPort int // 0 means a free one; there is a board if there is a Web UI
+	worker    *workerOptions
+}
+
+func parseServer(c *cli.Context, a *app) (plan serverPlan, err error) {
+	if c.Bool("worker") {
+		options, err := parseWorker(c)
+		if err != nil {
+			return plan, err
 		}
+		plan.worker = &options
+	} else if err := refuseWorkerFlags(c, "--worker"); err != nil {
+		return plan, err
 	}
-	workerOptions, err := out.workerOptions(cmd)
-	if err != nil {
-		return err
+	if plan.boardPort, err = parsePort(c, "board-port"); err != nil {
+		return plan, err
 	}
-	options, err := serverOptions(cmd, out)
-	if err != nil {
-		return err
+	if plan.server, err = serverOptions(c); err != nil {
+		return plan, err
 	}
-	for _, ip := range []string{options.IP, options.UIIP} {
+	if !c.IsSet("board-port") && plan.server.Port != 0 {
+		plan.boardPort = plan.server.Port + boardPortOffset
+	}
+	if plan.server.DatabaseFile == "" && !c.Bool("in-memory") {
+		plan.server.DatabaseFile, err = a.defaultDatabase()
+	}
+	return plan, err
+}
+
+// defaultDatabase is the file of a server that is not told otherwise.
+func (a *app) defaultDatabase() (string, error) {
+	dir, err := a.dataDir()
+	return filepath.Join(dir, "coffee.db"), err
+}
+
+func runServer(ctx context.Context, a *app, plan serverPlan) (err error) {
+	for _, ip := range []string{plan.server.IP, plan.server.UIIP} {
 		if !devserver.IsLoopback(ip) {
-			out.log.Warn().Str("ip", ip).Msg("listening beyond this machine: whoever reaches the server can do everything")
+			a.log.Warn().Str("ip", ip).Msg("listening beyond this machine: whoever reaches the server can do everything")
 			break
 		}
 	}
-	server, err := startServer(ctx, options)
+	var tasks background
+	defer func() { err = errors.Join(err, tasks.stop()) }()
+	server, err := a.startServer(ctx, &tasks, plan.server)
 	if ctx.Err() != nil && err != nil {
 		return nil // interrupted before it was ready: that is stopped as well
 	}
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, server.Stop()) }()
-
-	// A second server should have heard of the first one by now, not of its ports.
-	boardListener, err := listenForBoard(cmd, options)
-	if err != nil {
-		return err
-	}
-	if boardListener != nil {
-		defer boardListener.Close() // again, if the board has closed it
-	}
 	var conn *connection
-	if boardListener != nil || cmd.Bool("worker") {
-		if conn, err = out.dial(ctx, client.Options{HostPort: server.Address(), Namespace: options.Namespaces[0]}); err != nil {
-			return err
-		}
-		defer conn.Close()
-	}
-	var boardFailed chan error
-	boardURL := ""
-	if boardListener != nil {
-		served := out.serveBoard(boardListener, conn, server.UIURL())
-		defer func() { err = errors.Join(err, served.stop()) }()
-		boardFailed, boardURL = served.failed, "http://"+boardListener.Addr().String()
-	}
-	var worker *runningWorker
-	ledger := ""
-	if cmd.Bool("worker") {
-		book, where, err := openLedger(ctx, cmd, conn, options.DatabaseFile == "")
+	if plan.server.UI || plan.worker != nil {
+		conn, err = a.connect(ctx, client.Options{HostPort: server.Address(), Namespace: plan.server.Namespaces[0]})
 		if err != nil {
 			return err
 		}
-		if worker, err = startWorker(ctx, conn, workerOptions, book); err != nil {
+		tasks.onStop(func() error { conn.Close(); return nil })
+	}
+	boardURL, ledger := "", ""
+	if plan.server.UI {
+		// A second server has heard of the first one by now, not of its ports.
+		listener, err := devserver.Listen("order board", plan.server.UIIP, plan.boardPort)
+		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, worker.stop()) }()
+		boardURL = a.serveBoard(&tasks, listener, conn, server.UIURL())
+	}
+	if plan.worker != nil {
+		book, where, err := a.openLedger(ctx, plan.worker.ledger, conn, plan.server.DatabaseFile == "")
+		if err != nil {
+			return err
+		}
+		if err := a.startWorker(ctx, &tasks, conn, plan.worker.WorkerOptions, book); err != nil {
+			return err
+		}
 		ledger = where
 	}
-	out.serverReady(server, boardURL, ledger)
+	a.serverReady(server, boardURL, ledger)
+	tasks.wait(ctx)
+	return nil
+}
 
-	var workerDone chan error
-	if worker != nil {
-		workerDone = worker.done
+// searchAttributes are those that our own servers have from the start.
+func searchAttributes() map[string]enumspb.IndexedValueType {
+	return map[string]enumspb.IndexedValueType{coffee.SearchAttributeStatus: enumspb.INDEXED_VALUE_TYPE_KEYWORD}
+}
+
+// startServer starts a server in this process. With one the process allocates a
+// lot and keeps little: to collect garbage less often, which takes some hundred
+// megabytes under load, makes it a tenth faster. GOGC in the environment wins.
+func (a *app) startServer(ctx context.Context, tasks *background, options devserver.Options) (*devserver.Server, error) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400)
 	}
-	select {
-	case <-ctx.Done():
-		return nil
-	case err := <-boardFailed:
-		return err
-	case err := <-server.Failed():
-		return fmt.Errorf("the server failed: %w", err)
-	case err := <-workerDone:
-		worker.done <- nil // for stop
-		return err
+	options.Log = a.platform
+	server, err := devserver.Start(ctx, options)
+	if err != nil {
+		return nil, err
 	}
+	tasks.start(func(ctx context.Context) error {
+		select {
+		case <-ctx.Done():
+			return server.Stop()
+		case err := <-server.Failed():
+			return errors.Join(fmt.Errorf("the server failed: %w", err), server.Stop())
+		}
+	})
+	return server, nil
 }
 
 // serverReady says where everything is.
-func (o *output) serverReady(server *devserver.Server, boardURL, ledger string) {
+func (a *app) serverReady(server *devserver.Server, boardURL, ledger string) {
 	database := server.DatabaseFile()
 	if database == "" {
 		database = "in memory"
 	}
-	o.printf("Temporal server %s is ready\n", devserver.ServerVersion)
+	a.out.printf("Temporal server %s is ready\n", devserver.ServerVersion)
 	for _, line := range []struct{ name, value string }{
 		{"gRPC", server.Address()},
 		{"HTTP", server.HTTPURL()},
@@ -158,108 +194,75 @@ func (o *output) serverReady(server *devserver.Server, boardURL, ledger string) 
 		{"Ledger", ledger},
 	} {
 		if line.value != "" {
-			o.printf("  %-9s %s\n", line.name, line.value)
+			a.out.printf("  %-9s %s\n", line.name, line.value)
 		}
 	}
 }
 
-// listenForBoard opens the listener of the order board; it is nil if there is to
-// be none.
-func listenForBoard(cmd *cli.Command, options devserver.Options) (net.Listener, error) {
-	if !options.UI {
-		return nil, nil
-	}
-	port := cmd.Int("board-port")
-	if !cmd.IsSet("board-port") && options.Port != 0 {
-		port = options.Port + boardPortOffset
-	}
-	return devserver.Listen("order board", options.UIIP, port)
-}
-
-// serverOptions turns the flags into options. It touches nothing but the data
-// directory, where the database is by default.
-func serverOptions(cmd *cli.Command, out *output) (devserver.Options, error) {
-	options := devserver.Options{
-		IP:               cmd.String("ip"),
-		Port:             cmd.Int("port"),
-		HTTPPort:         cmd.Int("http-port"),
-		MetricsPort:      cmd.Int("metrics-port"),
-		UI:               !cmd.Bool("headless"),
-		UIIP:             cmd.String("ui-ip"),
-		UIPort:           cmd.Int("ui-port"),
-		Namespaces:       append([]string{client.DefaultNamespace}, cmd.StringSlice("namespace")...),
+// serverOptions turns the flags into options. It touches nothing.
+func serverOptions(c *cli.Context) (options devserver.Options, err error) {
+	options = devserver.Options{
+		IP:               c.String("ip"),
+		Port:             c.Int("port"),
+		HTTPPort:         c.Int("http-port"),
+		MetricsPort:      c.Int("metrics-port"),
+		UI:               !c.Bool("headless"),
+		UIIP:             c.String("ui-ip"),
+		UIPort:           c.Int("ui-port"),
+		Namespaces:       append([]string{client.DefaultNamespace}, c.StringSlice("namespace")...),
 		SearchAttributes: searchAttributes(),
-		Retention:        cmd.Duration("retention"),
+		Retention:        c.Duration("retention"),
 		SQLitePragmas:    map[string]string{},
 		DynamicConfig:    map[string]any{},
-		DatabaseFile:     cmd.String("db-filename"),
-		Log:              out.platform,
+		DatabaseFile:     c.String("db-filename"),
 	}
-	if cmd.IsSet("retention") && options.Retention < time.Hour {
-		return options, usageErrorf(cmd, "--retention is %v: use 1h or more", options.Retention)
+	if c.IsSet("retention") && options.Retention < time.Hour {
+		return options, usageErrorf(c, "--retention is %v: use 1h or more", options.Retention)
 	}
 	if options.UIIP == "" {
 		options.UIIP = options.IP
 	}
-	if !cmd.IsSet("ui-port") && options.Port != 0 {
+	if !c.IsSet("ui-port") && options.Port != 0 {
 		options.UIPort = options.Port + uiPortOffset
 	}
 	if !options.UI {
 		for _, flag := range []string{"ui-ip", "ui-port", "board-port"} {
-			if cmd.IsSet(flag) {
-				return options, usageErrorf(cmd, "--headless means no Web UI and no board: --%s makes no sense with it", flag)
+			if c.IsSet(flag) {
+				return options, usageErrorf(c, "--headless means no Web UI and no board: --%s makes no sense with it", flag)
 			}
 		}
 	}
-	if port := cmd.Int("board-port"); port < 0 || port > 65535 {
-		return options, usageErrorf(cmd, "--board-port is %d: ports are 0 to 65535", port)
-	}
-	for _, pair := range cmd.StringSlice("search-attribute") {
-		name, value, err := keyValue(cmd, "search-attribute", pair)
+	for _, pair := range c.StringSlice("search-attribute") {
+		name, value, err := parsePair(c, "search-attribute", pair)
 		if err != nil {
 			return options, err
 		}
 		kind, err := enumspb.IndexedValueTypeFromString(value)
 		if err != nil || kind == enumspb.INDEXED_VALUE_TYPE_UNSPECIFIED {
-			return options, usageErrorf(cmd, "--search-attribute %s: there is no type %q; there are Bool, Datetime, Double, Int, Keyword, KeywordList, Text", name, value)
+			return options, usageErrorf(c, "--search-attribute %s: there is no type %q; there are Bool, Datetime, Double, Int, Keyword, KeywordList, Text", name, value)
 		}
 		options.SearchAttributes[name] = kind
 	}
-	for _, pair := range cmd.StringSlice("dynamic-config-value") {
-		name, value, err := keyValue(cmd, "dynamic-config-value", pair)
+	for _, pair := range c.StringSlice("dynamic-config-value") {
+		name, value, err := parsePair(c, "dynamic-config-value", pair)
 		if err != nil {
 			return options, err
 		}
 		var decoded any
 		if err := json.Unmarshal([]byte(value), &decoded); err != nil {
-			return options, usageErrorf(cmd, "--dynamic-config-value %s: %q is not JSON (a string needs quotes)", name, value)
+			return options, usageErrorf(c, "--dynamic-config-value %s: %q is not JSON (a string needs quotes)", name, value)
 		}
 		options.DynamicConfig[name] = decoded
 	}
-	for _, pair := range cmd.StringSlice("sqlite-pragma") {
-		name, value, err := keyValue(cmd, "sqlite-pragma", pair)
+	for _, pair := range c.StringSlice("sqlite-pragma") {
+		name, value, err := parsePair(c, "sqlite-pragma", pair)
 		if err != nil {
 			return options, err
 		}
 		options.SQLitePragmas[name] = value
 	}
-	switch {
-	case cmd.Bool("in-memory") && options.DatabaseFile != "":
-		return options, usageErrorf(cmd, "--in-memory and --db-filename exclude each other")
-	case !cmd.Bool("in-memory") && options.DatabaseFile == "":
-		dir, err := dataDir(out.log)
-		if err != nil {
-			return options, err
-		}
-		options.DatabaseFile = filepath.Join(dir, "coffee.db")
+	if c.Bool("in-memory") && options.DatabaseFile != "" {
+		return options, usageErrorf(c, "--in-memory and --db-filename exclude each other")
 	}
 	return options, nil
-}
-
-func keyValue(cmd *cli.Command, flag, pair string) (key, value string, err error) {
-	key, value, ok := strings.Cut(pair, "=")
-	if !ok || key == "" {
-		return "", "", usageErrorf(cmd, "--%s is %q: use NAME=VALUE", flag, pair)
-	}
-	return key, value, nil
 }

@@ -11,12 +11,12 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/urfave/cli/v3"
+	"github.com/urfave/cli/v2"
 
 	"example.com/coffee/coffee"
 )
 
-func statusCommand(out *output) *cli.Command {
+func statusCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:      "status",
 		Usage:     "show an order, or the latest ones",
@@ -27,152 +27,105 @@ func statusCommand(out *output) *cli.Command {
 			&cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "show what changes, until the order is over or an interrupt comes"},
 			outputFlag(),
 		}, connectFlags()),
-		ShellComplete: completeOrders(out, ""),
-		Action: func(ctx context.Context, cmd *cli.Command) error {
-			show, err := parseStatus(cmd, out)
+		Action: func(c *cli.Context) error {
+			plan, err := parseStatus(c)
 			if err != nil {
 				return err
 			}
-			conn, err := out.connect(ctx, cmd)
-			if err != nil {
-				return err
-			}
-			defer conn.Close()
-			return show(ctx, conn)
+			return runStatus(c.Context, a, plan)
 		},
 	}
 }
 
-func parseStatus(cmd *cli.Command, out *output) (func(context.Context, *connection) error, error) {
-	id, err := optionalOrderID(cmd)
-	if err != nil {
-		return nil, err
+// statusPlan is what the flags ask for.
+type statusPlan struct {
+	server connectOptions
+	id     string // empty means the list
+	list   coffee.ListOptions
+	// limited is true if the user has limited the list.
+	limited bool
+	asJSON  bool
+	watch   bool
+}
+
+func parseStatus(c *cli.Context) (plan statusPlan, err error) {
+	plan = statusPlan{
+		list:    coffee.ListOptions{Limit: c.Int("limit"), Status: coffee.OrderStatus(strings.ToUpper(c.String("status")))},
+		limited: c.IsSet("limit"),
+		watch:   c.Bool("watch"),
 	}
-	asJSON, err := wantsJSON(cmd)
-	if err != nil {
-		return nil, err
+	if plan.id, err = optionalOrderID(c); err != nil {
+		return plan, err
 	}
-	watch := cmd.Bool("watch")
-	if id != "" {
-		for _, flag := range []string{"limit", "status"} {
-			if cmd.IsSet(flag) {
-				return nil, usageErrorf(cmd, "--%s is for the list: leave the order id out", flag)
-			}
+	if plan.asJSON, err = wantsJSON(c); err != nil {
+		return plan, err
+	}
+	for _, flag := range []string{"limit", "status"} {
+		if plan.id != "" && c.IsSet(flag) {
+			return plan, usageErrorf(c, "--%s is for the list: leave the order id out", flag)
 		}
-		return func(ctx context.Context, conn *connection) error {
-			return showOrder(ctx, out, coffee.NewClient(conn, conn.namespace), id, asJSON, watch)
-		}, nil
 	}
-	options := coffee.ListOptions{Limit: cmd.Int("limit"), Status: coffee.OrderStatus(strings.ToUpper(cmd.String("status")))}
-	if options.Limit < 1 {
-		return nil, usageErrorf(cmd, "--limit is %d: use 1 or more", options.Limit)
+	if plan.list.Limit < 1 {
+		return plan, usageErrorf(c, "--limit is %d: use 1 or more", plan.list.Limit)
 	}
-	switch options.Status {
+	switch plan.list.Status {
 	case "", coffee.StatusRunning, coffee.StatusCompleted, coffee.StatusFailed, coffee.StatusCancelled:
 	default:
-		return nil, usageErrorf(cmd, "--status is %q: use running, completed, failed, cancelled", cmd.String("status"))
+		return plan, usageErrorf(c, "--status is %q: use running, completed, failed, cancelled", c.String("status"))
 	}
-	if watch && !asJSON && out.isTerminal() {
-		if !cmd.IsSet("limit") {
-			options.Limit = liveLimit
-		}
-		return func(ctx context.Context, conn *connection) error {
-			orders := coffee.NewClient(conn, conn.namespace)
-			return runLive(ctx, out,
-				func(ctx context.Context) ([]coffee.OrderView, error) { return orders.List(ctx, options) },
-				func(err error) string { return explainServer(err, conn.address) })
-		}, nil
-	}
-	return func(ctx context.Context, conn *connection) error {
-		return showOrders(ctx, out, coffee.NewClient(conn, conn.namespace), options, asJSON, watch)
-	}, nil
+	plan.server, err = parseConnect(c)
+	return plan, err
 }
 
-const (
-	// watchEvery is how often a watched order is looked at.
-	watchEvery = 500 * time.Millisecond
-	// liveLimit is how many orders a live table counts, unless it is told
-	// otherwise.
-	liveLimit = 200
-)
+func runStatus(ctx context.Context, a *app, plan statusPlan) error {
+	return a.withOrders(ctx, plan.server, func(orders *coffee.Client) error {
+		switch {
+		case plan.id != "":
+			return showOrder(ctx, a.out, orders, plan)
+		case plan.watch && !plan.asJSON && a.out.isTerminal():
+			if !plan.limited {
+				plan.list.Limit = liveLimit
+			}
+			return runLive(ctx, a.out,
+				func(ctx context.Context) ([]coffee.OrderView, error) { return orders.List(ctx, plan.list) },
+				func(err error) string { return inOneLine(serverProblem(err, plan.server.HostPort)) })
+		}
+		return showOrders(ctx, a.out, orders, plan)
+	})
+}
 
-func showOrder(ctx context.Context, out *output, orders *coffee.Client, id string, asJSON, watch bool) error {
-	screen := screen{out: out}
-	for {
-		view, err := orders.Look(ctx, id)
+func showOrder(ctx context.Context, out *output, orders *coffee.Client, plan statusPlan) error {
+	return out.watch(ctx, plan.watch, func() ([]byte, bool, error) {
+		view, err := orders.Look(ctx, plan.id)
 		if errors.Is(err, coffee.ErrNotFound) {
-			return fmt.Errorf("%w: %s", err, id)
+			return nil, false, fmt.Errorf("%w: %s", err, plan.id)
 		}
 		if err != nil {
-			return err
-		}
-		var text bytes.Buffer
-		if !asJSON {
-			describeOrder(&text, view)
+			return nil, false, err
 		}
 		ended := view.Status != coffee.StatusRunning
-		if err := screen.show(view, text.Bytes(), asJSON, watch); err != nil || !watch || ended {
-			return err
-		}
-		if !sleep(ctx, watchEvery) {
-			return &exitError{code: exitInterrupted} // the usual way to leave: no message
-		}
-	}
-}
-
-func showOrders(ctx context.Context, out *output, orders *coffee.Client, options coffee.ListOptions, asJSON, watch bool) error {
-	screen := screen{out: out}
-	for {
-		views, err := orders.List(ctx, options)
-		if err != nil {
-			return err
-		}
-		if asJSON && views == nil {
-			views = []coffee.OrderView{}
+		if plan.asJSON {
+			return nil, ended, out.json(view)
 		}
 		var text bytes.Buffer
-		if !asJSON {
-			describeOrders(&text, views)
-		}
-		if err := screen.show(views, text.Bytes(), asJSON, watch); err != nil || !watch {
-			return err
-		}
-		if !sleep(ctx, watchEvery) {
-			return &exitError{code: exitInterrupted} // the usual way to leave: no message
-		}
-	}
+		describeOrder(&text, view)
+		return text.Bytes(), ended, nil
+	})
 }
 
-// sleep returns false if the context ends first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
-	}
-}
-
-// screen shows something again and again.
-type screen struct {
-	out   *output
-	shown []byte
-}
-
-// show prints JSON or text. While watching, a terminal is cleared first;
-// elsewhere only what has changed is printed.
-func (s *screen) show(data any, text []byte, asJSON, watch bool) error {
-	if asJSON {
-		return s.out.json(data)
-	}
-	if watch && s.out.isTerminal() {
-		s.out.printf("\x1b[H\x1b[2J")
-	} else if bytes.Equal(s.shown, text) {
-		return nil
-	}
-	s.shown = text
-	_, err := s.out.out.Write(text)
-	return err
+func showOrders(ctx context.Context, out *output, orders *coffee.Client, plan statusPlan) error {
+	return out.watch(ctx, plan.watch, func() ([]byte, bool, error) {
+		views, err := orders.List(ctx, plan.list)
+		if err != nil {
+			return nil, false, err
+		}
+		if plan.asJSON {
+			return nil, false, out.json(append([]coffee.OrderView{}, views...)) // [], not null
+		}
+		var text bytes.Buffer
+		describeOrders(&text, views)
+		return text.Bytes(), false, nil
+	})
 }
 
 // describeOrder says all there is to say about one order.
@@ -232,88 +185,4 @@ func describeOrders(w io.Writer, views []coffee.OrderView) {
 			statusInWords(view), view.StartedAt.Local().Format(time.DateTime), age(view))
 	}
 	table.Flush() // into a buffer, which does not fail
-}
-
-var stagesInWords = map[coffee.Stage]string{
-	coffee.StageAccepted:       "accepted",
-	coffee.StageCharging:       "charging",
-	coffee.StageBrewing:        "brewing",
-	coffee.StageSendingReceipt: "sending the receipt",
-	coffee.StageRefunding:      "refunding",
-	coffee.StageDone:           "done",
-}
-
-func statusInWords(view coffee.OrderView) string {
-	if view.Status != coffee.StatusRunning {
-		return coffee.Printable(strings.ToLower(string(view.Status)))
-	}
-	words := stagesInWords[view.Stage]
-	if view.Stage == coffee.StageBrewing && view.BrewAttempts > 0 {
-		words += fmt.Sprintf(", attempt %d", view.BrewAttempts)
-	}
-	if wait := time.Until(view.NextAttemptAt); wait > 0 {
-		words += fmt.Sprintf(" failed, again in %.1f s", wait.Seconds())
-	}
-	return words
-}
-
-func paymentInWords(view coffee.OrderView) string {
-	switch {
-	case view.Refunded:
-		return "yes, and refunded"
-	case view.Charged:
-		return "yes"
-	}
-	return "no"
-}
-
-func brewInWords(view coffee.OrderView) string {
-	switch {
-	case view.BrewAttempts == 0:
-		return yesNo(view.Brewed, "yes", "no")
-	case view.Brewed:
-		return fmt.Sprintf("yes, at attempt %d", view.BrewAttempts)
-	case view.BrewAttempts == 1:
-		return "no, after 1 attempt"
-	}
-	return fmt.Sprintf("no, after %d attempts", view.BrewAttempts)
-}
-
-func yesNo(condition bool, yes, no string) string {
-	if condition {
-		return yes
-	}
-	return no
-}
-
-// age is in seconds with one digit, or coarser when it is long.
-func age(view coffee.OrderView) string {
-	age := view.Age()
-	if age < time.Minute {
-		return fmt.Sprintf("%.1f s", age.Seconds())
-	}
-	return age.Round(time.Second).String()
-}
-
-// completeOrders completes order ids in a shell, from the server.
-func completeOrders(out *output, status coffee.OrderStatus) cli.ShellCompleteFunc {
-	return func(ctx context.Context, cmd *cli.Command) {
-		cli.DefaultCompleteWithFlags(ctx, cmd)
-		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-		defer cancel()
-		conn, err := out.connect(ctx, cmd)
-		if err != nil {
-			return // a completion that cannot be had is no error
-		}
-		defer conn.Close()
-		views, err := coffee.NewClient(conn, conn.namespace).List(ctx, coffee.ListOptions{Status: status})
-		if err != nil {
-			return
-		}
-		for _, view := range views {
-			if coffee.ValidateOrderID(view.OrderID) == nil {
-				out.printf("%s\n", view.OrderID)
-			}
-		}
-	}
 }

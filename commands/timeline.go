@@ -3,17 +3,15 @@ package commands
 import (
 	"bytes"
 	"context"
-	"os"
 	"slices"
 
-	"github.com/urfave/cli/v3"
-	"golang.org/x/term"
+	"github.com/urfave/cli/v2"
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/timeline"
 )
 
-func timelineCommand(out *output) *cli.Command {
+func timelineCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:      "timeline",
 		Usage:     "draw the life of an order",
@@ -25,83 +23,73 @@ func timelineCommand(out *output) *cli.Command {
 			&cli.BoolFlag{Name: "events", Usage: "list the events of Temporal's history that each row comes from"},
 			&cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "draw it until the order is over"},
 		}, connectFlags()),
-		ShellComplete: completeOrders(out, ""),
-		Action: func(ctx context.Context, cmd *cli.Command) error {
-			if err := oneOf(cmd, "format", "text", "json", "svg", "mermaid"); err != nil {
-				return err
-			}
-			format := cmd.String("format")
-			if cmd.Bool("events") && (format == "svg" || format == "mermaid") {
-				return usageErrorf(cmd, "--events is for the formats text and json")
-			}
-			if cmd.Bool("watch") && format != "text" {
-				return usageErrorf(cmd, "--watch is for the format text")
-			}
-			id, err := optionalOrderID(cmd)
+		Action: func(c *cli.Context) error {
+			plan, err := parseTimeline(c)
 			if err != nil {
 				return err
 			}
-			if id == "" {
-				return usageErrorf(cmd, "timeline needs the id of an order")
-			}
-			conn, err := out.connect(ctx, cmd)
-			if err != nil {
-				return err
-			}
-			defer conn.Close()
-			return showTimeline(ctx, out, coffee.NewClient(conn, conn.namespace), id, format, cmd.Bool("events"), cmd.Bool("watch"))
+			return a.withOrders(c.Context, plan.server, func(orders *coffee.Client) error {
+				return showTimeline(c.Context, a.out, orders, plan)
+			})
 		},
 	}
 }
 
-func showTimeline(ctx context.Context, out *output, orders *coffee.Client, id, format string, events, watch bool) error {
-	screen := &screen{out: out}
-	for {
-		history, err := orders.History(ctx, id)
+// timelinePlan is what the flags ask for.
+type timelinePlan struct {
+	server        connectOptions
+	id            string
+	format        string
+	events, watch bool
+}
+
+func parseTimeline(c *cli.Context) (plan timelinePlan, err error) {
+	plan = timelinePlan{format: c.String("format"), events: c.Bool("events"), watch: c.Bool("watch")}
+	if err := oneOf(c, "format", "text", "json", "svg", "mermaid"); err != nil {
+		return plan, err
+	}
+	if plan.events && (plan.format == "svg" || plan.format == "mermaid") {
+		return plan, usageErrorf(c, "--events is for the formats text and json")
+	}
+	if plan.watch && plan.format != "text" {
+		return plan, usageErrorf(c, "--watch is for the format text")
+	}
+	if plan.id, err = optionalOrderID(c); err != nil {
+		return plan, err
+	}
+	if plan.id == "" {
+		return plan, usageErrorf(c, "timeline needs the id of an order")
+	}
+	plan.server, err = parseConnect(c)
+	return plan, err
+}
+
+func showTimeline(ctx context.Context, out *output, orders *coffee.Client, plan timelinePlan) error {
+	return out.watch(ctx, plan.watch, func() ([]byte, bool, error) {
+		history, err := orders.History(ctx, plan.id)
 		if err != nil {
-			return err
+			return nil, false, err
 		}
 		t := timeline.New(history)
-		switch format {
+		over := !t.EndedAt.IsZero()
+		switch plan.format {
 		case "json":
-			if !events {
+			if !plan.events {
 				for i := range t.Rows {
 					t.Rows[i].Events = nil
 				}
 			}
-			return out.json(t)
+			return nil, over, out.json(t)
 		case "svg":
-			return t.WriteSVG(out.out)
+			return nil, over, t.WriteSVG(out.out)
 		case "mermaid":
-			return t.WriteMermaid(out.out)
+			return nil, over, t.WriteMermaid(out.out)
+		}
+		if plan.watch && !over && !out.isTerminal() {
+			return nil, over, nil // the drawing is of use when it is complete
 		}
 		var text bytes.Buffer
-		options := timeline.TextOptions{Width: out.width(), Colour: out.isTerminal() && os.Getenv("NO_COLOR") == "", Events: events}
-		if err := t.WriteText(&text, options); err != nil {
-			return err
-		}
-		over := !t.EndedAt.IsZero()
-		if watch && !over && !out.isTerminal() {
-			text.Reset() // the drawing is of use when it is complete
-		}
-		if err := screen.show(nil, text.Bytes(), false, watch); err != nil || !watch || over {
-			return err
-		}
-		if !sleep(ctx, watchEvery) {
-			return &exitError{code: exitInterrupted}
-		}
-	}
-}
-
-// width is that of the terminal; 0 if stdout is none.
-func (o *output) width() int {
-	file, ok := o.out.w.(*os.File)
-	if !ok {
-		return 0
-	}
-	width, _, err := term.GetSize(int(file.Fd()))
-	if err != nil {
-		return 0
-	}
-	return width
+		err = t.WriteText(&text, timeline.TextOptions{Width: out.width(), Colour: out.inColour(), Events: plan.events})
+		return text.Bytes(), over, err
+	})
 }

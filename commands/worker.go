@@ -3,14 +3,17 @@ package commands
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
+	"time"
 
-	"github.com/urfave/cli/v3"
+	"github.com/urfave/cli/v2"
 
 	"example.com/coffee/coffee"
 )
 
-func workerCommand(out *output) *cli.Command {
+func workerCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:  "worker",
 		Usage: "run a worker: it does the work of the orders",
@@ -19,70 +22,161 @@ func workerCommand(out *output) *cli.Command {
 			"On an interrupt it takes no more work and lets what is running finish.",
 		Flags: slices.Concat(
 			[]cli.Flag{devFlag("bring a server as well, in memory")},
-			workerFlags(), connectFlags()),
-		Action: func(ctx context.Context, cmd *cli.Command) error {
-			if err := noArguments(cmd); err != nil {
+			workerFlags("WORKER"), connectFlags()),
+		Action: func(c *cli.Context) error {
+			if err := noArguments(c); err != nil {
 				return err
 			}
-			if cmd.Bool("dev") {
-				return runDevWorker(ctx, cmd, out)
+			if !c.Bool("dev") {
+				server, err := parseConnect(c)
+				if err != nil {
+					return err
+				}
+				options, err := parseWorker(c)
+				if err != nil {
+					return err
+				}
+				return runWorker(c.Context, a, server, options)
 			}
-			return runWorker(ctx, cmd, out)
+			_, options, err := parseWhere(c)
+			if err != nil {
+				return err
+			}
+			return runDevWorker(c.Context, a, *options)
 		},
 	}
 }
 
-func runWorker(ctx context.Context, cmd *cli.Command, out *output) error {
-	options, err := out.workerOptions(cmd)
-	if err != nil {
-		return err
+// workerFlags are the worker's settings, for every command that can run one.
+func workerFlags(category string) []cli.Flag {
+	defaults := coffee.DefaultServiceConfig()
+	var strategies []string
+	for _, strategy := range coffee.PricingStrategies() {
+		strategies = append(strategies, strategy.Name())
 	}
-	conn, err := out.connect(ctx, cmd)
+	return []cli.Flag{
+		&cli.Float64Flag{Name: "brew-failure-rate", Usage: "share of brew attempts that jam, 0 to 1", Value: defaults.BrewFailureRate, Category: category},
+		&cli.DurationFlag{Name: "charge-time", Usage: "how long a charge takes", Value: defaults.ChargeTime, Category: category},
+		&cli.DurationFlag{Name: "brew-time", Usage: "how long a brew takes", Value: defaults.BrewTime, Category: category},
+		&cli.DurationFlag{Name: "receipt-time", Usage: "how long a receipt takes", Value: defaults.ReceiptTime, Category: category},
+		&cli.Uint64Flag{Name: "seed", Usage: "decides which brew attempts jam", Value: defaults.Seed, Category: category},
+		&cli.StringFlag{Name: "pricing", Usage: "`NAME` of the pricing strategy: " + strings.Join(strategies, ", "), Value: strategies[0], Category: category},
+		&cli.Float64Flag{Name: "late-charge-rate", Usage: "share of charges that go on when their attempt is given up, 0 to 1", Category: category, Hidden: true},
+		&cli.IntFlag{Name: "concurrency", Usage: "how many activities run at once", Value: coffee.DefaultConcurrency, Category: category},
+		ledgerFlag(category),
+		&cli.BoolFlag{Name: "new-ledger", Usage: "begin a new ledger even if orders of the server have been charged", Category: category},
+		&cli.DurationFlag{Name: "drain-time", Usage: "how long running activities may take to finish after an interrupt", Value: 10 * time.Second, Category: category},
+	}
+}
+
+// refuseWorkerFlags refuses the worker's settings where no worker runs, apart
+// from those that mean something else to the command.
+func refuseWorkerFlags(c *cli.Context, unless string, but ...string) error {
+	for _, flag := range workerFlags("") {
+		if name := flag.Names()[0]; c.IsSet(name) && !slices.Contains(but, name) {
+			return usageErrorf(c, "--%s is a setting of the worker: it needs %s, or belongs to coffee worker", name, unless)
+		}
+	}
+	return nil
+}
+
+// workerOptions are the settings of a worker, and which ledger it writes to.
+type workerOptions struct {
+	coffee.WorkerOptions
+	ledger ledgerChoice
+}
+
+func parseWorker(c *cli.Context) (workerOptions, error) {
+	options := workerOptions{WorkerOptions: coffee.WorkerOptions{
+		Services: coffee.ServiceConfig{
+			ChargeTime:      c.Duration("charge-time"),
+			BrewTime:        c.Duration("brew-time"),
+			ReceiptTime:     c.Duration("receipt-time"),
+			BrewFailureRate: c.Float64("brew-failure-rate"),
+			Seed:            c.Uint64("seed"),
+			LateChargeRate:  c.Float64("late-charge-rate"),
+		},
+		Concurrency: c.Int("concurrency"),
+		DrainTime:   c.Duration("drain-time"),
+	}}
+	if err := options.Services.Validate(); err != nil {
+		return options, usageErrorf(c, "%v", err)
+	}
+	if options.Concurrency < 1 {
+		return options, usageErrorf(c, "--concurrency is %d: use 1 or more", options.Concurrency)
+	}
+	if options.DrainTime < 0 {
+		return options, usageErrorf(c, "--drain-time is %v: use 0 or more", options.DrainTime)
+	}
+	var err error
+	if options.Pricing, err = coffee.PricingByName(c.String("pricing")); err != nil {
+		return options, usageErrorf(c, "%v", err)
+	}
+	options.ledger, err = parseLedger(c)
+	return options, err
+}
+
+// startWorker starts a worker on a ledger, which it closes when it stops. The
+// context bounds the start.
+func (a *app) startWorker(ctx context.Context, tasks *background, conn *connection, options coffee.WorkerOptions, book coffee.Ledger) error {
+	options.Namespace, options.Ledger, options.Log = conn.namespace, book, a.log
+	w, err := coffee.NewWorker(ctx, conn.Client, options)
+	if err != nil {
+		return errors.Join(err, book.Close())
+	}
+	tasks.start(func(ctx context.Context) error {
+		err := w.Run(ctx) // lets running activities finish within the drain time
+		if closeErr := book.Close(); closeErr != nil {
+			err = errors.Join(err, fmt.Errorf("cannot close the ledger: %w", closeErr))
+		}
+		return err
+	})
+	return nil
+}
+
+func runWorker(ctx context.Context, a *app, server connectOptions, options workerOptions) error {
+	conn, err := a.connect(ctx, server)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	ledger, where, err := openLedger(ctx, cmd, conn, false)
+	book, where, err := a.openLedger(ctx, options.ledger, conn, false)
 	if err != nil {
 		return err
 	}
-	worker, err := startWorker(ctx, conn, options, ledger)
-	if err != nil {
+	var tasks background
+	if err := a.startWorker(ctx, &tasks, conn, options.WorkerOptions, book); err != nil {
 		return err
 	}
-	out.workerStarted(conn, where)
-	return out.workUntilInterrupted(ctx, worker)
+	a.workerStarted(conn, where)
+	return a.workUntilInterrupted(ctx, &tasks)
 }
 
-func runDevWorker(ctx context.Context, cmd *cli.Command, out *output) error {
-	d, err := out.startDev(ctx, cmd)
+func runDevWorker(ctx context.Context, a *app, options workerOptions) error {
+	d, err := a.startDev(ctx, options)
 	if err != nil {
 		return err
 	}
-	out.workerStarted(d.connection, d.ledger)
-	out.notef("place an order with: coffee order --address %s --drink latte", d.address)
-	worker := d.worker
-	d.worker = nil // it is stopped first, below
-	return errors.Join(out.workUntilInterrupted(ctx, worker), d.stop())
+	a.workerStarted(d.connection, d.where)
+	a.out.notef("place an order with: coffee order --address %s --drink latte", d.address)
+	return a.workUntilInterrupted(ctx, &d.background)
 }
 
-func (o *output) workerStarted(conn *connection, ledger string) {
-	o.log.Info().Str("address", conn.address).Str("namespace", conn.namespace).
+func (a *app) workerStarted(conn *connection, ledger string) {
+	a.log.Info().Str("address", conn.address).Str("namespace", conn.namespace).
 		Str("task_queue", coffee.TaskQueue).Str("ledger", ledger).Msg("worker started")
 }
 
-// workUntilInterrupted returns nil after an interrupt, and an error if the
-// worker ends by itself.
-func (o *output) workUntilInterrupted(ctx context.Context, worker *runningWorker) error {
-	select {
-	case <-ctx.Done():
-		o.log.Info().Msg("stopping: running activities may finish; interrupt again to stop at once")
-	case err := <-worker.done:
-		worker.done <- err // for stop
+// workUntilInterrupted waits for an interrupt, or until the worker ends by itself,
+// and stops the tasks. It returns nil if they ended as they should.
+func (a *app) workUntilInterrupted(ctx context.Context, tasks *background) error {
+	tasks.wait(ctx)
+	if ctx.Err() != nil {
+		a.log.Info().Msg("stopping: running activities may finish; interrupt again to stop at once")
 	}
-	err := worker.stop()
+	err := tasks.stop()
 	if err == nil {
-		o.log.Info().Msg("worker stopped")
+		a.log.Info().Msg("worker stopped")
 	}
 	return err
 }

@@ -1,6 +1,6 @@
 //go:build unix && !linux
 
-package commands
+package chaos
 
 import "syscall"
 

@@ -1,4 +1,6 @@
-package commands
+//go:build unix
+
+package chaos
 
 import (
 	"fmt"
@@ -8,13 +10,13 @@ import (
 	"example.com/coffee/coffee"
 )
 
-// chaosPace is how far apart orders are sent.
-const chaosPace = 200 * time.Millisecond
+// pace is how far apart orders are sent.
+const pace = 200 * time.Millisecond
 
-// chaosOrder is one order of a chaos run, and what its client does with it. It
+// plannedOrder is one order of a chaos run, and what its client does with it. It
 // follows from the seed and the number of the order alone, so that a client
 // that was killed goes on where it was.
-type chaosOrder struct {
+type plannedOrder struct {
 	request coffee.OrderRequest
 	// input, unless nil, is what is sent instead: no worker should accept it.
 	input any
@@ -29,12 +31,12 @@ type chaosOrder struct {
 }
 
 // planOrder decides about order n, counted from 0.
-func planOrder(seed uint64, n int) chaosOrder {
+func planOrder(seed uint64, n int) plannedOrder {
 	r := rand.New(rand.NewPCG(seed, uint64(n)))
 	menu := coffee.Menu()
 	id := fmt.Sprintf("chaos-%d-%d", seed, n)
 	drink := r.IntN(len(menu))
-	order := chaosOrder{
+	order := plannedOrder{
 		request: coffee.OrderRequest{
 			OrderID: id,
 			Drink:   menu[drink],
@@ -62,15 +64,15 @@ func planOrder(seed uint64, n int) chaosOrder {
 
 // The processes of a chaos run.
 const (
-	chaosServer = iota
-	chaosWorker1
-	chaosWorker2
-	chaosClient
-	chaosProcesses
+	theServer = iota
+	worker1
+	worker2
+	theClient
+	processCount
 )
 
-// chaosBlow is something that is done to a process.
-type chaosBlow struct {
+// fault is something that is done to a process.
+type fault struct {
 	victim int
 	// freeze says that the victim is stopped and wakes up again, as a zombie.
 	// Otherwise it is killed.
@@ -82,12 +84,12 @@ type chaosBlow struct {
 	at float64
 }
 
-// planBlows decides whom to hit, how, and when. For every four kills there is
-// one freeze.
-func planBlows(seed uint64, kills int) []chaosBlow {
+// planFaults decides which faults are injected, and when. For every four kills there
+// is one freeze.
+func planFaults(seed uint64, kills int) []fault {
 	r := rand.New(rand.NewPCG(seed, 1<<63))
 	freezes := kills / 4
-	blows := make([]chaosBlow, 0, kills+freezes)
+	faults := make([]fault, 0, kills+freezes)
 	for i := range freezes {
 		// Longer than a brew's heartbeat timeout, by when another worker has tried;
 		// and every other one longer than the timeout of a charge.
@@ -95,21 +97,21 @@ func planBlows(seed uint64, kills int) []chaosBlow {
 		if i%2 == 0 {
 			pause = coffee.ActivityTimeout + time.Second + time.Duration(r.Int64N(int64(4*time.Second)))
 		}
-		blows = append(blows, chaosBlow{victim: chaosWorker1 + r.IntN(2), freeze: true, pause: pause})
+		faults = append(faults, fault{victim: worker1 + r.IntN(2), freeze: true, pause: pause})
 	}
 	for range kills {
-		victim := chaosServer
+		victim := theServer
 		switch p := r.Float64(); {
 		case p < 0.1:
-			victim = chaosClient
+			victim = theClient
 		case p < 0.6:
-			victim = chaosWorker1 + r.IntN(2)
+			victim = worker1 + r.IntN(2)
 		}
-		blows = append(blows, chaosBlow{victim: victim, pause: time.Duration(r.Int64N(int64(time.Second)))})
+		faults = append(faults, fault{victim: victim, pause: time.Duration(r.Int64N(int64(time.Second)))})
 	}
-	r.Shuffle(len(blows), func(i, j int) { blows[i], blows[j] = blows[j], blows[i] })
-	for i := range blows {
-		blows[i].at = (float64(i) + r.Float64()) / float64(len(blows))
+	r.Shuffle(len(faults), func(i, j int) { faults[i], faults[j] = faults[j], faults[i] })
+	for i := range faults {
+		faults[i].at = (float64(i) + r.Float64()) / float64(len(faults))
 	}
-	return blows
+	return faults
 }

@@ -1,6 +1,6 @@
 //go:build unix
 
-package commands
+package chaos
 
 import (
 	"context"
@@ -15,13 +15,14 @@ import (
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
 
 	"example.com/coffee/coffee"
 )
 
-// chaosHistory is what a chaos run wants to know of an order's history, besides
+// history is what a chaos run wants to know of an order's history, besides
 // what the auditor says.
-type chaosHistory struct {
+type history struct {
 	// steps are the moments at which the order was started and taken further.
 	steps []time.Time
 	// cancelled is true if a request to cancel it has arrived.
@@ -30,12 +31,12 @@ type chaosHistory struct {
 	workers []string
 }
 
-// readChaosHistories reads the histories of orders, by their ids. One that was lost
+// readHistories reads the histories of orders, by their ids. One that was lost
 // is for the auditor to report.
-func readChaosHistories(ctx context.Context, conn *connection, ids []string) (map[string]*chaosHistory, error) {
-	histories := map[string]*chaosHistory{}
+func readHistories(ctx context.Context, conn client.Client, ids []string) (map[string]*history, error) {
+	histories := map[string]*history{}
 	for _, id := range ids {
-		h := &chaosHistory{}
+		h := &history{}
 		histories[id] = h
 		events := conn.GetWorkflowHistory(ctx, coffee.WorkflowID(id), "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 		for events.HasNext() {
@@ -63,26 +64,26 @@ func readChaosHistories(ctx context.Context, conn *connection, ids []string) (ma
 	return histories, nil
 }
 
-// recovery measures how long the orders took that were under way when a blow fell.
-func (c *chaos) recovery(histories map[string]*chaosHistory) recovery {
+// recovery measures how long the orders took that were under way when a fault was injected.
+func (r *run) recovery(histories map[string]*history) Recovery {
 	var took []float64
 	for _, h := range histories {
-		for _, strike := range c.struck {
+		for _, fault := range r.injected {
 			// The first step is the order's acceptance by the server.
-			if next, _ := slices.BinarySearchFunc(h.steps, strike.when, time.Time.Compare); next > 0 && next < len(h.steps) {
-				took = append(took, h.steps[next].Sub(strike.when).Seconds())
+			if next, _ := slices.BinarySearchFunc(h.steps, fault.when, time.Time.Compare); next > 0 && next < len(h.steps) {
+				took = append(took, h.steps[next].Sub(fault.when).Seconds())
 			}
 		}
 	}
 	if len(took) == 0 {
-		return recovery{}
+		return Recovery{}
 	}
 	slices.Sort(took)
-	return recovery{Orders: len(took), P50: took[len(took)/2], P99: took[len(took)*99/100], Max: took[len(took)-1]}
+	return Recovery{Orders: len(took), P50: took[len(took)/2], P99: took[len(took)*99/100], Max: took[len(took)-1]}
 }
 
 // lostCancels are the orders whose cancel was acknowledged, and never arrived.
-func lostCancels(histories map[string]*chaosHistory, cancelled []string) (incidents []string) {
+func lostCancels(histories map[string]*history, cancelled []string) (incidents []string) {
 	for _, id := range cancelled {
 		if h := histories[id]; h == nil || !h.cancelled {
 			incidents = append(incidents, "the request to cancel order "+id+" was acknowledged, and is not in its history")
@@ -93,7 +94,7 @@ func lostCancels(histories map[string]*chaosHistory, cancelled []string) (incide
 
 // idleWorkers are the workers that have done nothing, in a run that is long enough
 // for two.
-func (c *chaos) idleWorkers(histories map[string]*chaosHistory) (incidents []string) {
+func (r *run) idleWorkers(histories map[string]*history) (incidents []string) {
 	worked := map[int]bool{} // by process id, which the SDK's identities begin with
 	for _, h := range histories {
 		for _, identity := range h.workers {
@@ -102,8 +103,8 @@ func (c *chaos) idleWorkers(histories map[string]*chaosHistory) (incidents []str
 			}
 		}
 	}
-	for _, i := range []int{chaosWorker1, chaosWorker2} {
-		p := c.processes[i]
+	for _, i := range []int{worker1, worker2} {
+		p := r.processes[i]
 		if len(histories) >= 20 && !slices.ContainsFunc(p.pids, func(pid int) bool { return worked[pid] }) {
 			incidents = append(incidents, "the "+p.name+" has done nothing; see "+p.log)
 		}
@@ -112,9 +113,9 @@ func (c *chaos) idleWorkers(histories map[string]*chaosHistory) (incidents []str
 }
 
 // lateCharges counts what the workers say of charges that outlived their attempts.
-func (c *chaos) lateCharges() (all, refused int, err error) {
-	for _, i := range []int{chaosWorker1, chaosWorker2} {
-		log, err := os.ReadFile(c.processes[i].log)
+func (r *run) lateCharges() (all, refused int, err error) {
+	for _, i := range []int{worker1, worker2} {
+		log, err := os.ReadFile(r.processes[i].log)
 		if err != nil {
 			return 0, 0, err
 		}

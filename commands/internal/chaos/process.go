@@ -1,13 +1,11 @@
 //go:build unix
 
-package commands
+package chaos
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"runtime"
@@ -34,13 +32,13 @@ type process struct {
 	stopping bool
 	done     chan struct{} // closed when it is not started again any more
 	err      error         // why, if that is an error
-	exits    []chaosExit   // how it ended when nobody had made it end
+	exits    []exit        // how it ended when nobody had made it end
 	pids     []int         // of all that it has been so far
 	logStart int64         // where the log of the process that is running begins
 }
 
-// chaosExit is the end of a process that nobody had made end.
-type chaosExit struct {
+// exit is the end of a process that nobody had made end.
+type exit struct {
 	began, ended time.Time
 	code         int
 	what         string
@@ -103,8 +101,8 @@ func (p *process) runOnce(executable string, log *os.File) (again bool) {
 	p.mu.Lock()
 	p.cmd = nil
 	downtime, stopping := p.downtime, p.stopping
-	if code := cmd.ProcessState.ExitCode(); code != exitOK && !p.killed && !(p.stopping && code == exitInterrupted) {
-		p.exits = append(p.exits, chaosExit{began, time.Now(), code, fmt.Sprintf("the %s ended by itself: %v; see %s", p.name, err, p.log)})
+	if code := cmd.ProcessState.ExitCode(); code != 0 && !p.killed && !(p.stopping && code == exitInterrupted) {
+		p.exits = append(p.exits, exit{began, time.Now(), code, fmt.Sprintf("the %s ended by itself: %v; see %s", p.name, err, p.log)})
 	}
 	p.mu.Unlock()
 	if stopping || p.once && err == nil {
@@ -185,19 +183,4 @@ func (p *process) end() {
 	p.mu.Unlock()
 	p.kill(0)
 	<-p.done
-}
-
-// freePort is a port that is free, and stays free while the server that is to
-// have it is down: the system does not give it out for outgoing connections,
-// of which the others then try a lot.
-func freePort() (int, error) {
-	var err error
-	for range 100 {
-		port := 20_000 + rand.IntN(10_000)
-		var listener net.Listener
-		if listener, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
-			return port, listener.Close()
-		}
-	}
-	return 0, err
 }

@@ -1,0 +1,80 @@
+package commands
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/rs/zerolog"
+	"go.temporal.io/sdk/log"
+	"google.golang.org/grpc"
+
+	"example.com/coffee/coffee"
+)
+
+// app is what every command works with. What a command needs besides, it asks of
+// the app: a connection (connect.go), a ledger (ledger.go), a worker (worker.go), a
+// server (server.go), or all of them in this process (dev.go).
+type app struct {
+	out *output
+
+	// log is for the application's own messages, platform for those of the
+	// Temporal server and SDK. Both are set before a command runs.
+	log      zerolog.Logger
+	platform zerolog.Logger
+
+	// dialOptions are for tests, which listen in on the connection to the
+	// Temporal server, and break it.
+	dialOptions []grpc.DialOption
+}
+
+func newApp(stdout, stderr io.Writer) *app {
+	return &app{out: &output{out: &checkedWriter{w: stdout}, err: stderr}}
+}
+
+// configureLogs sets up the loggers. Without a level the application's own
+// messages are shown from info upwards, and the platform's from warn.
+func (a *app) configureLogs(level, format string) error {
+	ours, platform := zerolog.InfoLevel, zerolog.WarnLevel
+	switch level {
+	case "":
+	case "never":
+		ours, platform = zerolog.Disabled, zerolog.Disabled
+	case "debug", "info", "warn", "error":
+		parsed, err := zerolog.ParseLevel(level)
+		if err != nil {
+			return err
+		}
+		ours, platform = parsed, parsed
+	default:
+		return &usageError{message: fmt.Sprintf("--log-level is %q: use debug, info, warn, error, never", level)}
+	}
+	stderr := a.out.err
+	var w io.Writer
+	switch {
+	case format == "text" || format == "" && isTerminal(stderr):
+		w = zerolog.ConsoleWriter{
+			Out:         stderr,
+			NoColor:     !isTerminal(stderr) || os.Getenv("NO_COLOR") != "",
+			TimeFormat:  "15:04:05",
+			FieldsOrder: []string{"order_id"},
+			// Field values are quoted where they need it, the message is not.
+			FormatMessage: func(message any) string {
+				if message == nil {
+					return ""
+				}
+				return coffee.Printable(fmt.Sprint(message))
+			},
+		}
+	case format == "json" || format == "":
+		w = invisibleEscaper{stderr}
+	default:
+		return &usageError{message: fmt.Sprintf("--log-format is %q: use text, json", format)}
+	}
+	base := zerolog.New(zerolog.SyncWriter(w)).With().Timestamp().Logger()
+	a.log, a.platform = base.Level(ours), base.Level(platform)
+	return nil
+}
+
+// sdkLog is the logger for a Temporal client.
+func (a *app) sdkLog() log.Logger { return coffee.NewSDKLogger(a.platform) }

@@ -1,0 +1,221 @@
+package commands
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"example.com/coffee/coffee"
+	"example.com/coffee/internal/typo"
+)
+
+// completionFlag is what a shell adds to a command line to have it completed.
+const completionFlag = "--generate-bash-completion"
+
+// flagsFirst moves the flags of a command line in front of its arguments: urfave/cli
+// v2 takes everything that follows an argument for another argument. A flag of the
+// program that follows the command, such as --log-level, moves in front of the
+// command. What follows -- is left alone.
+func flagsFirst(root *cli.App, args []string) []string {
+	type level struct {
+		name        string
+		flags       []cli.Flag
+		subcommands []*cli.Command
+		given       []string // flags, with their values
+	}
+	if len(args) == 0 {
+		return args
+	}
+	levels := []*level{{name: args[0], flags: root.Flags, subcommands: root.Commands}}
+	var arguments, last []string
+	args = args[1:]
+	if n := len(args); n > 0 && args[n-1] == completionFlag {
+		args, last = args[:n-1], args[n-1:]
+	}
+	for len(args) > 0 {
+		arg := args[0]
+		args = args[1:]
+		current := levels[len(levels)-1]
+		if arg == "--" {
+			arguments = slices.Concat([]string{"--"}, arguments, args)
+			break
+		}
+		if len(arg) < 2 || arg[0] != '-' {
+			i := slices.IndexFunc(current.subcommands, func(c *cli.Command) bool { return c.HasName(arg) })
+			if i < 0 || len(arguments) > 0 {
+				arguments = append(arguments, arg)
+				continue
+			}
+			c := current.subcommands[i]
+			levels = append(levels, &level{name: arg, flags: c.Flags, subcommands: c.Subcommands})
+			continue
+		}
+		name, _, hasValue := strings.Cut(flagName(arg), "=")
+		owner := current
+		var flag cli.Flag
+		for _, l := range slices.Backward(levels) {
+			if flag = findFlag(l.flags, name); flag != nil {
+				owner = l
+				break
+			}
+		}
+		owner.given = append(owner.given, arg)
+		if takesValue(flag) && !hasValue && len(args) > 0 {
+			owner.given = append(owner.given, args[0])
+			args = args[1:]
+		}
+	}
+	var line []string
+	for _, l := range levels {
+		line = append(append(line, l.name), l.given...)
+	}
+	return slices.Concat(line, arguments, last)
+}
+
+// flagName is an argument without the one or two hyphens of a flag.
+func flagName(arg string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(arg, "-"), "-")
+}
+
+func findFlag(flags []cli.Flag, name string) cli.Flag {
+	for _, flag := range flags {
+		if slices.Contains(flag.Names(), name) {
+			return flag
+		}
+	}
+	return nil
+}
+
+func takesValue(flag cli.Flag) bool {
+	documented, ok := flag.(cli.DocGenerationFlag)
+	return ok && documented.TakesValue()
+}
+
+// Messages of Go's flag package, which urfave/cli v2 passes on.
+var (
+	unknownFlag  = regexp.MustCompile(`^flag provided but not defined: -(.*)$`)
+	missingValue = regexp.MustCompile(`^flag needs an argument: -(.*)$`)
+	badValue     = regexp.MustCompile(`^invalid (?:boolean )?value (".*") for (?:flag )?-([^ :]+): `)
+)
+
+// onUsageError words a complaint of the parser as this program does, and names the
+// flag that was probably meant.
+func onUsageError(c *cli.Context, err error, _ bool) error {
+	message := err.Error()
+	flags := slices.Concat(c.Command.Flags, c.App.Flags)
+	if match := unknownFlag.FindStringSubmatch(message); match != nil {
+		message = "no such flag: --" + match[1]
+		if near, ok := typo.Nearest(match[1], visibleNames(flags)); ok {
+			message += "; did you mean --" + near + "?"
+		}
+	} else if match := missingValue.FindStringSubmatch(message); match != nil {
+		message = "--" + match[1] + " needs a value"
+	} else if match := badValue.FindStringSubmatch(message); match != nil {
+		message = fmt.Sprintf("--%s is %s: use %s", match[2], match[1], expected(findFlag(flags, match[2])))
+	}
+	return usageErrorf(c, "%s", coffee.Printable(message))
+}
+
+// visibleNames are the long names of the flags that --help shows.
+func visibleNames(flags []cli.Flag) []string {
+	var names []string
+	for _, flag := range flags {
+		if visible, ok := flag.(cli.VisibleFlag); !ok || visible.IsVisible() {
+			names = append(names, flag.Names()[0])
+		}
+	}
+	return names
+}
+
+// expected says what the value of a flag looks like.
+func expected(flag cli.Flag) string {
+	switch flag.(type) {
+	case *cli.BoolFlag:
+		return "true or false, or leave the value out"
+	case *cli.IntFlag, *cli.Uint64Flag:
+		return "a whole number"
+	case *cli.Float64Flag:
+		return "a number"
+	case *cli.DurationFlag:
+		return "a duration, such as 1.5s or 200ms"
+	}
+	return "another value"
+}
+
+// noArguments refuses arguments that a command does not take.
+func noArguments(c *cli.Context) error {
+	if c.Args().Present() {
+		return usageErrorf(c, "%s takes no argument: %q", c.Command.Name, c.Args().First())
+	}
+	return nil
+}
+
+// optionalOrderID is the one argument, or empty.
+func optionalOrderID(c *cli.Context) (string, error) {
+	switch args := c.Args(); args.Len() {
+	case 0:
+		return "", nil
+	case 1:
+		return args.First(), coffee.ValidateOrderID(args.First())
+	default:
+		return "", usageErrorf(c, "%s takes one order id, not %d arguments", c.Command.Name, args.Len())
+	}
+}
+
+// oneOf refuses a flag's value that is not in the list; empty is allowed.
+func oneOf(c *cli.Context, flag string, values ...string) error {
+	if value := c.String(flag); value != "" && !slices.Contains(values, value) {
+		return usageErrorf(c, "--%s is %q: use %s", flag, value, strings.Join(values, ", "))
+	}
+	return nil
+}
+
+// outputFlag is the flag -o of every command that has data to print.
+func outputFlag() cli.Flag {
+	return &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORMAT` of the output: text or json", Value: "text"}
+}
+
+// wantsJSON reads the output flag.
+func wantsJSON(c *cli.Context) (bool, error) {
+	if err := oneOf(c, "output", "text", "json"); err != nil {
+		return false, err
+	}
+	return c.String("output") == "json", nil
+}
+
+// parsePort reads a flag that is a port, where 0 means a free one or none.
+func parsePort(c *cli.Context, flag string) (int, error) {
+	port := c.Int(flag)
+	if port < 0 || port > 65535 {
+		return 0, usageErrorf(c, "--%s is %d: ports are 0 to 65535", flag, port)
+	}
+	return port, nil
+}
+
+// parseTime reads seconds or a duration.
+func parseTime(s string) (time.Duration, error) {
+	d, err := time.ParseDuration(s)
+	if seconds, floatErr := strconv.ParseFloat(s, 64); floatErr == nil && math.Abs(seconds) < math.MaxInt64/float64(time.Second) {
+		d, err = time.Duration(seconds*float64(time.Second)), nil
+	}
+	if err == nil && d < 0 {
+		err = errors.New("negative")
+	}
+	return d, err
+}
+
+// parsePair reads a value of the form NAME=VALUE.
+func parsePair(c *cli.Context, flag, pair string) (name, value string, err error) {
+	name, value, ok := strings.Cut(pair, "=")
+	if !ok || name == "" {
+		return "", "", usageErrorf(c, "--%s is %q: use NAME=VALUE", flag, pair)
+	}
+	return name, value, nil
+}

@@ -1,0 +1,153 @@
+package commands
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"example.com/coffee/coffee"
+)
+
+// completionScripts have a shell ask the program itself what may come next: they
+// run the command line so far, with completionFlag added. A word that begins with
+// a hyphen is a part of that line, any other that is being typed is not.
+var completionScripts = []struct{ shell, alias, script string }{
+	{"bash", "", `# Put this into ~/.bashrc: source <(coffee completion bash)
+_coffee_complete() {
+	local word="${COMP_WORDS[COMP_CWORD]}" line=("${COMP_WORDS[@]:0:COMP_CWORD}")
+	[[ $word == -* ]] && line+=("$word")
+	local IFS=$'\n'
+	COMPREPLY=($(compgen -W "$("${line[@]}" --generate-bash-completion 2>/dev/null)" -- "$word"))
+}
+complete -o bashdefault -o default -F _coffee_complete coffee
+`},
+	{"zsh", "", `#compdef coffee
+# Put this into ~/.zshrc, after compinit: source <(coffee completion zsh)
+_coffee() {
+	local -a line found
+	line=("${(@)words[1,CURRENT-1]}")
+	[[ "$words[CURRENT]" == -* ]] && line+=("$words[CURRENT]")
+	found=("${(@f)$("${(@)line}" --generate-bash-completion 2>/dev/null)}")
+	if [[ -n "$found[1]" ]]; then
+		compadd -- "${(@)found}"
+	else
+		_files
+	fi
+}
+compdef _coffee coffee
+`},
+	{"fish", "", `# Put this into ~/.config/fish/completions/coffee.fish
+function __coffee_complete
+	set -l line (commandline -opc)
+	set -l word (commandline -ct)
+	string match -q -- '-*' $word; and set -a line $word
+	$line --generate-bash-completion 2>/dev/null
+end
+complete -c coffee -a '(__coffee_complete)'
+`},
+	{"powershell", "pwsh", `# Put this into $PROFILE: coffee completion powershell | Out-String | Invoke-Expression
+Register-ArgumentCompleter -Native -CommandName coffee -ScriptBlock {
+	param($word, $ast, $position)
+	$line = @($ast.CommandElements | Select-Object -Skip 1 | ForEach-Object { "$_" })
+	if ($word -and -not $word.StartsWith('-')) { $line = @($line | Select-Object -SkipLast 1) }
+	coffee @line --generate-bash-completion 2>$null | Where-Object { $_ -like "$word*" } | ForEach-Object {
+		[System.Management.Automation.CompletionResult]::new($_, $_, 'ParameterValue', $_)
+	}
+}
+`},
+}
+
+func completionCommand(a *app) *cli.Command {
+	command := &cli.Command{
+		Name:  "completion",
+		Usage: "print a completion script for bash, zsh, fish or powershell",
+		Action: func(c *cli.Context) error {
+			return usageErrorf(c, "which shell? bash, zsh, fish or powershell")
+		},
+	}
+	for _, s := range completionScripts {
+		shell := &cli.Command{
+			Name:  s.shell,
+			Usage: "print the script for " + s.shell,
+			Action: func(c *cli.Context) error {
+				if err := noArguments(c); err != nil {
+					return err
+				}
+				a.out.printf("%s", s.script)
+				return nil
+			},
+		}
+		if s.alias != "" {
+			shell.Aliases = []string{s.alias}
+		}
+		command.Subcommands = append(command.Subcommands, shell)
+	}
+	return command
+}
+
+// complete prints what may come next on a command line: flags when the last word
+// begins with a hyphen, otherwise commands and what more returns. The completion
+// of urfave/cli v2 offers hidden flags as well.
+func complete(a *app, last string, more func(*cli.Context) []string) cli.BashCompleteFunc {
+	return func(c *cli.Context) {
+		if strings.HasPrefix(last, "-") {
+			for _, name := range visibleNames(slices.Concat(c.Command.Flags, c.App.Flags)) {
+				if flag := "--" + name; strings.HasPrefix(flag, last) {
+					a.out.printf("%s\n", flag)
+				}
+			}
+			return
+		}
+		for _, command := range c.Command.Subcommands {
+			if !command.Hidden {
+				a.out.printf("%s\n", command.Name)
+			}
+		}
+		if more != nil {
+			for _, word := range more(c) {
+				a.out.printf("%s\n", word)
+			}
+		}
+	}
+}
+
+// orderIDs returns the ids of the latest orders of a status; empty means any. It
+// returns none if the server cannot be asked: a completion that cannot be had is no
+// error.
+func orderIDs(a *app, status coffee.OrderStatus) func(*cli.Context) []string {
+	return func(c *cli.Context) []string {
+		options, err := parseConnect(c)
+		if err != nil {
+			return nil
+		}
+		ctx, cancel := context.WithTimeout(c.Context, 2*time.Second)
+		defer cancel()
+		var ids []string
+		err = a.withOrders(ctx, options, func(orders *coffee.Client) error {
+			views, err := orders.List(ctx, coffee.ListOptions{Status: status})
+			for _, view := range views {
+				if coffee.ValidateOrderID(view.OrderID) == nil {
+					ids = append(ids, view.OrderID)
+				}
+			}
+			return err
+		})
+		if err != nil {
+			return nil
+		}
+		return ids
+	}
+}
+
+// completed returns the word before completionFlag, which is the one to complete
+// or the one before it; false if the command line is not to be completed.
+func completed(args []string) (last string, ok bool) {
+	n := len(args)
+	if n < 2 || args[n-1] != completionFlag {
+		return "", false
+	}
+	return args[n-2], true
+}

@@ -1,0 +1,254 @@
+//go:build unix
+
+// Package chaos runs the program against itself: a server, two workers and a client,
+// each in a process of its own, that are killed and frozen while orders are under
+// way, and in the end an audit of what has become of the orders.
+//
+// plan.go decides from the seed what is ordered and which faults are injected,
+// process.go keeps the processes alive, client.go is the client with its journal
+// in journal.go, faults.go injects the faults, and verdict.go and report.go say what
+// has come of it.
+package chaos
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"go.temporal.io/sdk/client"
+)
+
+// Options say what a run does.
+type Options struct {
+	// Seed decides what is ordered and which faults are injected when.
+	Seed uint64
+	// Orders is how many orders are placed, 1 or more, and Kills how often a
+	// process is killed, 0 or more.
+	Orders, Kills int
+	// Dir is the directory to work in, which must exist and be empty.
+	Dir string
+	// Connect connects to the namespace default of the server at an address.
+	Connect func(ctx context.Context, address string) (client.Client, error)
+	// Say is told what happens, as it happens, a line at a time.
+	Say func(line string)
+}
+
+// namespace is the one that the orders are placed in.
+const namespace = client.DefaultNamespace
+
+// Exit codes of the program that are no news when one of its processes ends with
+// them: after a failure, and after an interrupt.
+const (
+	exitFailure     = 1
+	exitInterrupted = 130
+)
+
+// run is one run.
+type run struct {
+	Options
+	server string // its address
+
+	processes [processCount]*process
+	began     time.Time
+	injected  []injectedFault
+	incidents []string
+	outages   *outages
+	freezeBy  time.Time // until then a freeze waits for a charge
+}
+
+// Run starts the processes, injects the faults, waits until all orders have ended,
+// and audits. When it returns, no process is left.
+func Run(ctx context.Context, options Options) (*Report, error) {
+	r := &run{Options: options, began: time.Now()}
+	defer r.killAll()
+	if err := r.start(ctx); err != nil {
+		return nil, err
+	}
+	if err := r.injectAll(ctx); err != nil {
+		return nil, err
+	}
+	if err := r.waitForEnd(ctx); err != nil {
+		return nil, err
+	}
+	r.say("stopping the client and the workers, auditing")
+	r.stop(theClient, worker1, worker2)
+	if err := r.waitForServer(ctx); err != nil { // the last fault may have been for it
+		return nil, err
+	}
+	report, err := r.report(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r.stop(theServer)
+	report.Incidents = append(report.Incidents, r.incidents...)
+	report.Seconds = time.Since(r.began).Seconds()
+	return report, nil
+}
+
+func (r *run) path(name string) string { return filepath.Join(r.Dir, name) }
+
+// say reports what happens, and when.
+func (r *run) say(format string, args ...any) {
+	r.Say(fmt.Sprintf("%6.1f s  %s", time.Since(r.began).Seconds(), fmt.Sprintf(format, args...)))
+}
+
+// start starts the processes.
+func (r *run) start(ctx context.Context) error {
+	port, err := freePort()
+	if err != nil {
+		return err
+	}
+	r.server = fmt.Sprintf("127.0.0.1:%d", port)
+	env, err := Environment(r.Dir)
+	if err != nil {
+		return err
+	}
+	common := []string{"--log-format", "text"}
+	worker := append(slices.Clone(common), "worker", "--address", r.server, "--ledger", r.path("ledger.db"),
+		"--charge-time", "500ms", "--brew-time", "700ms", "--receipt-time", "150ms", "--seed", fmt.Sprint(r.Seed), "--late-charge-rate", "0.7")
+	for i, p := range []*process{
+		theServer: {name: "server", args: append(slices.Clone(common), "server", "--port", fmt.Sprint(port), "--headless", "--db-filename", r.path("server.db"))},
+		worker1:   {name: "worker 1", args: worker},
+		worker2:   {name: "worker 2", args: worker},
+		theClient: {name: "client", once: true, args: append(slices.Clone(common), "chaos", "client",
+			"--address", r.server, "--journal", r.Dir, "--orders", fmt.Sprint(r.Orders), "--seed", fmt.Sprint(r.Seed))},
+	} {
+		p.env, p.log = env, r.path(strings.ReplaceAll(p.name, " ", "-")+".log")
+		if i != theServer { // the others would only complain that it is not there yet
+			if err := r.waitForServer(ctx); err != nil {
+				return err
+			}
+		}
+		if err := p.start(); err != nil {
+			return err
+		}
+		r.processes[i] = p
+	}
+	r.say("a server, two workers and a client are up")
+	r.outages = watchOutages(r.server)
+	return nil
+}
+
+// freePort returns a port that is free, and stays free while the server that is to
+// have it is down: the system does not give it out for outgoing connections, of
+// which the other processes then make many.
+func freePort() (int, error) {
+	var err error
+	for range 100 {
+		port := 20_000 + rand.IntN(10_000)
+		var listener net.Listener
+		if listener, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			return port, listener.Close()
+		}
+	}
+	return 0, err
+}
+
+// patience is how long a run waits for something that must happen: a server that
+// answers, an order that ends.
+const patience = 2 * time.Minute
+
+// waitForServer returns when the server answers.
+func (r *run) waitForServer(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		conn, err := r.connect(ctx)
+		if err == nil {
+			conn.Close()
+			return nil
+		}
+		select {
+		case <-r.processes[theServer].done:
+			return errors.Join(errors.New("the server cannot be started"), r.processes[theServer].err)
+		case <-ctx.Done():
+			return fmt.Errorf("the server does not answer: %w", err)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+func (r *run) connect(ctx context.Context) (client.Client, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	return r.Connect(ctx, r.server)
+}
+
+// waitForEnd returns when the client has seen the end of every order, or when
+// nothing has ended for a long time: the report says what is stuck.
+func (r *run) waitForEnd(ctx context.Context) error {
+	ended, last := 0, time.Now()
+	for time.Since(last) < patience {
+		lines, err := r.lines(journalEnded)
+		if err != nil {
+			return err
+		}
+		if len(lines) > ended {
+			ended, last = len(lines), time.Now()
+		}
+		select {
+		case <-r.processes[theClient].done:
+			return r.processes[theClient].err
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	return nil
+}
+
+// lines returns the lines of one of the client's files, without one that is still
+// being written.
+func (r *run) lines(name string) ([]string, error) {
+	data, err := os.ReadFile(r.path(name))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	var lines []string
+	for line := range bytes.Lines(data) {
+		if text, complete := strings.CutSuffix(string(line), "\n"); complete {
+			lines = append(lines, text)
+		}
+	}
+	return lines, err
+}
+
+// stop stops processes. What was wrong with them are incidents.
+func (r *run) stop(which ...int) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	for _, i := range which {
+		p := r.processes[i]
+		if err := p.stop(ctx); err != nil {
+			r.incidents = append(r.incidents, err.Error())
+		}
+		for _, exit := range p.exits {
+			// A process that cannot reach the server may end with exitFailure: it
+			// is started again.
+			if i != theServer && exit.code == exitFailure && r.outages.during(exit.ended.Add(-outageExcuse), exit.ended) {
+				continue
+			}
+			r.incidents = append(r.incidents, exit.what)
+		}
+	}
+}
+
+// killAll leaves nothing behind, however the run ended.
+func (r *run) killAll() {
+	for _, p := range r.processes {
+		if p != nil {
+			p.end()
+		}
+	}
+	if r.outages != nil {
+		r.outages.stop()
+	}
+}

@@ -1,0 +1,23 @@
+package chaos
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Environment is an environment for the processes of a run, in which nothing of the
+// user's leads anywhere but into the directory.
+func Environment(dir string) ([]string, error) {
+	config := filepath.Join(dir, "temporal.toml")
+	if err := os.WriteFile(config, nil, 0o600); err != nil {
+		return nil, err
+	}
+	var env []string
+	for _, pair := range os.Environ() {
+		if !strings.HasPrefix(pair, "TEMPORAL_") && !strings.HasPrefix(pair, "COFFEE_LEDGER=") {
+			env = append(env, pair)
+		}
+	}
+	return append(env, "XDG_DATA_HOME="+dir, "TEMPORAL_CONFIG_FILE="+config), nil
+}

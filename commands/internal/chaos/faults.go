@@ -1,0 +1,105 @@
+//go:build unix
+
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"time"
+)
+
+// injectedFault is a fault, and when it was injected.
+type injectedFault struct {
+	fault
+	when time.Time
+}
+
+// injectAll executes the plan: each fault once its share of the orders has been sent.
+func (r *run) injectAll(ctx context.Context) error {
+	for _, fault := range planFaults(r.Seed, r.Kills) {
+		known, last := -1, time.Now()
+		r.freezeBy = time.Time{}
+		for {
+			sent, err := r.lines(journalSent)
+			if err != nil {
+				return err
+			}
+			if len(sent) > known {
+				known, last = len(sent), time.Now()
+			}
+			if float64(len(sent)) >= fault.at*float64(r.Orders) {
+				if r.freezeBy.IsZero() {
+					r.freezeBy = time.Now().Add(freezePatience)
+				}
+				if r.inject(fault) {
+					break
+				}
+			}
+			select {
+			case <-r.processes[theClient].done:
+				return nil // the orders have all ended: there is nothing left to disturb
+			default:
+			}
+			if time.Since(last) > patience {
+				return fmt.Errorf("nothing moves any more, or the %s is down for good", r.processes[fault.victim].name)
+			}
+			if !sleep(ctx, 20*time.Millisecond) {
+				return ctx.Err()
+			}
+		}
+	}
+	return nil
+}
+
+// inject injects a fault, and reports whether its victim was there.
+func (r *run) inject(f fault) bool {
+	isWorker := f.victim == worker1 || f.victim == worker2
+	if isWorker && r.processes[f.victim].isFrozen() { // it is to wake up again
+		f.victim = worker1 + worker2 - f.victim
+	}
+	victim := r.processes[f.victim]
+	// A zombie is most dangerous in the middle of a charge.
+	if f.freeze && !r.charging(f.victim) && time.Now().Before(r.freezeBy) {
+		return false
+	}
+	what, pid := "kill", 0
+	if f.freeze {
+		what, pid = "freeze", victim.freeze(f.pause)
+	} else {
+		pid = victim.kill(f.pause)
+	}
+	if pid == 0 {
+		return false
+	}
+	r.injected = append(r.injected, injectedFault{fault: f, when: time.Now()})
+	sent, _ := r.lines(journalSent) // for show
+	ended, _ := r.lines(journalEnded)
+	r.say("%-6s %-8s for %4.1f s; %d of %d orders sent, %d ended", what, victim.name, f.pause.Seconds(), len(sent), r.Orders, len(ended))
+	return true
+}
+
+// freezePatience is how long a freeze waits for its victim to begin a charge.
+const freezePatience = 3 * time.Second
+
+var chargeInLog = regexp.MustCompile(`(charging|charged|charge stopped|late charge refused|charge not made)\b.*\border_id=(\S+)`)
+
+// charging reports whether a worker's log says that a charge is under way.
+func (r *run) charging(worker int) bool {
+	p := r.processes[worker]
+	p.mu.Lock()
+	start := p.logStart
+	p.mu.Unlock()
+	log, err := os.ReadFile(p.log)
+	if err != nil || start > int64(len(log)) {
+		return false
+	}
+	underWay := map[string]bool{}
+	for _, line := range chargeInLog.FindAllSubmatch(log[start:], -1) {
+		underWay[string(line[2])] = string(line[1]) == "charging"
+	}
+	return slices.Contains(slices.Collect(maps.Values(underWay)), true)
+}

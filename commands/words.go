@@ -1,0 +1,91 @@
+package commands
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"example.com/coffee/coffee"
+)
+
+// What this program calls things, wherever it shows them.
+
+var stagesInWords = map[coffee.Stage]string{
+	coffee.StageAccepted:       "accepted",
+	coffee.StageCharging:       "charging",
+	coffee.StageBrewing:        "brewing",
+	coffee.StageSendingReceipt: "sending the receipt",
+	coffee.StageRefunding:      "refunding",
+	coffee.StageDone:           "done",
+}
+
+func statusInWords(view coffee.OrderView) string {
+	if view.Status != coffee.StatusRunning {
+		return coffee.Printable(strings.ToLower(string(view.Status)))
+	}
+	words := stagesInWords[view.Stage]
+	if view.Stage == coffee.StageBrewing && view.BrewAttempts > 0 {
+		words += fmt.Sprintf(", attempt %d", view.BrewAttempts)
+	}
+	if wait := time.Until(view.NextAttemptAt); wait > 0 {
+		words += fmt.Sprintf(" failed, again in %.1f s", wait.Seconds())
+	}
+	return words
+}
+
+func paymentInWords(view coffee.OrderView) string {
+	switch {
+	case view.Refunded:
+		return "yes, and refunded"
+	case view.Charged:
+		return "yes"
+	}
+	return "no"
+}
+
+func brewInWords(view coffee.OrderView) string {
+	switch {
+	case view.BrewAttempts == 0:
+		return yesNo(view.Brewed, "yes", "no")
+	case view.Brewed:
+		return fmt.Sprintf("yes, at attempt %d", view.BrewAttempts)
+	}
+	return "no, after " + plural(view.BrewAttempts, "attempt", "attempts")
+}
+
+func cancelledInWords(result coffee.OrderResult) string {
+	if !result.Charged {
+		return fmt.Sprintf("order %s was cancelled before anything was charged", result.OrderID)
+	}
+	return fmt.Sprintf("order %s was cancelled%s", result.OrderID, refundInWords(result))
+}
+
+func refundInWords(result coffee.OrderResult) string {
+	if !result.Refunded {
+		return ""
+	}
+	return fmt.Sprintf("; %s refunded", result.AmountCents)
+}
+
+func yesNo(condition bool, yes, no string) string {
+	if condition {
+		return yes
+	}
+	return no
+}
+
+// age is in seconds with one digit, or coarser when it is long.
+func age(view coffee.OrderView) string {
+	age := view.Age()
+	if age < time.Minute {
+		return fmt.Sprintf("%.1f s", age.Seconds())
+	}
+	return age.Round(time.Second).String()
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
