@@ -14,6 +14,8 @@ import (
 	commonpb "go.temporal.io/api/common/v1"
 	taskqueuepb "go.temporal.io/api/taskqueue/v1"
 	"go.temporal.io/api/workflowservice/v1"
+
+	"example.com/coffee/internal/sqlitefile"
 )
 
 // TestBackup of a server that is at work: whatever was acknowledged before is in
@@ -90,7 +92,7 @@ func TestBackupOrder(t *testing.T) {
 		if err := os.WriteFile(path(name), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		db, err := sql.Open("sqlite", sqliteDSN(path(name), "rw", map[string]string{"journal_mode": "wal", "synchronous": "off"}))
+		db, err := sql.Open("sqlite", sqlitefile.DSN(path(name), "rw", map[string]string{"journal_mode": "wal", "synchronous": "off"}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -120,7 +122,7 @@ func TestBackupOrder(t *testing.T) {
 		}
 	}()
 	read := func(name string) (n int) {
-		db, err := sql.Open("sqlite", sqliteDSN(path(name), "rw"))
+		db, err := sql.Open("sqlite", sqlitefile.DSN(path(name), "rw"))
 		if err != nil {
 			t.Fatal(err)
 		}

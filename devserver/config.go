@@ -4,9 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"net/url"
-	"path/filepath"
-	"slices"
 	"strconv"
 	"time"
 
@@ -18,6 +15,7 @@ import (
 	"go.temporal.io/server/common/primitives"
 
 	"example.com/coffee/devserver/internal/store"
+	"example.com/coffee/internal/sqlitefile"
 )
 
 const (
@@ -106,30 +104,17 @@ func sqlConfig(id identity) *config.SQL {
 // settled how the file is locked.
 func databaseDSNs(o Options, id identity) (dsn, queries string) {
 	if o.DatabaseFile == "" {
-		return sqliteDSN(id.DatabaseName, "memory", pragmas(o)), ""
+		return sqlitefile.DSN(id.DatabaseName, "memory", pragmas(o)), ""
 	}
 	all := pragmas(o)
 	_, locking := all["locking_mode"]
 	if all["journal_mode"] == "wal" && !locking {
-		queries = sqliteDSN(id.DatabaseName, "rw", all, map[string]string{"query_only": "1"})
+		queries = sqlitefile.DSN(id.DatabaseName, "rw", all, map[string]string{"query_only": "1"})
 	}
 	// SQLite's default of 2 MiB makes orders slower as the file grows. It is not
 	// for the other connections, which have to drop what they have whenever this
 	// one has written.
-	return sqliteDSN(id.DatabaseName, "rw", map[string]string{"cache_size": "-65536"}, all), queries // KiB
-}
-
-// sqliteDSN is the name of a database with its pragmas, of which the later win.
-func sqliteDSN(name, mode string, pragmas ...map[string]string) string {
-	all := map[string]string{}
-	for _, more := range pragmas {
-		maps.Copy(all, more)
-	}
-	query := url.Values{"mode": {mode}, "_time_format": {"sqlite"}}
-	for _, name := range slices.Sorted(maps.Keys(all)) {
-		query.Add("_pragma", name+"="+all[name])
-	}
-	return "file:" + (&url.URL{Path: filepath.ToSlash(name)}).EscapedPath() + "?" + query.Encode()
+	return sqlitefile.DSN(id.DatabaseName, "rw", map[string]string{"cache_size": "-65536"}, all), queries // KiB
 }
 
 // pragmas are set on each connection. The user's win.

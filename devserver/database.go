@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"regexp"
 	"slices"
@@ -63,7 +62,7 @@ type database struct {
 func openDatabase(ctx context.Context, file string) (*database, error) {
 	path, err := sqlitefile.Resolve(file)
 	if err != nil {
-		return nil, &DatabaseError{File: file, Problem: "cannot be opened: " + describe(err), cause: err}
+		return nil, unusable(file, "opened", err)
 	}
 	lock, err := lockFile(path)
 	if err != nil {
@@ -86,7 +85,7 @@ func (d *database) open(ctx context.Context, path string) error {
 		return &LockedError{File: path}
 	}
 	if err != nil {
-		return &DatabaseError{File: path, Problem: "cannot be opened: " + describe(err), cause: err}
+		return unusable(path, "opened", err)
 	}
 	if err := sqlitefile.CheckNames(path); err != nil {
 		return &DatabaseError{File: path, Problem: "cannot be used: " + err.Error(), cause: err}
@@ -121,7 +120,7 @@ func lockFile(file string) (*flock.Flock, error) {
 		return fail(path+" is not a file of its own; remove it", errors.Join(err, lock.Unlock()))
 	}
 	if err != nil {
-		return fail(describe(err), err)
+		return fail(sqlitefile.Reason(err), err)
 	}
 	if !locked {
 		holder, _ := os.ReadFile(path) // who holds it is nice to know, no more
@@ -129,7 +128,7 @@ func lockFile(file string) (*flock.Flock, error) {
 		return nil, &LockedError{File: file, PID: pid}
 	}
 	if err := writePID(path); err != nil {
-		return fail(describe(err), errors.Join(err, lock.Unlock()))
+		return fail(sqlitefile.Reason(err), errors.Join(err, lock.Unlock()))
 	}
 	return lock, nil
 }
@@ -147,30 +146,34 @@ func writePID(path string) error {
 // createIfMissing creates the database if there is none, and refuses what cannot be
 // one. The file must be locked.
 func createIfMissing(ctx context.Context, file string) error {
-	fail := func(problem string, err error) error { return &DatabaseError{File: file, Problem: problem, cause: err} }
-	info, err := os.Stat(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		// SQLite would replay it into the new file. Who only reads leaves an empty one.
-		if log, err := os.Stat(file + "-wal"); err == nil && log.Size() > 0 {
-			return fail(fmt.Sprintf("is gone, but %s-wal is there, with the last of what was in it: restore it, or delete that one as well to begin a new one", file), nil)
-		}
-		if err := createDatabase(ctx, file); err != nil {
-			return fail("cannot be created: "+describe(err), err)
-		}
+	exists, err := sqlitefile.Find(file)
+	if err != nil {
+		return unusable(file, "opened", err)
+	}
+	if exists {
 		return nil
 	}
+	err = sqlitefile.Create(file, func(draft string) error {
+		db, err := openSQLite(draft)
+		if err != nil {
+			return err
+		}
+		return errors.Join(createSchema(ctx, db), db.Close())
+	})
 	if err != nil {
-		return fail("cannot be opened: "+describe(err), err)
-	}
-	if !info.Mode().IsRegular() {
-		return fail("is not a file", nil)
-	}
-	if info.Size() == 0 {
-		// SQLite would make a new database of it, and what was in the old one
-		// would be forgotten without a word.
-		return fail("is empty: restore it, or delete it, and the file -wal beside it, to begin a new one", nil)
+		return unusable(file, "created", err)
 	}
 	return nil
+}
+
+// unusable returns a [*DatabaseError] for an error that says, by itself, only why
+// the file could not be opened, created or read.
+func unusable(file, done string, err error) error {
+	var problem *sqlitefile.Problem
+	if errors.As(err, &problem) {
+		return &DatabaseError{File: file, Problem: problem.Text, cause: err}
+	}
+	return &DatabaseError{File: file, Problem: "cannot be " + done + ": " + sqlitefile.Reason(err), cause: err}
 }
 
 // check returns the cluster id of a database, if this version of the server can
@@ -178,7 +181,7 @@ func createIfMissing(ctx context.Context, file string) error {
 func check(ctx context.Context, file string) (clusterID string, err error) {
 	info, err := os.Stat(file)
 	if err != nil {
-		return "", &DatabaseError{File: file, Problem: "cannot be opened: " + describe(err), cause: err}
+		return "", unusable(file, "opened", err)
 	}
 	stamp, err := readStamp(ctx, file, info.Size() <= checkedSize)
 	if err != nil {
@@ -203,7 +206,7 @@ type Stamp struct {
 // returns a [*DatabaseError] if the file is not the database of a server.
 func ReadStamp(ctx context.Context, file string) (Stamp, error) {
 	if _, err := os.Stat(file); err != nil {
-		return Stamp{}, &DatabaseError{File: file, Problem: "cannot be opened: " + describe(err), cause: err}
+		return Stamp{}, unusable(file, "opened", err)
 	}
 	return readStamp(ctx, file, false)
 }
@@ -211,33 +214,26 @@ func ReadStamp(ctx context.Context, file string) (Stamp, error) {
 // readStamp reads the stamp, after it has read all of the file if it is to be
 // checked.
 func readStamp(ctx context.Context, file string, check bool) (stamp Stamp, err error) {
-	fail := func(problem string, err error) (Stamp, error) {
-		return Stamp{}, &DatabaseError{File: file, Problem: problem, cause: err}
-	}
 	db, err := openSQLite(file)
 	if err != nil {
-		return fail("cannot be opened: "+err.Error(), err)
+		return Stamp{}, unusable(file, "opened", err)
 	}
 	defer func() {
 		if closeErr := db.Close(); err == nil && closeErr != nil {
-			stamp, err = fail("cannot be closed: "+closeErr.Error(), closeErr)
+			stamp, err = Stamp{}, unusable(file, "closed", closeErr)
 		}
 	}()
 	if check {
-		problem, err := damage(ctx, db)
-		if err != nil {
-			return fail("cannot be read: "+err.Error(), err)
-		}
-		if problem != "" {
-			return fail("is damaged: "+problem, nil)
+		if err := sqlitefile.Check(ctx, db); err != nil {
+			return Stamp{}, unusable(file, "read", err)
 		}
 	}
 	err = db.QueryRowContext(ctx, `SELECT server_version, cluster_id FROM devserver_stamp`).Scan(&stamp.ServerVersion, &stamp.ClusterID)
+	if err != nil && strings.Contains(err.Error(), "no such table") {
+		return Stamp{}, &DatabaseError{File: file, Problem: "was not made by this program", cause: err}
+	}
 	if err != nil {
-		if strings.Contains(err.Error(), "no such table") {
-			return fail("was not made by this program", err)
-		}
-		return fail("cannot be read: "+err.Error(), err)
+		return Stamp{}, unusable(file, "read", err)
 	}
 	return stamp, nil
 }
@@ -247,34 +243,8 @@ func readStamp(ctx context.Context, file string, check bool) (stamp Stamp, err e
 // if it was truncated, and other damage when it meets it.
 const checkedSize = 256 << 20
 
-// damage says what is wrong with a database; empty if nothing is.
-func damage(ctx context.Context, db *sql.DB) (problem string, err error) {
-	if err := db.QueryRowContext(ctx, `PRAGMA quick_check(1)`).Scan(&problem); err != nil || problem == "ok" {
-		return "", err
-	}
-	problem = strings.TrimPrefix(problem, "*** in database main ***")
-	return strings.Join(strings.Fields(problem), " "), nil
-}
-
-// createDatabase makes a database.
-func createDatabase(ctx context.Context, file string) (err error) {
-	draft, err := sqlitefile.NewDraft(file)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, draft.Close()) }()
-	db, err := openSQLite(draft.Name())
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(createSchema(ctx, db), db.Close()); err != nil {
-		return err
-	}
-	return draft.Publish()
-}
-
 func openSQLite(file string) (*sql.DB, error) {
-	return sql.Open("sqlite", sqliteDSN(file, "rw", map[string]string{"synchronous": "full"})+"&_txlock=immediate")
+	return sql.Open("sqlite", sqlitefile.DSN(file, "rw", map[string]string{"synchronous": "full"})+sqlitefile.Immediate)
 }
 
 // createSchema sets up a new database, and stamps it with the server's version
@@ -326,13 +296,4 @@ func (w schemaWriter) Exec(stmt string, args ...any) error {
 	}
 	_, err := w.tx.ExecContext(w.ctx, stmt, args...)
 	return err
-}
-
-// describe leaves out the path that the message names already.
-func describe(err error) string {
-	var pathError *os.PathError
-	if errors.As(err, &pathError) {
-		return pathError.Err.Error()
-	}
-	return err.Error()
 }

@@ -22,6 +22,6 @@
 // (namespaces.go).
 //
 // Read on in options.go (what can be set), database.go (the file, its lock and
-// its stamp), backup.go, server.go (start and stop), releases.go (what Stop lets
+// its stamp), backup.go, server.go (start and stop), closers.go (what Stop lets
 // go of), ports.go, ui.go and log.go.
 package devserver

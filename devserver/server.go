@@ -41,8 +41,8 @@ type Server struct {
 	store    *store.DB
 	syncer   *syncer // nil if SQLite does it
 	temporal temporal.Server
-	// releases are of what temporal leaves open.
-	releases   releases
+	// closers are for what Temporal leaves open.
+	closers    closers
 	namespaces namespaceWatch
 	ui         *http.Server
 	uiAddress  string
@@ -170,7 +170,7 @@ func (s *Server) shutdown() error {
 	if s.temporal != nil {
 		errs = append(errs, s.temporal.Stop())
 	}
-	errs = append(errs, s.releases.all())
+	errs = append(errs, s.closers.closeAll())
 	if s.store != nil {
 		errs = append(errs, s.store.Shutdown())
 	}

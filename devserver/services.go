@@ -31,7 +31,7 @@ import (
 // of the process, and a frontend on a listener that is open already.
 func (s *Server) module(frontendListener net.Listener) fx.Option {
 	history, matching := newInProcess(&historyservice.HistoryService_ServiceDesc), newInProcess(&matchingservice.MatchingService_ServiceDesc)
-	p := services{ip: s.options.IP, history: history, matching: matching, frontend: frontendListener, releases: &s.releases, namespaces: &s.namespaces}
+	p := services{ip: s.options.IP, history: history, matching: matching, frontend: frontendListener, closers: &s.closers, namespaces: &s.namespaces}
 	return fx.Options(
 		fx.Provide(
 			temporal.NewServerFxImpl,
@@ -56,7 +56,7 @@ type services struct {
 	ip                string // that the HTTP API listens on
 	history, matching *inProcess
 	frontend          net.Listener
-	releases          *releases
+	closers           *closers
 	namespaces        *namespaceWatch
 }
 
@@ -103,8 +103,8 @@ func (p services) build(params temporal.ServiceProviderParamsCommon, name primit
 		params.GetCommonServiceOptions(name),
 		fx.Options(options...),
 		fx.Decorate(
-			p.releases.ofRPC,
-			p.releases.ofSDK,
+			p.closers.ofRPC,
+			p.closers.ofSDK,
 			p.namespaces.of,
 			func() net.Listener { return listener },
 			func(options map[primitives.ServiceName][]grpc.DialOption) map[primitives.ServiceName][]grpc.DialOption {

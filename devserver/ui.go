@@ -66,7 +66,7 @@ func (s *Server) uiHandler() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.releases.keepConnection(conn)
+	s.closers.keepConnection(conn)
 	routes := e.Group("/api/v1")
 	routes.GET("/settings", api.GetSettings(settings))
 	routes.GET("/ui-extensions", api.GetUIExtensions(settings, api.TemporalAccessCheck(conn, nil)))

@@ -13,28 +13,28 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// releases remembers what Temporal's services open and, since they expect their
+// closers remembers what Temporal's services open and, since they expect their
 // process to end, do not close: connections, clients and workers.
-type releases struct {
+type closers struct {
 	mu          sync.Mutex
 	connections []*grpc.ClientConn
 	clients     []sdkclient.Client
 	workers     []sdkworker.Worker
 }
 
-// all closes everything, once the services have stopped. What a service has
+// closeAll closes everything, once the services have stopped. What a service has
 // closed itself can be closed again.
-func (r *releases) all() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, w := range r.workers {
+func (c *closers) closeAll() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, w := range c.workers {
 		w.Stop()
 	}
-	for _, c := range r.clients {
-		c.Close()
+	for _, client := range c.clients {
+		client.Close()
 	}
 	var errs []error
-	for _, conn := range r.connections {
+	for _, conn := range c.connections {
 		if err := conn.Close(); err != nil && status.Code(err) != codes.Canceled { // closed already
 			errs = append(errs, err)
 		}
@@ -42,64 +42,64 @@ func (r *releases) all() error {
 	return errors.Join(errs...)
 }
 
-func (r *releases) keepConnection(conn *grpc.ClientConn) *grpc.ClientConn {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.connections = append(r.connections, conn)
+func (c *closers) keepConnection(conn *grpc.ClientConn) *grpc.ClientConn {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.connections = append(c.connections, conn)
 	return conn
 }
 
-func (r *releases) keepClient(c sdkclient.Client) sdkclient.Client {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.clients = append(r.clients, c)
-	return c
+func (c *closers) keepClient(client sdkclient.Client) sdkclient.Client {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.clients = append(c.clients, client)
+	return client
 }
 
 // rpcFactory is how the services get connections to each other.
 type rpcFactory struct {
 	common.RPCFactory
-	releases *releases
+	closers *closers
 }
 
-func (r *releases) ofRPC(f common.RPCFactory) common.RPCFactory { return rpcFactory{f, r} }
+func (c *closers) ofRPC(f common.RPCFactory) common.RPCFactory { return rpcFactory{f, c} }
 
 func (f rpcFactory) CreateRemoteFrontendGRPCConnection(address string) *grpc.ClientConn {
-	return f.releases.keepConnection(f.RPCFactory.CreateRemoteFrontendGRPCConnection(address))
+	return f.closers.keepConnection(f.RPCFactory.CreateRemoteFrontendGRPCConnection(address))
 }
 
 func (f rpcFactory) CreateLocalFrontendGRPCConnection() *grpc.ClientConn {
-	return f.releases.keepConnection(f.RPCFactory.CreateLocalFrontendGRPCConnection())
+	return f.closers.keepConnection(f.RPCFactory.CreateLocalFrontendGRPCConnection())
 }
 
 func (f rpcFactory) CreateHistoryGRPCConnection(address string) *grpc.ClientConn {
-	return f.releases.keepConnection(f.RPCFactory.CreateHistoryGRPCConnection(address))
+	return f.closers.keepConnection(f.RPCFactory.CreateHistoryGRPCConnection(address))
 }
 
 func (f rpcFactory) CreateMatchingGRPCConnection(address string) *grpc.ClientConn {
-	return f.releases.keepConnection(f.RPCFactory.CreateMatchingGRPCConnection(address))
+	return f.closers.keepConnection(f.RPCFactory.CreateMatchingGRPCConnection(address))
 }
 
 // clientFactory is how the services get clients and workers of their own server.
 type clientFactory struct {
 	sdk.ClientFactory
-	releases *releases
+	closers *closers
 }
 
-func (r *releases) ofSDK(f sdk.ClientFactory) sdk.ClientFactory { return clientFactory{f, r} }
+func (c *closers) ofSDK(f sdk.ClientFactory) sdk.ClientFactory { return clientFactory{f, c} }
 
 func (f clientFactory) NewClient(options sdkclient.Options) sdkclient.Client {
-	return f.releases.keepClient(f.ClientFactory.NewClient(options))
+	return f.closers.keepClient(f.ClientFactory.NewClient(options))
 }
 
 func (f clientFactory) GetSystemClient() sdkclient.Client {
-	return f.releases.keepClient(f.ClientFactory.GetSystemClient())
+	return f.closers.keepClient(f.ClientFactory.GetSystemClient())
 }
 
 func (f clientFactory) NewWorker(c sdkclient.Client, taskQueue string, options sdkworker.Options) sdkworker.Worker {
 	w := f.ClientFactory.NewWorker(c, taskQueue, options)
-	f.releases.mu.Lock()
-	defer f.releases.mu.Unlock()
-	f.releases.workers = append(f.releases.workers, w)
+	f.closers.mu.Lock()
+	defer f.closers.mu.Unlock()
+	f.closers.workers = append(f.closers.workers, w)
 	return w
 }

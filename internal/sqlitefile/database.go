@@ -1,0 +1,94 @@
+package sqlitefile
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	_ "modernc.org/sqlite" // the driver "sqlite"
+)
+
+// Problem is why a file cannot be used as a database.
+type Problem struct {
+	// Text completes a sentence that begins with the name of the file: "is empty".
+	Text string
+	Err  error // the cause; nil if there is none
+}
+
+func (p *Problem) Error() string { return "it " + p.Text }
+func (p *Problem) Unwrap() error { return p.Err }
+
+// Find reports whether there is a database at a path, which must have been
+// resolved. It returns a [*Problem] for what SQLite would take for a new database,
+// forgetting without a word what was in the old one: an empty file, and a missing
+// file whose write-ahead log is still there, which would be replayed into the new
+// one. It also refuses whatever is not a regular file.
+func Find(path string) (bool, error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		// A process that only reads can leave an empty log behind.
+		if log, err := os.Stat(path + "-wal"); err == nil && log.Size() > 0 {
+			return false, &Problem{Text: fmt.Sprintf("is gone, but %s-wal is there, with the last of what was in it: restore it, or delete the -wal file as well to begin a new one", filepath.Base(path))}
+		}
+		return false, nil
+	}
+	switch {
+	case err != nil:
+		return false, err
+	case !info.Mode().IsRegular():
+		return false, &Problem{Text: "is not a file"}
+	case info.Size() == 0:
+		return false, &Problem{Text: "is empty: restore it, or delete it, and the -wal file beside it, to begin a new one"}
+	}
+	return true, nil
+}
+
+// Check reads a whole database. It returns a [*Problem] if it is damaged.
+func Check(ctx context.Context, db *sql.DB) error {
+	var verdict string
+	if err := db.QueryRowContext(ctx, `PRAGMA quick_check(1)`).Scan(&verdict); err != nil {
+		return err
+	}
+	if verdict == "ok" {
+		return nil
+	}
+	verdict = strings.TrimPrefix(verdict, "*** in database main ***")
+	return &Problem{Text: "is damaged: " + strings.Join(strings.Fields(verdict), " ")}
+}
+
+// DSN returns the data source name of a database for the driver "sqlite". The mode
+// is SQLite's: rw, ro or memory. Pragmas are set on each connection; of two of the
+// same name the later one wins.
+func DSN(name, mode string, pragmas ...map[string]string) string {
+	all := map[string]string{}
+	for _, more := range pragmas {
+		maps.Copy(all, more)
+	}
+	query := url.Values{"mode": {mode}, "_time_format": {"sqlite"}}
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		query.Add("_pragma", name+"="+all[name])
+	}
+	return "file:" + (&url.URL{Path: filepath.ToSlash(name)}).EscapedPath() + "?" + query.Encode()
+}
+
+// Immediate, appended to a [DSN], has transactions take the write lock when they
+// begin, so that what they have read stays true until they write.
+const Immediate = "&_txlock=immediate"
+
+// Reason returns an error's text without the path in it, for messages that name the
+// file already.
+func Reason(err error) string {
+	var pathError *fs.PathError
+	if errors.As(err, &pathError) {
+		return pathError.Err.Error()
+	}
+	return err.Error()
+}

@@ -1,0 +1,59 @@
+package sqlitefile
+
+import (
+	"errors"
+	"os"
+	"slices"
+	"sync"
+)
+
+// ErrHeld: another process, or another part of this one, holds the file.
+var ErrHeld = errors.New("the file is in use")
+
+// Hold is a hold on a file, under whatever name. One at most is on a file at any
+// time, as far as the system has locks for it; see [Holds].
+//
+// A process that closes a file loses SQLite's locks on it, so no hold may be
+// released while this process has the file open as a database.
+type Hold struct {
+	file *os.File
+	info os.FileInfo
+}
+
+// holds are those of this process, which the system's locks do not tell apart.
+var holds struct {
+	sync.Mutex
+	all []*Hold
+}
+
+// Take takes hold of a file. It returns [ErrHeld] if it is held already.
+func Take(path string) (*Hold, error) {
+	holds.Lock()
+	defer holds.Unlock()
+	// Before it is opened: to close it again could harm whoever holds it.
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if slices.ContainsFunc(holds.all, func(h *Hold) bool { return os.SameFile(h.info, info) }) {
+		return nil, ErrHeld
+	}
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := lock(file); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	h := &Hold{file: file, info: info}
+	holds.all = append(holds.all, h)
+	return h, nil
+}
+
+// Release gives the file up.
+func (h *Hold) Release() error {
+	holds.Lock()
+	defer holds.Unlock()
+	holds.all = slices.DeleteFunc(holds.all, func(other *Hold) bool { return other == h })
+	return h.file.Close()
+}
