@@ -59,7 +59,7 @@ func (a *Activities) BrewCoffee(ctx context.Context, in BrewInput) (bool, error)
 	if delivered, err := a.services.Payment().Paid(ctx, in.OrderID); err != nil || delivered {
 		return delivered, final(err)
 	}
-	stop := heartbeat(ctx, BrewHeartbeatTimeout/10)
+	stop := heartbeat(ctx, heartbeatInterval)
 	defer stop()
 	err := a.services.Brew().Brew(ctx, OrderRequest(in), int(activity.GetInfo(ctx).Attempt))
 	if errors.Is(err, ErrJammed) {

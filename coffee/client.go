@@ -16,8 +16,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 )
 
-// Client places, watches, lists and cancels orders. Every command goes through
-// it. It works against any Temporal server, and is safe for concurrent use.
+// Client places, watches, lists and cancels orders. It works against any Temporal server, and is safe for concurrent use.
 type Client struct {
 	temporal  client.Client
 	namespace string
@@ -120,23 +119,21 @@ func (c *Client) join(ctx context.Context, request OrderRequest, runID string) (
 // ordered reads from the first event of a history what was ordered. It is the
 // zero value if that was no order.
 func (c *Client) ordered(ctx context.Context, orderID, runID string) (OrderRequest, error) {
-	events := c.temporal.GetWorkflowHistory(ctx, WorkflowID(orderID), runID, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
-	if !events.HasNext() {
-		return OrderRequest{}, ErrNotFound
+	for event, err := range c.events(ctx, &commonpb.WorkflowExecution{WorkflowId: WorkflowID(orderID), RunId: runID}) {
+		if err != nil {
+			return OrderRequest{}, err
+		}
+		started := event.GetWorkflowExecutionStartedEventAttributes()
+		if started.GetWorkflowType().GetName() != WorkflowType {
+			return OrderRequest{}, nil
+		}
+		request, err := decodeOrder(started.GetWorkflowId(), firstPayload(started.GetInput()))
+		if err != nil {
+			return OrderRequest{}, nil // an invalid order conflicts with every valid one
+		}
+		return request, nil
 	}
-	event, err := events.Next()
-	if err != nil {
-		return OrderRequest{}, notFound(err)
-	}
-	started := event.GetWorkflowExecutionStartedEventAttributes()
-	if started.GetWorkflowType().GetName() != WorkflowType {
-		return OrderRequest{}, nil
-	}
-	request, err := decodeOrder(started.GetWorkflowId(), firstPayload(started.GetInput()))
-	if err != nil {
-		return OrderRequest{}, nil //nolint:nilerr // an invalid order conflicts with every valid one
-	}
-	return request, nil
+	return OrderRequest{}, ErrNotFound
 }
 
 func firstPayload(payloads *commonpb.Payloads) converter.RawValue {

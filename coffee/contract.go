@@ -1,7 +1,5 @@
 package coffee
 
-import "time"
-
 // The names in this file cross the wire. Clients and workers in other
 // languages rely on them, so they never change; fields may only be added.
 const (
@@ -182,20 +180,3 @@ type orderMemo struct {
 	AmountCents Cents  `json:"amount_cents"`
 	Pricing     string `json:"pricing"`
 }
-
-// Retries and timeouts, the same for every step of an order.
-const (
-	// ActivityTimeout is the start-to-close timeout of one attempt.
-	ActivityTimeout = 10 * time.Second
-	// MaxAttempts is how often charge, brew and receipt are tried. A refund
-	// is tried until it succeeds.
-	MaxAttempts = 5
-	// FirstBackoff is the pause after the first failed attempt; it doubles
-	// with each further one.
-	FirstBackoff = time.Second
-	// MaxRefundBackoff bounds the pause between attempts to refund.
-	MaxRefundBackoff = 30 * time.Second
-	// BrewHeartbeatTimeout is how long a brew may be silent before its worker
-	// is taken for dead and another one tries.
-	BrewHeartbeatTimeout = 3 * time.Second
-)

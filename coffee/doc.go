@@ -17,17 +17,18 @@
 // work itself is done by services that know nothing of Temporal: payment.go,
 // brewing.go and notification.go, built by the [ServiceFactory] in factory.go.
 //
-// Where money is written down, and for which of it a coffee was handed out:
-// ledger.go says what a [Ledger] promises, and
-// ledger_sql.go keeps the promise; ledger_sqlite.go and ledger_postgres.go open
-// the databases, each with a schema beside it that has the database itself watch
-// over the promise. The package audit checks it all from outside.
+// Where money is recorded, and which coffee was handed out for it: ledger.go says
+// what a [Ledger] promises. The package ledger keeps the promises, in SQLite or
+// PostgreSQL; the package audit checks them from outside.
 //
 // Who runs it: worker.go. A [Worker] polls the task queue and runs workflows and
-// activities. Kill it, and the next one goes on.
+// activities. Kill it, and the next one carries on. policy.go has the numbers:
+// attempts, backoff and timeouts.
 //
-// Who asks for it: client.go, status.go and history.go. The [Client] places
-// orders, looks at them, lists and cancels them.
+// Who asks for it: client.go places and cancels orders, view.go describes one, list.go
+// lists them, and noworker.go finds out that an order waits because no worker is
+// there. What they know beyond the server's summary they read in the order's history:
+// history.go.
 //
 // The tests need no server: workflow_test.go runs orders with time skipped,
 // replay_test.go replays recorded histories on the current code, and

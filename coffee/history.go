@@ -2,6 +2,7 @@ package coffee
 
 import (
 	"context"
+	"iter"
 	"strings"
 	"time"
 
@@ -32,26 +33,35 @@ func (c *Client) History(ctx context.Context, orderID string) (History, error) {
 		return History{}, notFound(err)
 	}
 	history := History{OrderID: orderID, Pending: described.GetPendingActivities(), ReadAt: time.Now()}
-	execution := described.GetWorkflowExecutionInfo().GetExecution()
-	events := c.temporal.GetWorkflowHistory(ctx, execution.GetWorkflowId(), execution.GetRunId(), false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
-	for events.HasNext() {
-		event, err := events.Next()
+	for event, err := range c.events(ctx, described.GetWorkflowExecutionInfo().GetExecution()) {
 		if err != nil {
-			return History{}, notFound(err)
+			return History{}, err
 		}
 		history.Events = append(history.Events, event)
 	}
 	return history, nil
 }
 
+// events are the events of a run, oldest first. After an error, which is
+// [ErrNotFound] if there is no such run, there are no more.
+func (c *Client) events(ctx context.Context, execution *commonpb.WorkflowExecution) iter.Seq2[*historypb.HistoryEvent, error] {
+	return func(yield func(*historypb.HistoryEvent, error) bool) {
+		events := c.temporal.GetWorkflowHistory(ctx, execution.GetWorkflowId(), execution.GetRunId(), false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+		for events.HasNext() {
+			event, err := events.Next()
+			if !yield(event, notFound(err)) || err != nil {
+				return
+			}
+		}
+	}
+}
+
 // readHistory adds to a view what the history of the order tells.
 func (c *Client) readHistory(ctx context.Context, view *OrderView, execution *commonpb.WorkflowExecution) error {
 	reader := historyReader{view: view, scheduled: map[int64]string{}}
-	events := c.temporal.GetWorkflowHistory(ctx, execution.GetWorkflowId(), execution.GetRunId(), false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
-	for events.HasNext() {
-		event, err := events.Next()
+	for event, err := range c.events(ctx, execution) {
 		if err != nil {
-			return notFound(err)
+			return err
 		}
 		reader.read(event)
 	}

@@ -23,7 +23,7 @@ type Ledger interface {
 	// It changes nothing and returns [ErrInvalidEntry] if the amount is not
 	// positive or an id is empty, [ErrDuplicateOrder] if another run charged
 	// the order, [ErrAmountConflict] if it was charged another amount, and
-	// [ErrClosed] if it was refunded or voided.
+	// [ErrSettled] if it was refunded or voided.
 	Charge(ctx context.Context, charge Charge) (Entry, error)
 
 	// Refund gives back what the run charged for the order, and returns the
@@ -41,7 +41,7 @@ type Ledger interface {
 	// already, it does nothing.
 	//
 	// It changes nothing and returns [ErrInvalidEntry] if the order id is empty,
-	// [ErrNotCharged] if nothing was charged, and [ErrClosed] if the order was
+	// [ErrNotCharged] if nothing was charged, and [ErrSettled] if the order was
 	// refunded or voided.
 	Deliver(ctx context.Context, orderID string) error
 
@@ -64,7 +64,7 @@ var (
 	ErrInvalidEntry   = errors.New("invalid ledger entry")
 	ErrDuplicateOrder = errors.New("an earlier order of the same id was charged already")
 	ErrAmountConflict = errors.New("the order was charged another amount already")
-	ErrClosed         = errors.New("the order was refunded or voided already")
+	ErrSettled        = errors.New("the order was refunded or voided already")
 	ErrNotCharged     = errors.New("the order was not charged")
 	ErrDelivered      = errors.New("the coffee was handed out already")
 )
@@ -75,7 +75,7 @@ var ErrNoLedger = errors.New("there is no ledger")
 // IsRefusal reports whether err is one of the ledger's final refusals, which
 // trying again does not change.
 func IsRefusal(err error) bool {
-	for _, refusal := range []error{ErrInvalidEntry, ErrDuplicateOrder, ErrAmountConflict, ErrClosed, ErrNotCharged, ErrDelivered} {
+	for _, refusal := range []error{ErrInvalidEntry, ErrDuplicateOrder, ErrAmountConflict, ErrSettled, ErrNotCharged, ErrDelivered} {
 		if errors.Is(err, refusal) {
 			return true
 		}

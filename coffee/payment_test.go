@@ -1,4 +1,4 @@
-package coffee
+package coffee_test
 
 import (
 	"context"
@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/rs/zerolog"
+
+	"example.com/coffee/coffee"
 )
 
 // TestLateCharges: a charge that is on its way when its attempt is given up goes
@@ -17,19 +19,19 @@ func TestLateCharges(t *testing.T) {
 	up()
 	ledger := memoryLedger(t)
 	for rate, want := range map[float64]error{0: context.Canceled, 1: nil} {
-		payment := NewServiceFactory(ServiceConfig{LateChargeRate: rate}, ledger, zerolog.Nop()).Payment()
-		if err := payment.Charge(given, Charge{"1", "run", 525}); !errors.Is(err, want) {
+		payment := coffee.NewServiceFactory(coffee.ServiceConfig{LateChargeRate: rate}, ledger, zerolog.Nop()).Payment()
+		if err := payment.Charge(given, coffee.Charge{OrderID: "1", RunID: "run", Amount: 525}); !errors.Is(err, want) {
 			t.Errorf("at rate %v: got %v, want %v", rate, err, want)
 		}
 	}
 	if balance, err := ledger.Balance(background); err != nil || balance.Charges != 1 {
 		t.Errorf("got %+v, %v", balance, err)
 	}
-	late := NewServiceFactory(ServiceConfig{LateChargeRate: 1}, ledger, zerolog.Nop()).Payment()
+	late := coffee.NewServiceFactory(coffee.ServiceConfig{LateChargeRate: 1}, ledger, zerolog.Nop()).Payment()
 	if _, err := late.Refund(background, "1", "run"); err != nil {
 		t.Fatal(err)
 	}
-	if err := late.Charge(given, Charge{"1", "run", 525}); !errors.Is(err, ErrClosed) {
+	if err := late.Charge(given, coffee.Charge{OrderID: "1", RunID: "run", Amount: 525}); !errors.Is(err, coffee.ErrSettled) {
 		t.Errorf("after the refund: %v", err)
 	}
 }

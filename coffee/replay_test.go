@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 	enumspb "go.temporal.io/api/enums/v1"
@@ -61,8 +62,14 @@ func readHistory(t *testing.T, name string) *historypb.History {
 
 // replay replays a history of order 123 on the workflow as it is now.
 func replay(history *historypb.History) error {
-	return replayOn((&OrderWorkflow{Pricing: &risingPrices{asked: 1000}}).OrderCoffeeWorkflow, history)
+	return replayOn((&OrderWorkflow{Pricing: otherPrices{}}).OrderCoffeeWorkflow, history)
 }
+
+// otherPrices are not those that the histories were recorded with.
+type otherPrices struct{}
+
+func (otherPrices) Name() string                        { return "other" }
+func (otherPrices) Price(OrderRequest, time.Time) Cents { return 1001 }
 
 // replayOn replays a history of order 123 on any workflow.
 func replayOn(w any, history *historypb.History) error {

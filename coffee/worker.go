@@ -70,13 +70,10 @@ func NewWorker(ctx context.Context, c client.Client, options WorkerOptions) (*Wo
 	w := worker.New(c, TaskQueue, worker.Options{
 		MaxConcurrentActivityExecutionSize: options.Concurrency,
 		WorkerStopTimeout:                  options.DrainTime,
-		// The pause after a worker dies: for so long the server waits for the
-		// worker that has an order in its cache before it asks another.
-		StickyScheduleToStartTimeout: 2 * time.Second,
-		// The SDK holds heartbeats back for longer than a brew takes, and a
-		// brew hears of a cancel only when it sends one.
-		MaxHeartbeatThrottleInterval:     BrewHeartbeatTimeout / 10,
-		DefaultHeartbeatThrottleInterval: BrewHeartbeatTimeout / 10,
+		StickyScheduleToStartTimeout:       stickyTimeout,
+		// By default the SDK holds heartbeats back for longer than a brew takes.
+		MaxHeartbeatThrottleInterval:     heartbeatInterval,
+		DefaultHeartbeatThrottleInterval: heartbeatInterval,
 		DisableRegistrationAliasing:      true,
 		OnFatalError: func(err error) {
 			select {

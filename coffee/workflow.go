@@ -2,7 +2,6 @@ package coffee
 
 import (
 	"fmt"
-	"time"
 
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
@@ -49,7 +48,7 @@ func (w *OrderWorkflow) OrderCoffeeWorkflow(ctx workflow.Context, input converte
 	if err != nil {
 		return OrderResult{}, err
 	}
-	err = order.make(ctx)
+	err = order.chargeAndBrew(ctx)
 	if err == nil {
 		err = order.sendReceipt(ctx)
 	}
@@ -57,10 +56,10 @@ func (w *OrderWorkflow) OrderCoffeeWorkflow(ctx workflow.Context, input converte
 		return order.finish(ctx, StatusCompleted)
 	}
 	status := StatusFailed
-	if order.steps.Err() != nil {
+	if order.cancellable.Err() != nil {
 		status, order.state.Cancelled = StatusCancelled, true
 	} else {
-		order.fail(ctx, err)
+		order.recordFailure(ctx, err)
 	}
 	delivered, err := order.undo(ctx)
 	if err != nil {
@@ -82,10 +81,10 @@ type order struct {
 	indexed bool
 	runID   string // the original run, the same after a reset
 
-	// steps is the context of everything that a cancel interrupts, whether it
-	// came by signal or as Temporal's own cancellation.
-	steps       workflow.Context
-	cancelSteps workflow.CancelFunc
+	// cancellable is the context of all that a cancel interrupts, whether it came
+	// by signal or as Temporal's own cancellation.
+	cancellable workflow.Context
+	cancel      workflow.CancelFunc
 	signals     workflow.ReceiveChannel
 
 	// refundDue is set before the charge is attempted: from then on money may
@@ -110,7 +109,7 @@ func (w *OrderWorkflow) accept(ctx workflow.Context, input converter.RawValue) (
 	o.runID = workflow.GetInfo(ctx).OriginalRunID
 	o.state.OrderID, o.state.Drink, o.state.Size = request.OrderID, request.Drink, request.Size
 	o.state.Pricing, o.state.AmountCents = accepted.Pricing, accepted.AmountCents
-	o.steps, o.cancelSteps = workflow.WithCancel(ctx)
+	o.cancellable, o.cancel = workflow.WithCancel(ctx)
 	o.signals = workflow.GetSignalChannel(ctx, SignalCancelOrder)
 	return o, workflow.UpsertMemo(ctx, map[string]any{memoOrder: orderMemo{
 		Drink: request.Drink, Size: request.Size, AmountCents: accepted.AmountCents, Pricing: accepted.Pricing,
@@ -169,9 +168,9 @@ func decodeOrder(workflowID string, input converter.RawValue) (OrderRequest, err
 	return request, nil
 }
 
-// make charges the customer and brews the coffee. It returns an error as soon
+// chargeAndBrew charges the customer and brews the coffee. It returns an error as soon
 // as either fails for good or the order is cancelled.
-func (o *order) make(ctx workflow.Context) error {
+func (o *order) chargeAndBrew(ctx workflow.Context) error {
 	if err := o.checkCancel(); err != nil {
 		return err
 	}
@@ -192,8 +191,8 @@ func (o *order) make(ctx workflow.Context) error {
 
 func (o *order) charge(ctx workflow.Context) error {
 	o.enter(ctx, StageCharging)
-	steps := workflow.WithActivityOptions(o.steps, stepOptions("charge "+o.state.AmountCents.String()))
-	err := o.await(ctx, workflow.ExecuteActivity(steps, ActivityChargeCustomer,
+	cancellable := workflow.WithActivityOptions(o.cancellable, stepOptions("charge "+o.state.AmountCents.String()))
+	err := o.await(ctx, workflow.ExecuteActivity(cancellable, ActivityChargeCustomer,
 		ChargeInput{OrderID: o.request.OrderID, AmountCents: o.state.AmountCents, RunID: o.runID}))
 	o.state.Charged = err == nil
 	return err
@@ -203,8 +202,8 @@ func (o *order) brew(ctx workflow.Context) error {
 	o.enter(ctx, StageBrewing)
 	options := stepOptions("brew " + o.request.String())
 	options.HeartbeatTimeout = BrewHeartbeatTimeout
-	steps := workflow.WithActivityOptions(o.steps, options)
-	err := o.await(ctx, workflow.ExecuteActivity(steps, ActivityBrewCoffee, BrewInput(o.request)))
+	cancellable := workflow.WithActivityOptions(o.cancellable, options)
+	err := o.await(ctx, workflow.ExecuteActivity(cancellable, ActivityBrewCoffee, BrewInput(o.request)))
 	o.state.Brewed = err == nil
 	return err
 }
@@ -239,7 +238,7 @@ func (o *order) sendReceipt(ctx workflow.Context) error {
 	if isRefused(err) {
 		return err
 	}
-	o.fail(ctx, err)
+	o.recordFailure(ctx, err)
 	// Nobody knows now whether the attempts got as far as handing out the coffee.
 	// The ledger must, or a later reset and a cancel would give back its price.
 	if workflow.GetVersion(ctx, changeDeliver, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
@@ -320,7 +319,7 @@ func (o *order) receiveCancel() {
 	var argument converter.RawValue
 	if o.signals.ReceiveAsync(&argument) {
 		o.state.CancelReason = cancelReason(argument)
-		o.cancelSteps()
+		o.cancel()
 	}
 }
 
@@ -328,7 +327,7 @@ func (o *order) receiveCancel() {
 // come between two steps, or together with the end of one.
 func (o *order) checkCancel() error {
 	o.receiveCancel()
-	return o.steps.Err()
+	return o.cancellable.Err()
 }
 
 // cancelReason makes the best of whatever came with the signal.
@@ -337,12 +336,13 @@ func cancelReason(argument converter.RawValue) string {
 	if argument.Payload() == nil || converter.GetDefaultDataConverter().FromPayload(argument.Payload(), &request) != nil {
 		return ""
 	}
-	return clip(request.Reason, 200)
+	return clip(request.Reason, maxText)
 }
 
-// fail keeps the reason of a failure for whoever asks.
-func (o *order) fail(ctx workflow.Context, err error) {
-	o.state.Failure = clip(rootCause(err), 200)
+// recordFailure keeps why a step failed, for queries and the result of an order
+// that failed or has no receipt.
+func (o *order) recordFailure(ctx workflow.Context, err error) {
+	o.state.Failure = clip(rootCause(err), maxText)
 	workflow.GetLogger(ctx).Warn("step failed", "stage", string(o.state.Stage), "failure", o.state.Failure)
 }
 
@@ -359,8 +359,8 @@ func stepOptions(summary string) workflow.ActivityOptions {
 		StartToCloseTimeout: ActivityTimeout,
 		RetryPolicy: &temporal.RetryPolicy{
 			InitialInterval:    FirstBackoff,
-			BackoffCoefficient: 2,
-			MaximumInterval:    100 * time.Second,
+			BackoffCoefficient: BackoffFactor,
+			MaximumInterval:    MaxBackoff,
 			MaximumAttempts:    MaxAttempts,
 		},
 	}

@@ -1,4 +1,4 @@
-package coffee
+package coffee_test
 
 import (
 	"context"
@@ -16,17 +16,20 @@ import (
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/workflow"
 	"pgregory.net/rapid"
+
+	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/ledger"
 )
 
-var latte = OrderRequest{OrderID: "123", Drink: "latte", Size: SizeM}
+var latte = coffee.OrderRequest{OrderID: "123", Drink: "latte", Size: coffee.SizeM}
 
 // kitchen runs one order in the SDK's test environment, where time is skipped.
 // Its services take no time and write to a real ledger, in memory.
 type kitchen struct {
 	*testsuite.TestWorkflowEnvironment
 	t          *testing.T
-	ledger     Ledger
-	activities *Activities
+	ledger     coffee.Ledger
+	activities *coffee.Activities
 
 	mu       sync.Mutex
 	attempts map[string]int
@@ -36,14 +39,29 @@ type kitchen struct {
 func newKitchen(t *testing.T) *kitchen {
 	t.Helper()
 	var suite testsuite.WorkflowTestSuite
-	suite.SetLogger(NewSDKLogger(zerolog.Nop()))
+	suite.SetLogger(coffee.NewSDKLogger(zerolog.Nop()))
 	k := &kitchen{TestWorkflowEnvironment: suite.NewTestWorkflowEnvironment(), t: t, ledger: memoryLedger(t), attempts: map[string]int{}}
-	k.activities = NewActivities(NewServiceFactory(ServiceConfig{}, k.ledger, zerolog.Nop()))
+	k.activities = coffee.NewActivities(coffee.NewServiceFactory(coffee.ServiceConfig{}, k.ledger, zerolog.Nop()))
 	k.activities.Register(k)
-	(&OrderWorkflow{Pricing: StandardPricing{}}).Register(k)
-	k.SetStartWorkflowOptions(client.StartWorkflowOptions{ID: WorkflowID(latte.OrderID), TaskQueue: TaskQueue})
+	(&coffee.OrderWorkflow{Pricing: coffee.StandardPricing{}}).Register(k)
+	k.SetStartWorkflowOptions(client.StartWorkflowOptions{ID: coffee.WorkflowID(latte.OrderID), TaskQueue: coffee.TaskQueue})
 	k.started = k.Now()
 	return k
+}
+
+// memoryLedger is a real ledger that is gone when the test ends.
+func memoryLedger(t *testing.T) coffee.Ledger {
+	t.Helper()
+	book, err := ledger.OpenMemory(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := book.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return book
 }
 
 // step makes each attempt of an activity take some time, and the first
@@ -67,20 +85,20 @@ func step[In, Out any](k *kitchen, name string, activity func(context.Context, I
 
 // steps scripts all four activities: how many attempts of each fail.
 func (k *kitchen) steps(takes time.Duration, charge, brew, receipt, refund int) {
-	step(k, ActivityChargeCustomer, k.activities.ChargeCustomer, takes, charge)
-	step(k, ActivityBrewCoffee, k.activities.BrewCoffee, takes, brew)
-	step(k, ActivitySendReceipt, k.activities.SendReceipt, takes, receipt)
-	step(k, ActivityRefundCustomer, k.activities.RefundCustomer, 0, refund)
+	step(k, coffee.ActivityChargeCustomer, k.activities.ChargeCustomer, takes, charge)
+	step(k, coffee.ActivityBrewCoffee, k.activities.BrewCoffee, takes, brew)
+	step(k, coffee.ActivitySendReceipt, k.activities.SendReceipt, takes, receipt)
+	step(k, coffee.ActivityRefundCustomer, k.activities.RefundCustomer, 0, refund)
 }
 
 // order runs the workflow and returns its result.
-func (k *kitchen) order() OrderResult {
+func (k *kitchen) order() coffee.OrderResult {
 	k.t.Helper()
-	k.ExecuteWorkflow(WorkflowType, latte)
+	k.ExecuteWorkflow(coffee.WorkflowType, latte)
 	if err := k.GetWorkflowError(); err != nil {
 		k.t.Fatal(err)
 	}
-	var result OrderResult
+	var result coffee.OrderResult
 	if err := k.GetWorkflowResult(&result); err != nil {
 		k.t.Fatal(err)
 	}
@@ -90,13 +108,13 @@ func (k *kitchen) order() OrderResult {
 // took is how long the order took by the workflow's clock.
 func (k *kitchen) took() time.Duration { return k.Now().Sub(k.started) }
 
-func (k *kitchen) state() OrderState {
+func (k *kitchen) state() coffee.OrderState {
 	k.t.Helper()
-	value, err := k.QueryWorkflow(QueryGetStatus)
+	value, err := k.QueryWorkflow(coffee.QueryGetStatus)
 	if err != nil {
 		k.t.Fatal(err)
 	}
-	var state OrderState
+	var state coffee.OrderState
 	if err := value.Get(&state); err != nil {
 		k.t.Fatal(err)
 	}
@@ -104,14 +122,14 @@ func (k *kitchen) state() OrderState {
 }
 
 // wantNet checks what is always true: whoever did not get a coffee paid nothing.
-func (k *kitchen) wantNet(result OrderResult) {
+func (k *kitchen) wantNet(result coffee.OrderResult) {
 	k.t.Helper()
 	balance, err := k.ledger.Balance(context.Background())
 	if err != nil {
 		k.t.Fatal(err)
 	}
-	want := Cents(0)
-	if result.Status == StatusCompleted {
+	want := coffee.Cents(0)
+	if result.Status == coffee.StatusCompleted {
 		want = result.AmountCents
 	}
 	if balance.Net() != want || balance.Charges > 1 || balance.Refunds > 1 {
@@ -122,7 +140,7 @@ func (k *kitchen) wantNet(result OrderResult) {
 	}
 }
 
-func (k *kitchen) want(got, want OrderResult) {
+func (k *kitchen) want(got, want coffee.OrderResult) {
 	k.t.Helper()
 	want.OrderID, want.AmountCents = "123", 525
 	if got != want {
@@ -134,10 +152,10 @@ func (k *kitchen) want(got, want OrderResult) {
 func TestOrderCompletes(t *testing.T) {
 	t.Parallel()
 	k := newKitchen(t)
-	k.want(k.order(), OrderResult{Status: StatusCompleted, Charged: true, Brewed: true, ReceiptSent: true})
-	want := OrderState{
+	k.want(k.order(), coffee.OrderResult{Status: coffee.StatusCompleted, Charged: true, Brewed: true, ReceiptSent: true})
+	want := coffee.OrderState{
 		OrderID: "123", Charged: true, Brewed: true, ReceiptSent: true, AmountCents: 525,
-		Stage: StageDone, Drink: "latte", Size: SizeM, Pricing: "standard",
+		Stage: coffee.StageDone, Drink: "latte", Size: coffee.SizeM, Pricing: "standard",
 	}
 	if got := k.state(); got != want {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -146,30 +164,30 @@ func TestOrderCompletes(t *testing.T) {
 
 func TestEachStepFails(t *testing.T) {
 	t.Parallel()
-	completed := OrderResult{Status: StatusCompleted, Charged: true, Brewed: true, ReceiptSent: true}
+	completed := coffee.OrderResult{Status: coffee.StatusCompleted, Charged: true, Brewed: true, ReceiptSent: true}
 	for _, test := range []struct {
 		name                  string
 		charge, brew, receipt int
-		want                  OrderResult
+		want                  coffee.OrderResult
 	}{
-		{name: ActivityChargeCustomer, charge: 1, want: completed},
-		{name: ActivityBrewCoffee, brew: 1, want: completed},
-		{name: ActivitySendReceipt, receipt: 1, want: completed},
+		{name: coffee.ActivityChargeCustomer, charge: 1, want: completed},
+		{name: coffee.ActivityBrewCoffee, brew: 1, want: completed},
+		{name: coffee.ActivitySendReceipt, receipt: 1, want: completed},
 	} {
-		forGood := map[string]OrderResult{
-			ActivityChargeCustomer: {Status: StatusFailed},
-			ActivityBrewCoffee:     {Status: StatusFailed, Charged: true, Refunded: true},
-			ActivitySendReceipt:    {Status: StatusCompleted, Charged: true, Brewed: true},
+		forGood := map[string]coffee.OrderResult{
+			coffee.ActivityChargeCustomer: {Status: coffee.StatusFailed},
+			coffee.ActivityBrewCoffee:     {Status: coffee.StatusFailed, Charged: true, Refunded: true},
+			coffee.ActivitySendReceipt:    {Status: coffee.StatusCompleted, Charged: true, Brewed: true},
 		}[test.name]
-		for times := 1; times <= MaxAttempts; times++ {
+		for times := 1; times <= coffee.MaxAttempts; times++ {
 			t.Run(fmt.Sprintf("%s %d times", test.name, times), func(t *testing.T) {
 				t.Parallel()
 				k := newKitchen(t)
 				k.steps(0, times*test.charge, times*test.brew, times*test.receipt, 0)
 				result := k.order()
 				want, attempts := test.want, times+1
-				if times == MaxAttempts {
-					want, attempts = forGood, MaxAttempts
+				if times == coffee.MaxAttempts {
+					want, attempts = forGood, coffee.MaxAttempts
 					if failure := k.state().Failure; !strings.Contains(failure, test.name+" is out of order") {
 						t.Errorf("the failure is %q", failure)
 					}
@@ -178,7 +196,7 @@ func TestEachStepFails(t *testing.T) {
 				if got := k.attempts[test.name]; got != attempts {
 					t.Errorf("got %d attempts, want %d", got, attempts)
 				}
-				backoff := time.Duration(1<<(attempts-1)-1) * FirstBackoff // 1 + 2 + 4 + ...
+				backoff := time.Duration(1<<(attempts-1)-1) * coffee.FirstBackoff // 1 + 2 + 4 + ...
 				if k.took() != backoff {
 					t.Errorf("it took %v, want %v", k.took(), backoff)
 				}
@@ -192,13 +210,13 @@ func TestEachStepFails(t *testing.T) {
 func TestCancel(t *testing.T) {
 	t.Parallel()
 	const takes = 2 * time.Second
-	signal := func(k *kitchen) { k.SignalWorkflow(SignalCancelOrder, nil) }
+	signal := func(k *kitchen) { k.SignalWorkflow(coffee.SignalCancelOrder, nil) }
 	for way, cancel := range map[string]func(*kitchen){
 		"signal": signal,
 		"signal with a reason": func(k *kitchen) {
-			k.SignalWorkflow(SignalCancelOrder, CancelRequest{Reason: "changed my mind"})
+			k.SignalWorkflow(coffee.SignalCancelOrder, coffee.CancelRequest{Reason: "changed my mind"})
 		},
-		"signal with nonsense": func(k *kitchen) { k.SignalWorkflow(SignalCancelOrder, []int{1, 2}) },
+		"signal with nonsense": func(k *kitchen) { k.SignalWorkflow(coffee.SignalCancelOrder, []int{1, 2}) },
 		"signal twice":         func(k *kitchen) { signal(k); signal(k) },
 		"native":               func(k *kitchen) { k.CancelWorkflow() },
 	} {
@@ -206,33 +224,33 @@ func TestCancel(t *testing.T) {
 			name         string
 			at           time.Duration
 			charge, brew int // attempts that fail
-			want         OrderResult
+			want         coffee.OrderResult
 			took         time.Duration
 			attempts     map[string]int
 		}{
 			{
 				name: "before the charge", at: 0,
-				want: OrderResult{Status: StatusCancelled}, took: 0,
+				want: coffee.OrderResult{Status: coffee.StatusCancelled}, took: 0,
 			},
 			{
 				name: "while the charge is under way", at: time.Second,
-				want: OrderResult{Status: StatusCancelled}, took: time.Second,
+				want: coffee.OrderResult{Status: coffee.StatusCancelled}, took: time.Second,
 			},
 			{
-				name: "while the charge is backing off", at: takes + FirstBackoff/2, charge: 1,
-				want: OrderResult{Status: StatusCancelled}, took: takes + FirstBackoff/2,
+				name: "while the charge is backing off", at: takes + coffee.FirstBackoff/2, charge: 1,
+				want: coffee.OrderResult{Status: coffee.StatusCancelled}, took: takes + coffee.FirstBackoff/2,
 			},
 			{
 				name: "while the brew is under way", at: takes + time.Second,
-				want: OrderResult{Status: StatusCancelled, Charged: true, Refunded: true}, took: takes + time.Second,
+				want: coffee.OrderResult{Status: coffee.StatusCancelled, Charged: true, Refunded: true}, took: takes + time.Second,
 			},
 			{
-				name: "while the brew is backing off", at: 2*takes + FirstBackoff/2, brew: 1,
-				want: OrderResult{Status: StatusCancelled, Charged: true, Refunded: true}, took: 2*takes + FirstBackoff/2,
+				name: "while the brew is backing off", at: 2*takes + coffee.FirstBackoff/2, brew: 1,
+				want: coffee.OrderResult{Status: coffee.StatusCancelled, Charged: true, Refunded: true}, took: 2*takes + coffee.FirstBackoff/2,
 			},
 			{
 				name: "while the receipt is under way", at: 2*takes + time.Second,
-				want: OrderResult{Status: StatusCompleted, Charged: true, Brewed: true, ReceiptSent: true}, took: 3 * takes,
+				want: coffee.OrderResult{Status: coffee.StatusCompleted, Charged: true, Brewed: true, ReceiptSent: true}, took: 3 * takes,
 			},
 		} {
 			t.Run(way+" "+test.name, func(t *testing.T) {
@@ -246,17 +264,17 @@ func TestCancel(t *testing.T) {
 					t.Errorf("it took %v, want %v", k.took(), test.took)
 				}
 				state := k.state()
-				if state.Cancelled != (result.Status == StatusCancelled) {
+				if state.Cancelled != (result.Status == coffee.StatusCancelled) {
 					t.Errorf("cancelled is %v in the state of %+v", state.Cancelled, result)
 				}
 				if way == "signal with a reason" && state.Cancelled && state.CancelReason != "changed my mind" {
 					t.Errorf("the reason is %q", state.CancelReason)
 				}
 				// However late it comes, the charge of a cancelled order is refused.
-				if result.Status == StatusCancelled {
-					_, err := k.ledger.Charge(context.Background(), Charge{"123", k.runID(), 525})
-					if test.at > 0 && !errors.Is(err, ErrClosed) {
-						t.Errorf("a late charge: got %v, want %v", err, ErrClosed)
+				if result.Status == coffee.StatusCancelled {
+					_, err := k.ledger.Charge(context.Background(), coffee.Charge{"123", k.runID(), 525})
+					if test.at > 0 && !errors.Is(err, coffee.ErrSettled) {
+						t.Errorf("a late charge: got %v, want %v", err, coffee.ErrSettled)
 					}
 				}
 			})
@@ -281,19 +299,19 @@ func (k *kitchen) runID() string {
 func TestCancelTogetherWithTheEndOfAStep(t *testing.T) {
 	t.Parallel()
 	k := newKitchen(t)
-	k.OnActivity(ActivityBrewCoffee, mock.Anything, mock.Anything).Return(func(ctx context.Context, in BrewInput) (bool, error) {
-		k.SignalWorkflowSkippingWorkflowTask(SignalCancelOrder, nil)
+	k.OnActivity(coffee.ActivityBrewCoffee, mock.Anything, mock.Anything).Return(func(ctx context.Context, in coffee.BrewInput) (bool, error) {
+		k.SignalWorkflowSkippingWorkflowTask(coffee.SignalCancelOrder, nil)
 		return k.activities.BrewCoffee(ctx, in)
 	})
-	k.want(k.order(), OrderResult{Status: StatusCancelled, Charged: true, Brewed: true, Refunded: true})
+	k.want(k.order(), coffee.OrderResult{Status: coffee.StatusCancelled, Charged: true, Brewed: true, Refunded: true})
 }
 
 func TestCancelWhileFailing(t *testing.T) {
 	t.Parallel()
 	k := newKitchen(t)
-	k.steps(0, 0, MaxAttempts, 0, 3)
-	k.RegisterDelayedCallback(func() { k.SignalWorkflow(SignalCancelOrder, nil) }, 16*time.Second) // the refund is being retried
-	k.want(k.order(), OrderResult{Status: StatusFailed, Charged: true, Refunded: true})
+	k.steps(0, 0, coffee.MaxAttempts, 0, 3)
+	k.RegisterDelayedCallback(func() { k.SignalWorkflow(coffee.SignalCancelOrder, nil) }, 16*time.Second) // the refund is being retried
+	k.want(k.order(), coffee.OrderResult{Status: coffee.StatusFailed, Charged: true, Refunded: true})
 }
 
 func TestRefundIsTriedUntilItSucceeds(t *testing.T) {
@@ -301,17 +319,17 @@ func TestRefundIsTriedUntilItSucceeds(t *testing.T) {
 	const failures = 9 // the test environment gives up after ten attempts, where a server never does
 	for _, cancelled := range []bool{false, true} {
 		k := newKitchen(t)
-		k.steps(0, 0, MaxAttempts, 0, failures)
-		want := OrderResult{Status: StatusFailed, Charged: true, Refunded: true}
+		k.steps(0, 0, coffee.MaxAttempts, 0, failures)
+		want := coffee.OrderResult{Status: coffee.StatusFailed, Charged: true, Refunded: true}
 		if cancelled {
-			want.Status = StatusCancelled
+			want.Status = coffee.StatusCancelled
 			k.RegisterDelayedCallback(k.CancelWorkflow, time.Second/2)
 			// Nothing interrupts a refund, not even another cancel.
 			k.RegisterDelayedCallback(k.CancelWorkflow, 10*time.Second)
-			k.RegisterDelayedCallback(func() { k.SignalWorkflow(SignalCancelOrder, nil) }, time.Minute)
+			k.RegisterDelayedCallback(func() { k.SignalWorkflow(coffee.SignalCancelOrder, nil) }, time.Minute)
 		}
 		k.want(k.order(), want)
-		if got := k.attempts[ActivityRefundCustomer]; got != failures+1 {
+		if got := k.attempts[coffee.ActivityRefundCustomer]; got != failures+1 {
 			t.Errorf("got %d attempts to refund, want %d", got, failures+1)
 		}
 	}
@@ -321,13 +339,13 @@ func TestRefundIsTriedUntilItSucceeds(t *testing.T) {
 func TestLostCharge(t *testing.T) {
 	t.Parallel()
 	k := newKitchen(t)
-	k.OnActivity(ActivityChargeCustomer, mock.Anything, mock.Anything).Return(func(ctx context.Context, in ChargeInput) (bool, error) {
+	k.OnActivity(coffee.ActivityChargeCustomer, mock.Anything, mock.Anything).Return(func(ctx context.Context, in coffee.ChargeInput) (bool, error) {
 		if _, err := k.activities.ChargeCustomer(ctx, in); err != nil {
 			return false, err
 		}
 		return false, errors.New("connection lost")
 	})
-	k.want(k.order(), OrderResult{Status: StatusFailed, Charged: true, Refunded: true})
+	k.want(k.order(), coffee.OrderResult{Status: coffee.StatusFailed, Charged: true, Refunded: true})
 }
 
 // TestOrderIDComesBack: an earlier order of the same id was charged, and its
@@ -335,14 +353,14 @@ func TestLostCharge(t *testing.T) {
 func TestOrderIDComesBack(t *testing.T) {
 	t.Parallel()
 	k := newKitchen(t)
-	if _, err := k.ledger.Charge(context.Background(), Charge{"123", "earlier run", 525}); err != nil {
+	if _, err := k.ledger.Charge(context.Background(), coffee.Charge{"123", "earlier run", 525}); err != nil {
 		t.Fatal(err)
 	}
 	result := k.order()
-	if want := (OrderResult{OrderID: "123", Status: StatusFailed, AmountCents: 525}); result != want {
+	if want := (coffee.OrderResult{OrderID: "123", Status: coffee.StatusFailed, AmountCents: 525}); result != want {
 		t.Errorf("got  %+v\nwant %+v", result, want)
 	}
-	if got := k.state().Failure; got != ErrDuplicateOrder.Error() {
+	if got := k.state().Failure; got != coffee.ErrDuplicateOrder.Error() {
 		t.Errorf("the failure is %q", got)
 	}
 	if k.took() != 0 {
@@ -360,9 +378,9 @@ func TestPriceIsPinned(t *testing.T) {
 	t.Parallel()
 	k := newKitchen(t)
 	prices := &risingPrices{}
-	k.RegisterWorkflowWithOptions((&OrderWorkflow{Pricing: prices}).OrderCoffeeWorkflow, workflow.RegisterOptions{Name: "rising"})
+	k.RegisterWorkflowWithOptions((&coffee.OrderWorkflow{Pricing: prices}).OrderCoffeeWorkflow, workflow.RegisterOptions{Name: "rising"})
 	k.ExecuteWorkflow("rising", latte)
-	var result OrderResult
+	var result coffee.OrderResult
 	if err := k.GetWorkflowResult(&result); err != nil {
 		t.Fatal(err)
 	}
@@ -377,9 +395,9 @@ type risingPrices struct{ asked int }
 
 func (*risingPrices) Name() string { return "rising" }
 
-func (p *risingPrices) Price(OrderRequest, time.Time) Cents {
+func (p *risingPrices) Price(coffee.OrderRequest, time.Time) coffee.Cents {
 	p.asked++
-	return Cents(p.asked)
+	return coffee.Cents(p.asked)
 }
 
 func TestInvalidInput(t *testing.T) {
@@ -395,29 +413,29 @@ func TestInvalidInput(t *testing.T) {
 		"a list":                   {[]any{[]string{"123", "latte", "M"}}, "no order"},
 		"fields of the wrong type": {[]any{map[string]any{"order_id": 123, "drink": "latte", "size": "M"}}, "no order"},
 		"bytes":                    {[]any{[]byte{1, 2, 3}}, "no order"},
-		"unknown drink":            {[]any{OrderRequest{"123", "tea", SizeM}}, `no such drink: "tea"`},
-		"unknown size":             {[]any{OrderRequest{"123", "latte", "XL"}}, `no such size: "XL"`},
+		"unknown drink":            {[]any{coffee.OrderRequest{"123", "tea", coffee.SizeM}}, `no such drink: "tea"`},
+		"unknown size":             {[]any{coffee.OrderRequest{"123", "latte", "XL"}}, `no such size: "XL"`},
 		"no size":                  {[]any{map[string]any{"order_id": "123", "drink": "latte"}}, `no such size: ""`},
-		"bad id":                   {[]any{OrderRequest{"1 2 3", "latte", SizeM}}, "bad order id"},
-		"another id":               {[]any{OrderRequest{"124", "latte", SizeM}}, `the workflow id is "order-123"`},
-		"control characters":       {[]any{OrderRequest{"123", "\x1b[2J\u202e", SizeM}}, `no such drink: "\x1b[2J\u202e"`},
-		"a long drink":             {[]any{OrderRequest{"123", Drink(strings.Repeat("latte", 400_000)), SizeM}}, "no such drink"},
+		"bad id":                   {[]any{coffee.OrderRequest{"1 2 3", "latte", coffee.SizeM}}, "bad order id"},
+		"another id":               {[]any{coffee.OrderRequest{"124", "latte", coffee.SizeM}}, `the workflow id is "order-123"`},
+		"control characters":       {[]any{coffee.OrderRequest{"123", "\x1b[2J\u202e", coffee.SizeM}}, `no such drink: "\x1b[2J\u202e"`},
+		"a long drink":             {[]any{coffee.OrderRequest{"123", coffee.Drink(strings.Repeat("latte", 400_000)), coffee.SizeM}}, "no such drink"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			k := newKitchen(t)
-			k.ExecuteWorkflow(WorkflowType, test.input...)
+			k.ExecuteWorkflow(coffee.WorkflowType, test.input...)
 			var application *temporal.ApplicationError
 			if err := k.GetWorkflowError(); !errors.As(err, &application) {
 				t.Fatalf("got %v, want an application error", err)
 			}
-			if !application.NonRetryable() || application.Type() != ErrorTypeInvalidOrder || !strings.Contains(application.Message(), test.want) {
+			if !application.NonRetryable() || application.Type() != coffee.ErrorTypeInvalidOrder || !strings.Contains(application.Message(), test.want) {
 				t.Errorf("got %v (%s), want %q", application, application.Type(), test.want)
 			}
 			if len(application.Message()) > 1000 {
 				t.Errorf("the message has %d characters", len(application.Message()))
 			}
-			if balance, err := k.ledger.Balance(context.Background()); err != nil || balance != (Balance{}) {
+			if balance, err := k.ledger.Balance(context.Background()); err != nil || balance != (coffee.Balance{}) {
 				t.Errorf("the ledger has %+v, %v", balance, err)
 			}
 		})
@@ -429,9 +447,9 @@ func TestInvalidInput(t *testing.T) {
 func TestExtraFieldsAndCase(t *testing.T) {
 	t.Parallel()
 	k := newKitchen(t)
-	k.ExecuteWorkflow(WorkflowType, map[string]any{"order_id": "123", "drink": "LATTE", "size": "m", "milk": "oat"}, "another argument")
-	var result OrderResult
-	if err := k.GetWorkflowResult(&result); err != nil || result.Status != StatusCompleted || result.AmountCents != 525 {
+	k.ExecuteWorkflow(coffee.WorkflowType, map[string]any{"order_id": "123", "drink": "LATTE", "size": "m", "milk": "oat"}, "another argument")
+	var result coffee.OrderResult
+	if err := k.GetWorkflowResult(&result); err != nil || result.Status != coffee.StatusCompleted || result.AmountCents != 525 {
 		t.Errorf("got %+v, %v", result, err)
 	}
 }
@@ -441,14 +459,14 @@ func TestExtraFieldsAndCase(t *testing.T) {
 func TestAnythingCanHappen(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
-		failures := rapid.IntRange(0, MaxAttempts)
+		failures := rapid.IntRange(0, coffee.MaxAttempts)
 		takes := rapid.IntRange(0, 3000).Draw(rt, "takes")
 		k := newKitchen(t)
 		k.steps(time.Duration(takes)*time.Millisecond, failures.Draw(rt, "charge"), failures.Draw(rt, "brew"), failures.Draw(rt, "receipt"), failures.Draw(rt, "refund"))
 		for _, at := range rapid.SliceOfN(rapid.IntRange(0, 40_000), 0, 3).Draw(rt, "cancels") {
 			cancel := k.CancelWorkflow
 			if rapid.Bool().Draw(rt, "by signal") {
-				cancel = func() { k.SignalWorkflow(SignalCancelOrder, nil) }
+				cancel = func() { k.SignalWorkflow(coffee.SignalCancelOrder, nil) }
 			}
 			k.RegisterDelayedCallback(cancel, time.Duration(at)*time.Millisecond)
 		}

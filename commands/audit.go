@@ -13,6 +13,7 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/audit"
+	"example.com/coffee/coffee/ledger"
 )
 
 func auditCommand(a *app) *cli.Command {
@@ -93,7 +94,7 @@ func runAudit(ctx context.Context, a *app, plan auditPlan) error {
 		Progress:     auditProgress(a.out),
 	}
 	if plan.repair {
-		if options.Repair, err = coffee.OpenExistingLedger(ctx, where); err != nil {
+		if options.Repair, err = ledger.OpenExisting(ctx, where); err != nil {
 			return err
 		}
 		defer options.Repair.Close()

@@ -37,7 +37,7 @@ func TestOrderWithACronSchedule(t *testing.T) {
 		if _, err := s.orders.Result(ctx, id); !errors.As(err, &ended) || !strings.Contains(ended.Problem, want) {
 			t.Errorf("%s: got %v", id, err)
 		}
-		if view, err := s.orders.Look(ctx, id); err != nil || view.Status != coffee.StatusCancelled || !strings.Contains(view.Failure, want) {
+		if view, err := s.orders.Describe(ctx, id); err != nil || view.Status != coffee.StatusCancelled || !strings.Contains(view.Failure, want) {
 			t.Errorf("%s: got %+v, %v", id, view, err)
 		}
 		described, err := s.conn.DescribeWorkflowExecution(ctx, coffee.WorkflowID(id), "")
@@ -110,7 +110,7 @@ func TestForeignTexts(t *testing.T) {
 	state, err := s.orders.State(ctx, "running")
 	short("the state", state, err)
 	for _, id := range []string{"running", "completed", "failed"} {
-		view, err := s.orders.Look(ctx, id)
+		view, err := s.orders.Describe(ctx, id)
 		short("the view of "+id, view, err)
 	}
 	s.await(ctx, "failed", func(view coffee.OrderView) bool { return !view.EndedAt.IsZero() })
@@ -133,7 +133,7 @@ func TestAddresses(t *testing.T) {
 	s := newShop(t)
 	for _, id := range []string{"", "\x00", "a\nb", "\xff", strings.Repeat("x", 1000)} {
 		_, history := s.orders.History(ctx, id)
-		_, look := s.orders.Look(ctx, id)
+		_, look := s.orders.Describe(ctx, id)
 		for what, err := range map[string]error{"history": history, "look": look, "cancel": s.orders.Cancel(ctx, id, "")} {
 			var invalid *coffee.InvalidOrderError
 			if !errors.As(err, &invalid) {

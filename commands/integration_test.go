@@ -23,6 +23,7 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/audit"
+	"example.com/coffee/coffee/ledger"
 	"example.com/coffee/commands/internal/chaos"
 	"example.com/coffee/devserver"
 )
@@ -55,7 +56,7 @@ func newShop(t *testing.T) *shop {
 	}
 	t.Cleanup(conn.Close)
 	book := filepath.Join(t.TempDir(), "ledger.db")
-	ledger, err := coffee.OpenLedger(ctx, book)
+	ledger, err := ledger.Open(ctx, book)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +141,7 @@ func (s *shop) wantResult(ctx context.Context, id string, amount coffee.Cents) {
 func (s *shop) await(ctx context.Context, id string, ready func(coffee.OrderView) bool) {
 	s.t.Helper()
 	for {
-		view, err := s.orders.Look(ctx, id)
+		view, err := s.orders.Describe(ctx, id)
 		if err != nil {
 			s.t.Fatal(err)
 		}
@@ -247,7 +248,7 @@ func TestReset(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.wantResult(ctx, "123", 525)
-	view, err := s.orders.Look(ctx, "123")
+	view, err := s.orders.Describe(ctx, "123")
 	if err != nil || view.RunID != reset.GetRunId() {
 		t.Errorf("the run is %s, %v; want %s", view.RunID, err, reset.GetRunId())
 	}
@@ -430,7 +431,7 @@ func TestInvalidOrderFromAForeignClient(t *testing.T) {
 		if _, err := s.orders.Result(ctx, id); !errors.As(err, &ended) {
 			t.Errorf("%.20v: got %v", input, err)
 		}
-		if view, err := s.orders.Look(ctx, id); err != nil || view.Status != coffee.StatusFailed || view.Failure == "" {
+		if view, err := s.orders.Describe(ctx, id); err != nil || view.Status != coffee.StatusFailed || view.Failure == "" {
 			t.Errorf("%.20v: got %+v, %v", input, view, err)
 		}
 		var conflict *coffee.ConflictError

@@ -14,6 +14,7 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/ledger"
 )
 
 // ledgerVariable is the environment variable for the flag --ledger.
@@ -48,7 +49,7 @@ func parseLedger(c *cli.Context) (ledgerChoice, error) {
 		named: c.String("ledger") != "",
 		begin: c.Bool("new-ledger"),
 	}
-	if _, err := coffee.PostgresURL(choice.where); choice.where != "" && err != nil {
+	if _, err := ledger.PostgresURL(choice.where); choice.where != "" && err != nil {
 		return choice, &usageError{message: fmt.Sprintf("--ledger: %v", err)}
 	}
 	return choice, nil
@@ -81,20 +82,20 @@ func (a *app) ledgerPath(ctx context.Context, choice ledgerChoice, conn *connect
 // are kept.
 func (a *app) openLedger(ctx context.Context, choice ledgerChoice, conn *connection, inMemory bool) (book coffee.Ledger, where string, err error) {
 	if inMemory && !choice.named {
-		book, err = coffee.OpenMemoryLedger(ctx)
+		book, err = ledger.OpenMemory(ctx)
 		return book, "in memory", err
 	}
 	if where, err = a.ledgerPath(ctx, choice, conn); err != nil {
 		return nil, "", err
 	}
-	book, err = coffee.OpenExistingLedger(ctx, where)
+	book, err = ledger.OpenExisting(ctx, where)
 	if errors.Is(err, coffee.ErrNoLedger) {
 		if !choice.begin {
 			if err := refuseNewLedger(ctx, conn, redacted(where)); err != nil {
 				return nil, "", err
 			}
 		}
-		book, err = coffee.OpenLedger(ctx, where)
+		book, err = ledger.Open(ctx, where)
 	}
 	if err != nil {
 		return nil, "", &hintedError{err, "choose another one with --ledger"}
@@ -122,7 +123,7 @@ func (a *app) ledgerIfAny(ctx context.Context, choice ledgerChoice, conn *connec
 	if err != nil {
 		return nil, err
 	}
-	book, err := coffee.OpenExistingLedger(ctx, where)
+	book, err := ledger.OpenExisting(ctx, where)
 	if errors.Is(err, coffee.ErrNoLedger) {
 		return nil, nil
 	}
@@ -132,7 +133,7 @@ func (a *app) ledgerIfAny(ctx context.Context, choice ledgerChoice, conn *connec
 // isPostgres reports whether a ledger whose name has been checked is in
 // PostgreSQL.
 func isPostgres(where string) bool {
-	url, err := coffee.PostgresURL(where)
+	url, err := ledger.PostgresURL(where)
 	return err == nil && url != ""
 }
 

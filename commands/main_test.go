@@ -18,7 +18,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/ledger"
 )
 
 // TestMain lets scripts run this test binary as the program coffee.
@@ -139,7 +139,7 @@ func cmdLedger(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 || len(files) != 1 {
 		ts.Fatalf("usage: ledger ORDER [KINDS...], with one ledger, not %v", files)
 	}
-	ledger, err := coffee.OpenLedger(context.Background(), files[0])
+	ledger, err := ledger.Open(context.Background(), files[0])
 	ts.Check(err)
 	defer ledger.Close()
 	entries, err := ledger.Entries(context.Background(), args[0])

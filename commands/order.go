@@ -216,7 +216,7 @@ func (o *ordering) outcome(ctx context.Context, result coffee.OrderResult) error
 		return &exitError{code: exitCancelled, message: cancelledInWords(result)}
 	case result.Status == coffee.StatusFailed || !result.ReceiptSent:
 		reason := ""
-		if view, err := o.orders.Look(ctx, result.OrderID); err == nil && view.Failure != "" {
+		if view, err := o.orders.Describe(ctx, result.OrderID); err == nil && view.Failure != "" {
 			reason = ": " + coffee.Printable(view.Failure)
 		}
 		if result.Status == coffee.StatusFailed {

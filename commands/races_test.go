@@ -20,7 +20,8 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/audit"
-	"example.com/coffee/coffee/ledgertest"
+	"example.com/coffee/coffee/ledger"
+	"example.com/coffee/coffee/ledger/ledgertest"
 )
 
 // gate is a ledger whose first charge waits at the door, deaf to its context: as
@@ -89,7 +90,7 @@ func TestCancelWhileTheChargeIsUnderWay(t *testing.T) {
 	if err != nil || result.Status != coffee.StatusCancelled || result.Charged {
 		t.Errorf("got %+v, %v", result, err)
 	}
-	if err := g.release(ctx); !errors.Is(err, coffee.ErrClosed) {
+	if err := g.release(ctx); !errors.Is(err, coffee.ErrSettled) {
 		t.Errorf("the late charge: %v", err)
 	}
 	if got := s.kinds(ctx, "123"); got != "[void]" {
@@ -117,7 +118,7 @@ func TestZombieCharge(t *testing.T) {
 	if err != nil || result.Status != coffee.StatusCancelled || !result.Refunded {
 		t.Errorf("got %+v, %v", result, err)
 	}
-	if err := g.release(ctx); !errors.Is(err, coffee.ErrClosed) {
+	if err := g.release(ctx); !errors.Is(err, coffee.ErrSettled) {
 		t.Errorf("the zombie's charge: %v", err)
 	}
 	if got := s.kinds(ctx, "123"); got != "[charge refund]" {
@@ -200,7 +201,7 @@ func TestOrderIDComesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	for {
-		if _, err := s.orders.Look(ctx, "123"); errors.Is(err, coffee.ErrNotFound) {
+		if _, err := s.orders.Describe(ctx, "123"); errors.Is(err, coffee.ErrNotFound) {
 			break
 		}
 		if !sleep(ctx, 20*time.Millisecond) {
@@ -257,7 +258,7 @@ func TestWorkersThatDiffer(t *testing.T) {
 	defer cancel()
 	s := newShop(t)
 	for i, price := range []flatPricing{100, 900} {
-		ledger, err := coffee.OpenLedger(ctx, s.book)
+		ledger, err := ledger.Open(ctx, s.book)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -299,7 +300,7 @@ func TestPostgresLedgerOnTwoMachines(t *testing.T) {
 	where := ledgertest.PostgresURL(t)
 	s := newShop(t)
 	var err error
-	if s.ledger, err = coffee.OpenLedger(ctx, where); err != nil {
+	if s.ledger, err = ledger.Open(ctx, where); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.ledger.Close() })
@@ -409,7 +410,7 @@ func TestStoppedBeforeALateCharge(t *testing.T) {
 	if len(report.Breaches) != 0 || len(report.Repairs) != 1 {
 		t.Errorf("got %+v", report)
 	}
-	if err := g.release(ctx); !errors.Is(err, coffee.ErrClosed) {
+	if err := g.release(ctx); !errors.Is(err, coffee.ErrSettled) {
 		t.Errorf("the late charge: %v", err)
 	}
 	if got := s.kinds(ctx, "123"); got != "[void]" {
@@ -467,7 +468,7 @@ func TestHostileClient(t *testing.T) {
 		if result, err := s.orders.Result(ctx, id); err != nil || result.Status != coffee.StatusCancelled {
 			t.Errorf("%s: %+v, %v", id, result, err)
 		}
-		view, err := s.orders.Look(ctx, id)
+		view, err := s.orders.Describe(ctx, id)
 		if err != nil || len([]rune(view.CancelReason)) > 201 {
 			t.Errorf("%s: the reason has %d characters, %v", id, len([]rune(view.CancelReason)), err)
 		}
@@ -573,7 +574,7 @@ func TestFrozenBrew(t *testing.T) {
 	if err != nil || result.Status != coffee.StatusCancelled || !result.Refunded {
 		t.Errorf("got %+v, %v", result, err)
 	}
-	if err := f.release(ctx); !errors.Is(err, coffee.ErrClosed) {
+	if err := f.release(ctx); !errors.Is(err, coffee.ErrSettled) {
 		t.Errorf("the brew that woke up: %v", err)
 	}
 	s.wantNoBreach(ctx)

@@ -218,7 +218,7 @@ func TestResets(t *testing.T) {
 			result, err := s.ended(ctx, r.id)
 			said := fmt.Sprintf("reset %+v: first %+v, then %+v, %v", r, first[r.id], result, err)
 			net := s.net(ctx, r.id)
-			view, lookErr := s.shop.orders.Look(ctx, r.id)
+			view, lookErr := s.shop.orders.Describe(ctx, r.id)
 			if lookErr != nil {
 				t.Error(lookErr)
 				return

@@ -96,7 +96,7 @@ func runStatus(ctx context.Context, a *app, plan statusPlan) error {
 
 func showOrder(ctx context.Context, out *output, orders *coffee.Client, plan statusPlan) error {
 	return out.watch(ctx, plan.watch, func() ([]byte, bool, error) {
-		view, err := orders.Look(ctx, plan.id)
+		view, err := orders.Describe(ctx, plan.id)
 		if errors.Is(err, coffee.ErrNotFound) {
 			return nil, false, fmt.Errorf("%w: %s", err, plan.id)
 		}

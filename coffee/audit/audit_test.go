@@ -15,7 +15,8 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"example.com/coffee/coffee"
-	"example.com/coffee/coffee/ledgertest"
+	"example.com/coffee/coffee/ledger"
+	"example.com/coffee/coffee/ledger/ledgertest"
 )
 
 const runID = "run-1"
@@ -418,7 +419,7 @@ func TestSafeguards(t *testing.T) {
 			"table ledger_entries trigger ledger_entries_delivered trigger ledger_entries_first trigger ledger_entries_no_delete trigger ledger_entries_no_update trigger ledger_entries_refund",
 	} {
 		path := filepath.Join(t.TempDir(), "ledger.db")
-		ledger, err := coffee.OpenLedger(ctx, path)
+		ledger, err := ledger.Open(ctx, path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -504,7 +505,7 @@ func TestPostgresSafeguards(t *testing.T) {
 		`ALTER TABLE ledger_entries DROP CONSTRAINT ledger_entries_key CASCADE`:                                            "ledger_entries_key ledger_entries_refund",
 	} {
 		where := ledgertest.PostgresURL(t)
-		ledger, err := coffee.OpenLedger(ctx, where)
+		ledger, err := ledger.Open(ctx, where)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -533,7 +534,7 @@ func TestPostgresSafeguards(t *testing.T) {
 func TestBookBehindAPooler(t *testing.T) {
 	t.Parallel()
 	where := ledgertest.PoolerURL(t)
-	ledger, err := coffee.OpenLedger(context.Background(), where)
+	ledger, err := ledger.Open(context.Background(), where)
 	if err != nil {
 		t.Fatal(err)
 	}

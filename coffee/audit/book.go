@@ -18,6 +18,7 @@ import (
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/ledger"
 )
 
 // kindDelivery is the kind of the rows that say that a coffee was handed out.
@@ -72,7 +73,7 @@ func OpenBook(ctx context.Context, where string) (_ *Book, err error) {
 			err = fmt.Errorf("cannot read the ledger: %w", err)
 		}
 	}()
-	databaseURL, err := coffee.PostgresURL(where)
+	databaseURL, err := ledger.PostgresURL(where)
 	if err != nil {
 		return nil, err
 	}
@@ -217,7 +218,7 @@ func sqliteSafeguards(ctx context.Context, db querier, deliveries bool) (_ []str
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	path := filepath.Join(dir, "ledger.db")
-	ledger, err := coffee.OpenLedger(ctx, path)
+	ledger, err := ledger.Open(ctx, path)
 	if err != nil {
 		return nil, err
 	}

@@ -5,49 +5,43 @@ import "fmt"
 // Rule is one of the rules that always hold, under any crash, race or retry.
 type Rule int
 
-// The rules.
+// The rules, numbered from 1. What each demands is in [Rule.String] alone.
 const (
-	// RuleCharge: at most one charge per order, of the price that the order was
-	// accepted at.
 	RuleCharge Rule = iota + 1
-	// RuleRefund: at most one refund per order; it has its charge, and equals it.
 	RuleRefund
-	// RuleNet: an order's net is 0 or its price; its price exactly when the
-	// coffee was handed out, by whichever of the order's runs. An order that was
-	// cancelled in time is not completed. Over all orders the sums agree.
 	RuleNet
-	// RuleUndone: a cancelled or failed order has net 0 and no receipt.
 	RuleUndone
-	// RuleClosed: no charge after a void or a refund.
 	RuleClosed
-	// RuleOwner: every row belongs to an order that exists, or existed until its
-	// retention ended; a history that is gone although older ones are still there
-	// was deleted. Rows are never changed or deleted, because the database
-	// itself refuses.
 	RuleOwner
-	// RuleHistory: a history that says charged or refunded has its row; every
-	// history replays on the workflow as it is now.
 	RuleHistory
-	// RuleAcknowledged: every order that a client was told is accepted exists,
-	// and has ended.
 	RuleAcknowledged
 )
 
-var rules = map[Rule]string{
-	RuleCharge:       "at most one charge per order, of its price",
-	RuleRefund:       "at most one refund per order, which equals its charge",
-	RuleNet:          "an order's net is its price if the coffee was handed out, and 0 otherwise",
-	RuleUndone:       "a cancelled or failed order has net 0 and no receipt",
-	RuleClosed:       "no charge after a void or a refund",
-	RuleOwner:        "every row belongs to an order, and is never changed",
-	RuleHistory:      "what a history says is in the ledger, and it replays",
-	RuleAcknowledged: "every acknowledged order exists, and ends",
+// Rules returns all rules, in the order of their numbers.
+func Rules() []Rule {
+	return []Rule{RuleCharge, RuleRefund, RuleNet, RuleUndone, RuleClosed, RuleOwner, RuleHistory, RuleAcknowledged}
 }
 
-// String says what the rule demands.
+// String says what the rule demands. It is the one source of the rules' wording: the
+// list in docs/durability.md is checked against it.
 func (r Rule) String() string {
-	if text, ok := rules[r]; ok {
-		return text
+	switch r {
+	case RuleCharge:
+		return "at most one charge per order, of the price that the order was accepted at"
+	case RuleRefund:
+		return "at most one refund per order, which gives back exactly what its charge took"
+	case RuleNet:
+		return "an order's net is its price if the coffee was handed out, by whichever of its runs, and 0 otherwise; an order cancelled in time is not completed; over all orders the sums agree"
+	case RuleUndone:
+		return "a cancelled or failed order has net 0 and no receipt"
+	case RuleClosed:
+		return "no charge after a void or a refund"
+	case RuleOwner:
+		return "every row of the ledger belongs to an order that exists, or existed until its retention ended; the database refuses to change or delete rows"
+	case RuleHistory:
+		return "a history that says charged or refunded has its row in the ledger, and every history replays on the current workflow"
+	case RuleAcknowledged:
+		return "every order that a client was told is accepted exists, and ends"
 	}
 	return fmt.Sprintf("rule %d", int(r))
 }

@@ -9,9 +9,6 @@ package board
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -25,7 +22,7 @@ type Orders interface {
 	Place(ctx context.Context, request coffee.OrderRequest) (coffee.Placed, error)
 	Cancel(ctx context.Context, orderID, reason string) error
 	List(ctx context.Context, options coffee.ListOptions) ([]coffee.OrderView, error)
-	Complete(ctx context.Context, views []coffee.OrderView) error
+	AddDetails(ctx context.Context, views []coffee.OrderView) error
 	History(ctx context.Context, orderID string) (coffee.History, error)
 	NoWorker(ctx context.Context, orderID string) (bool, error)
 }
@@ -144,20 +141,6 @@ func (b *Board) Run(ctx context.Context) {
 	}
 }
 
-func (b *Board) watched() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return len(b.viewers) > 0
-}
-
-// hurry has the orders looked at soon.
-func (b *Board) hurry() {
-	select {
-	case b.wake <- struct{}{}:
-	default:
-	}
-}
-
 // look asks the server, and tells the pages what is new.
 func (b *Board) look(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
@@ -213,7 +196,7 @@ func (b *Board) ask(ctx context.Context) (views []coffee.OrderView, looked map[s
 	for n, i := range some {
 		closer[n] = views[i]
 	}
-	if err := b.options.Orders.Complete(ctx, closer); err != nil {
+	if err := b.options.Orders.AddDetails(ctx, closer); err != nil {
 		return nil, nil, false, err
 	}
 	looked = map[string]bool{}
@@ -340,62 +323,4 @@ func (b *Board) count(n news) news {
 		}
 	}
 	return n
-}
-
-// tell sends something to all pages. One that does not take it is dropped: it
-// will come back, and begin anew.
-func (b *Board) tell(n news) {
-	data, err := json.Marshal(n)
-	if err != nil {
-		data = []byte(`{"problem":"the board cannot say what it knows"}`) // never
-	}
-	for viewer := range b.viewers {
-		select {
-		case viewer <- data:
-		default:
-			delete(b.viewers, viewer)
-			close(viewer)
-		}
-	}
-}
-
-// errTooMany: there are more pages than a board serves.
-var errTooMany = errors.New("too many pages are open")
-
-// mostViewers is how many pages can be open.
-const mostViewers = 1000
-
-// join returns a channel with all there is, and then what is new. It is closed
-// when the page does not keep up.
-func (b *Board) join() (chan []byte, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if len(b.viewers) >= mostViewers {
-		return nil, errTooMany
-	}
-	all := b.news
-	if len(b.viewers) == 0 { // nobody has looked for a while
-		all.Problem, all.NoWorker = "", false
-	}
-	all.Now, all.All = time.Now().UnixMilli(), true
-	all = b.count(all)
-	all.Orders = []order{}
-	for _, id := range slices.Sorted(maps.Keys(b.known)) {
-		all.Orders = append(all.Orders, *b.known[id])
-	}
-	data, err := json.Marshal(all)
-	if err != nil {
-		return nil, err
-	}
-	viewer := make(chan []byte, 16)
-	viewer <- data
-	b.viewers[viewer] = struct{}{}
-	b.hurry()
-	return viewer, nil
-}
-
-func (b *Board) leave(viewer chan []byte) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	delete(b.viewers, viewer)
 }

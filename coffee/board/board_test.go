@@ -69,7 +69,7 @@ func (f *fakeOrders) List(_ context.Context, options coffee.ListOptions) ([]coff
 }
 
 // Complete finds that every order is brewing.
-func (f *fakeOrders) Complete(_ context.Context, views []coffee.OrderView) error {
+func (f *fakeOrders) AddDetails(_ context.Context, views []coffee.OrderView) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i := range views {

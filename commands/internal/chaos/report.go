@@ -7,6 +7,7 @@ import (
 	"errors"
 	"slices"
 
+	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/audit"
 )
 
@@ -89,7 +90,7 @@ func (r *run) report(ctx context.Context) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	histories, err := readHistories(ctx, conn, acknowledged)
+	histories, err := readHistories(ctx, coffee.NewClient(conn, namespace), acknowledged)
 	if err != nil {
 		return nil, err
 	}

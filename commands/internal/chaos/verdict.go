@@ -14,8 +14,6 @@ import (
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
-	"go.temporal.io/api/serviceerror"
-	"go.temporal.io/sdk/client"
 
 	"example.com/coffee/coffee"
 )
@@ -33,21 +31,16 @@ type history struct {
 
 // readHistories reads the histories of orders, by their ids. One that was lost
 // is for the auditor to report.
-func readHistories(ctx context.Context, conn client.Client, ids []string) (map[string]*history, error) {
+func readHistories(ctx context.Context, orders *coffee.Client, ids []string) (map[string]*history, error) {
 	histories := map[string]*history{}
 	for _, id := range ids {
+		recorded, err := orders.History(ctx, id)
+		if err != nil && !errors.Is(err, coffee.ErrNotFound) {
+			return nil, err
+		}
 		h := &history{}
 		histories[id] = h
-		events := conn.GetWorkflowHistory(ctx, coffee.WorkflowID(id), "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
-		for events.HasNext() {
-			event, err := events.Next()
-			var notFound *serviceerror.NotFound
-			if errors.As(err, &notFound) {
-				break
-			}
-			if err != nil {
-				return nil, err
-			}
+		for _, event := range recorded.Events {
 			switch event.GetEventType() {
 			case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
 				h.steps = append(h.steps, event.GetEventTime().AsTime())

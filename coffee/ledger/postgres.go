@@ -1,4 +1,4 @@
-package coffee
+package ledger
 
 import (
 	"context"
@@ -8,14 +8,15 @@ import (
 	"fmt"
 	"time"
 
+	"example.com/coffee/coffee"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
-//go:embed ledger_postgres.sql
+//go:embed postgres.sql
 var postgresSchema string
 
-//go:embed ledger_postgres_deliveries.sql
+//go:embed postgres_deliveries.sql
 var postgresDeliveriesSchema string
 
 // postgresPatience bounds how long it takes to open a ledger, and how long the
@@ -37,8 +38,8 @@ var lockPostgresOrder = fmt.Sprintf(`SELECT
 	pg_advisory_xact_lock(hashtextextended('coffee ledger ' || $1, 0))`, postgresPatience.Milliseconds())
 
 // openPostgres opens the ledger in a PostgreSQL database. If there is none, it
-// creates its tables, or returns [ErrNoLedger].
-func openPostgres(ctx context.Context, databaseURL string, create bool) (Ledger, error) {
+// creates its tables, or returns [coffee.ErrNoLedger].
+func openPostgres(ctx context.Context, databaseURL string, create bool) (coffee.Ledger, error) {
 	config, err := pgx.ParseConfig(databaseURL) // its errors do not tell the password
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the ledger: %w", err)
@@ -81,7 +82,7 @@ func createPostgresTables(ctx context.Context, db *sql.DB, create bool) error {
 		return err
 	}
 	if !entries && !create {
-		return ErrNoLedger
+		return coffee.ErrNoLedger
 	}
 	tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 	if err != nil {
@@ -102,7 +103,7 @@ func createPostgresTables(ctx context.Context, db *sql.DB, create bool) error {
 	}
 	if _, err := tx.ExecContext(ctx, postgresDeliveriesSchema); err != nil {
 		if entries {
-			return fmt.Errorf("it was made by an earlier version, and lacks the table ledger_deliveries: run ledger_postgres_deliveries.sql as the owner of its tables: %w", err)
+			return fmt.Errorf("it was made by an earlier version, and lacks the table ledger_deliveries: run postgres_deliveries.sql as the owner of its tables: %w", err)
 		}
 		return err
 	}

@@ -1,4 +1,4 @@
-package coffee
+package ledger
 
 import (
 	"bytes"
@@ -14,12 +14,13 @@ import (
 	"testing"
 	"time"
 
+	"example.com/coffee/coffee"
 	"pgregory.net/rapid"
 )
 
-func memoryLedger(t testing.TB) Ledger {
+func memoryLedger(t testing.TB) coffee.Ledger {
 	t.Helper()
-	ledger, err := OpenMemoryLedger(context.Background())
+	ledger, err := OpenMemory(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,9 +28,9 @@ func memoryLedger(t testing.TB) Ledger {
 	return ledger
 }
 
-func openLedger(t testing.TB, where string) Ledger {
+func openLedger(t testing.TB, where string) coffee.Ledger {
 	t.Helper()
-	ledger, err := OpenLedger(context.Background(), where)
+	ledger, err := Open(context.Background(), where)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,85 +40,85 @@ func openLedger(t testing.TB, where string) Ledger {
 
 func TestLedgerRules(t *testing.T) {
 	t.Parallel()
-	testLedgerRules(t, func(t *testing.T) Ledger { return memoryLedger(t) })
+	testLedgerRules(t, func(t *testing.T) coffee.Ledger { return memoryLedger(t) })
 }
 
-func testLedgerRules(t *testing.T, open func(t *testing.T) Ledger) {
+func testLedgerRules(t *testing.T, open func(t *testing.T) coffee.Ledger) {
 	ctx := context.Background()
-	charge := func(l Ledger, amount Cents, run string) error {
-		_, err := l.Charge(ctx, Charge{OrderID: "1", RunID: run, Amount: amount})
+	charge := func(l coffee.Ledger, amount coffee.Cents, run string) error {
+		_, err := l.Charge(ctx, coffee.Charge{OrderID: "1", RunID: run, Amount: amount})
 		return err
 	}
-	refund := func(l Ledger, run string) (EntryKind, error) {
+	refund := func(l coffee.Ledger, run string) (coffee.EntryKind, error) {
 		entry, err := l.Refund(ctx, "1", run)
 		return entry.Kind, err
 	}
-	for name, test := range map[string]func(t *testing.T, l Ledger){
-		"a charge is made once": func(t *testing.T, l Ledger) {
-			first, err1 := l.Charge(ctx, Charge{"1", "run", 525})
-			again, err2 := l.Charge(ctx, Charge{"1", "run", 525})
+	for name, test := range map[string]func(t *testing.T, l coffee.Ledger){
+		"a charge is made once": func(t *testing.T, l coffee.Ledger) {
+			first, err1 := l.Charge(ctx, coffee.Charge{OrderID: "1", RunID: "run", Amount: 525})
+			again, err2 := l.Charge(ctx, coffee.Charge{OrderID: "1", RunID: "run", Amount: 525})
 			if err := errors.Join(err1, err2); err != nil || first != again {
 				t.Errorf("first %v, again %v, %v", first, again, err)
 			}
 		},
-		"another amount is a conflict": func(t *testing.T, l Ledger) {
+		"another amount is a conflict": func(t *testing.T, l coffee.Ledger) {
 			charge(l, 525, "run")
-			if err := charge(l, 524, "run"); !errors.Is(err, ErrAmountConflict) {
+			if err := charge(l, 524, "run"); !errors.Is(err, coffee.ErrAmountConflict) {
 				t.Error(err)
 			}
 		},
-		"another run is a duplicate": func(t *testing.T, l Ledger) {
+		"another run is a duplicate": func(t *testing.T, l coffee.Ledger) {
 			charge(l, 525, "run")
-			if err := charge(l, 525, "other"); !errors.Is(err, ErrDuplicateOrder) {
+			if err := charge(l, 525, "other"); !errors.Is(err, coffee.ErrDuplicateOrder) {
 				t.Error(err)
 			}
 		},
-		"another run does not refund the first": func(t *testing.T, l Ledger) {
+		"another run does not refund the first": func(t *testing.T, l coffee.Ledger) {
 			charge(l, 525, "run")
-			if _, err := refund(l, "other"); !errors.Is(err, ErrDuplicateOrder) {
+			if _, err := refund(l, "other"); !errors.Is(err, coffee.ErrDuplicateOrder) {
 				t.Error(err)
 			}
 			if balance, err := l.Balance(ctx); err != nil || balance.Net() != 525 {
 				t.Error(balance, err)
 			}
 		},
-		"a refund equals its charge, once": func(t *testing.T, l Ledger) {
+		"a refund equals its charge, once": func(t *testing.T, l coffee.Ledger) {
 			charge(l, 525, "run")
 			first, err1 := l.Refund(ctx, "1", "run")
 			again, err2 := l.Refund(ctx, "1", "run")
-			if err := errors.Join(err1, err2); err != nil || first != again || first.Amount != 525 || first.Kind != EntryRefund {
+			if err := errors.Join(err1, err2); err != nil || first != again || first.Amount != 525 || first.Kind != coffee.EntryRefund {
 				t.Errorf("first %v, again %v, %v", first, again, err)
 			}
 		},
-		"no charge after a refund": func(t *testing.T, l Ledger) {
+		"no charge after a refund": func(t *testing.T, l coffee.Ledger) {
 			charge(l, 525, "run")
 			refund(l, "run")
-			if err := charge(l, 525, "run"); !errors.Is(err, ErrClosed) {
+			if err := charge(l, 525, "run"); !errors.Is(err, coffee.ErrSettled) {
 				t.Error(err)
 			}
 		},
-		"a refund of nothing leaves a void": func(t *testing.T, l Ledger) {
-			if kind, err := refund(l, "run"); err != nil || kind != EntryVoid {
+		"a refund of nothing leaves a void": func(t *testing.T, l coffee.Ledger) {
+			if kind, err := refund(l, "run"); err != nil || kind != coffee.EntryVoid {
 				t.Error(kind, err)
 			}
-			if err := charge(l, 525, "run"); !errors.Is(err, ErrClosed) {
+			if err := charge(l, 525, "run"); !errors.Is(err, coffee.ErrSettled) {
 				t.Error("a late charge:", err)
 			}
-			if kind, err := refund(l, "run"); err != nil || kind != EntryVoid {
+			if kind, err := refund(l, "run"); err != nil || kind != coffee.EntryVoid {
 				t.Error("again:", kind, err)
 			}
 		},
-		"a coffee is handed out once, and its price kept": func(t *testing.T, l Ledger) {
+		"a coffee is handed out once, and its price kept": func(t *testing.T, l coffee.Ledger) {
 			charge(l, 525, "run")
 			for range 2 {
 				if err := l.Deliver(ctx, "1"); err != nil {
 					t.Error(err)
 				}
 			}
-			if _, err := refund(l, "run"); !errors.Is(err, ErrDelivered) {
+			if _, err := refund(l, "run"); !errors.Is(err, coffee.ErrDelivered) {
 				t.Error("a refund:", err)
 			}
-			if _, err := refund(l, "other"); !errors.Is(err, ErrDuplicateOrder) {
+			if _, err := refund(l, "other"); !errors.Is(err, coffee.ErrDuplicateOrder) {
 				t.Error("another run's refund:", err)
 			}
 			if err := charge(l, 525, "run"); err != nil { // by a run that was reset
@@ -130,49 +131,49 @@ func testLedgerRules(t *testing.T, open func(t *testing.T) Ledger) {
 				t.Error("a delivery is no money:", entries, err)
 			}
 		},
-		"no coffee without a charge": func(t *testing.T, l Ledger) {
-			if err := l.Deliver(ctx, "1"); !errors.Is(err, ErrNotCharged) {
+		"no coffee without a charge": func(t *testing.T, l coffee.Ledger) {
+			if err := l.Deliver(ctx, "1"); !errors.Is(err, coffee.ErrNotCharged) {
 				t.Error(err)
 			}
-			if delivered, err := l.Paid(ctx, "1"); delivered || !errors.Is(err, ErrNotCharged) {
+			if delivered, err := l.Paid(ctx, "1"); delivered || !errors.Is(err, coffee.ErrNotCharged) {
 				t.Error(delivered, err)
 			}
 		},
-		"no coffee after a refund": func(t *testing.T, l Ledger) {
+		"no coffee after a refund": func(t *testing.T, l coffee.Ledger) {
 			charge(l, 525, "run")
 			if delivered, err := l.Paid(ctx, "1"); delivered || err != nil {
 				t.Error(delivered, err)
 			}
 			refund(l, "run")
-			if err := l.Deliver(ctx, "1"); !errors.Is(err, ErrClosed) {
+			if err := l.Deliver(ctx, "1"); !errors.Is(err, coffee.ErrSettled) {
 				t.Error(err)
 			}
-			if delivered, err := l.Paid(ctx, "1"); delivered || !errors.Is(err, ErrClosed) {
+			if delivered, err := l.Paid(ctx, "1"); delivered || !errors.Is(err, coffee.ErrSettled) {
 				t.Error(delivered, err)
 			}
 		},
-		"no coffee after a void": func(t *testing.T, l Ledger) {
+		"no coffee after a void": func(t *testing.T, l coffee.Ledger) {
 			refund(l, "run")
-			if err := l.Deliver(ctx, "1"); !errors.Is(err, ErrClosed) {
+			if err := l.Deliver(ctx, "1"); !errors.Is(err, coffee.ErrSettled) {
 				t.Error(err)
 			}
 		},
-		"nonsense is refused": func(t *testing.T, l Ledger) {
-			for _, bad := range []Charge{{"", "run", 1}, {"1", "", 1}, {"1", "run", 0}, {"1", "run", -1}} {
-				if _, err := l.Charge(ctx, bad); !errors.Is(err, ErrInvalidEntry) {
+		"nonsense is refused": func(t *testing.T, l coffee.Ledger) {
+			for _, bad := range []coffee.Charge{{RunID: "run", Amount: 1}, {OrderID: "1", Amount: 1}, {OrderID: "1", RunID: "run"}, {OrderID: "1", RunID: "run", Amount: -1}} {
+				if _, err := l.Charge(ctx, bad); !errors.Is(err, coffee.ErrInvalidEntry) {
 					t.Error(bad, err)
 				}
 			}
-			if _, err := l.Refund(ctx, "", "run"); !errors.Is(err, ErrInvalidEntry) {
+			if _, err := l.Refund(ctx, "", "run"); !errors.Is(err, coffee.ErrInvalidEntry) {
 				t.Error(err)
 			}
-			if _, err := l.Refund(ctx, "1", ""); !errors.Is(err, ErrInvalidEntry) {
+			if _, err := l.Refund(ctx, "1", ""); !errors.Is(err, coffee.ErrInvalidEntry) {
 				t.Error(err)
 			}
-			if err := l.Deliver(ctx, ""); !errors.Is(err, ErrInvalidEntry) {
+			if err := l.Deliver(ctx, ""); !errors.Is(err, coffee.ErrInvalidEntry) {
 				t.Error(err)
 			}
-			if _, err := l.Paid(ctx, ""); !errors.Is(err, ErrInvalidEntry) {
+			if _, err := l.Paid(ctx, ""); !errors.Is(err, coffee.ErrInvalidEntry) {
 				t.Error(err)
 			}
 			if entries, err := l.Entries(ctx, "1"); err != nil || len(entries) != 0 {
@@ -208,10 +209,10 @@ func TestLedgerDatabaseRefuses(t *testing.T) {
 
 // testLedgerDatabaseRefuses tries statements that no database may accept, and
 // some more that are particular to the engine.
-func testLedgerDatabaseRefuses(t *testing.T, ledger Ledger, db *sql.DB, more ...string) {
+func testLedgerDatabaseRefuses(t *testing.T, ledger coffee.Ledger, db *sql.DB, more ...string) {
 	ctx := context.Background()
 	for _, id := range []string{"charged", "refunded", "delivered"} {
-		if _, err := ledger.Charge(ctx, Charge{id, "run", 525}); err != nil {
+		if _, err := ledger.Charge(ctx, coffee.Charge{OrderID: id, RunID: "run", Amount: 525}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -254,7 +255,7 @@ func testLedgerDatabaseRefuses(t *testing.T, ledger Ledger, db *sql.DB, more ...
 		}
 	}
 	balance, err := ledger.Balance(ctx)
-	if want := (Balance{Charges: 3, Refunds: 1, Voids: 1, Charged: 1575, Refunded: 525}); err != nil || balance != want {
+	if want := (coffee.Balance{Charges: 3, Refunds: 1, Voids: 1, Charged: 1575, Refunded: 525}); err != nil || balance != want {
 		t.Errorf("got %+v, %v; want %+v", balance, err, want)
 	}
 }
@@ -275,7 +276,7 @@ func testLedgerProperties(t *testing.T, empty func() string) {
 	rapid.Check(t, func(rt *rapid.T) {
 		ctx := context.Background()
 		path := empty()
-		ledger, err := OpenLedger(ctx, path)
+		ledger, err := Open(ctx, path)
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -283,8 +284,8 @@ func testLedgerProperties(t *testing.T, empty func() string) {
 
 		type book struct {
 			run       string
-			amount    Cents
-			closed    EntryKind
+			amount    coffee.Cents
+			closed    coffee.EntryKind
 			delivered bool
 		}
 		model := map[string]*book{}
@@ -296,27 +297,27 @@ func testLedgerProperties(t *testing.T, empty func() string) {
 		}
 		ids := rapid.SampledFrom([]string{"1", "2", "3"})
 		runIDs := rapid.SampledFrom([]string{"run-a", "run-b"})
-		amounts := rapid.SampledFrom([]Cents{300, 525})
+		amounts := rapid.SampledFrom([]coffee.Cents{300, 525})
 		rt.Repeat(map[string]func(*rapid.T){
 			"charge": func(rt *rapid.T) {
 				id, run, amount := ids.Draw(rt, "id"), runIDs.Draw(rt, "run"), amounts.Draw(rt, "amount")
-				entry, err := ledger.Charge(ctx, Charge{id, run, amount})
+				entry, err := ledger.Charge(ctx, coffee.Charge{OrderID: id, RunID: run, Amount: amount})
 				b := get(id)
 				var want error
 				switch {
 				case b.amount != 0 && b.run != run:
-					want = ErrDuplicateOrder
+					want = coffee.ErrDuplicateOrder
 				case b.amount != 0 && b.amount != amount:
-					want = ErrAmountConflict
+					want = coffee.ErrAmountConflict
 				case b.closed != "":
-					want = ErrClosed
+					want = coffee.ErrSettled
 				default:
 					b.run, b.amount = run, amount
 				}
 				if !errors.Is(err, want) {
 					rt.Fatalf("charge: got %v, want %v", err, want)
 				}
-				if err == nil && (entry.Amount != amount || entry.Kind != EntryCharge || entry.RunID != run) {
+				if err == nil && (entry.Amount != amount || entry.Kind != coffee.EntryCharge || entry.RunID != run) {
 					rt.Fatalf("charge: got %+v", entry)
 				}
 			},
@@ -325,21 +326,21 @@ func testLedgerProperties(t *testing.T, empty func() string) {
 				entry, err := ledger.Refund(ctx, id, run)
 				b := get(id)
 				if b.amount != 0 && b.run != run {
-					if !errors.Is(err, ErrDuplicateOrder) {
-						rt.Fatalf("refund: got %v, want %v", err, ErrDuplicateOrder)
+					if !errors.Is(err, coffee.ErrDuplicateOrder) {
+						rt.Fatalf("refund: got %v, want %v", err, coffee.ErrDuplicateOrder)
 					}
 					return
 				}
 				if b.delivered {
-					if !errors.Is(err, ErrDelivered) {
-						rt.Fatalf("refund: got %v, want %v", err, ErrDelivered)
+					if !errors.Is(err, coffee.ErrDelivered) {
+						rt.Fatalf("refund: got %v, want %v", err, coffee.ErrDelivered)
 					}
 					return
 				}
 				if b.closed == "" {
-					b.closed = EntryVoid
+					b.closed = coffee.EntryVoid
 					if b.amount != 0 {
-						b.closed = EntryRefund
+						b.closed = coffee.EntryRefund
 					}
 				}
 				if err != nil || entry.Kind != b.closed || entry.Amount != b.amount {
@@ -353,9 +354,9 @@ func testLedgerProperties(t *testing.T, empty func() string) {
 				var want error
 				switch {
 				case b.closed != "":
-					want = ErrClosed
+					want = coffee.ErrSettled
 				case b.amount == 0:
-					want = ErrNotCharged
+					want = coffee.ErrNotCharged
 				default:
 					b.delivered = true
 				}
@@ -370,21 +371,21 @@ func testLedgerProperties(t *testing.T, empty func() string) {
 				if err := ledger.Close(); err != nil {
 					rt.Fatal(err)
 				}
-				if ledger, err = OpenLedger(ctx, path); err != nil {
+				if ledger, err = Open(ctx, path); err != nil {
 					rt.Fatal(err)
 				}
 			},
 			"": func(rt *rapid.T) { // the invariants, after each step
-				var want Balance
+				var want coffee.Balance
 				for id, b := range model {
 					kinds := ""
 					if b.amount != 0 {
 						want.Charges, want.Charged, kinds = want.Charges+1, want.Charged+b.amount, "charge "
 					}
 					switch b.closed {
-					case EntryRefund:
+					case coffee.EntryRefund:
 						want.Refunds, want.Refunded = want.Refunds+1, want.Refunded+b.amount
-					case EntryVoid:
+					case coffee.EntryVoid:
 						want.Voids++
 					}
 					kinds += string(b.closed)
@@ -416,7 +417,7 @@ func TestLedgerConcurrency(t *testing.T) {
 	testLedgerConcurrency(t, openLedger(t, path), openLedger(t, path))
 }
 
-func testLedgerConcurrency(t *testing.T, handles ...Ledger) {
+func testLedgerConcurrency(t *testing.T, handles ...coffee.Ledger) {
 	ctx := context.Background()
 	const orders = 20
 	var wg sync.WaitGroup
@@ -425,7 +426,7 @@ func testLedgerConcurrency(t *testing.T, handles ...Ledger) {
 			wg.Go(func() {
 				id, ledger := fmt.Sprint(order), handles[i%2]
 				if i < 6 {
-					if _, err := ledger.Charge(ctx, Charge{id, "run", 525}); err != nil && !errors.Is(err, ErrClosed) {
+					if _, err := ledger.Charge(ctx, coffee.Charge{OrderID: id, RunID: "run", Amount: 525}); err != nil && !errors.Is(err, coffee.ErrSettled) {
 						t.Error(err)
 					}
 				} else if _, err := ledger.Refund(ctx, id, "run"); err != nil {
@@ -449,12 +450,12 @@ func TestRefundAgainstDelivery(t *testing.T) {
 	testRefundAgainstDelivery(t, openLedger(t, path), openLedger(t, path))
 }
 
-func testRefundAgainstDelivery(t *testing.T, one, other Ledger) {
+func testRefundAgainstDelivery(t *testing.T, one, other coffee.Ledger) {
 	ctx := context.Background()
 	refunds := 0
 	for i := range 50 {
 		id := fmt.Sprint(i)
-		if _, err := one.Charge(ctx, Charge{id, "run", 525}); err != nil {
+		if _, err := one.Charge(ctx, coffee.Charge{OrderID: id, RunID: "run", Amount: 525}); err != nil {
 			t.Fatal(err)
 		}
 		var refunded, delivered error
@@ -463,9 +464,9 @@ func testRefundAgainstDelivery(t *testing.T, one, other Ledger) {
 		wg.Go(func() { delivered = other.Deliver(ctx, id) })
 		wg.Wait()
 		switch {
-		case refunded == nil && errors.Is(delivered, ErrClosed):
+		case refunded == nil && errors.Is(delivered, coffee.ErrSettled):
 			refunds++
-		case delivered == nil && errors.Is(refunded, ErrDelivered):
+		case delivered == nil && errors.Is(refunded, coffee.ErrDelivered):
 		default:
 			t.Errorf("refund: %v, delivery: %v", refunded, delivered)
 		}
@@ -487,7 +488,7 @@ func TestLedgerOfAnEarlierVersion(t *testing.T) {
 func testLedgerOfAnEarlierVersion(t *testing.T, where, driver, dsn, downgrade string) {
 	ctx := context.Background()
 	ledger := openLedger(t, where)
-	if _, err := ledger.Charge(ctx, Charge{"1", "run", 525}); err != nil {
+	if _, err := ledger.Charge(ctx, coffee.Charge{OrderID: "1", RunID: "run", Amount: 525}); err != nil {
 		t.Fatal(err)
 	}
 	if err := ledger.Close(); err != nil {
@@ -505,7 +506,7 @@ func testLedgerOfAnEarlierVersion(t *testing.T, where, driver, dsn, downgrade st
 	if err := ledger.Deliver(ctx, "1"); err != nil {
 		t.Error(err)
 	}
-	if _, err := ledger.Refund(ctx, "1", "run"); !errors.Is(err, ErrDelivered) {
+	if _, err := ledger.Refund(ctx, "1", "run"); !errors.Is(err, coffee.ErrDelivered) {
 		t.Error(err)
 	}
 	if _, err := db.Exec(`INSERT INTO ledger_entries (order_id, kind, amount_cents, run_id, recorded_at) VALUES ('1', 'refund', 525, 'run', '2026-11-23T12:00:00Z')`); err == nil {
@@ -522,7 +523,7 @@ func TestLedgerFileIsTakenAway(t *testing.T) {
 		"deleted": os.Remove,
 		"moved":   func(path string) error { return os.Rename(path, path+".old") },
 		"replaced": func(path string) error {
-			other, err := OpenLedger(ctx, path+".other")
+			other, err := Open(ctx, path+".other")
 			if err != nil {
 				return err
 			}
@@ -533,16 +534,16 @@ func TestLedgerFileIsTakenAway(t *testing.T) {
 			t.Parallel()
 			path := filepath.Join(t.TempDir(), "ledger.db")
 			ledger := openLedger(t, path)
-			if _, err := ledger.Charge(ctx, Charge{"1", "run", 525}); err != nil {
+			if _, err := ledger.Charge(ctx, coffee.Charge{OrderID: "1", RunID: "run", Amount: 525}); err != nil {
 				t.Fatal(err)
 			}
 			if err := takeAway(path); err != nil {
 				t.Fatal(err)
 			}
-			_, charge := ledger.Charge(ctx, Charge{"2", "run", 525})
+			_, charge := ledger.Charge(ctx, coffee.Charge{OrderID: "2", RunID: "run", Amount: 525})
 			_, refund := ledger.Refund(ctx, "1", "run")
 			for step, err := range map[string]error{"charge": charge, "refund": refund, "delivery": ledger.Deliver(ctx, "1")} {
-				if err == nil || IsRefusal(err) || !strings.Contains(err.Error(), path+" was deleted or replaced") {
+				if err == nil || coffee.IsRefusal(err) || !strings.Contains(err.Error(), path+" was deleted or replaced") {
 					t.Errorf("%s: got %v", step, err)
 				}
 			}
@@ -562,12 +563,12 @@ func TestLedgerIsTakenAwayInATransaction(t *testing.T) {
 		}
 		return time.Now()
 	}
-	if _, err := ledger.Charge(context.Background(), Charge{"1", "run", 525}); err == nil {
+	if _, err := ledger.Charge(context.Background(), coffee.Charge{OrderID: "1", RunID: "run", Amount: 525}); err == nil {
 		t.Error("it was charged into a file that is gone")
 	}
 }
 
-// TestLedgerNames: what OpenLedger takes for a URL, and that it shows no password.
+// TestLedgerNames: what Open takes for a URL, and that it shows no password.
 func TestLedgerNames(t *testing.T) {
 	t.Parallel()
 	for where, want := range map[string]string{
@@ -596,7 +597,7 @@ func TestLedgerNames(t *testing.T) {
 		"postgres://u:secret@127.0.0.1:1/x", "POSTGRES://u:secret@127.0.0.1:1/x", "postgres://127.0.0.1:1/x?password=secret&user=u",
 		"postgres://u:secret@127.0.0.1:1/x?sslmode=nonsense", "postgres://u:secret@[::1/x", "postgres://u:sec%ret@h/x",
 	} {
-		ledger, err := OpenLedger(context.Background(), where)
+		ledger, err := Open(context.Background(), where)
 		if err == nil {
 			ledger.Close()
 			t.Errorf("%s was opened", where)
@@ -624,7 +625,7 @@ func TestLedgerInAnotherDatabase(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := OpenLedger(context.Background(), path); err == nil || !strings.Contains(err.Error(), "something else") {
+	if _, err := Open(context.Background(), path); err == nil || !strings.Contains(err.Error(), "something else") {
 		t.Errorf("got %v", err)
 	}
 	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(after, before) {
@@ -643,7 +644,7 @@ func TestLedgerNamesOfOneFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	one := openLedger(t, soft) // which makes it
-	if _, err := one.Charge(ctx, Charge{"1", "run", 525}); err != nil {
+	if _, err := one.Charge(ctx, coffee.Charge{OrderID: "1", RunID: "run", Amount: 525}); err != nil {
 		t.Fatal(err)
 	}
 	other := openLedger(t, real)
@@ -653,7 +654,7 @@ func TestLedgerNamesOfOneFile(t *testing.T) {
 	if err := os.Link(real, hard); err != nil {
 		t.Fatal(err)
 	}
-	if ledger, err := OpenLedger(ctx, hard); err == nil || !strings.Contains(err.Error(), "more than one name") {
+	if ledger, err := Open(ctx, hard); err == nil || !strings.Contains(err.Error(), "more than one name") {
 		t.Errorf("got %v, %v", ledger, err)
 	}
 }
@@ -661,14 +662,14 @@ func TestLedgerNamesOfOneFile(t *testing.T) {
 func TestOpenExistingLedger(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "ledger.db")
-	if _, err := OpenExistingLedger(context.Background(), path); !errors.Is(err, ErrNoLedger) {
+	if _, err := OpenExisting(context.Background(), path); !errors.Is(err, coffee.ErrNoLedger) {
 		t.Errorf("got %v", err)
 	}
 	if _, err := os.Stat(path); err == nil {
 		t.Error("it was created")
 	}
 	openLedger(t, path)
-	ledger, err := OpenExistingLedger(context.Background(), path)
+	ledger, err := OpenExisting(context.Background(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -683,7 +684,7 @@ func TestLedgerFile(t *testing.T) {
 	t.Run("is private", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "what? 100% a #ledger.db")
 		ledger := openLedger(t, path)
-		if _, err := ledger.Charge(ctx, Charge{"1", "run", 1}); err != nil {
+		if _, err := ledger.Charge(ctx, coffee.Charge{OrderID: "1", RunID: "run", Amount: 1}); err != nil {
 			t.Fatal(err)
 		}
 		for _, suffix := range []string{"", "-wal", "-shm"} {
@@ -698,19 +699,19 @@ func TestLedgerFile(t *testing.T) {
 		if err := os.WriteFile(path+"-wal", []byte("entries"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := OpenLedger(ctx, path); err == nil || !strings.Contains(err.Error(), "ledger.db-wal is there") {
+		if _, err := Open(ctx, path); err == nil || !strings.Contains(err.Error(), "ledger.db-wal is there") {
 			t.Errorf("got %v", err)
 		}
 	})
 	t.Run("in a directory that does not exist", func(t *testing.T) {
-		if _, err := OpenLedger(ctx, filepath.Join(t.TempDir(), "no", "ledger.db")); err == nil {
+		if _, err := Open(ctx, filepath.Join(t.TempDir(), "no", "ledger.db")); err == nil {
 			t.Error("it was opened")
 		}
 	})
 	intact := filepath.Join(t.TempDir(), "ledger.db")
 	ledger := openLedger(t, intact)
 	for i := range 300 {
-		if _, err := ledger.Charge(ctx, Charge{fmt.Sprint(i), "run", 1}); err != nil {
+		if _, err := ledger.Charge(ctx, coffee.Charge{OrderID: fmt.Sprint(i), RunID: "run", Amount: 1}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -737,7 +738,7 @@ func TestLedgerFile(t *testing.T) {
 			if err := os.WriteFile(path, damaged, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			ledger, err := OpenLedger(ctx, path)
+			ledger, err := Open(ctx, path)
 			if err == nil {
 				ledger.Close()
 				t.Fatal("it was opened")
@@ -788,17 +789,17 @@ func TestLedgerInTrouble(t *testing.T) {
 			var trouble error
 			charged := 0
 			for ; trouble == nil && charged < 10_000; charged++ {
-				_, trouble = ledger.Charge(ctx, Charge{fmt.Sprint(charged), "run", 525})
+				_, trouble = ledger.Charge(ctx, coffee.Charge{OrderID: fmt.Sprint(charged), RunID: "run", Amount: 525})
 			}
 			charged-- // the last one failed
 			t.Logf("after %d charges: %v", charged, trouble)
-			if trouble == nil || IsRefusal(trouble) {
+			if trouble == nil || coffee.IsRefusal(trouble) {
 				t.Fatalf("got %v", trouble)
 			}
 			if entries, err := ledger.Entries(ctx, fmt.Sprint(charged)); err != nil || len(entries) != 0 {
 				t.Errorf("the charge that failed left %v, %v", entries, err)
 			}
-			if _, err := ledger.Refund(ctx, fmt.Sprint(charged), "run"); err == nil || IsRefusal(err) {
+			if _, err := ledger.Refund(ctx, fmt.Sprint(charged), "run"); err == nil || coffee.IsRefusal(err) {
 				t.Errorf("a refund in trouble: %v", err)
 			}
 			if err := end(); err != nil {
@@ -807,10 +808,10 @@ func TestLedgerInTrouble(t *testing.T) {
 			if _, err := db.Exec(test.end); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := ledger.Charge(ctx, Charge{fmt.Sprint(charged), "run", 525}); err != nil {
+			if _, err := ledger.Charge(ctx, coffee.Charge{OrderID: fmt.Sprint(charged), RunID: "run", Amount: 525}); err != nil {
 				t.Errorf("after the trouble: %v", err)
 			}
-			want := Balance{Charges: int64(charged) + 1, Charged: 525 * (Cents(charged) + 1)}
+			want := coffee.Balance{Charges: int64(charged) + 1, Charged: 525 * (coffee.Cents(charged) + 1)}
 			if balance, err := ledger.Balance(ctx); err != nil || balance != want {
 				t.Errorf("got %+v, %v; want %+v", balance, err, want)
 			}
@@ -827,22 +828,22 @@ func TestLedgerClocks(t *testing.T) {
 	slow, fast := openLedger(t, path), openLedger(t, path)
 	slow.(*sqlLedger).now = func() time.Time { return time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC) }
 	fast.(*sqlLedger).now = func() time.Time { return time.Date(2100, 1, 1, 0, 0, 0, 0, time.FixedZone("", 14*3600)) }
-	charge := Charge{"1", "run", 525}
+	charge := coffee.Charge{OrderID: "1", RunID: "run", Amount: 525}
 	if _, err := fast.Charge(ctx, charge); err != nil {
 		t.Fatal(err)
 	}
 	if again, err := slow.Charge(ctx, charge); err != nil || again.RecordedAt.Year() != 2099 {
 		t.Errorf("got %v, %v", again, err)
 	}
-	if refund, err := slow.Refund(ctx, "1", "run"); err != nil || refund.Kind != EntryRefund {
+	if refund, err := slow.Refund(ctx, "1", "run"); err != nil || refund.Kind != coffee.EntryRefund {
 		t.Errorf("got %v, %v", refund, err)
 	}
-	for _, ledger := range []Ledger{slow, fast} {
-		if _, err := ledger.Charge(ctx, charge); !errors.Is(err, ErrClosed) {
+	for _, ledger := range []coffee.Ledger{slow, fast} {
+		if _, err := ledger.Charge(ctx, charge); !errors.Is(err, coffee.ErrSettled) {
 			t.Errorf("a charge after the refund: %v", err)
 		}
 		entries, err := ledger.Entries(ctx, "1")
-		if err != nil || len(entries) != 2 || entries[0].Kind != EntryCharge || entries[1].Kind != EntryRefund {
+		if err != nil || len(entries) != 2 || entries[0].Kind != coffee.EntryCharge || entries[1].Kind != coffee.EntryRefund {
 			t.Errorf("got %v, %v", entries, err)
 		}
 	}

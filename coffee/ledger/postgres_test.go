@@ -1,4 +1,4 @@
-package coffee
+package ledger
 
 import (
 	"context"
@@ -10,12 +10,13 @@ import (
 	"sync"
 	"testing"
 
-	"example.com/coffee/coffee/ledgertest"
+	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/ledger/ledgertest"
 )
 
 func TestPostgresLedgerRules(t *testing.T) {
 	t.Parallel()
-	testLedgerRules(t, func(t *testing.T) Ledger { return openLedger(t, ledgertest.PostgresURL(t)) })
+	testLedgerRules(t, func(t *testing.T) coffee.Ledger { return openLedger(t, ledgertest.PostgresURL(t)) })
 }
 
 func TestPostgresLedgerProperties(t *testing.T) {
@@ -44,7 +45,7 @@ func TestPostgresLedgerIsCreatedOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			ledger, err := OpenLedger(context.Background(), where)
+			ledger, err := Open(context.Background(), where)
 			if err != nil {
 				t.Error(err)
 				return
@@ -113,7 +114,7 @@ func TestPostgresRefundAgainstDeliveryAroundTheLock(t *testing.T) {
 	where := ledgertest.PostgresURL(t)
 	ledger := openLedger(t, where)
 	db := ledgertest.OpenPostgres(t, where)
-	if _, err := ledger.Charge(context.Background(), Charge{"1", "run", 525}); err != nil {
+	if _, err := ledger.Charge(context.Background(), coffee.Charge{OrderID: "1", RunID: "run", Amount: 525}); err != nil {
 		t.Fatal(err)
 	}
 	failed := make(chan error, 2)
@@ -142,15 +143,15 @@ func TestPostgresLedgerOfAnEarlierVersion(t *testing.T) {
 		`DROP TRIGGER ledger_entries_delivered ON ledger_entries; DROP TABLE ledger_deliveries; DROP FUNCTION ledger_deliveries_check`)
 }
 
-// TestPostgresOpenExistingLedger: a schema without a ledger is left as it is.
+// TestPostgresOpenExisting: a schema without a ledger is left as it is.
 func TestPostgresOpenExistingLedger(t *testing.T) {
 	t.Parallel()
 	where := ledgertest.PostgresURL(t)
-	if _, err := OpenExistingLedger(context.Background(), where); !errors.Is(err, ErrNoLedger) {
+	if _, err := OpenExisting(context.Background(), where); !errors.Is(err, coffee.ErrNoLedger) {
 		t.Errorf("got %v", err)
 	}
 	openLedger(t, where)
-	ledger, err := OpenExistingLedger(context.Background(), where)
+	ledger, err := OpenExisting(context.Background(), where)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +178,10 @@ func TestPostgresCommitsAreSynchronous(t *testing.T) {
 			u.RawQuery = query.Encode()
 			ledger := openLedger(t, u.String()).(*sqlLedger)
 			for _, do := range []func() error{
-				func() error { _, err := ledger.Charge(ctx, Charge{"1", "run", 525}); return err },
+				func() error {
+					_, err := ledger.Charge(ctx, coffee.Charge{OrderID: "1", RunID: "run", Amount: 525})
+					return err
+				},
 				func() error { _, err := ledger.Refund(ctx, "2", "run"); return err },
 				func() error { return ledger.Deliver(ctx, "1") },
 			} {
@@ -185,7 +189,7 @@ func TestPostgresCommitsAreSynchronous(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			err = ledger.write(ctx, "1", func(tx *sql.Tx, _ orderBook) error {
+			err = ledger.write(ctx, "1", func(tx *sql.Tx, _ account) error {
 				var got string
 				if err := tx.QueryRowContext(ctx, `SHOW synchronous_commit`).Scan(&got); err != nil || got != want {
 					t.Errorf("a transaction commits with %s, %v; want %s", got, err, want)
@@ -208,18 +212,18 @@ func TestPostgresBehindAPooler(t *testing.T) {
 	one, other := openLedger(t, where), openLedger(t, where)
 	var wg sync.WaitGroup
 	for i := range 200 {
-		ledger := []Ledger{one, other}[i%2]
+		ledger := []coffee.Ledger{one, other}[i%2]
 		wg.Go(func() {
 			id := fmt.Sprintf("%s-%d", t.Name(), i/4)
-			_, charge := ledger.Charge(ctx, Charge{id, "run", 525})
-			if charge != nil && !errors.Is(charge, ErrClosed) {
+			_, charge := ledger.Charge(ctx, coffee.Charge{OrderID: id, RunID: "run", Amount: 525})
+			if charge != nil && !errors.Is(charge, coffee.ErrSettled) {
 				t.Error("charge:", charge)
 			}
 			if i%3 == 0 {
-				if _, err := ledger.Refund(ctx, id, "run"); err != nil && !errors.Is(err, ErrDelivered) {
+				if _, err := ledger.Refund(ctx, id, "run"); err != nil && !errors.Is(err, coffee.ErrDelivered) {
 					t.Error("refund:", err)
 				}
-			} else if err := ledger.Deliver(ctx, id); err != nil && !IsRefusal(err) {
+			} else if err := ledger.Deliver(ctx, id); err != nil && !coffee.IsRefusal(err) {
 				t.Error("delivery:", err)
 			}
 			if _, err := ledger.Entries(ctx, id); err != nil {
@@ -240,7 +244,7 @@ func TestPostgresCannotBeReached(t *testing.T) {
 		"postgres://barista:secret@127.0.0.1:port/coffee",
 		"postgres://barista:secret@127.0.0.1/coffee?sslmode=nonsense",
 	} {
-		_, err := OpenLedger(context.Background(), where)
+		_, err := Open(context.Background(), where)
 		if err == nil || strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), "cannot open the ledger") {
 			t.Errorf("%s: got %v", where, err)
 		}

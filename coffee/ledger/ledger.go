@@ -1,0 +1,74 @@
+// Package ledger keeps a [coffee.Ledger] in a SQL database: in a SQLite file, in
+// memory, or in PostgreSQL.
+//
+// Read it in this order: this file opens a ledger; sql.go keeps its promises, one
+// transaction per call; sqlite.go and postgres.go open the databases. Each has its
+// schema beside it, whose constraints and triggers refuse what would break a
+// promise, whatever program writes to the table.
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"example.com/coffee/coffee"
+)
+
+// Open opens the ledger in the PostgreSQL database with the URL where
+// (postgres://...), or in the SQLite database file with the path where. What
+// does not exist is created: the tables in PostgreSQL, if the role may; the
+// file, readable by its owner alone, in a directory that must exist.
+//
+// Several processes may share a ledger; those of several machines need
+// PostgreSQL.
+func Open(ctx context.Context, where string) (coffee.Ledger, error) {
+	return open(ctx, where, true)
+}
+
+// OpenExisting is [Open] for a ledger that must exist: if it does
+// not, it returns [coffee.ErrNoLedger] and creates nothing.
+func OpenExisting(ctx context.Context, where string) (coffee.Ledger, error) {
+	return open(ctx, where, false)
+}
+
+func open(ctx context.Context, where string, create bool) (coffee.Ledger, error) {
+	databaseURL, err := PostgresURL(where)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the ledger: %w", err)
+	}
+	if databaseURL != "" {
+		return openPostgres(ctx, databaseURL, create)
+	}
+	return openSQLiteFile(ctx, where, create)
+}
+
+var (
+	urlScheme = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9+.-]*)://`)
+	// keywords match the beginning of a connection string in libpq's other form.
+	keywords = regexp.MustCompile(`^\s*(host|hostaddr|port|dbname|user|password|passfile|service|sslmode|connect_timeout|application_name|options|target_session_attrs)\s*=`)
+)
+
+// PostgresURL returns the URL of the PostgreSQL database that [Open] would
+// open, with its scheme in lower case; empty if where is the path of a file. It
+// returns an error, which does not repeat where because there may be a password
+// in it, if where is neither.
+func PostgresURL(where string) (string, error) {
+	if where == "" {
+		return "", errors.New("it has no name")
+	}
+	if scheme := urlScheme.FindStringSubmatch(where); scheme != nil {
+		switch name := strings.ToLower(scheme[1]); name {
+		case "postgres", "postgresql":
+			return name + where[len(name):], nil
+		default:
+			return "", fmt.Errorf("%s:// is not a kind of ledger: use the path of a SQLite file or a postgres:// URL", scheme[1])
+		}
+	}
+	if keyword := keywords.FindStringSubmatch(where); keyword != nil {
+		return "", fmt.Errorf("%s=... is not a kind of ledger: write a PostgreSQL database as postgres://USER@HOST/DATABASE", keyword[1])
+	}
+	return "", nil
+}

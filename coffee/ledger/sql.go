@@ -1,0 +1,279 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"example.com/coffee/coffee"
+)
+
+// sqlLedger is a [coffee.Ledger] in a SQL database. Its statements are plain SQL with
+// $1 for parameters; what differs from engine to engine is set when it is
+// opened.
+type sqlLedger struct {
+	db *sql.DB
+	// isolation is that of the transactions that write.
+	isolation sql.IsolationLevel
+	// lockOrder, unless empty, is the statement that such a transaction starts
+	// with, so that one at a time works on an order. Its parameter is the id.
+	lockOrder string
+	// inPlace, unless nil, returns an error if what is written now would be lost,
+	// because the database is not where the next process will look for it.
+	inPlace func() error
+	now     func() time.Time
+}
+
+var _ coffee.Ledger = (*sqlLedger)(nil)
+
+// Close implements [coffee.Ledger].
+func (l *sqlLedger) Close() error { return l.db.Close() }
+
+// Charge implements [coffee.Ledger].
+func (l *sqlLedger) Charge(ctx context.Context, charge coffee.Charge) (coffee.Entry, error) {
+	if charge.OrderID == "" || charge.RunID == "" || charge.Amount <= 0 {
+		return coffee.Entry{}, coffee.ErrInvalidEntry
+	}
+	return l.record(ctx, charge.OrderID, func(a account) (*coffee.Entry, error) {
+		existing := a.charge
+		switch {
+		case existing != nil && existing.RunID != charge.RunID:
+			return nil, coffee.ErrDuplicateOrder
+		case existing != nil && existing.Amount != charge.Amount:
+			return nil, coffee.ErrAmountConflict
+		case a.closing != nil:
+			return nil, coffee.ErrSettled
+		case existing != nil:
+			return existing, nil
+		}
+		return &coffee.Entry{OrderID: charge.OrderID, Kind: coffee.EntryCharge, Amount: charge.Amount, RunID: charge.RunID}, nil
+	})
+}
+
+// Refund implements [coffee.Ledger].
+func (l *sqlLedger) Refund(ctx context.Context, orderID, runID string) (coffee.Entry, error) {
+	if orderID == "" || runID == "" {
+		return coffee.Entry{}, coffee.ErrInvalidEntry
+	}
+	return l.record(ctx, orderID, func(a account) (*coffee.Entry, error) {
+		switch {
+		case a.charge != nil && a.charge.RunID != runID:
+			return nil, coffee.ErrDuplicateOrder
+		case a.delivered:
+			return nil, coffee.ErrDelivered
+		case a.closing != nil:
+			return a.closing, nil
+		case a.charge != nil:
+			return &coffee.Entry{OrderID: orderID, Kind: coffee.EntryRefund, Amount: a.charge.Amount, RunID: runID}, nil
+		}
+		return &coffee.Entry{OrderID: orderID, Kind: coffee.EntryVoid, RunID: runID}, nil
+	})
+}
+
+// Deliver implements [coffee.Ledger].
+func (l *sqlLedger) Deliver(ctx context.Context, orderID string) error {
+	if orderID == "" {
+		return coffee.ErrInvalidEntry
+	}
+	return l.write(ctx, orderID, func(tx *sql.Tx, a account) error {
+		if err := a.paid(); err != nil || a.delivered {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `INSERT INTO ledger_deliveries (order_id, run_id, recorded_at) VALUES ($1, $2, $3)`,
+			orderID, a.charge.RunID, l.timestamp().Format(time.RFC3339Nano))
+		return err
+	})
+}
+
+// Paid implements [coffee.Ledger].
+func (l *sqlLedger) Paid(ctx context.Context, orderID string) (delivered bool, err error) {
+	if orderID == "" {
+		return false, coffee.ErrInvalidEntry
+	}
+	a, err := readAccount(ctx, l.db, orderID)
+	if err != nil {
+		return false, err
+	}
+	return a.delivered, a.paid()
+}
+
+// account is what the ledger holds of one order.
+type account struct {
+	charge    *coffee.Entry
+	closing   *coffee.Entry // the refund or the void
+	delivered bool
+}
+
+// paid returns nil if a charge stands.
+func (a account) paid() error {
+	switch {
+	case a.closing != nil:
+		return coffee.ErrSettled
+	case a.charge == nil:
+		return coffee.ErrNotCharged
+	}
+	return nil
+}
+
+// record lets decide look at the order's entries, and appends the entry that
+// it returns unless that one is in the ledger already.
+func (l *sqlLedger) record(ctx context.Context, orderID string, decide func(account) (*coffee.Entry, error)) (recorded coffee.Entry, err error) {
+	err = l.write(ctx, orderID, func(tx *sql.Tx, a account) error {
+		entry, err := decide(a)
+		if err != nil {
+			return err
+		}
+		if entry.RecordedAt.IsZero() { // it did not come out of the ledger
+			entry.RecordedAt = l.timestamp()
+			if _, err := tx.ExecContext(ctx,
+				`INSERT INTO ledger_entries (order_id, kind, amount_cents, run_id, recorded_at) VALUES ($1, $2, $3, $4, $5)`,
+				entry.OrderID, string(entry.Kind), int64(entry.Amount), entry.RunID, entry.RecordedAt.Format(time.RFC3339Nano),
+			); err != nil {
+				return err
+			}
+		}
+		recorded = *entry
+		return nil
+	})
+	if err != nil {
+		return coffee.Entry{}, err
+	}
+	return recorded, nil
+}
+
+// write runs a transaction on an order that nobody else writes in between.
+func (l *sqlLedger) write(ctx context.Context, orderID string, do func(tx *sql.Tx, a account) error) (err error) {
+	defer func() {
+		if err != nil && !coffee.IsRefusal(err) {
+			err = fmt.Errorf("ledger: %w", err)
+		}
+	}()
+	if err := l.checkPlace(); err != nil {
+		return err
+	}
+	tx, err := l.db.BeginTx(ctx, &sql.TxOptions{Isolation: l.isolation})
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() // does nothing after Commit
+
+	if l.lockOrder != "" {
+		if _, err := tx.ExecContext(ctx, l.lockOrder, orderID); err != nil {
+			return err
+		}
+	}
+	a, err := readAccount(ctx, tx, orderID)
+	if err != nil {
+		return err
+	}
+	if err := do(tx, a); err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	return l.checkPlace() // it may have been moved meanwhile
+}
+
+func (l *sqlLedger) checkPlace() error {
+	if l.inPlace == nil {
+		return nil
+	}
+	return l.inPlace()
+}
+
+func (l *sqlLedger) timestamp() time.Time {
+	return l.now().UTC().Truncate(time.Microsecond) // PostgreSQL keeps no more
+}
+
+// querier is a database or a transaction.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// readAccount reads what the ledger holds of an order. Outside of a transaction
+// that locks the order, deliveries are read first: whatever is recorded in
+// between then makes the answer stricter, not laxer.
+func readAccount(ctx context.Context, db querier, orderID string) (a account, err error) {
+	if err := db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM ledger_deliveries WHERE order_id = $1)`, orderID).Scan(&a.delivered); err != nil {
+		return a, err
+	}
+	entries, err := queryEntries(ctx, db, orderID)
+	if err != nil {
+		return a, err
+	}
+	for i := range entries {
+		if entries[i].Kind == coffee.EntryCharge {
+			a.charge = &entries[i]
+		} else {
+			a.closing = &entries[i]
+		}
+	}
+	return a, nil
+}
+
+// Entries implements [coffee.Ledger].
+func (l *sqlLedger) Entries(ctx context.Context, orderID string) ([]coffee.Entry, error) {
+	entries, err := queryEntries(ctx, l.db, orderID)
+	if err != nil {
+		return nil, fmt.Errorf("ledger: %w", err)
+	}
+	return entries, nil
+}
+
+// queryEntries relies on a charge being older than the entry that closes it,
+// and on "charge" sorting before "refund" and "void".
+func queryEntries(ctx context.Context, db querier, orderID string) ([]coffee.Entry, error) {
+	rows, err := db.QueryContext(ctx,
+		`SELECT order_id, kind, amount_cents, run_id, recorded_at FROM ledger_entries WHERE order_id = $1 ORDER BY kind`, orderID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var entries []coffee.Entry
+	for rows.Next() {
+		var e coffee.Entry
+		var recordedAt string
+		if err := rows.Scan(&e.OrderID, &e.Kind, &e.Amount, &e.RunID, &recordedAt); err != nil {
+			return nil, err
+		}
+		if e.RecordedAt, err = time.Parse(time.RFC3339Nano, recordedAt); err != nil {
+			return nil, fmt.Errorf("order %s: %w", coffee.Quote(orderID), err)
+		}
+		e.RecordedAt = e.RecordedAt.UTC()
+		entries = append(entries, e)
+	}
+	return entries, rows.Err()
+}
+
+// Balance implements [coffee.Ledger].
+func (l *sqlLedger) Balance(ctx context.Context) (coffee.Balance, error) {
+	rows, err := l.db.QueryContext(ctx, `SELECT kind, COUNT(*), SUM(amount_cents) FROM ledger_entries GROUP BY kind`)
+	if err != nil {
+		return coffee.Balance{}, fmt.Errorf("ledger: %w", err)
+	}
+	defer rows.Close()
+	var balance coffee.Balance
+	for rows.Next() {
+		var kind coffee.EntryKind
+		var count int64
+		var sum coffee.Cents
+		if err := rows.Scan(&kind, &count, &sum); err != nil {
+			return coffee.Balance{}, fmt.Errorf("ledger: %w", err)
+		}
+		switch kind {
+		case coffee.EntryCharge:
+			balance.Charges, balance.Charged = count, sum
+		case coffee.EntryRefund:
+			balance.Refunds, balance.Refunded = count, sum
+		case coffee.EntryVoid:
+			balance.Voids = count
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return coffee.Balance{}, fmt.Errorf("ledger: %w", err)
+	}
+	return balance, nil
+}

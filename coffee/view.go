@@ -1,0 +1,156 @@
+package coffee
+
+import (
+	"context"
+	"time"
+
+	commonpb "go.temporal.io/api/common/v1"
+	enumspb "go.temporal.io/api/enums/v1"
+	workflowpb "go.temporal.io/api/workflow/v1"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/converter"
+	"google.golang.org/protobuf/types/known/timestamppb"
+)
+
+// OrderView is what can be said about an order from outside.
+type OrderView struct {
+	OrderState
+	Status OrderStatus `json:"status"`
+	// CancelRequested is true once a cancel has been recorded, whether or not
+	// it came in time.
+	CancelRequested bool `json:"cancel_requested"`
+	// BrewAttempts is how often the machine was started.
+	BrewAttempts int `json:"brew_attempts"`
+	// LastFailure is why the last attempt of the current step failed.
+	LastFailure string `json:"last_failure,omitempty"`
+	// NextAttemptAt is when that step is tried again; zero if it is not waiting.
+	NextAttemptAt time.Time `json:"next_attempt_at,omitzero"`
+	StartedAt     time.Time `json:"started_at"`
+	// EndedAt is zero while the order is running.
+	EndedAt time.Time `json:"ended_at,omitzero"`
+	// WorkerAnswered is false when no worker was there to ask, so that all of
+	// this is what the server alone knows. It is true of an order that is over.
+	WorkerAnswered bool   `json:"worker_answered"`
+	RunID          string `json:"run_id"`
+}
+
+// Age is how long the order took, or has taken so far.
+func (v OrderView) Age() time.Duration {
+	if v.EndedAt.IsZero() {
+		return time.Since(v.StartedAt)
+	}
+	return v.EndedAt.Sub(v.StartedAt)
+}
+
+// queryPatience is how long to wait for a worker to answer a question about an
+// order before the server's own knowledge has to do.
+const queryPatience = time.Second
+
+// Describe returns all that can be learned about one order, from its history and,
+// if it is running, from a worker. It returns [ErrNotFound].
+func (c *Client) Describe(ctx context.Context, orderID string) (OrderView, error) {
+	if err := checkAddress(orderID); err != nil {
+		return OrderView{}, err
+	}
+	described, err := c.temporal.DescribeWorkflowExecution(ctx, WorkflowID(orderID), "")
+	if err != nil {
+		return OrderView{}, notFound(err)
+	}
+	info := described.GetWorkflowExecutionInfo()
+	view := viewOf(info)
+	view.OrderID = orderID // also of a workflow that only looks like an order
+	if err := c.readHistory(ctx, &view, info.GetExecution()); err != nil {
+		return OrderView{}, err
+	}
+	view.addPending(described)
+	if view.Status != StatusRunning {
+		view.WorkerAnswered = true
+		return view, nil
+	}
+	queryCtx, cancel := context.WithTimeout(ctx, queryPatience)
+	defer cancel()
+	if state, err := c.State(queryCtx, orderID); err == nil {
+		view.OrderState, view.WorkerAnswered = state, true
+	} else if ctx.Err() != nil {
+		return OrderView{}, ctx.Err()
+	}
+	return view, nil
+}
+
+// viewOf is what the server says of a workflow without a look at its history.
+// The status is empty if that does not tell how the order ended.
+func viewOf(info *workflowpb.WorkflowExecutionInfo) OrderView {
+	view := OrderView{
+		Status:    StatusRunning,
+		StartedAt: asTime(info.GetStartTime()),
+		EndedAt:   asTime(info.GetCloseTime()),
+		RunID:     info.GetExecution().GetRunId(),
+	}
+	view.OrderID = orderID(info.GetExecution().GetWorkflowId())
+	view.Stage = StageAccepted
+	if memo, ok := info.GetMemo().GetFields()[memoOrder]; ok {
+		var order orderMemo
+		if decode(memo, &order) == nil {
+			order.clip()
+			view.Drink, view.Size, view.AmountCents, view.Pricing = order.Drink, order.Size, order.AmountCents, order.Pricing
+		}
+	}
+	switch info.GetStatus() {
+	case enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING, enumspb.WORKFLOW_EXECUTION_STATUS_PAUSED:
+		return view
+	case enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED:
+		view.Status = ""
+		if value, ok := info.GetSearchAttributes().GetIndexedFields()[SearchAttributeStatus]; ok {
+			var status OrderStatus
+			if decode(value, &status) == nil {
+				view.Status = OrderStatus(clip(string(status), maxName))
+			}
+		}
+	case enumspb.WORKFLOW_EXECUTION_STATUS_CANCELED:
+		view.Status = StatusCancelled
+	default:
+		view.Status = StatusFailed
+	}
+	view.Stage = StageDone
+	return view
+}
+
+// addPending adds what the server knows of the step that is under way.
+func (v *OrderView) addPending(described *workflowservice.DescribeWorkflowExecutionResponse) {
+	for _, activity := range described.GetPendingActivities() {
+		name := activity.GetActivityType().GetName()
+		if stage, ok := stageOf[name]; ok {
+			v.Stage = stage
+		}
+		attempts := int(activity.GetAttempt())
+		v.LastFailure = clip(activity.GetLastFailure().GetMessage(), maxText)
+		if activity.GetState() == enumspb.PENDING_ACTIVITY_STATE_SCHEDULED {
+			attempts-- // the server counts the attempt that is to come
+			if attempts > 0 {
+				v.NextAttemptAt = asTime(activity.GetNextAttemptScheduleTime())
+			}
+		}
+		if name == ActivityBrewCoffee {
+			v.BrewAttempts = attempts
+		}
+	}
+}
+
+var stageOf = map[string]Stage{
+	ActivityChargeCustomer: StageCharging,
+	ActivityBrewCoffee:     StageBrewing,
+	ActivitySendReceipt:    StageSendingReceipt,
+	ActivityDeliverCoffee:  StageSendingReceipt,
+	ActivityRefundCustomer: StageRefunding,
+}
+
+func asTime(t *timestamppb.Timestamp) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.AsTime()
+}
+
+func decode(payload *commonpb.Payload, value any) error {
+	return converter.GetDefaultDataConverter().FromPayload(payload, value)
+}
