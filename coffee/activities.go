@@ -59,7 +59,7 @@ func (a *Activities) BrewCoffee(ctx context.Context, in BrewInput) (bool, error)
 	if delivered, err := a.services.Payment().Paid(ctx, in.OrderID); err != nil || delivered {
 		return delivered, final(err)
 	}
-	stop := heartbeat(ctx, heartbeatInterval)
+	stop := heartbeat(ctx, func() { activity.RecordHeartbeat(ctx) })
 	defer stop()
 	err := a.services.Brew().Brew(ctx, OrderRequest(in), int(activity.GetInfo(ctx).Attempt))
 	if errors.Is(err, ErrJammed) {
@@ -137,17 +137,17 @@ func invalidInput(err error) error {
 	return temporal.NewNonRetryableApplicationError(err.Error(), ErrorTypeInvalidInput, err)
 }
 
-// heartbeat records heartbeats until stop is called, which returns when the
-// last one is over.
-func heartbeat(ctx context.Context, every time.Duration) (stop func()) {
+// heartbeat calls record every [heartbeatInterval], the first time at once, until the
+// context ends or stop is called, which returns when the last call is over.
+func heartbeat(ctx context.Context, record func()) (stop func()) {
 	stopping := make(chan struct{})
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
-		ticker := time.NewTicker(every)
+		ticker := time.NewTicker(heartbeatInterval)
 		defer ticker.Stop()
 		for {
-			activity.RecordHeartbeat(ctx)
+			record()
 			select {
 			case <-ticker.C:
 			case <-ctx.Done():

@@ -133,7 +133,7 @@ func (c *Client) ordered(ctx context.Context, orderID, runID string) (OrderReque
 		}
 		return request, nil
 	}
-	return OrderRequest{}, ErrNotFound
+	return OrderRequest{}, fmt.Errorf("%w: %s", ErrNotFound, Printable(orderID))
 }
 
 func firstPayload(payloads *commonpb.Payloads) converter.RawValue {
@@ -157,11 +157,11 @@ func (c *Client) Result(ctx context.Context, orderID string) (OrderResult, error
 		}
 		var failed *temporal.WorkflowExecutionError
 		if !errors.As(err, &failed) {
-			return OrderResult{}, notFound(err)
+			return OrderResult{}, notFound(orderID, err)
 		}
 		described, describeErr := c.temporal.DescribeWorkflowExecution(ctx, WorkflowID(orderID), "")
 		if describeErr != nil {
-			return OrderResult{}, notFound(describeErr)
+			return OrderResult{}, notFound(orderID, describeErr)
 		}
 		current := described.GetWorkflowExecutionInfo().GetExecution().GetRunId()
 		if current == runID {
@@ -177,7 +177,7 @@ func (c *Client) Result(ctx context.Context, orderID string) (OrderResult, error
 func (c *Client) State(ctx context.Context, orderID string) (OrderState, error) {
 	value, err := c.temporal.QueryWorkflow(ctx, WorkflowID(orderID), "", QueryGetStatus)
 	if err != nil {
-		return OrderState{}, notFound(err)
+		return OrderState{}, notFound(orderID, err)
 	}
 	var state OrderState
 	if err := value.Get(&state); err != nil {
@@ -214,7 +214,7 @@ func (c *Client) Cancel(ctx context.Context, orderID, reason string) error {
 	} else {
 		err = c.temporal.SignalWorkflow(ctx, WorkflowID(orderID), "", SignalCancelOrder, CancelRequest{Reason: reason})
 	}
-	if err = notFound(err); errors.Is(err, ErrNotFound) {
+	if err = notFound(orderID, err); errors.Is(err, ErrNotFound) {
 		// The server says "not found" of a workflow that is over as well.
 		if _, describeErr := c.temporal.DescribeWorkflowExecution(ctx, WorkflowID(orderID), ""); describeErr == nil {
 			return ErrEnded
@@ -223,12 +223,12 @@ func (c *Client) Cancel(ctx context.Context, orderID, reason string) error {
 	return err
 }
 
-// notFound turns the server's error into [ErrNotFound]. A missing namespace is
+// notFound turns the server's error about an order into [ErrNotFound]. A missing namespace is
 // another matter.
-func notFound(err error) error {
+func notFound(id string, err error) error {
 	var notFound *serviceerror.NotFound
 	if errors.As(err, &notFound) {
-		return ErrNotFound
+		return fmt.Errorf("%w: %s", ErrNotFound, Printable(id))
 	}
 	return err
 }

@@ -30,7 +30,7 @@ func (c *Client) History(ctx context.Context, orderID string) (History, error) {
 	}
 	described, err := c.temporal.DescribeWorkflowExecution(ctx, WorkflowID(orderID), "")
 	if err != nil {
-		return History{}, notFound(err)
+		return History{}, notFound(orderID, err)
 	}
 	history := History{OrderID: orderID, Pending: described.GetPendingActivities(), ReadAt: time.Now()}
 	for event, err := range c.events(ctx, described.GetWorkflowExecutionInfo().GetExecution()) {
@@ -49,7 +49,7 @@ func (c *Client) events(ctx context.Context, execution *commonpb.WorkflowExecuti
 		events := c.temporal.GetWorkflowHistory(ctx, execution.GetWorkflowId(), execution.GetRunId(), false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 		for events.HasNext() {
 			event, err := events.Next()
-			if !yield(event, notFound(err)) || err != nil {
+			if !yield(event, notFound(orderID(execution.GetWorkflowId()), err)) || err != nil {
 				return
 			}
 		}

@@ -128,7 +128,7 @@ func (c *Client) AddDetails(ctx context.Context, views []OrderView) error {
 		}
 		group.Go(func() error {
 			described, err := c.temporal.DescribeWorkflowExecution(ctx, WorkflowID(view.OrderID), view.RunID)
-			if errors.Is(notFound(err), ErrNotFound) { // gone in the meantime
+			if errors.Is(notFound(view.OrderID, err), ErrNotFound) { // gone in the meantime
 				return nil
 			}
 			if err != nil {

@@ -14,7 +14,7 @@ import (
 func (c *Client) NoWorker(ctx context.Context, orderID string) (bool, error) {
 	described, err := c.temporal.DescribeWorkflowExecution(ctx, WorkflowID(orderID), "")
 	if err != nil {
-		return false, notFound(err)
+		return false, notFound(orderID, err)
 	}
 	waitingSince := waitsSince(described)
 	if waitingSince.IsZero() {

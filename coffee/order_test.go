@@ -113,6 +113,11 @@ func TestHappyHourPricing(t *testing.T) {
 			t.Errorf("at %v: got %v, want %v", test.at, got, test.want)
 		}
 	}
+	// A third off $5.25 is $3.5175: the fraction of a cent is the customer's.
+	third := HappyHourPricing{Regular: StandardPricing{}, FromHour: 0, ToHour: 24, PercentOff: 33}
+	if got := third.Price(latte, time.Now()); got != 351 {
+		t.Errorf("with a third off: got %d cents, want 351", got)
+	}
 	if _, err := PricingByName("free"); err == nil {
 		t.Error("there is a pricing strategy called free")
 	}
@@ -138,8 +143,16 @@ func TestWireNames(t *testing.T) {
 		ActivityBrewCoffee:     "brew_coffee",
 		ActivitySendReceipt:    "send_receipt",
 		ActivityRefundCustomer: "refund_customer",
+		ActivityDeliverCoffee:  "deliver_coffee",
 		SignalCancelOrder:      "cancel_order",
 		QueryGetStatus:         "get_status",
+		SearchAttributeStatus:  "CoffeeStatus",
+		ErrorTypeJammed:        "Jammed",
+		ErrorTypeInvalidOrder:  "InvalidOrder",
+		ErrorTypeInvalidInput:  "InvalidInput",
+		ErrorTypeRefused:       "Refused",
+		changeResetRefund:      "reset-refund",
+		changeDeliver:          "deliver-without-receipt",
 	} {
 		if got != want {
 			t.Errorf("got %q, want %q", got, want)
@@ -159,6 +172,10 @@ func TestWireNames(t *testing.T) {
 		{ChargeInput{OrderID: "123", AmountCents: 525}, `{"order_id":"123","amount_cents":525}`},
 		{BrewInput{"123", "latte", SizeM}, `{"order_id":"123","drink":"latte","size":"M"}`},
 		{ReceiptInput{"123"}, `{"order_id":"123"}`},
+		{RefundInput{OrderID: "123"}, `{"order_id":"123"}`},
+		{RefundOutput{Refunded: true}, `{"refunded":true}`},
+		{RefundOutput{Delivered: true}, `{"refunded":false,"delivered":true}`},
+		{CancelRequest{"changed my mind"}, `{"reason":"changed my mind"}`},
 	} {
 		if got, err := json.Marshal(test.value); err != nil || string(got) != test.want {
 			t.Errorf("got  %s, %v\nwant %s", got, err, test.want)

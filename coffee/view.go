@@ -54,7 +54,7 @@ func (c *Client) Describe(ctx context.Context, orderID string) (OrderView, error
 	}
 	described, err := c.temporal.DescribeWorkflowExecution(ctx, WorkflowID(orderID), "")
 	if err != nil {
-		return OrderView{}, notFound(err)
+		return OrderView{}, notFound(orderID, err)
 	}
 	info := described.GetWorkflowExecutionInfo()
 	view := viewOf(info)
@@ -115,23 +115,28 @@ func viewOf(info *workflowpb.WorkflowExecutionInfo) OrderView {
 	return view
 }
 
-// addPending adds what the server knows of the step that is under way.
+// addPending adds what the server knows of the step that is under way. An order that
+// is over can have one too: a brew that was cancelled, and has not noticed yet.
 func (v *OrderView) addPending(described *workflowservice.DescribeWorkflowExecutionResponse) {
 	for _, activity := range described.GetPendingActivities() {
 		name := activity.GetActivityType().GetName()
-		if stage, ok := stageOf[name]; ok {
-			v.Stage = stage
-		}
 		attempts := int(activity.GetAttempt())
-		v.LastFailure = clip(activity.GetLastFailure().GetMessage(), maxText)
-		if activity.GetState() == enumspb.PENDING_ACTIVITY_STATE_SCHEDULED {
+		waits := activity.GetState() == enumspb.PENDING_ACTIVITY_STATE_SCHEDULED
+		if waits {
 			attempts-- // the server counts the attempt that is to come
-			if attempts > 0 {
-				v.NextAttemptAt = asTime(activity.GetNextAttemptScheduleTime())
-			}
 		}
 		if name == ActivityBrewCoffee {
 			v.BrewAttempts = attempts
+		}
+		if v.Status != StatusRunning {
+			continue
+		}
+		if stage, ok := stageOf[name]; ok {
+			v.Stage = stage
+		}
+		v.LastFailure = clip(activity.GetLastFailure().GetMessage(), maxText)
+		if waits && attempts > 0 {
+			v.NextAttemptAt = asTime(activity.GetNextAttemptScheduleTime())
 		}
 	}
 }

@@ -67,7 +67,16 @@ func NewWorker(ctx context.Context, c client.Client, options WorkerOptions) (*Wo
 	}
 
 	fatal := make(chan error, 1)
-	w := worker.New(c, TaskQueue, worker.Options{
+	w := worker.New(c, TaskQueue, sdkOptions(options, fatal))
+	(&OrderWorkflow{Pricing: options.Pricing, Indexed: indexed}).Register(w)
+	NewActivities(NewServiceFactory(options.Services, options.Ledger, options.Log)).Register(w)
+	return &Worker{worker: w, fatal: fatal}, nil
+}
+
+// sdkOptions are the options of the SDK's worker. What stops it for good is sent to
+// fatal, which needs room for one error.
+func sdkOptions(options WorkerOptions, fatal chan<- error) worker.Options {
+	return worker.Options{
 		MaxConcurrentActivityExecutionSize: options.Concurrency,
 		WorkerStopTimeout:                  options.DrainTime,
 		StickyScheduleToStartTimeout:       stickyTimeout,
@@ -81,10 +90,7 @@ func NewWorker(ctx context.Context, c client.Client, options WorkerOptions) (*Wo
 			default:
 			}
 		},
-	})
-	(&OrderWorkflow{Pricing: options.Pricing, Indexed: indexed}).Register(w)
-	NewActivities(NewServiceFactory(options.Services, options.Ledger, options.Log)).Register(w)
-	return &Worker{worker: w, fatal: fatal}, nil
+	}
 }
 
 // Run polls until the context ends. Then it takes no more work, waits for

@@ -23,6 +23,9 @@ import (
 
 var latte = coffee.OrderRequest{OrderID: "123", Drink: "latte", Size: coffee.SizeM}
 
+// maxAttempts is what the contract says, and not read from [coffee.MaxAttempts].
+const maxAttempts = 5
+
 // kitchen runs one order in the SDK's test environment, where time is skipped.
 // Its services take no time and write to a real ledger, in memory.
 type kitchen struct {
@@ -179,15 +182,15 @@ func TestEachStepFails(t *testing.T) {
 			coffee.ActivityBrewCoffee:     {Status: coffee.StatusFailed, Charged: true, Refunded: true},
 			coffee.ActivitySendReceipt:    {Status: coffee.StatusCompleted, Charged: true, Brewed: true},
 		}[test.name]
-		for times := 1; times <= coffee.MaxAttempts; times++ {
+		for times := 1; times <= maxAttempts; times++ {
 			t.Run(fmt.Sprintf("%s %d times", test.name, times), func(t *testing.T) {
 				t.Parallel()
 				k := newKitchen(t)
 				k.steps(0, times*test.charge, times*test.brew, times*test.receipt, 0)
 				result := k.order()
 				want, attempts := test.want, times+1
-				if times == coffee.MaxAttempts {
-					want, attempts = forGood, coffee.MaxAttempts
+				if times == maxAttempts {
+					want, attempts = forGood, maxAttempts
 					if failure := k.state().Failure; !strings.Contains(failure, test.name+" is out of order") {
 						t.Errorf("the failure is %q", failure)
 					}
@@ -196,7 +199,7 @@ func TestEachStepFails(t *testing.T) {
 				if got := k.attempts[test.name]; got != attempts {
 					t.Errorf("got %d attempts, want %d", got, attempts)
 				}
-				backoff := time.Duration(1<<(attempts-1)-1) * coffee.FirstBackoff // 1 + 2 + 4 + ...
+				backoff := []time.Duration{0, 1, 3, 7, 15}[attempts-1] * time.Second // 1 + 2 + 4 + 8
 				if k.took() != backoff {
 					t.Errorf("it took %v, want %v", k.took(), backoff)
 				}
@@ -237,16 +240,16 @@ func TestCancel(t *testing.T) {
 				want: coffee.OrderResult{Status: coffee.StatusCancelled}, took: time.Second,
 			},
 			{
-				name: "while the charge is backing off", at: takes + coffee.FirstBackoff/2, charge: 1,
-				want: coffee.OrderResult{Status: coffee.StatusCancelled}, took: takes + coffee.FirstBackoff/2,
+				name: "while the charge is backing off", at: takes + time.Second/2, charge: 1,
+				want: coffee.OrderResult{Status: coffee.StatusCancelled}, took: takes + time.Second/2,
 			},
 			{
 				name: "while the brew is under way", at: takes + time.Second,
 				want: coffee.OrderResult{Status: coffee.StatusCancelled, Charged: true, Refunded: true}, took: takes + time.Second,
 			},
 			{
-				name: "while the brew is backing off", at: 2*takes + coffee.FirstBackoff/2, brew: 1,
-				want: coffee.OrderResult{Status: coffee.StatusCancelled, Charged: true, Refunded: true}, took: 2*takes + coffee.FirstBackoff/2,
+				name: "while the brew is backing off", at: 2*takes + time.Second/2, brew: 1,
+				want: coffee.OrderResult{Status: coffee.StatusCancelled, Charged: true, Refunded: true}, took: 2*takes + time.Second/2,
 			},
 			{
 				name: "while the receipt is under way", at: 2*takes + time.Second,
@@ -272,7 +275,7 @@ func TestCancel(t *testing.T) {
 				}
 				// However late it comes, the charge of a cancelled order is refused.
 				if result.Status == coffee.StatusCancelled {
-					_, err := k.ledger.Charge(context.Background(), coffee.Charge{"123", k.runID(), 525})
+					_, err := k.ledger.Charge(context.Background(), coffee.Charge{OrderID: "123", RunID: k.runID(), Amount: 525})
 					if test.at > 0 && !errors.Is(err, coffee.ErrSettled) {
 						t.Errorf("a late charge: got %v, want %v", err, coffee.ErrSettled)
 					}
@@ -309,7 +312,7 @@ func TestCancelTogetherWithTheEndOfAStep(t *testing.T) {
 func TestCancelWhileFailing(t *testing.T) {
 	t.Parallel()
 	k := newKitchen(t)
-	k.steps(0, 0, coffee.MaxAttempts, 0, 3)
+	k.steps(0, 0, maxAttempts, 0, 3)
 	k.RegisterDelayedCallback(func() { k.SignalWorkflow(coffee.SignalCancelOrder, nil) }, 16*time.Second) // the refund is being retried
 	k.want(k.order(), coffee.OrderResult{Status: coffee.StatusFailed, Charged: true, Refunded: true})
 }
@@ -319,10 +322,11 @@ func TestRefundIsTriedUntilItSucceeds(t *testing.T) {
 	const failures = 9 // the test environment gives up after ten attempts, where a server never does
 	for _, cancelled := range []bool{false, true} {
 		k := newKitchen(t)
-		k.steps(0, 0, coffee.MaxAttempts, 0, failures)
+		k.steps(0, 0, maxAttempts, 0, failures)
 		want := coffee.OrderResult{Status: coffee.StatusFailed, Charged: true, Refunded: true}
+		began := 15 * time.Second // after four backoffs of the brew
 		if cancelled {
-			want.Status = coffee.StatusCancelled
+			want.Status, began = coffee.StatusCancelled, time.Second/2
 			k.RegisterDelayedCallback(k.CancelWorkflow, time.Second/2)
 			// Nothing interrupts a refund, not even another cancel.
 			k.RegisterDelayedCallback(k.CancelWorkflow, 10*time.Second)
@@ -331,6 +335,10 @@ func TestRefundIsTriedUntilItSucceeds(t *testing.T) {
 		k.want(k.order(), want)
 		if got := k.attempts[coffee.ActivityRefundCustomer]; got != failures+1 {
 			t.Errorf("got %d attempts to refund, want %d", got, failures+1)
+		}
+		// 1 + 2 + 4 + 8 + 16 + 4 x 30
+		if backoff := k.took() - began; backoff != 151*time.Second {
+			t.Errorf("the pauses between the refunds add up to %v", backoff)
 		}
 	}
 }
@@ -459,7 +467,7 @@ func TestExtraFieldsAndCase(t *testing.T) {
 func TestAnythingCanHappen(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
-		failures := rapid.IntRange(0, coffee.MaxAttempts)
+		failures := rapid.IntRange(0, maxAttempts)
 		takes := rapid.IntRange(0, 3000).Draw(rt, "takes")
 		k := newKitchen(t)
 		k.steps(time.Duration(takes)*time.Millisecond, failures.Draw(rt, "charge"), failures.Draw(rt, "brew"), failures.Draw(rt, "receipt"), failures.Draw(rt, "refund"))

@@ -197,7 +197,7 @@ func TestBoardInABrowser(t *testing.T) {
 	order("401", "flat-white", "L")
 	order("403", "mocha", "S")
 	order("404", "espresso", "S")
-	page.until("a jam", row("102")+`.textContent.includes("brew machine jammed, again in")`)
+	page.until("a jam", row("102")+`.textContent.includes("next attempt in")`)
 	page.picture("board")
 	second := openBoard(t, browser, address)
 	second.until("the retry", row("102")+`.textContent.includes("brewing, attempt ")`)

@@ -88,9 +88,6 @@ func theRunningOrder(c *cli.Context, out *output, orders *coffee.Client) (string
 func cancelOrder(ctx context.Context, out *output, orders *coffee.Client, plan cancelPlan) error {
 	id := plan.id
 	err := orders.Cancel(ctx, id, plan.reason)
-	if errors.Is(err, coffee.ErrNotFound) {
-		return fmt.Errorf("%w: %s", err, id)
-	}
 	if err != nil && !errors.Is(err, coffee.ErrEnded) {
 		return err
 	}

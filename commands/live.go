@@ -26,8 +26,9 @@ type live struct {
 
 	width, height int
 	views         []coffee.OrderView
-	asked         bool   // there has been an answer
-	problem       string // why there is no newer one
+	asked         time.Time // when the question was put that has no answer yet; zero if there is none
+	answered      bool      // there has been an answer
+	problem       string    // why there is no newer one
 }
 
 // answer is what the server has said.
@@ -40,11 +41,21 @@ type answer struct {
 // askAgain is when the server is to be asked.
 type askAgain struct{}
 
+// repaint is when the times on the screen are to be brought up to date.
+type repaint struct{}
+
+const (
+	// silence is how long the server may take to answer before the table says so.
+	silence = 2 * time.Second
+	// longestPause is between two questions, however slow the server is.
+	longestPause = 5 * time.Second
+)
+
 // runLive shows the table until the person has seen enough, or the context ends.
 func runLive(ctx context.Context, out *output, list func(context.Context) ([]coffee.OrderView, error), explain func(error) string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // of what is still being asked
-	_, err := tea.NewProgram(live{ctx: ctx, list: list, explain: explain, width: 80, height: 24},
+	_, err := tea.NewProgram(live{ctx: ctx, list: list, explain: explain, width: 80, height: 24, asked: time.Now()},
 		tea.WithContext(ctx), tea.WithOutput(out.out.w), tea.WithoutSignalHandler()).Run()
 	if ctx.Err() != nil || errors.Is(err, tea.ErrInterrupted) {
 		return &exitError{code: exitInterrupted} // the usual way to leave: no message
@@ -53,7 +64,9 @@ func runLive(ctx context.Context, out *output, list func(context.Context) ([]cof
 }
 
 // Init implements [tea.Model].
-func (m live) Init() tea.Cmd { return m.ask }
+func (m live) Init() tea.Cmd { return tea.Batch(m.ask, repaintSoon()) }
+
+func repaintSoon() tea.Cmd { return tea.Tick(watchEvery, func(time.Time) tea.Msg { return repaint{} }) }
 
 func (m live) ask() tea.Msg {
 	began := time.Now()
@@ -76,15 +89,20 @@ func (m live) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 			return m, tea.Interrupt
 		}
 	case answer:
+		m.asked = time.Time{}
+		pause := watchEvery
 		if msg.err != nil {
 			m.problem = m.explain(msg.err)
 		} else {
-			m.views, m.problem, m.asked = msg.views, "", true
+			m.views, m.problem, m.answered = msg.views, "", true
+			pause = min(longestPause, max(pause, 9*msg.took)) // so that it takes a tenth of the server's time
 		}
-		// It may take a tenth of a processor's time.
-		return m, tea.Tick(max(watchEvery, 9*msg.took), func(time.Time) tea.Msg { return askAgain{} })
+		return m, tea.Tick(pause, func(time.Time) tea.Msg { return askAgain{} })
 	case askAgain:
+		m.asked = time.Now()
 		return m, m.ask
+	case repaint:
+		return m, repaintSoon()
 	}
 	return m, nil
 }
@@ -106,8 +124,8 @@ var liveColumns = []struct {
 }{
 	{"ORDER", 14, func(v coffee.OrderView) string { return v.OrderID }},
 	{"DRINK", 16, func(v coffee.OrderView) string { return strings.TrimSpace(fmt.Sprintf("%s %s", v.Drink, v.Size)) }},
-	{"STATUS", 34, liveStatus},
-	{"AGE", 8, age},
+	{"STATUS", 34, statusInWords},
+	{"TOOK", 8, age},
 	{"PRICE", 8, func(v coffee.OrderView) string {
 		if v.AmountCents == 0 {
 			return ""
@@ -120,14 +138,6 @@ var liveColumns = []struct {
 		}
 		return v.Failure
 	}},
-}
-
-// liveStatus is short: why an attempt failed is in a column of its own.
-func liveStatus(view coffee.OrderView) string {
-	if wait := time.Until(view.NextAttemptAt); view.Status == coffee.StatusRunning && wait > 0 && view.Stage == coffee.StageBrewing {
-		return fmt.Sprintf("jammed, attempt %d in %.1f s", view.BrewAttempts+1, wait.Seconds())
-	}
-	return statusInWords(view)
 }
 
 // text is the screen: totals, the table, and what can be done.
@@ -152,10 +162,12 @@ func (m live) text(now time.Time) string {
 		lines = append(lines, colourOf(view, now)+strings.TrimRight(line.String(), " ")+"\x1b[0m")
 	}
 	last := "q quit"
-	switch {
+	switch waiting := now.Sub(m.asked); {
 	case m.problem != "":
 		last = "\x1b[31m" + coffee.Printable(m.problem) + "\x1b[0m"
-	case !m.asked:
+	case !m.asked.IsZero() && waiting > silence:
+		last = fmt.Sprintf("\x1b[31mthe server has not answered for %.0f s\x1b[0m; %s", waiting.Seconds(), last)
+	case !m.answered:
 		last = "asking the server"
 	case len(m.views) == 0:
 		last = "no orders; " + last
@@ -176,7 +188,7 @@ func (m live) totals(now time.Time) string {
 		counts[totalOf(view, now)]++
 	}
 	var parts []string
-	for _, name := range []string{"accepted", "charging", "brewing", "jammed", "receipt", "refunding", "completed", "failed", "cancelled"} {
+	for _, name := range []string{"accepted", "charging", "brewing", "retrying", "receipt", "refunding", "completed", "failed", "cancelled"} {
 		if counts[name] > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", counts[name], name))
 		}
@@ -189,7 +201,7 @@ func totalOf(view coffee.OrderView, now time.Time) string {
 		return strings.ToLower(string(view.Status))
 	}
 	if view.NextAttemptAt.After(now) {
-		return "jammed"
+		return "retrying"
 	}
 	switch view.Stage {
 	case coffee.StageSendingReceipt:
@@ -207,7 +219,7 @@ func colourOf(view coffee.OrderView, now time.Time) string {
 		return "\x1b[31m"
 	case "cancelled", "refunding":
 		return "\x1b[35m"
-	case "jammed":
+	case "retrying":
 		return "\x1b[33m"
 	}
 	return "\x1b[36m"

@@ -41,7 +41,7 @@ func TestLiveTable(t *testing.T) {
 	var m tea.Model = live{width: 80, height: 24}
 	m, _ = m.Update(answer{views: liveOrders(now)})
 	text := ansi.Strip(m.(live).text(now))
-	for _, want := range []string{"6 orders  1 accepted  1 charging  1 brewing  1 jammed  1 completed  1 cancelled", "ORDER", "latte M", "brewing, attempt 2", "jammed, attempt 2 in", "q leaves", `"\x1b[2Jev`} {
+	for _, want := range []string{"6 orders  1 accepted  1 charging  1 brewing  1 retrying  1 completed  1 cancelled", "ORDER", "latte M", "brewing, attempt 2", "brewing, next attempt in", "TOOK", "q quit", `"\x1b[2Jev`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the table has no %q:\n%s", want, text)
 		}
@@ -78,7 +78,7 @@ func TestLiveTroubles(t *testing.T) {
 	}
 	var m tea.Model = first
 	m, _ = m.Update(answer{views: liveOrders(now)})
-	m, next := m.Update(first.Init()())
+	m, next := m.Update(first.ask())
 	if asked != 1 || next == nil {
 		t.Fatalf("the server was asked %d times", asked)
 	}

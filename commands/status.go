@@ -3,7 +3,6 @@ package commands
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -97,9 +96,6 @@ func runStatus(ctx context.Context, a *app, plan statusPlan) error {
 func showOrder(ctx context.Context, out *output, orders *coffee.Client, plan statusPlan) error {
 	return out.watch(ctx, plan.watch, func() ([]byte, bool, error) {
 		view, err := orders.Describe(ctx, plan.id)
-		if errors.Is(err, coffee.ErrNotFound) {
-			return nil, false, fmt.Errorf("%w: %s", err, plan.id)
-		}
 		if err != nil {
 			return nil, false, err
 		}

@@ -24,11 +24,11 @@ func statusInWords(view coffee.OrderView) string {
 		return coffee.Printable(strings.ToLower(string(view.Status)))
 	}
 	words := stagesInWords[view.Stage]
+	if wait := time.Until(view.NextAttemptAt); wait > 0 { // the board says it in the same words
+		return words + fmt.Sprintf(", next attempt in %.1f s", wait.Seconds())
+	}
 	if view.Stage == coffee.StageBrewing && view.BrewAttempts > 0 {
 		words += fmt.Sprintf(", attempt %d", view.BrewAttempts)
-	}
-	if wait := time.Until(view.NextAttemptAt); wait > 0 {
-		words += fmt.Sprintf(" failed, again in %.1f s", wait.Seconds())
 	}
 	return words
 }
@@ -49,6 +49,8 @@ func brewInWords(view coffee.OrderView) string {
 		return yesNo(view.Brewed, "yes", "no")
 	case view.Brewed:
 		return fmt.Sprintf("yes, at attempt %d", view.BrewAttempts)
+	case view.Status == coffee.StatusRunning && view.Stage == coffee.StageBrewing:
+		return "not yet"
 	}
 	return "no, after " + plural(view.BrewAttempts, "attempt", "attempts")
 }

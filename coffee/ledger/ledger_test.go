@@ -848,3 +848,23 @@ func TestLedgerClocks(t *testing.T) {
 		}
 	}
 }
+
+// TestLedgerTimes: what a call returns is what the database has, which is no finer
+// than a microsecond, the least that PostgreSQL keeps.
+func TestLedgerTimes(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	ledger := memoryLedger(t)
+	ledger.(*sqlLedger).now = func() time.Time { return time.Date(2026, 11, 24, 8, 0, 0, 123_456_789, time.FixedZone("", 3600)) }
+	entry, err := ledger.Charge(ctx, coffee.Charge{OrderID: "1", RunID: "run", Amount: 525})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := time.Date(2026, 11, 24, 7, 0, 0, 123_456_000, time.UTC); entry.RecordedAt != want {
+		t.Errorf("recorded at %v, want %v", entry.RecordedAt, want)
+	}
+	entries, err := ledger.Entries(ctx, "1")
+	if err != nil || len(entries) != 1 || entries[0] != entry {
+		t.Errorf("the ledger has %v, %v; the call returned %v", entries, err, entry)
+	}
+}

@@ -114,6 +114,8 @@ type reader struct {
 	parts    []part // in the order in which they began
 	steps    map[int64]*step
 	task     *historypb.HistoryEvent // the workflow task that is scheduled and not started
+	// receiptAt is when the receipt was first scheduled; zero if it was not.
+	receiptAt time.Time
 }
 
 // part is one row, or a step with what belongs to it.
@@ -152,7 +154,7 @@ func (r *reader) read(event *historypb.HistoryEvent) {
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
 		r.signal(event)
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED:
-		r.moment(event, "cancel", StateCancelled, "through Temporal")
+		r.moment(event, cancelName, StateCancelled, "through Temporal")
 	case enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
 		r.schedule(event)
 	case enumspb.EVENT_TYPE_ACTIVITY_TASK_STARTED:
@@ -209,7 +211,19 @@ func (r *reader) signal(event *historypb.HistoryEvent) {
 	if decode(attributes.GetInput(), &request) && request.Reason != "" {
 		outcome += ": " + clip(request.Reason, 200)
 	}
-	r.moment(event, "cancel", StateCancelled, outcome)
+	r.moment(event, cancelName, StateCancelled, outcome)
+}
+
+// cancelName is what a request to cancel is called.
+const cancelName = "cancel"
+
+// tooLate reports whether a request to cancel changed nothing: the receipt had been
+// scheduled, or the order had failed, or an earlier run had handed out the coffee.
+func (r *reader) tooLate(cancel single) bool {
+	if !r.timeline.EndedAt.IsZero() {
+		return r.timeline.Status == coffee.StatusCompleted || r.timeline.Status == coffee.StatusFailed
+	}
+	return !r.receiptAt.IsZero() && !cancel.Start.Before(r.receiptAt)
 }
 
 func (r *reader) schedule(event *historypb.HistoryEvent) {
@@ -220,6 +234,9 @@ func (r *reader) schedule(event *historypb.HistoryEvent) {
 	if s.activity == coffee.ActivityChargeCustomer && decode(attributes.GetInput(), &charge) {
 		s.amount = charge.AmountCents
 		r.timeline.AmountCents = charge.AmountCents
+	}
+	if s.activity == coffee.ActivitySendReceipt && r.receiptAt.IsZero() {
+		r.receiptAt = s.scheduled
 	}
 	if s.activity == coffee.ActivityRefundCustomer {
 		s.amount = r.timeline.AmountCents
@@ -281,6 +298,10 @@ func (r *reader) finish() Timeline {
 	}
 	var parts [][]Row
 	for _, p := range r.parts {
+		if cancel, ok := p.(single); ok && cancel.Name == cancelName && r.tooLate(cancel) {
+			cancel.State, cancel.Outcome = StateWaiting, "too late, "+cancel.Outcome
+			p = cancel
+		}
 		parts = append(parts, p.rows(t.ReadAt))
 	}
 	// What came while a worker was at work is in the history after what it did.

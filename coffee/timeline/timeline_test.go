@@ -320,3 +320,26 @@ func draw(t testing.TB, history coffee.History) {
 		t.Fatal(err)
 	}
 }
+
+// TestLateCancelWhileRunning: a cancel that comes when the receipt is scheduled is
+// too late, also while the order is still running; one that comes before is not.
+func TestLateCancelWhileRunning(t *testing.T) {
+	t.Parallel()
+	for name, late := range map[string]bool{"completed_cancel_too_late": true, "cancelled_while_brewing": false} {
+		events := readHistories(t)[name].GetEvents()
+		running := coffee.History{OrderID: "123", Events: events[:len(events)-1]} // without the event that ends it
+		cancels := 0
+		for _, row := range New(running).Rows {
+			if row.Name != "cancel" {
+				continue
+			}
+			cancels++
+			if got := strings.HasPrefix(row.Outcome, "too late"); got != late {
+				t.Errorf("%s: the cancel says %q", name, row.Outcome)
+			}
+		}
+		if cancels == 0 {
+			t.Errorf("%s: no cancel", name)
+		}
+	}
+}

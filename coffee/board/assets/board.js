@@ -26,13 +26,16 @@ const now = () => Date.now() + clock;
 const steps = ["CHARGING", "BREWING", "SENDING_RECEIPT"];
 const words = { ACCEPTED: "accepted", CHARGING: "charging", BREWING: "brewing", SENDING_RECEIPT: "sending the receipt", REFUNDING: "refunding" };
 const over = (order) => order.ended_at > 0;
-const jammed = (order) => !over(order) && order.retry_at > now();
+const retrying = (order) => !over(order) && order.retry_at > now();
 
 const state = (order) => {
   if (over(order)) return (order.status || "failed").toLowerCase();
   let text = words[order.stage] || "under way";
+  if (retrying(order)) { // coffee status says it in the same words
+    text += ", next attempt in " + duration(order.retry_at - now());
+    return order.failure ? text + ": " + order.failure : text;
+  }
   if (order.stage === "BREWING" && order.attempts > 1) text += ", attempt " + order.attempts;
-  if (jammed(order)) text += ": " + (order.failure || "failed") + ", again in " + duration(order.retry_at - now());
   return text;
 };
 
@@ -44,7 +47,7 @@ const barClass = (order, i) => {
   const at = steps.indexOf(order.stage);
   if (order.stage === "REFUNDING") return "undone";
   if (i < at) return "done";
-  if (i === at) return jammed(order) ? "stuck" : "now";
+  if (i === at) return retrying(order) ? "stuck" : "now";
   return "";
 };
 
@@ -78,7 +81,7 @@ const paint = ({ data, row }) => {
   const title = (data.drink || "?") + (data.size ? " (" + data.size + ")" : "");
   setText(row.title_, title);
   setText(row.id_, data.id + (data.price ? ", " + data.price : ""));
-  row.className = "order " + (over(data) ? (data.status || "FAILED").toLowerCase() : jammed(data) ? "jammed" : "");
+  row.className = "order " + (over(data) ? (data.status || "FAILED").toLowerCase() : retrying(data) ? "retrying" : "");
   row.bars_.forEach((bar, i) => { bar.className = barClass(data, i); });
   row.cancel_.setAttribute("aria-label", "Cancel order " + data.id);
   row.timeline_.setAttribute("aria-label", "Timeline of order " + data.id);
@@ -144,14 +147,14 @@ const count = () => {
   for (const { data } of orders.values()) {
     if (over(data)) continue;
     running++;
-    if (jammed(data)) stuck++;
+    if (retrying(data)) stuck++;
     else if (data.stage in n) n[data.stage]++;
   }
   setText($("n-running"), String(running));
   setText($("n-ended"), String(orders.size - running));
   setText($("n-charging"), String(n.CHARGING));
   setText($("n-brewing"), String(n.BREWING));
-  setText($("n-jammed"), String(stuck));
+  setText($("n-retrying"), String(stuck));
   setText($("n-receipt"), String(n.SENDING_RECEIPT));
   $("none").hidden = running > 0;
 };
