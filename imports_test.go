@@ -21,7 +21,8 @@ type goPackage struct {
 	Deps       []string
 }
 
-// listPackages asks the go command about packages.
+// listPackages returns what go list says about packages and their dependencies, by
+// import path.
 func listPackages(t *testing.T, patterns ...string) map[string]goPackage {
 	t.Helper()
 	out, err := exec.Command("go", append([]string{"list", "-deps", "-json=ImportPath,Standard,Imports,Deps"}, patterns...)...).Output()
@@ -41,7 +42,7 @@ func listPackages(t *testing.T, patterns ...string) map[string]goPackage {
 	}
 }
 
-// TestImportRules: who may import whom.
+// TestImportRules checks which packages may import which.
 func TestImportRules(t *testing.T) {
 	t.Parallel()
 	packages := listPackages(t, "./...")
@@ -88,7 +89,8 @@ func TestImportRules(t *testing.T) {
 	}
 }
 
-// TestWorkflowFileDoesNoIO: what a workflow may call, it may import.
+// TestWorkflowFileDoesNoIO checks that the workflow's file imports only what a
+// workflow may call.
 func TestWorkflowFileDoesNoIO(t *testing.T) {
 	t.Parallel()
 	allowed := []string{

@@ -16,7 +16,7 @@ type Activities struct {
 	services *ServiceFactory
 }
 
-// NewActivities returns the activities over the services of the factory.
+// NewActivities returns activities that use the factory's services.
 func NewActivities(services *ServiceFactory) *Activities { return &Activities{services: services} }
 
 // Register registers the activities under their names in the contract.
@@ -32,7 +32,7 @@ func (a *Activities) Register(r worker.ActivityRegistry) {
 	}
 }
 
-// ChargeCustomer takes the money for an order.
+// ChargeCustomer takes the payment for an order.
 func (a *Activities) ChargeCustomer(ctx context.Context, in ChargeInput) (bool, error) {
 	if err := ValidateOrderID(in.OrderID); err != nil {
 		return false, invalidInput(err)
@@ -44,12 +44,12 @@ func (a *Activities) ChargeCustomer(ctx context.Context, in ChargeInput) (bool, 
 	return true, nil
 }
 
-// BrewCoffee makes the drink, if its payment stands: an operator can reset an
-// order that was refunded to where it goes on as if it were not. For a coffee that
-// was handed out before a reset there is nothing to make.
+// BrewCoffee makes the drink if its payment stands: an operator can reset a
+// refunded order to a point before the refund. If the coffee was handed out before
+// a reset, there is nothing to make.
 //
-// It heartbeats while it brews: that is how the server notices that the worker has
-// died, and how the brew learns that the order was cancelled.
+// It heartbeats while it brews, so that the server notices when the worker dies,
+// and the brew learns when the order is cancelled.
 func (a *Activities) BrewCoffee(ctx context.Context, in BrewInput) (bool, error) {
 	// The drink is not looked up on the menu, which may have changed since the
 	// order was accepted.
@@ -83,8 +83,8 @@ func (a *Activities) SendReceipt(ctx context.Context, in ReceiptInput) (bool, er
 	return true, nil
 }
 
-// DeliverCoffee hands out the coffee, if its payment stands. It is what counts of
-// [Activities.SendReceipt], for when the receipt cannot be sent.
+// DeliverCoffee hands out the coffee, if its payment stands. It is the part of
+// [Activities.SendReceipt] that matters when the receipt cannot be sent.
 func (a *Activities) DeliverCoffee(ctx context.Context, in ReceiptInput) (bool, error) {
 	if err := ValidateOrderID(in.OrderID); err != nil {
 		return false, invalidInput(err)
@@ -93,8 +93,8 @@ func (a *Activities) DeliverCoffee(ctx context.Context, in ReceiptInput) (bool, 
 	return err == nil, final(err)
 }
 
-// RefundCustomer gives back what the order was charged, if it was, unless the
-// coffee was handed out.
+// RefundCustomer refunds what the order was charged, if anything, unless the coffee
+// was handed out.
 func (a *Activities) RefundCustomer(ctx context.Context, in RefundInput) (RefundOutput, error) {
 	if err := ValidateOrderID(in.OrderID); err != nil {
 		return RefundOutput{}, invalidInput(err)
@@ -106,9 +106,9 @@ func (a *Activities) RefundCustomer(ctx context.Context, in RefundInput) (Refund
 	return RefundOutput{Refunded: refunded}, final(err)
 }
 
-// originalRun is what the workflow said its original run is. A workflow in
-// another language may not say it; its current run serves as well, unless it
-// is reset.
+// originalRun returns the original run id that the workflow sent. A workflow in
+// another language may not send it; its current run id serves as well, unless it
+// was reset.
 func originalRun(ctx context.Context, said string) string {
 	if said != "" {
 		return said
@@ -116,8 +116,8 @@ func originalRun(ctx context.Context, said string) string {
 	return activity.GetInfo(ctx).WorkflowExecution.RunID
 }
 
-// final marks the ledger's refusals as not worth a retry. Any other error is
-// a failure that may pass.
+// final marks the ledger's refusals as non-retryable. Any other error may be
+// temporary.
 func final(err error) error {
 	if IsRefusal(err) {
 		return expected(err, ErrorTypeRefused, temporal.ApplicationErrorOptions{NonRetryable: true})
@@ -125,8 +125,8 @@ func final(err error) error {
 	return err
 }
 
-// expected marks a failure that is part of the day as benign, so that the SDK
-// neither logs it as an error nor counts it in its metrics.
+// expected marks a failure that is part of normal operation as benign, so that the
+// SDK neither logs it as an error nor counts it in its metrics.
 func expected(err error, kind string, options temporal.ApplicationErrorOptions) error {
 	options.Category = temporal.ApplicationErrorCategoryBenign
 	options.Cause = err
@@ -138,7 +138,7 @@ func invalidInput(err error) error {
 }
 
 // heartbeat calls record every [heartbeatInterval], the first time at once, until the
-// context ends or stop is called, which returns when the last call is over.
+// context ends or stop is called. stop returns when the last call is over.
 func heartbeat(ctx context.Context, record func()) (stop func()) {
 	stopping := make(chan struct{})
 	stopped := make(chan struct{})

@@ -11,7 +11,7 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// ErrJammed is how a brew fails. The next attempt may well succeed.
+// ErrJammed is the error of a failed brew. The next attempt may well succeed.
 var ErrJammed = errors.New("brew machine jammed")
 
 // BrewService makes coffee with a machine that jams now and then.
@@ -22,8 +22,8 @@ type BrewService struct {
 	log         zerolog.Logger
 }
 
-// Brew makes one cup. It returns [ErrJammed], or the context's error if that
-// ends first. Attempts count from 1.
+// Brew makes one cup. It returns [ErrJammed] if the machine jams, or the context's
+// error if the context ends first. Attempts count from 1.
 func (s *BrewService) Brew(ctx context.Context, order OrderRequest, attempt int) error {
 	log := s.log.With().Str("order_id", order.OrderID).Int("attempt", attempt).Logger()
 	log.Info().Str("drink", string(order.Drink)).Str("size", string(order.Size)).Msg("brewing")
@@ -39,14 +39,13 @@ func (s *BrewService) Brew(ctx context.Context, order OrderRequest, attempt int)
 	return nil
 }
 
-// jams decides which attempts fail.
+// jams reports whether an attempt fails.
 func (s *BrewService) jams(orderID string, attempt int) bool {
 	return chance(s.seed, orderID, attempt) < s.failureRate
 }
 
-// chance is a number from 0 up to but not including 1. It is made by a hash: the
-// same seed and the same words always give the same number, so a run can be
-// repeated exactly.
+// chance returns a number from 0 up to but not including 1. It is a hash: the same
+// seed and words always give the same number, so a run can be repeated exactly.
 func chance(seed uint64, words ...any) float64 {
 	text := fmt.Append(nil, seed)
 	for _, word := range words {

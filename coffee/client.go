@@ -16,14 +16,15 @@ import (
 	"go.temporal.io/sdk/temporal"
 )
 
-// Client places, watches, lists and cancels orders. It works against any Temporal server, and is safe for concurrent use.
+// Client places, watches, lists and cancels orders. It works against any Temporal
+// server, and is safe for concurrent use.
 type Client struct {
 	temporal  client.Client
 	namespace string
 }
 
-// NewClient returns a client of the orders in a namespace. The namespace must
-// be the one that the Temporal client was made for, which does not tell.
+// NewClient returns a client for the orders in a namespace. The namespace must be
+// the Temporal client's own, which that client does not reveal.
 func NewClient(c client.Client, namespace string) *Client {
 	return &Client{temporal: c, namespace: namespace}
 }
@@ -31,17 +32,17 @@ func NewClient(c client.Client, namespace string) *Client {
 // The errors that a caller may want to tell apart. Others come from the
 // Temporal server, as the SDK returns them.
 var (
-	// ErrNotFound: there is no such order.
+	// ErrNotFound means that there is no such order.
 	ErrNotFound = errors.New("no such order")
-	// ErrEnded: the order is over.
+	// ErrEnded means that the order is over.
 	ErrEnded = errors.New("the order is over")
 )
 
-// ConflictError says that an order id belongs to another order already.
+// ConflictError reports that an order id already belongs to another order.
 type ConflictError struct {
 	OrderID string
-	// Existing is what was ordered under this id; its drink is empty when the
-	// workflow of that id is not an order that this program understands.
+	// Existing is what was ordered under this id. Its drink is empty if the
+	// workflow with that id is not an order that this program understands.
 	Existing OrderRequest
 }
 
@@ -52,8 +53,8 @@ func (e *ConflictError) Error() string {
 	return fmt.Sprintf("order %s is another order: %s", e.OrderID, e.Existing)
 }
 
-// EndedError says that the workflow of an order ended without a result:
-// because the order was invalid, or because somebody terminated it.
+// EndedError reports that an order's workflow ended without a result, for example
+// because the order was invalid or the workflow was terminated.
 type EndedError struct {
 	OrderID string
 	Problem string
@@ -75,10 +76,10 @@ type Placed struct {
 	Joined bool
 }
 
-// Place places an order. It can be repeated: the same id with the same drink
-// and size joins the order that exists, even if it is over.
+// Place places an order. It is idempotent: the same id with the same drink and size
+// joins the existing order, even if that is over.
 //
-// It returns an [*InvalidOrderError] before it asks the server, and a
+// It returns an [*InvalidOrderError] without asking the server, and a
 // [*ConflictError] if the id belongs to another order.
 func (c *Client) Place(ctx context.Context, request OrderRequest) (Placed, error) {
 	request, err := request.Normalize()
@@ -104,7 +105,8 @@ func (c *Client) Place(ctx context.Context, request OrderRequest) (Placed, error
 	return Placed{Order: request, RunID: run.GetRunID()}, nil
 }
 
-// join compares a request with the order of the same id that exists.
+// join returns the existing order with the request's id, or a [*ConflictError] if
+// it is a different one.
 func (c *Client) join(ctx context.Context, request OrderRequest, runID string) (Placed, error) {
 	existing, err := c.ordered(ctx, request.OrderID, runID)
 	if err != nil {
@@ -116,8 +118,8 @@ func (c *Client) join(ctx context.Context, request OrderRequest, runID string) (
 	return Placed{Order: request, RunID: runID, Joined: true}, nil
 }
 
-// ordered reads from the first event of a history what was ordered. It is the
-// zero value if that was no order.
+// ordered returns what was ordered, according to the first event of the history. It
+// returns the zero value if the workflow is not a valid order.
 func (c *Client) ordered(ctx context.Context, orderID, runID string) (OrderRequest, error) {
 	for event, err := range c.events(ctx, &commonpb.WorkflowExecution{WorkflowId: WorkflowID(orderID), RunId: runID}) {
 		if err != nil {
@@ -143,9 +145,9 @@ func firstPayload(payloads *commonpb.Payloads) converter.RawValue {
 	return converter.NewRawValue(payloads.GetPayloads()[0])
 }
 
-// Result waits until the order is over and returns its result. When an operator
-// resets the order meanwhile, which terminates its run and starts another one, it
-// goes on with that one. It returns [ErrNotFound], or an [*EndedError] if the
+// Result waits until the order is over and returns its result. If an operator
+// resets the order meanwhile, which terminates its run and starts another, Result
+// waits for the new run. It returns [ErrNotFound], or an [*EndedError] if the
 // workflow ended without a result.
 func (c *Client) Result(ctx context.Context, orderID string) (OrderResult, error) {
 	for runID := ""; ; { // the current run
@@ -171,9 +173,9 @@ func (c *Client) Result(ctx context.Context, orderID string) (OrderResult, error
 	}
 }
 
-// State asks the order itself, through a worker, with the query
-// [QueryGetStatus]. Without a worker it fails after some seconds, with an error
-// that [IsNoWorker] knows.
+// State queries the order itself, through a worker, with [QueryGetStatus]. Without
+// a worker it fails after a few seconds, with an error that [IsNoWorker]
+// recognizes. It returns [ErrNotFound] if there is no such order.
 func (c *Client) State(ctx context.Context, orderID string) (OrderState, error) {
 	value, err := c.temporal.QueryWorkflow(ctx, WorkflowID(orderID), "", QueryGetStatus)
 	if err != nil {
@@ -187,16 +189,17 @@ func (c *Client) State(ctx context.Context, orderID string) (OrderState, error) 
 	return state, nil
 }
 
-// IsNoWorker tells whether a query failed because no worker answered it.
+// IsNoWorker reports whether a query failed because no worker answered it.
 func IsNoWorker(err error) bool {
 	var noPoller *serviceerror.FailedPrecondition
 	var timeout *serviceerror.DeadlineExceeded
 	return errors.As(err, &noPoller) || errors.As(err, &timeout) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// Cancel asks the order to cancel, and returns when the server has recorded
-// the request. Whether it came in time, [Client.Result] tells. The reason may
-// be empty. It returns [ErrNotFound] or [ErrEnded].
+// Cancel asks the order to cancel, and returns when the server has recorded the
+// request. The result says whether it came in time; see [Client.Result]. The reason
+// may be empty. Cancel returns an [*InvalidOrderError] if no order can have this
+// id, [ErrNotFound] or [ErrEnded].
 func (c *Client) Cancel(ctx context.Context, orderID, reason string) error {
 	err := checkAddress(orderID)
 	if err != nil {
@@ -215,7 +218,7 @@ func (c *Client) Cancel(ctx context.Context, orderID, reason string) error {
 		err = c.temporal.SignalWorkflow(ctx, WorkflowID(orderID), "", SignalCancelOrder, CancelRequest{Reason: reason})
 	}
 	if err = notFound(orderID, err); errors.Is(err, ErrNotFound) {
-		// The server says "not found" of a workflow that is over as well.
+		// The server also says "not found" for a workflow that is over.
 		if _, describeErr := c.temporal.DescribeWorkflowExecution(ctx, WorkflowID(orderID), ""); describeErr == nil {
 			return ErrEnded
 		}
@@ -223,8 +226,8 @@ func (c *Client) Cancel(ctx context.Context, orderID, reason string) error {
 	return err
 }
 
-// notFound turns the server's error about an order into [ErrNotFound]. A missing namespace is
-// another matter.
+// notFound turns the server's NotFound error about an order into [ErrNotFound]. A
+// missing namespace is a different error.
 func notFound(id string, err error) error {
 	var notFound *serviceerror.NotFound
 	if errors.As(err, &notFound) {

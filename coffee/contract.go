@@ -22,8 +22,9 @@ const (
 	ActivityBrewCoffee     = "brew_coffee"
 	ActivitySendReceipt    = "send_receipt"
 	ActivityRefundCustomer = "refund_customer"
-	// ActivityDeliverCoffee records that the coffee was handed out. It is asked for
-	// when a receipt could not be sent; sending one records it as well.
+	// ActivityDeliverCoffee records that the coffee was handed out. The workflow
+	// runs it when a receipt could not be sent; sending a receipt records it as
+	// well.
 	ActivityDeliverCoffee = "deliver_coffee"
 )
 
@@ -32,12 +33,12 @@ const (
 const (
 	// ErrorTypeJammed ends an attempt to brew.
 	ErrorTypeJammed = "Jammed"
-	// ErrorTypeInvalidOrder ends a workflow whose input is no order.
+	// ErrorTypeInvalidOrder ends a workflow whose input is not a valid order.
 	ErrorTypeInvalidOrder = "InvalidOrder"
-	// ErrorTypeInvalidInput ends an activity whose input makes no sense.
+	// ErrorTypeInvalidInput ends an activity whose input is invalid.
 	ErrorTypeInvalidInput = "InvalidInput"
-	// ErrorTypeRefused ends a step that the ledger refuses for good: a charge, or
-	// a coffee without a payment that stands.
+	// ErrorTypeRefused ends a step that the ledger refuses for good: a charge, or a
+	// coffee whose payment does not stand.
 	ErrorTypeRefused = "Refused"
 )
 
@@ -66,7 +67,7 @@ const (
 // Stage is where an order is on its way through the workflow.
 type Stage string
 
-// The stages of an order, in the order in which they follow each other.
+// The stages of an order, in sequence.
 const (
 	StageAccepted       Stage = "ACCEPTED"
 	StageCharging       Stage = "CHARGING"
@@ -91,7 +92,7 @@ type OrderResult struct {
 	Brewed      bool        `json:"brewed"`
 	ReceiptSent bool        `json:"receipt_sent"`
 	AmountCents Cents       `json:"amount_cents"`
-	// Refunded is true when a charge was made and given back.
+	// Refunded is true when a charge was made and refunded.
 	Refunded bool `json:"refunded,omitempty"`
 }
 
@@ -109,7 +110,7 @@ type OrderState struct {
 	Drink    Drink  `json:"drink,omitempty"`
 	Size     Size   `json:"size,omitempty"`
 	Pricing  string `json:"pricing,omitempty"`
-	// CancelReason is what whoever cancelled the order said, if anything.
+	// CancelReason is the reason that came with the cancel; empty if none did.
 	CancelReason string `json:"cancel_reason,omitempty"`
 	// Failure says why the order failed, or why its receipt was not sent.
 	Failure string `json:"failure,omitempty"`
@@ -125,7 +126,7 @@ type ChargeInput struct {
 	OrderID     string `json:"order_id"`
 	AmountCents Cents  `json:"amount_cents"`
 	// RunID is the original run id of the order's workflow, which survives a
-	// workflow reset. Empty means: the run that the activity belongs to.
+	// workflow reset. Empty means the run that the activity belongs to.
 	RunID string `json:"run_id,omitempty"`
 }
 
@@ -151,29 +152,29 @@ type RefundInput struct {
 
 // RefundOutput is the result of the activity refund_customer.
 type RefundOutput struct {
-	// Refunded is false when there was no charge to give back.
+	// Refunded is false when there was no charge to refund.
 	Refunded bool `json:"refunded"`
-	// Delivered is true when the coffee was handed out: then the charge stands.
+	// Delivered is true when the coffee was handed out, so that the charge stands.
 	Delivered bool `json:"delivered,omitempty"`
 }
 
-// acceptance is what a workflow decides when it starts, and then holds on to.
+// acceptance is what a workflow decides when it starts, and never changes.
 type acceptance struct {
 	// Order is what was ordered, in canonical form.
 	Order OrderRequest `json:"order"`
 	// Problem is why the order was refused; empty if it was accepted.
 	Problem string `json:"problem,omitempty"`
-	// Stop ends a workflow that would be started again and again otherwise, as
-	// cancelled: so its schedule ends as well.
+	// Stop ends the workflow as cancelled. A workflow with a cron schedule would be
+	// started again after a failure; a cancel ends its schedule as well.
 	Stop        bool   `json:"stop,omitempty"`
 	Pricing     string `json:"pricing"`
 	AmountCents Cents  `json:"amount_cents"`
-	// Indexed says that the server knows [SearchAttributeStatus].
+	// Indexed is true if the server has [SearchAttributeStatus].
 	Indexed bool `json:"indexed"`
 }
 
-// orderMemo travels in the workflow's memo, so that a list of orders needs
-// neither a worker nor a look into each history.
+// orderMemo is stored in the workflow's memo, so that listing orders needs neither
+// a worker nor each order's history.
 type orderMemo struct {
 	Drink       Drink  `json:"drink"`
 	Size        Size   `json:"size"`

@@ -1,33 +1,33 @@
 // Package coffee is a coffee shop whose orders are durable Temporal workflows.
 // Read it in this order; each part also shows a piece of Temporal.
 //
-// What an order is: order.go and menu.go have the nouns and their validation,
-// pricing.go the prices ([PricingStrategy]), and contract.go all names and
-// types that cross the wire, which is what clients and workers in other
-// languages share with these.
+// What an order is: order.go and menu.go define the nouns and their validation,
+// pricing.go the prices ([PricingStrategy]). contract.go has all names and types
+// that cross the wire, which is what clients and workers in other languages share
+// with these.
 //
-// What happens to an order: workflow.go. [OrderWorkflow.OrderCoffeeWorkflow]
-// is a workflow: plain code that Temporal can stop at any line and continue on
-// another machine, because everything that it awaited is in a history on the
-// server. It therefore does no I/O and asks no clock but the workflow's. Signal,
-// query, cancellation, compensation and side effect are all in this file.
+// What happens to an order: workflow.go. [OrderWorkflow.OrderCoffeeWorkflow] is a
+// workflow: plain code that Temporal can stop at any line and continue on another
+// machine, because the server keeps a history of everything that the code awaited.
+// It therefore does no I/O and reads no clock but the workflow's. Signal, query,
+// cancellation, compensation and side effect are all in this file.
 //
 // What has effects: activities.go. An activity is where a workflow touches the
-// world; it can fail, time out and be run twice, and Temporal retries it. The
-// work itself is done by services that know nothing of Temporal: payment.go,
-// brewing.go and notification.go, built by the [ServiceFactory] in factory.go.
+// world; it can fail, time out or run twice, and Temporal retries it. The work
+// itself is done by services that know nothing of Temporal: payment.go, brewing.go
+// and notification.go, built by the [ServiceFactory] in factory.go.
 //
-// Where money is recorded, and which coffee was handed out for it: ledger.go says
-// what a [Ledger] promises. The package ledger keeps the promises, in SQLite or
-// PostgreSQL; the package audit checks them from outside.
+// Where payments and delivered coffees are recorded: ledger.go says what a [Ledger]
+// promises. The package ledger keeps the promises, in SQLite or PostgreSQL; the
+// package audit checks them from outside.
 //
 // Who runs it: worker.go. A [Worker] polls the task queue and runs workflows and
 // activities. Kill it, and the next one carries on. policy.go has the numbers:
 // attempts, backoff and timeouts.
 //
-// Who asks for it: client.go places and cancels orders, view.go describes one, list.go
-// lists them, and noworker.go finds out that an order waits because no worker is
-// there. What they know beyond the server's summary they read in the order's history:
+// Who asks for it: client.go places and cancels orders, view.go describes one,
+// list.go lists them, and noworker.go detects an order that waits because no worker
+// is running. What the server's summary lacks, they read from the order's history:
 // history.go.
 //
 // The tests need no server: workflow_test.go runs orders with time skipped,

@@ -8,24 +8,24 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// ServiceConfig says how the simulated services behave. The zero value is a
-// shop where everything succeeds at once; see [DefaultServiceConfig].
+// ServiceConfig configures the simulated services. With the zero value, everything
+// succeeds at once; see [DefaultServiceConfig].
 type ServiceConfig struct {
-	// ChargeTime, BrewTime and ReceiptTime are how long a step takes. They
-	// must be shorter than [ActivityTimeout], or no attempt would ever succeed.
+	// ChargeTime, BrewTime and ReceiptTime are how long each step takes. They must
+	// be shorter than [ActivityTimeout], or no attempt would ever succeed.
 	ChargeTime, BrewTime, ReceiptTime time.Duration
 	// BrewFailureRate is the share of brew attempts that jam, from 0 to 1.
 	BrewFailureRate float64
-	// Seed decides which attempts jam.
+	// Seed decides which attempts jam and which charges come late.
 	Seed uint64
-	// LateChargeRate is the share of charges, from 0 to 1, that go on when their
-	// attempt is given up, as a request to a payment provider does that is on its
-	// way. The ledger must be proof against them.
+	// LateChargeRate is the share of charges, from 0 to 1, that continue after
+	// their attempt was given up, like a request that is already on its way to a
+	// payment provider. The ledger must withstand them.
 	LateChargeRate float64
 }
 
-// DefaultServiceConfig returns the figures of an ordinary day. With its seed
-// the first attempt to brew order 123 jams, and the second succeeds.
+// DefaultServiceConfig returns the settings of an ordinary day. With its seed the
+// first attempt to brew order 123 jams, and the second succeeds.
 func DefaultServiceConfig() ServiceConfig {
 	return ServiceConfig{
 		ChargeTime:      500 * time.Millisecond,
@@ -36,7 +36,8 @@ func DefaultServiceConfig() ServiceConfig {
 	}
 }
 
-// Validate says which setting makes no sense.
+// Validate returns an error that names a setting out of range; nil if all are
+// valid.
 func (c ServiceConfig) Validate() error {
 	for _, step := range []struct {
 		name string
@@ -55,16 +56,16 @@ func (c ServiceConfig) Validate() error {
 	return nil
 }
 
-// ServiceFactory builds each service when it is first asked for, and gives out
-// the same one from then on. It is safe for concurrent use.
+// ServiceFactory builds each service on first use, and returns the same one from
+// then on. It is safe for concurrent use.
 type ServiceFactory struct {
 	Payment      func() *PaymentService
 	Brew         func() *BrewService
 	Notification func() *NotificationService
 }
 
-// NewServiceFactory returns a factory of services that write to the ledger and
-// tell the log what they do.
+// NewServiceFactory returns a factory of services that write to the ledger and log
+// what they do.
 func NewServiceFactory(config ServiceConfig, ledger Ledger, log zerolog.Logger) *ServiceFactory {
 	return &ServiceFactory{
 		Payment: sync.OnceValue(func() *PaymentService {

@@ -6,8 +6,8 @@ import (
 	"go.temporal.io/sdk/temporal"
 )
 
-// rootCause finds, in the chain of errors that Temporal wraps around a
-// failure, the one that says what happened.
+// rootCause returns the message of the error that says what happened, out of the
+// chain that Temporal wraps around a failure.
 func rootCause(err error) string {
 	var application *temporal.ApplicationError
 	var timeout *temporal.TimeoutError

@@ -8,8 +8,8 @@ import (
 	commonpb "go.temporal.io/api/common/v1"
 )
 
-// What clients and workers in other languages write is text of any kind and any
-// length. It is cut to size where it comes in, so that no list and no page has to.
+// Clients and workers in other languages may write text of any kind and length. It
+// is cut to size where it comes in, so that lists and pages need not do it.
 const (
 	maxName = 64  // characters of a drink, a size, a price list
 	maxText = 200 // characters of a reason or a failure
@@ -42,8 +42,8 @@ func (m *orderMemo) clip() {
 	m.Pricing = clip(m.Pricing, maxName)
 }
 
-// DecodeRequest reads the input of an order's workflow, whoever started it; false
-// if it is none.
+// DecodeRequest decodes the input of an order's workflow, whichever client started
+// it, and cuts its texts to size. It returns false if the input is not an order.
 func DecodeRequest(payloads *commonpb.Payloads) (OrderRequest, bool) {
 	var request OrderRequest
 	payload := firstPayload(payloads).Payload()
@@ -54,8 +54,8 @@ func DecodeRequest(payloads *commonpb.Payloads) (OrderRequest, bool) {
 	return request, true
 }
 
-// DecodeResult reads the result of an order's workflow, whoever ran it; false if it
-// is none.
+// DecodeResult decodes the result of an order's workflow, whichever worker ran it,
+// and cuts its texts to size. It returns false if the result is not an order's.
 func DecodeResult(payloads *commonpb.Payloads) (OrderResult, bool) {
 	var result OrderResult
 	payload := firstPayload(payloads).Payload()
@@ -67,7 +67,7 @@ func DecodeResult(payloads *commonpb.Payloads) (OrderResult, bool) {
 }
 
 // checkAddress returns an [*InvalidOrderError] for an id that no workflow can have.
-// Foreign orders may have ids that ours may not.
+// Orders of other clients may have ids that this program would not accept.
 func checkAddress(orderID string) error {
 	bad := !utf8.ValidString(orderID) || len(WorkflowID(orderID)) > 1000 // Temporal's own limit
 	for _, r := range orderID {

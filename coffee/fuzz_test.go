@@ -12,8 +12,8 @@ import (
 	"go.temporal.io/sdk/converter"
 )
 
-// FuzzDecodeOrder feeds the workflow's input from another client: any payload.
-// It is an order in canonical form, or an error that is fit to be shown.
+// FuzzDecodeOrder decodes any payload that another client might send. The result is
+// an order in canonical form, or an error that is safe to show.
 func FuzzDecodeOrder(f *testing.F) {
 	for _, data := range []string{
 		``, `null`, `42`, `"latte"`, `[]`, `{}`,
@@ -58,8 +58,8 @@ func FuzzDecodeOrder(f *testing.F) {
 	})
 }
 
-// FuzzOrderID: an id that is valid is harmless in a terminal, a URL, a file
-// name and a query.
+// FuzzOrderID: a valid id is harmless in a terminal, a URL, a file name and a
+// query.
 func FuzzOrderID(f *testing.F) {
 	for _, id := range []string{"", "123", "a-b_c.d", "-1", "..", "a/b", "a'b", "ü", strings.Repeat("a", 64), strings.Repeat("a", 65), "a\n"} {
 		f.Add(id)
@@ -78,7 +78,7 @@ func FuzzOrderID(f *testing.F) {
 	})
 }
 
-// FuzzStatusQuery: whatever status is asked for, the query is one of ours.
+// FuzzStatusQuery: for any status, the query is one of the known ones.
 func FuzzStatusQuery(f *testing.F) {
 	statuses := []OrderStatus{"", StatusRunning, StatusCompleted, StatusFailed, StatusCancelled}
 	var known []string
@@ -94,8 +94,8 @@ func FuzzStatusQuery(f *testing.F) {
 	})
 }
 
-// FuzzCancelReason: whatever comes with the cancel signal, the order makes the
-// best of it.
+// FuzzCancelReason: whatever comes with the cancel signal, the reason has a bounded
+// length.
 func FuzzCancelReason(f *testing.F) {
 	for _, data := range []string{``, `null`, `42`, `{"reason":"too slow"}`, `{"reason":7}`, `{"reason":"\u001b[2J"}`} {
 		f.Add("json/plain", []byte(data))

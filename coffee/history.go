@@ -12,18 +12,18 @@ import (
 	workflowpb "go.temporal.io/api/workflow/v1"
 )
 
-// History is all that the server has written down about an order.
+// History is everything that the server has recorded about an order.
 type History struct {
 	OrderID string
 	Events  []*historypb.HistoryEvent
-	// Pending are the activities that are under way: the history has their last
-	// attempt only when they are over.
+	// Pending are the activities in progress. The history has the last attempt of
+	// an activity only when the activity is over.
 	Pending []*workflowpb.PendingActivityInfo
 	ReadAt  time.Time
 }
 
-// History reads the history of an order. No worker is needed. It returns
-// [ErrNotFound].
+// History returns the history of an order. It needs no worker. It returns an
+// [*InvalidOrderError] if no order can have this id, or [ErrNotFound].
 func (c *Client) History(ctx context.Context, orderID string) (History, error) {
 	if err := checkAddress(orderID); err != nil {
 		return History{}, err
@@ -42,8 +42,8 @@ func (c *Client) History(ctx context.Context, orderID string) (History, error) {
 	return history, nil
 }
 
-// events are the events of a run, oldest first. After an error, which is
-// [ErrNotFound] if there is no such run, there are no more.
+// events iterates over the events of a run, oldest first. It ends after an error,
+// which is [ErrNotFound] if there is no such run.
 func (c *Client) events(ctx context.Context, execution *commonpb.WorkflowExecution) iter.Seq2[*historypb.HistoryEvent, error] {
 	return func(yield func(*historypb.HistoryEvent, error) bool) {
 		events := c.temporal.GetWorkflowHistory(ctx, execution.GetWorkflowId(), execution.GetRunId(), false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
@@ -56,7 +56,7 @@ func (c *Client) events(ctx context.Context, execution *commonpb.WorkflowExecuti
 	}
 }
 
-// readHistory adds to a view what the history of the order tells.
+// readHistory adds to a view what the order's history says.
 func (c *Client) readHistory(ctx context.Context, view *OrderView, execution *commonpb.WorkflowExecution) error {
 	reader := historyReader{view: view, scheduled: map[int64]string{}}
 	for event, err := range c.events(ctx, execution) {
@@ -68,8 +68,8 @@ func (c *Client) readHistory(ctx context.Context, view *OrderView, execution *co
 	return nil
 }
 
-// historyReader follows an order through its events. It takes what it
-// understands and passes over the rest.
+// historyReader follows an order through its events. It reads those that it
+// understands and skips the rest.
 type historyReader struct {
 	view      *OrderView
 	scheduled map[int64]string // activity names by the id of the scheduling event
@@ -168,5 +168,5 @@ func (r *historyReader) closed(event *historypb.HistoryEvent) {
 	view.Stage = StageDone
 }
 
-// orderID is the order id in a workflow id.
+// orderID returns the order id in a workflow id.
 func orderID(workflowID string) string { return strings.TrimPrefix(workflowID, workflowIDPrefix) }

@@ -6,50 +6,52 @@ import (
 	"time"
 )
 
-// Ledger is the book of all money that moved. It is append-only and holds at
-// most one entry of each kind per order, so calls can be repeated: after a
-// crash, by a retry, by two workers at once.
+// Ledger is the record of all money that moved. It is append-only and holds at most
+// one entry of each kind per order. That makes its calls idempotent: they can be
+// repeated after a crash, by a retry, or by two workers at once.
 //
-// It also holds which coffees were handed out, because that and a refund exclude
-// each other: whichever comes first is final, and only the ledger can tell, since
-// an attempt that was frozen may wake up at any time, and a workflow may be reset.
+// It also records which coffees were handed out, because a delivery and a refund
+// exclude each other: whichever comes first is final. Only the ledger can decide
+// that, since a frozen attempt may wake up at any time, and a workflow may be
+// reset.
 //
-// An error that is none of the refusals below is a failure of the database: the
-// outcome is then unknown, and the call should be repeated.
+// An error other than the refusals below is a failure of the database. The outcome
+// is then unknown, and the call should be repeated.
 type Ledger interface {
-	// Charge records that the customer pays for the order, and returns the
-	// entry; if the same charge is recorded already, it returns that one.
+	// Charge records that the customer pays for the order, and returns the entry.
+	// If the same charge is already recorded, it returns that entry.
 	//
 	// It changes nothing and returns [ErrInvalidEntry] if the amount is not
-	// positive or an id is empty, [ErrDuplicateOrder] if another run charged
-	// the order, [ErrAmountConflict] if it was charged another amount, and
+	// positive or an id is empty, [ErrDuplicateOrder] if another run charged the
+	// order, [ErrAmountConflict] if it was charged a different amount, and
 	// [ErrSettled] if it was refunded or voided.
 	Charge(ctx context.Context, charge Charge) (Entry, error)
 
-	// Refund gives back what the run charged for the order, and returns the
-	// refund. If nothing was charged it records a void instead, which refuses
-	// any charge that is still to come. If either is recorded already, it
-	// returns that one.
+	// Refund refunds what the run charged for the order, and returns the refund. If
+	// nothing was charged, it records a void instead, so that any later charge is
+	// refused. If either is already recorded, it returns that entry.
 	//
 	// It changes nothing and returns [ErrInvalidEntry] if an id is empty,
-	// [ErrDuplicateOrder] if the charge there is was made by another run, and
-	// [ErrDelivered] if the coffee was handed out.
+	// [ErrDuplicateOrder] if another run made the charge, and [ErrDelivered] if the
+	// coffee was handed out.
 	Refund(ctx context.Context, orderID, runID string) (Entry, error)
 
-	// Deliver records that the coffee of an order is handed out, which is what
-	// its charge is for: from then on a refund is refused. If that is recorded
-	// already, it does nothing.
+	// Deliver records that the coffee of an order is handed out, which is what the
+	// customer was charged for. From then on a refund is refused. If the delivery
+	// is already recorded, it does nothing.
 	//
 	// It changes nothing and returns [ErrInvalidEntry] if the order id is empty,
 	// [ErrNotCharged] if nothing was charged, and [ErrSettled] if the order was
 	// refunded or voided.
 	Deliver(ctx context.Context, orderID string) error
 
-	// Paid returns nil if the charge of an order stands, or else what Deliver
-	// would return; it reports whether the coffee was handed out already.
+	// Paid returns nil if the charge of an order stands, and otherwise the error
+	// that Deliver would return. It reports whether the coffee was already handed
+	// out.
 	Paid(ctx context.Context, orderID string) (delivered bool, err error)
 
-	// Entries returns the entries of an order, oldest first; none is no error.
+	// Entries returns the entries of an order, oldest first. Having none is not an
+	// error.
 	Entries(ctx context.Context, orderID string) ([]Entry, error)
 
 	// Balance sums up the whole ledger.
@@ -69,11 +71,11 @@ var (
 	ErrDelivered      = errors.New("the coffee was handed out already")
 )
 
-// ErrNoLedger: there is no ledger where one was expected.
+// ErrNoLedger means that there is no ledger where one was expected.
 var ErrNoLedger = errors.New("there is no ledger")
 
-// IsRefusal reports whether err is one of the ledger's final refusals, which
-// trying again does not change.
+// IsRefusal reports whether err is one of the ledger's final refusals, which no
+// retry can change.
 func IsRefusal(err error) bool {
 	for _, refusal := range []error{ErrInvalidEntry, ErrDuplicateOrder, ErrAmountConflict, ErrSettled, ErrNotCharged, ErrDelivered} {
 		if errors.Is(err, refusal) {
@@ -90,17 +92,17 @@ type EntryKind string
 const (
 	// EntryCharge is money that the customer paid.
 	EntryCharge EntryKind = "charge"
-	// EntryRefund is the charge, given back.
+	// EntryRefund is the charge, paid back to the customer.
 	EntryRefund EntryKind = "refund"
-	// EntryVoid says that the order is over without a charge. Its amount is 0.
+	// EntryVoid closes an order that was not charged. Its amount is 0.
 	EntryVoid EntryKind = "void"
 )
 
 // Charge is what [Ledger.Charge] is asked to record.
 type Charge struct {
 	OrderID string
-	// RunID is the original run id of the order's workflow. It tells a retry
-	// from another order that happens to have the same id.
+	// RunID is the original run id of the order's workflow. It distinguishes a
+	// retry from another order with the same id.
 	RunID  string
 	Amount Cents
 }
@@ -120,5 +122,5 @@ type Balance struct {
 	Charged, Refunded       Cents // what they add up to
 }
 
-// Net is what the shop has earned.
+// Net returns what the shop has earned: the charges less the refunds.
 func (b Balance) Net() Cents { return b.Charged - b.Refunded }

@@ -12,25 +12,26 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// ListOptions say which orders [Client.List] returns.
+// ListOptions select the orders that [Client.List] returns.
 type ListOptions struct {
-	// Limit is how many at most; 0 means [DefaultListLimit].
+	// Limit is the largest number of orders to return; 0 means [DefaultListLimit].
 	Limit int
-	// Status, unless empty, selects the orders of this status.
+	// Status, unless empty, selects the orders with this status.
 	Status OrderStatus
-	// Brief leaves out what takes a look at each order; see [Client.AddDetails].
+	// Brief leaves out the details that need a request for each order; see
+	// [Client.AddDetails].
 	Brief bool
 }
 
-// DefaultListLimit is how many orders a list has unless it is told otherwise.
+// DefaultListLimit is how many orders a list has by default.
 const DefaultListLimit = 20
 
-// ErrNotIndexed: the server cannot find orders by how they ended.
+// ErrNotIndexed means that the server cannot find orders by how they ended.
 var ErrNotIndexed = errors.New("the server has no search attribute " + SearchAttributeStatus)
 
-// List returns orders, newest first. The server selects them: the running ones
-// and then those that ended last. It returns [ErrNotIndexed] if it is asked
-// for a status other than RUNNING and the server has no search attribute.
+// List returns orders, newest first. The server selects them: first the running
+// ones, then those that ended most recently. List returns [ErrNotIndexed] if it is
+// asked for a status other than RUNNING and the server has no search attribute.
 func (c *Client) List(ctx context.Context, options ListOptions) ([]OrderView, error) {
 	limit := options.Limit
 	if limit <= 0 {
@@ -68,8 +69,9 @@ func (c *Client) List(ctx context.Context, options ListOptions) ([]OrderView, er
 	return views, nil
 }
 
-// FindCharged returns the id of an order that has been charged; empty if there is
-// none. It looks at the histories of the orders that ended last first.
+// FindCharged returns the id of an order that was charged; empty if no order was.
+// It reads histories in the server's order: first the running orders, then those
+// that ended most recently.
 func (c *Client) FindCharged(ctx context.Context) (orderID string, err error) {
 	var token []byte
 	for {
@@ -97,8 +99,8 @@ func (c *Client) FindCharged(ctx context.Context) (orderID string, err error) {
 	}
 }
 
-// statusQuery is the visibility query for orders of a status; empty for all.
-// Nothing in it comes from a user.
+// statusQuery returns the visibility query for the orders with a status; empty
+// means all. Nothing in the query comes from a user.
 func statusQuery(status OrderStatus) string {
 	query := "WorkflowType = '" + WorkflowType + "'"
 	byAttribute := SearchAttributeStatus + " = '" + string(status) + "'"
@@ -115,9 +117,8 @@ func statusQuery(status OrderStatus) string {
 	return query
 }
 
-// AddDetails looks up what a brief list does not tell: the stage of the orders that
-// are running, and the outcome of those that ended on a server without the
-// search attribute.
+// AddDetails looks up what a brief list lacks: the stage of running orders, and the
+// outcome of orders that ended on a server without the search attribute.
 func (c *Client) AddDetails(ctx context.Context, views []OrderView) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(8)

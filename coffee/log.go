@@ -10,7 +10,8 @@ import (
 	"go.temporal.io/sdk/log"
 )
 
-// NewSDKLogger lets the Temporal SDK write to a zerolog logger.
+// NewSDKLogger returns a logger for the Temporal SDK that writes to a zerolog
+// logger.
 func NewSDKLogger(logger zerolog.Logger) log.Logger { return sdkLogger{logger} }
 
 type sdkLogger struct{ logger zerolog.Logger }
@@ -35,10 +36,10 @@ func (l sdkLogger) write(level zerolog.Level, msg string, keyvals []any) {
 	l.logger.WithLevel(level).Fields(pairs(keyvals)).Msg(msg)
 }
 
-// isAftermath tells whether the SDK complains about an activity that nobody
-// waits for any more, because its order was cancelled under it, or about a
-// heartbeat that was on its way when the activity ended. That is what should
-// happen, so it is no warning and no error.
+// isAftermath reports whether the SDK complains about an activity that no longer
+// matters, because its order was cancelled, or about a heartbeat that was in flight
+// when the activity ended. Both are expected, so they are neither warnings nor
+// errors.
 func isAftermath(keyvals []any) bool {
 	for _, v := range keyvals {
 		err, ok := v.(error)
@@ -59,7 +60,7 @@ func (l sdkLogger) With(keyvals ...any) log.Logger {
 	return sdkLogger{l.logger.With().Fields(pairs(keyvals)).Logger()}
 }
 
-// pairs makes keys strings and values loggable, in their order.
+// pairs turns keys into strings and values into loggable ones, in their order.
 func pairs(keyvals []any) []any {
 	fields := make([]any, 0, len(keyvals)+1)
 	for i, v := range keyvals {

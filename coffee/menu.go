@@ -19,8 +19,9 @@ func Menu() []Drink {
 	}
 }
 
-// ParseDrink finds a drink on the menu, whatever case it is written in. The
-// error is an [*InvalidOrderError] that names the nearest drink and the menu.
+// ParseDrink returns the drink on the menu with this name, in upper or lower case.
+// The error is an [*InvalidOrderError] that suggests the nearest drink and lists
+// the menu.
 func ParseDrink(s string) (Drink, error) {
 	menu := Menu()
 	drink := Drink(strings.ToLower(strings.TrimSpace(s)))

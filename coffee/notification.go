@@ -13,8 +13,8 @@ type NotificationService struct {
 	log         zerolog.Logger
 }
 
-// SendReceipt sends the receipt of an order. A retry may send it twice: unlike
-// a charge, a second receipt does no harm.
+// SendReceipt sends the receipt of an order. A retry may send it twice; unlike a
+// second charge, a second receipt does no harm.
 func (s *NotificationService) SendReceipt(ctx context.Context, orderID string) error {
 	log := s.log.With().Str("order_id", orderID).Logger()
 	log.Info().Msg("sending receipt")

@@ -9,8 +9,9 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 )
 
-// NoWorker reports whether the order waits for a worker and none is there: it
-// has a task that no worker has taken, and none has asked for work since.
+// NoWorker reports whether the order is waiting for a worker that is not there: it
+// has a task that no worker has taken, and no worker has polled since the task was
+// due. It returns [ErrNotFound] if there is no such order.
 func (c *Client) NoWorker(ctx context.Context, orderID string) (bool, error) {
 	described, err := c.temporal.DescribeWorkflowExecution(ctx, WorkflowID(orderID), "")
 	if err != nil {
@@ -20,8 +21,8 @@ func (c *Client) NoWorker(ctx context.Context, orderID string) (bool, error) {
 	if waitingSince.IsZero() {
 		return false, nil
 	}
-	// The list of pollers alone does not tell: it names a worker that was
-	// killed for minutes.
+	// The list of pollers alone is not enough: a worker that was killed stays in it
+	// for minutes.
 	for _, kind := range []enumspb.TaskQueueType{enumspb.TASK_QUEUE_TYPE_WORKFLOW, enumspb.TASK_QUEUE_TYPE_ACTIVITY} {
 		queue, err := c.temporal.WorkflowService().DescribeTaskQueue(ctx, &workflowservice.DescribeTaskQueueRequest{
 			Namespace:     c.namespace,
@@ -40,12 +41,12 @@ func (c *Client) NoWorker(ctx context.Context, orderID string) (bool, error) {
 	return true, nil
 }
 
-// stickyPatience is more than the SDK's default for how long the server offers
-// a workflow task to the worker that had the last one before it offers it to all.
+// stickyPatience is longer than the SDK's default for how long the server offers a
+// workflow task to the worker that had the last one before it offers it to all.
 const stickyPatience = 6 * time.Second
 
-// waitsSince is since when the order has had a task that no worker has taken;
-// zero if it has none.
+// waitsSince returns since when the order has had a task that no worker has taken;
+// zero if it has no such task.
 func waitsSince(described *workflowservice.DescribeWorkflowExecutionResponse) time.Time {
 	if task := described.GetPendingWorkflowTask(); task.GetState() == enumspb.PENDING_WORKFLOW_TASK_STATE_SCHEDULED {
 		at := asTime(task.GetScheduledTime())

@@ -10,10 +10,10 @@ import (
 
 // InvalidOrderError says what is wrong with an order.
 type InvalidOrderError struct {
-	// Field is the JSON name of the field at fault; empty when it is the
-	// order as a whole.
+	// Field is the JSON name of the field at fault; empty when the order as a whole
+	// is.
 	Field string
-	// Problem is one line without user data that has not been escaped.
+	// Problem is one line. User data in it is escaped.
 	Problem string
 }
 
@@ -39,7 +39,7 @@ func ParseSize(s string) (Size, error) {
 	return "", &InvalidOrderError{Field: "size", Problem: fmt.Sprintf("no such size: %s; sizes are S, M and L", Quote(s))}
 }
 
-// MaxOrderIDLength is in characters.
+// MaxOrderIDLength is the length of the longest order id, in characters.
 const MaxOrderIDLength = 64
 
 var orderIDPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
@@ -58,10 +58,10 @@ func ValidateOrderID(id string) error {
 	}
 }
 
-// NewOrderID makes up an order id that is short enough to type: six
-// characters, none of which is easily taken for another. There are 887 million
-// of them. Should two orders get the same one all the same, the second is
-// refused as a conflict, or joins the first if it asks for the same drink.
+// NewOrderID returns a random order id that is short enough to type: six
+// characters, none of which is easily mistaken for another. There are 887 million
+// such ids. If two orders still get the same one, the second is refused as a
+// conflict, or joins the first if it asks for the same drink and size.
 func NewOrderID() string {
 	const alphabet = "23456789abcdefghjkmnpqrstuvwxyz" // no 0, o, 1, l, i
 	var b [6]byte
@@ -93,13 +93,12 @@ func (r OrderRequest) Normalize() (OrderRequest, error) {
 // String describes what is ordered, for example "latte (M)".
 func (r OrderRequest) String() string { return fmt.Sprintf("%s (%s)", r.Drink, r.Size) }
 
-// Quote makes text from outside fit for a message: quoted, at most 64
-// characters, with control characters, bidirectional marks and the like
-// escaped.
+// Quote makes text from outside safe to show in a message: quoted, cut to 64
+// characters, with control characters, bidirectional marks and the like escaped.
 func Quote(s string) string { return fmt.Sprintf("%q", clip(s, 64)) }
 
-// Printable returns s as it is if a terminal can show it harmlessly, and
-// quoted with escapes otherwise.
+// Printable returns s unchanged if a terminal can show it harmlessly, and quoted
+// with escapes otherwise.
 func Printable(s string) string {
 	for _, r := range s {
 		if !unicode.IsPrint(r) {
@@ -109,7 +108,7 @@ func Printable(s string) string {
 	return s
 }
 
-// clip cuts s to at most n characters.
+// clip cuts s after n characters, and marks the cut with an ellipsis.
 func clip(s string, n int) string {
 	count := 0
 	for i := range s {

@@ -8,7 +8,7 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// PaymentService takes money and gives it back, and writes both down.
+// PaymentService takes payments and refunds them, and records both in the ledger.
 type PaymentService struct {
 	ledger     Ledger
 	chargeTime time.Duration
@@ -17,14 +17,14 @@ type PaymentService struct {
 	log        zerolog.Logger
 }
 
-// What the log says of a charge that has outlived its attempt.
+// Log messages about a charge that has outlived its attempt.
 const (
 	LateCharge        = "charged late: the attempt had been given up"
 	LateChargeRefused = "late charge refused"
 )
 
-// Charge takes the money for an order. It returns the errors of
-// [Ledger.Charge].
+// Charge takes the payment for an order. It returns the errors of [Ledger.Charge],
+// or the context's error if the attempt ends first.
 func (s *PaymentService) Charge(ctx context.Context, charge Charge) error {
 	log := s.log.With().Str("order_id", charge.OrderID).Stringer("amount", charge.Amount).Logger()
 	log.Info().Msg("charging")
@@ -50,16 +50,16 @@ func (s *PaymentService) Charge(ctx context.Context, charge Charge) error {
 	return err
 }
 
-// Refund gives back what the run paid for the order, and reports whether there
-// was anything to give back. Afterwards no charge of this run can succeed any
-// more, however late it comes, and no coffee is handed out. It returns
-// [ErrDelivered] if that has happened already: the charge stands.
+// Refund refunds what the run paid for the order, and reports whether there was
+// anything to refund. Afterwards no charge by this run can succeed, however late it
+// comes, and no coffee is handed out. If the coffee was handed out already, the
+// charge stands and Refund returns [ErrDelivered].
 func (s *PaymentService) Refund(ctx context.Context, orderID, runID string) (refunded bool, err error) {
 	log := s.log.With().Str("order_id", orderID).Logger()
 	entry, err := s.ledger.Refund(ctx, orderID, runID)
 	switch {
 	case errors.Is(err, ErrDuplicateOrder):
-		// The money that is there belongs to an earlier order of this id.
+		// The charge in the ledger belongs to an earlier order with this id.
 		log.Info().Msg("nothing to refund: another order of this id was charged")
 		return false, nil
 	case errors.Is(err, ErrDelivered):
@@ -96,8 +96,8 @@ func (s *PaymentService) Paid(ctx context.Context, orderID string) (delivered bo
 	return delivered, err
 }
 
-// simulate takes the time that a real service would take. It returns early,
-// with the context's error, when the context ends.
+// simulate takes as long as a real service would. It returns early, with the
+// context's error, when the context ends.
 func simulate(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

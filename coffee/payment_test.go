@@ -10,8 +10,8 @@ import (
 	"example.com/coffee/coffee"
 )
 
-// TestLateCharges: a charge that is on its way when its attempt is given up goes
-// on, and the ledger sees to it that no harm is done. Others end with their attempt.
+// TestLateCharges: a late charge continues after its attempt was given up, and the
+// ledger keeps it from doing harm. Other charges end with their attempt.
 func TestLateCharges(t *testing.T) {
 	t.Parallel()
 	background := context.Background()

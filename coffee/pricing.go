@@ -20,11 +20,11 @@ func (c Cents) String() string {
 
 // PricingStrategy computes the price of an order.
 //
-// The workflow calls it, so it must be deterministic: it knows the order and
-// the workflow's time, and looks at nothing else.
+// The workflow calls it, so it must be deterministic: the price depends on nothing
+// but the order and the workflow's time.
 type PricingStrategy interface {
-	// Name is what the worker's --pricing flag calls the strategy, and what is
-	// recorded with each order that it prices.
+	// Name is the strategy's name in the worker's --pricing flag. It is recorded
+	// with each order that the strategy prices.
 	Name() string
 	// Price returns what the order costs when it is accepted at the given time.
 	Price(order OrderRequest, at time.Time) Cents
@@ -35,8 +35,8 @@ var (
 	_ PricingStrategy = HappyHourPricing{}
 )
 
-// PricingStrategies lists the strategies that a worker can be told to use, the
-// default first.
+// PricingStrategies returns the strategies that a worker can use, the default
+// first.
 func PricingStrategies() []PricingStrategy {
 	return []PricingStrategy{
 		StandardPricing{},
@@ -44,7 +44,8 @@ func PricingStrategies() []PricingStrategy {
 	}
 }
 
-// PricingByName returns the strategy of that name.
+// PricingByName returns the strategy with this name. The error for an unknown name
+// lists the known ones.
 func PricingByName(name string) (PricingStrategy, error) {
 	var names []string
 	for _, strategy := range PricingStrategies() {
@@ -56,7 +57,7 @@ func PricingByName(name string) (PricingStrategy, error) {
 	return nil, fmt.Errorf("no such pricing strategy: %s; there are %s", Quote(name), strings.Join(names, ", "))
 }
 
-// StandardPricing charges by size, and extra for drinks with much milk in them.
+// StandardPricing charges by size, plus a surcharge for drinks with a lot of milk.
 type StandardPricing struct{}
 
 // Name implements [PricingStrategy].
@@ -72,16 +73,16 @@ func (StandardPricing) Price(order OrderRequest, _ time.Time) Cents {
 	return price
 }
 
-// HappyHourPricing takes something off another strategy's price at certain
-// hours of the day. It goes by the workflow's time, so that a replay of the
-// order next morning computes the same price.
+// HappyHourPricing discounts another strategy's price at certain hours of the day.
+// It uses the workflow's time, so that computing the price again the next morning
+// gives the same result.
 type HappyHourPricing struct {
-	// Regular is the strategy for the rest of the day.
+	// Regular computes the price before the discount.
 	Regular PricingStrategy
-	// FromHour and ToHour are hours of the day in UTC, 0 to 24: the happy time
-	// begins with the first and ends just before the second.
+	// FromHour and ToHour are hours of the day in UTC, 0 to 24. Happy hour begins
+	// with FromHour and ends just before ToHour.
 	FromHour, ToHour int
-	// PercentOff is what is taken off, 0 to 100. A fraction of a cent is
+	// PercentOff is the discount in percent, 0 to 100. A fraction of a cent is
 	// rounded in the customer's favour.
 	PercentOff int
 }

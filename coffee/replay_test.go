@@ -16,11 +16,11 @@ import (
 	"go.temporal.io/sdk/workflow"
 )
 
-// outcomes are the recorded histories, and how the order in each of them ended:
-// empty means that the workflow failed.
+// outcomes maps each recorded history to how its order ended; empty means that the
+// workflow failed.
 //
-// A change of the workflow that cannot replay them would break orders that are
-// in flight when it is deployed. To record those of new outcomes:
+// A change to the workflow that cannot replay them would break orders that are in
+// flight when it is deployed. To record histories of new outcomes:
 //
 //	go test ./commands -run TestRecordHistories -record
 var outcomes = map[string]OrderStatus{
@@ -60,12 +60,12 @@ func readHistory(t *testing.T, name string) *historypb.History {
 	return history
 }
 
-// replay replays a history of order 123 on the workflow as it is now.
+// replay replays a history of order 123 on the current workflow.
 func replay(history *historypb.History) error {
 	return replayOn((&OrderWorkflow{Pricing: otherPrices{}}).OrderCoffeeWorkflow, history)
 }
 
-// otherPrices are not those that the histories were recorded with.
+// otherPrices differ from the prices in the recorded histories.
 type otherPrices struct{}
 
 func (otherPrices) Name() string                        { return "other" }
@@ -80,8 +80,8 @@ func replayOn(w any, history *historypb.History) error {
 	})
 }
 
-// TestReplay replays the history of each outcome on the workflow as it is now,
-// with another price list than the one that they were recorded with.
+// TestReplay replays the history of each outcome on the current workflow, with a
+// price list other than the recorded one.
 func TestReplay(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob(filepath.Join("testdata", "histories", "*.json"))
@@ -116,8 +116,8 @@ func TestReplay(t *testing.T) {
 	}
 }
 
-// TestReplayWithAnotherMenu: a drink that is on the menu no more is still made
-// for those who have ordered it.
+// TestReplayWithAnotherMenu: a drink that is no longer on the menu is still made
+// for orders that were accepted before.
 func TestReplayWithAnotherMenu(t *testing.T) {
 	t.Parallel()
 	history := readHistory(t, "completed")

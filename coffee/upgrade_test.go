@@ -10,10 +10,10 @@ import (
 	"go.temporal.io/sdk/workflow"
 )
 
-// A release wants to greet customers before it charges them. Deployed as it
-// stands, greetFirst breaks every order in flight: its commands are not those in
-// their histories. greetPatched asks the history first, so orders in flight go
-// on as they began, and new ones are greeted.
+// A release wants to greet customers before it charges them. Deployed as it stands,
+// greetFirst breaks every order in flight, because its commands are not those in
+// their histories. greetPatched asks the history first, so orders in flight go on
+// as they began, and new ones are greeted.
 
 func greetFirst(ctx workflow.Context, input converter.RawValue) (OrderResult, error) {
 	if err := greet(ctx); err != nil {
@@ -36,8 +36,8 @@ func greet(ctx workflow.Context) error {
 	return workflow.ExecuteActivity(ctx, "greet_customer").Get(ctx, nil)
 }
 
-// TestUpgrade deploys the new release at every moment of every recorded order:
-// when a worker takes up the order with as much history as there is by then.
+// TestUpgrade deploys the new release at every point of every recorded order at
+// which a worker picks up the order, with the history that it has by then.
 func TestUpgrade(t *testing.T) {
 	t.Parallel()
 	for name := range outcomes {
@@ -68,8 +68,8 @@ func TestUpgrade(t *testing.T) {
 					if err := replayOn(greetPatched, history()); err != nil {
 						t.Errorf("the patched release: %v", err)
 					}
-					// The replayer compares the commands of a task when it has seen
-					// the next one completed as well.
+					// The replayer compares a task's commands only after it has
+					// seen the next task completed as well.
 					if err := replayOn(greetFirst, history()); err == nil && completed > 1 {
 						t.Error("the incompatible release replays: nobody would have noticed")
 					}

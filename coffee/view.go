@@ -12,29 +12,29 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-// OrderView is what can be said about an order from outside.
+// OrderView is an order as seen from outside its workflow.
 type OrderView struct {
 	OrderState
 	Status OrderStatus `json:"status"`
 	// CancelRequested is true once a cancel has been recorded, whether or not
 	// it came in time.
 	CancelRequested bool `json:"cancel_requested"`
-	// BrewAttempts is how often the machine was started.
+	// BrewAttempts is how many times the machine was started.
 	BrewAttempts int `json:"brew_attempts"`
 	// LastFailure is why the last attempt of the current step failed.
 	LastFailure string `json:"last_failure,omitempty"`
-	// NextAttemptAt is when that step is tried again; zero if it is not waiting.
+	// NextAttemptAt is when that step is tried again; zero if no retry is pending.
 	NextAttemptAt time.Time `json:"next_attempt_at,omitzero"`
 	StartedAt     time.Time `json:"started_at"`
 	// EndedAt is zero while the order is running.
 	EndedAt time.Time `json:"ended_at,omitzero"`
-	// WorkerAnswered is false when no worker was there to ask, so that all of
-	// this is what the server alone knows. It is true of an order that is over.
+	// WorkerAnswered is false if no worker answered, so that the view holds only
+	// what the server knows. It is true for an order that is over.
 	WorkerAnswered bool   `json:"worker_answered"`
 	RunID          string `json:"run_id"`
 }
 
-// Age is how long the order took, or has taken so far.
+// Age returns how long the order took, or has taken so far.
 func (v OrderView) Age() time.Duration {
 	if v.EndedAt.IsZero() {
 		return time.Since(v.StartedAt)
@@ -42,12 +42,13 @@ func (v OrderView) Age() time.Duration {
 	return v.EndedAt.Sub(v.StartedAt)
 }
 
-// queryPatience is how long to wait for a worker to answer a question about an
-// order before the server's own knowledge has to do.
+// queryPatience is how long to wait for a worker to answer a query before settling
+// for what the server knows.
 const queryPatience = time.Second
 
-// Describe returns all that can be learned about one order, from its history and,
-// if it is running, from a worker. It returns [ErrNotFound].
+// Describe returns everything known about one order, from its history and, while it
+// runs, from a worker. It returns an [*InvalidOrderError] if no order can have this
+// id, or [ErrNotFound].
 func (c *Client) Describe(ctx context.Context, orderID string) (OrderView, error) {
 	if err := checkAddress(orderID); err != nil {
 		return OrderView{}, err
@@ -58,7 +59,7 @@ func (c *Client) Describe(ctx context.Context, orderID string) (OrderView, error
 	}
 	info := described.GetWorkflowExecutionInfo()
 	view := viewOf(info)
-	view.OrderID = orderID // also of a workflow that only looks like an order
+	view.OrderID = orderID // even of a workflow that only looks like an order
 	if err := c.readHistory(ctx, &view, info.GetExecution()); err != nil {
 		return OrderView{}, err
 	}
@@ -77,8 +78,8 @@ func (c *Client) Describe(ctx context.Context, orderID string) (OrderView, error
 	return view, nil
 }
 
-// viewOf is what the server says of a workflow without a look at its history.
-// The status is empty if that does not tell how the order ended.
+// viewOf returns what the server's summary says about a workflow. The status is
+// empty if the summary does not say how the order ended.
 func viewOf(info *workflowpb.WorkflowExecutionInfo) OrderView {
 	view := OrderView{
 		Status:    StatusRunning,
@@ -115,8 +116,8 @@ func viewOf(info *workflowpb.WorkflowExecutionInfo) OrderView {
 	return view
 }
 
-// addPending adds what the server knows of the step that is under way. An order that
-// is over can have one too: a brew that was cancelled, and has not noticed yet.
+// addPending adds what the server knows about the step in progress. An order that is
+// over can still have one: a brew that was cancelled and has not noticed yet.
 func (v *OrderView) addPending(described *workflowservice.DescribeWorkflowExecutionResponse) {
 	for _, activity := range described.GetPendingActivities() {
 		name := activity.GetActivityType().GetName()

@@ -17,26 +17,25 @@ import (
 
 // WorkerOptions configure a [Worker].
 type WorkerOptions struct {
-	// Namespace is the client's; the worker asks about its search attributes.
+	// Namespace is the client's; the worker looks up its search attributes.
 	Namespace string
-	// Services say how the simulated services behave.
+	// Services configures the simulated services.
 	Services ServiceConfig
 	// Pricing computes the price of new orders; nil means [StandardPricing].
 	Pricing PricingStrategy
-	// Ledger is where money is written down. It is required, and the caller
-	// closes it when the worker has stopped.
+	// Ledger records payments. It is required. The caller closes it after the
+	// worker has stopped.
 	Ledger Ledger
 	// Concurrency is how many activities may run at once; 0 means 200.
 	Concurrency int
-	// DrainTime is how long running activities may take to finish after the
-	// worker was told to stop; 0 means that they are not waited for.
+	// DrainTime is how long running activities may take to finish after the worker
+	// was told to stop; 0 means that it does not wait for them.
 	DrainTime time.Duration
-	// Log gets the story of the orders; the zero value is a disabled logger.
+	// Log receives what happens to the orders; the zero value is a disabled logger.
 	Log zerolog.Logger
 }
 
-// DefaultConcurrency is how many activities a worker runs at once unless it is
-// told otherwise.
+// DefaultConcurrency is how many activities a worker runs at once by default.
 const DefaultConcurrency = 200
 
 // Worker polls the task queue and runs workflows and activities.
@@ -45,9 +44,9 @@ type Worker struct {
 	fatal  chan error
 }
 
-// NewWorker returns a worker that has not started yet. It asks the server
-// whether it has the search attribute [SearchAttributeStatus], and adds it if
-// it may.
+// NewWorker returns a worker that has not started yet. It adds the search attribute
+// [SearchAttributeStatus] if the server lacks it and allows that. It returns an
+// error if there is no ledger or a service setting is invalid.
 func NewWorker(ctx context.Context, c client.Client, options WorkerOptions) (*Worker, error) {
 	if options.Ledger == nil {
 		return nil, errors.New("worker: no ledger")
@@ -93,9 +92,9 @@ func sdkOptions(options WorkerOptions, fatal chan<- error) worker.Options {
 	}
 }
 
-// Run polls until the context ends. Then it takes no more work, waits for
-// running activities for as long as the drain time, and returns nil. It
-// returns an error if it cannot start or loses the server for good.
+// Run polls until the context ends. Then it takes no more work, waits up to the
+// drain time for running activities, and returns nil. It returns an error if it
+// cannot start or loses the server for good.
 func (w *Worker) Run(ctx context.Context) error {
 	if err := w.worker.Start(); err != nil {
 		return fmt.Errorf("worker: %w", err)
@@ -109,9 +108,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 }
 
-// ensureSearchAttribute reports whether the server has the search attribute
-// that orders write their outcome to. It adds it where it is missing; on a
-// server that does not let it, orders do without.
+// ensureSearchAttribute reports whether the server has the search attribute that
+// orders write their outcome to, and adds it if it is missing. On a server that
+// does not allow that, orders do without.
 func ensureSearchAttribute(ctx context.Context, c client.Client, namespace string) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -130,8 +129,8 @@ func ensureSearchAttribute(ctx context.Context, c client.Client, namespace strin
 	if err != nil && !errors.As(err, &exists) {
 		return false, err
 	}
-	// The server's parts learn of it one after the other. A query that works
-	// shows that the word has spread.
+	// The server's components learn of the attribute one after another. A query
+	// that succeeds shows that it is known.
 	for {
 		_, err := c.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{
 			Namespace: namespace,

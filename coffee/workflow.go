@@ -12,24 +12,25 @@ import (
 // statusAttribute is the typed key of [SearchAttributeStatus].
 var statusAttribute = temporal.NewSearchAttributeKeyKeyword(SearchAttributeStatus)
 
-// Changes of the workflow since its first release, for [workflow.GetVersion]. Each
-// is asked for only on the paths that it changes, so that other histories have no
-// marker of it.
+// Changes to the workflow since its first release, for [workflow.GetVersion]. The
+// workflow asks for a version only on the paths that a change affects, so that
+// other histories have no marker for it.
 const (
-	// changeResetRefund: a run that is a reset refunds what earlier runs charged.
+	// changeResetRefund: a run created by a reset refunds what earlier runs
+	// charged.
 	changeResetRefund = "reset-refund"
 	// changeDeliver: a coffee is handed out even if its receipt cannot be sent.
 	changeDeliver = "deliver-without-receipt"
 )
 
-// OrderWorkflow holds what the workflow is told by its worker. Both settings
-// are pinned in the history when an order is accepted, so workers with
-// different settings can share a task queue.
+// OrderWorkflow holds the workflow's settings, which come from its worker. Both are
+// pinned in the history when an order is accepted, so workers with different
+// settings can share a task queue.
 type OrderWorkflow struct {
 	// Pricing computes the price of new orders.
 	Pricing PricingStrategy
-	// Indexed makes orders write their outcome into the search attribute
-	// [SearchAttributeStatus]. Set it only if the server knows that attribute.
+	// Indexed makes orders write their outcome to the search attribute
+	// [SearchAttributeStatus]. Set it only if the server has that attribute.
 	Indexed bool
 }
 
@@ -40,9 +41,9 @@ func (w *OrderWorkflow) Register(r worker.WorkflowRegistry) {
 
 // OrderCoffeeWorkflow takes one order from its acceptance to its end.
 //
-// The input is an [OrderRequest]. It is taken raw, because an argument that
-// the SDK cannot decode would fail the workflow task again and again; decoded
-// here, it fails the workflow, once, with a clear error.
+// The input is an [OrderRequest]. It arrives undecoded, because an argument that
+// the SDK cannot decode would fail the workflow task again and again. Decoded here,
+// it fails the workflow once, with a clear error.
 func (w *OrderWorkflow) OrderCoffeeWorkflow(ctx workflow.Context, input converter.RawValue) (OrderResult, error) {
 	order, err := w.accept(ctx, input)
 	if err != nil {
@@ -81,19 +82,19 @@ type order struct {
 	indexed bool
 	runID   string // the original run, the same after a reset
 
-	// cancellable is the context of all that a cancel interrupts, whether it came
-	// by signal or as Temporal's own cancellation.
+	// cancellable is the context of everything that a cancel interrupts, whether it
+	// comes by signal or as Temporal's own cancellation.
 	cancellable workflow.Context
 	cancel      workflow.CancelFunc
 	signals     workflow.ReceiveChannel
 
-	// refundDue is set before the charge is attempted: from then on money may
-	// have moved, whatever is known about it.
+	// refundDue is set before the charge is attempted. From then on money may have
+	// moved, even if the workflow never learns of it.
 	refundDue bool
 }
 
-// accept checks the order, pins its price and makes it listen to queries and
-// to the cancel signal.
+// accept checks the order, pins its price, and sets up its query and its cancel
+// signal.
 func (w *OrderWorkflow) accept(ctx workflow.Context, input converter.RawValue) (*order, error) {
 	o := &order{state: OrderState{Stage: StageAccepted}}
 	if err := workflow.SetQueryHandler(ctx, QueryGetStatus, func() (OrderState, error) { return o.state, nil }); err != nil {
@@ -116,9 +117,9 @@ func (w *OrderWorkflow) accept(ctx workflow.Context, input converter.RawValue) (
 	}})
 }
 
-// decide accepts or refuses the order, once: a side effect's value is recorded
-// in the history, and every replay gets that value. So neither a new menu nor a
-// new price list changes anything about an order in flight.
+// decide accepts or refuses the order, once. It is a side effect: its value is
+// recorded in the history, and every replay gets that value. So neither a new menu
+// nor a new price list changes an order in flight.
 func (w *OrderWorkflow) decide(ctx workflow.Context, input converter.RawValue) (acceptance, error) {
 	workflowID, cron := workflow.GetInfo(ctx).WorkflowExecution.ID, workflow.GetInfo(ctx).CronSchedule
 	var decided acceptance
@@ -174,8 +175,8 @@ func (o *order) chargeAndBrew(ctx workflow.Context) error {
 	if err := o.checkCancel(); err != nil {
 		return err
 	}
-	// Registered first, done first: a charge whose outcome is never learned is
-	// refunded too.
+	// Register the compensation before the action, so that a charge whose outcome
+	// is never learned is refunded too.
 	o.refundDue = true
 	if err := o.charge(ctx); err != nil {
 		return err
@@ -208,9 +209,9 @@ func (o *order) brew(ctx workflow.Context) error {
 	return err
 }
 
-// await waits for a step, and listens for the cancel signal meanwhile. When the
-// order is cancelled, by signal or by Temporal, the step's future is ready with
-// an error at once: whatever the activity is doing, nobody waits for it.
+// await waits for a step while listening for the cancel signal. When the order is
+// cancelled, by signal or by Temporal, the step's future is ready with an error at
+// once: the workflow does not wait for the activity, whatever it is doing.
 func (o *order) await(ctx workflow.Context, step workflow.Future) error {
 	selector := workflow.NewSelector(ctx).
 		AddReceive(o.signals, func(workflow.ReceiveChannel, bool) { o.receiveCancel() }).
@@ -221,10 +222,10 @@ func (o *order) await(ctx workflow.Context, step workflow.Future) error {
 	return step.Get(ctx, nil)
 }
 
-// sendReceipt is past the point of no return: the drink is on the counter, so
-// no cancellation reaches this step, and a receipt that cannot be sent undoes
-// nothing. It returns an error if there was no coffee to hand out, because its
-// payment does not stand.
+// sendReceipt is past the point of no return: the drink is on the counter. No
+// cancellation reaches this step, and a receipt that cannot be sent undoes nothing.
+// It returns an error if the payment does not stand, so that there was no coffee to
+// hand out.
 func (o *order) sendReceipt(ctx workflow.Context) error {
 	o.enter(ctx, StageSendingReceipt)
 	ctx, cancel := workflow.NewDisconnectedContext(ctx)
@@ -239,17 +240,17 @@ func (o *order) sendReceipt(ctx workflow.Context) error {
 		return err
 	}
 	o.recordFailure(ctx, err)
-	// Nobody knows now whether the attempts got as far as handing out the coffee.
-	// The ledger must, or a later reset and a cancel would give back its price.
+	// The attempts may or may not have handed out the coffee. The ledger must
+	// record it, or a cancel after a later reset would refund its price.
 	if workflow.GetVersion(ctx, changeDeliver, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
 		return nil
 	}
 	return workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, insistentOptions("hand out without receipt")), ActivityDeliverCoffee, input).Get(ctx, nil)
 }
 
-// undo makes sure that the customer has paid nothing, unless an earlier run has
-// handed out the coffee: then it changes nothing and returns true. It is
-// disconnected from cancellation, and tries until it succeeds.
+// undo makes sure that the customer has paid nothing. If an earlier run has handed
+// out the coffee, it changes nothing and returns true. It is disconnected from
+// cancellation, and tries until it succeeds.
 func (o *order) undo(ctx workflow.Context) (delivered bool, err error) {
 	if due, err := o.mayHaveCharged(ctx); err != nil || !due {
 		return false, err
@@ -263,17 +264,17 @@ func (o *order) undo(ctx workflow.Context) (delivered bool, err error) {
 		RefundInput{OrderID: o.request.OrderID, RunID: o.runID}).Get(ctx, &out); err != nil {
 		return false, fmt.Errorf("refund: %w", err)
 	}
-	if out.Refunded { // then it was charged, even if the answer to the charge was lost
+	if out.Refunded { // so it was charged, even if the answer to the charge was lost
 		o.state.Charged, o.state.Refunded = true, true
 	}
-	if out.Delivered { // then it was charged and brewed, by whatever run
+	if out.Delivered { // so some run charged and brewed it
 		o.state.Charged, o.state.Brewed = true, true
 	}
 	return out.Delivered, nil
 }
 
-// mayHaveCharged reports whether money may have moved: this run has come to the
-// charge, or another one may have, before the order was reset.
+// mayHaveCharged reports whether money may have moved: this run has reached the
+// charge, or an earlier run may have before the order was reset.
 func (o *order) mayHaveCharged(ctx workflow.Context) (bool, error) {
 	if o.refundDue {
 		return true, nil
@@ -281,7 +282,7 @@ func (o *order) mayHaveCharged(ctx workflow.Context) (bool, error) {
 	if workflow.GetVersion(ctx, changeResetRefund, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
 		return false, nil
 	}
-	// Pinned, because whoever replays this history may not know its run id.
+	// Pinned, because a replayer may not know this history's run id.
 	var reset bool
 	err := workflow.SideEffect(ctx, func(ctx workflow.Context) any {
 		info := workflow.GetInfo(ctx)
@@ -290,11 +291,11 @@ func (o *order) mayHaveCharged(ctx workflow.Context) (bool, error) {
 	return reset, err
 }
 
-// finish records the outcome.
+// finish records the outcome and returns the result.
 func (o *order) finish(ctx workflow.Context, status OrderStatus) (OrderResult, error) {
 	o.enter(ctx, StageDone)
-	// A signal that arrives from here on is too late; one that is in the
-	// channel already must be taken out, or the SDK warns that it was lost.
+	// From here on a cancel signal is too late. Drain those in the channel, or the
+	// SDK warns that they were lost.
 	for o.signals.ReceiveAsync(nil) {
 		workflow.GetLogger(ctx).Info("too late to cancel")
 	}
@@ -314,7 +315,7 @@ func (o *order) finish(ctx workflow.Context, status OrderStatus) (OrderResult, e
 	}, nil
 }
 
-// receiveCancel takes the cancel signal out of its channel if it is there.
+// receiveCancel cancels the order if a cancel signal is in the channel.
 func (o *order) receiveCancel() {
 	var argument converter.RawValue
 	if o.signals.ReceiveAsync(&argument) {
@@ -323,14 +324,15 @@ func (o *order) receiveCancel() {
 	}
 }
 
-// checkCancel returns an error if the order is cancelled: the signal may have
-// come between two steps, or together with the end of one.
+// checkCancel returns an error if the order is cancelled. The signal may have come
+// between two steps, or together with the end of one.
 func (o *order) checkCancel() error {
 	o.receiveCancel()
 	return o.cancellable.Err()
 }
 
-// cancelReason makes the best of whatever came with the signal.
+// cancelReason returns the reason that came with the signal; empty if there is none
+// that can be decoded.
 func cancelReason(argument converter.RawValue) string {
 	var request CancelRequest
 	if argument.Payload() == nil || converter.GetDefaultDataConverter().FromPayload(argument.Payload(), &request) != nil {
@@ -339,14 +341,13 @@ func cancelReason(argument converter.RawValue) string {
 	return clip(request.Reason, maxText)
 }
 
-// recordFailure keeps why a step failed, for queries and the result of an order
-// that failed or has no receipt.
+// recordFailure records why a step failed, for queries and the log.
 func (o *order) recordFailure(ctx workflow.Context, err error) {
 	o.state.Failure = clip(rootCause(err), maxText)
 	workflow.GetLogger(ctx).Warn("step failed", "stage", string(o.state.Stage), "failure", o.state.Failure)
 }
 
-// enter moves the order to a stage, and tells the Web UI.
+// enter moves the order to a stage, and shows it in the Web UI.
 func (o *order) enter(ctx workflow.Context, stage Stage) {
 	o.state.Stage = stage
 	workflow.SetCurrentDetails(ctx, fmt.Sprintf("%s, %s: %s", o.request, o.state.AmountCents, stage))

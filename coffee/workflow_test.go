@@ -52,7 +52,7 @@ func newKitchen(t *testing.T) *kitchen {
 	return k
 }
 
-// memoryLedger is a real ledger that is gone when the test ends.
+// memoryLedger returns a real ledger in memory, which is closed when the test ends.
 func memoryLedger(t *testing.T) coffee.Ledger {
 	t.Helper()
 	book, err := ledger.OpenMemory(context.Background())
@@ -67,8 +67,8 @@ func memoryLedger(t *testing.T) coffee.Ledger {
 	return book
 }
 
-// step makes each attempt of an activity take some time, and the first
-// failures of them fail.
+// step scripts an activity: how long each attempt takes, and how many attempts fail
+// before one succeeds.
 func step[In, Out any](k *kitchen, name string, activity func(context.Context, In) (Out, error), takes time.Duration, failures int) {
 	call := k.OnActivity(name, mock.Anything, mock.Anything).Return(func(ctx context.Context, in In) (Out, error) {
 		k.mu.Lock()
@@ -86,7 +86,8 @@ func step[In, Out any](k *kitchen, name string, activity func(context.Context, I
 	}
 }
 
-// steps scripts all four activities: how many attempts of each fail.
+// steps scripts four of the activities: how long an attempt takes, and how many
+// attempts of each fail.
 func (k *kitchen) steps(takes time.Duration, charge, brew, receipt, refund int) {
 	step(k, coffee.ActivityChargeCustomer, k.activities.ChargeCustomer, takes, charge)
 	step(k, coffee.ActivityBrewCoffee, k.activities.BrewCoffee, takes, brew)
@@ -108,7 +109,7 @@ func (k *kitchen) order() coffee.OrderResult {
 	return result
 }
 
-// took is how long the order took by the workflow's clock.
+// took returns how long the order took by the workflow's clock.
 func (k *kitchen) took() time.Duration { return k.Now().Sub(k.started) }
 
 func (k *kitchen) state() coffee.OrderState {
@@ -124,7 +125,8 @@ func (k *kitchen) state() coffee.OrderState {
 	return state
 }
 
-// wantNet checks what is always true: whoever did not get a coffee paid nothing.
+// wantNet checks what must always hold: a customer without a coffee has paid
+// nothing.
 func (k *kitchen) wantNet(result coffee.OrderResult) {
 	k.t.Helper()
 	balance, err := k.ledger.Balance(context.Background())
@@ -208,8 +210,8 @@ func TestEachStepFails(t *testing.T) {
 	}
 }
 
-// TestCancel cancels at each moment of an order whose steps take two seconds,
-// by signal and by Temporal's own cancellation.
+// TestCancel cancels an order at each stage, by signal and by Temporal's own
+// cancellation. Each step takes two seconds.
 func TestCancel(t *testing.T) {
 	t.Parallel()
 	const takes = 2 * time.Second
@@ -273,7 +275,7 @@ func TestCancel(t *testing.T) {
 				if way == "signal with a reason" && state.Cancelled && state.CancelReason != "changed my mind" {
 					t.Errorf("the reason is %q", state.CancelReason)
 				}
-				// However late it comes, the charge of a cancelled order is refused.
+				// A charge for a cancelled order is refused, however late it comes.
 				if result.Status == coffee.StatusCancelled {
 					_, err := k.ledger.Charge(context.Background(), coffee.Charge{OrderID: "123", RunID: k.runID(), Amount: 525})
 					if test.at > 0 && !errors.Is(err, coffee.ErrSettled) {
@@ -285,7 +287,7 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-// runID is the run id that the test environment gives to every workflow.
+// runID returns the run id that the test environment gave the workflow.
 func (k *kitchen) runID() string {
 	entries, err := k.ledger.Entries(context.Background(), "123")
 	if err != nil {
@@ -319,7 +321,7 @@ func TestCancelWhileFailing(t *testing.T) {
 
 func TestRefundIsTriedUntilItSucceeds(t *testing.T) {
 	t.Parallel()
-	const failures = 9 // the test environment gives up after ten attempts, where a server never does
+	const failures = 9 // the test environment gives up after ten attempts; a server never does
 	for _, cancelled := range []bool{false, true} {
 		k := newKitchen(t)
 		k.steps(0, 0, maxAttempts, 0, failures)
@@ -356,7 +358,7 @@ func TestLostCharge(t *testing.T) {
 	k.want(k.order(), coffee.OrderResult{Status: coffee.StatusFailed, Charged: true, Refunded: true})
 }
 
-// TestOrderIDComesBack: an earlier order of the same id was charged, and its
+// TestOrderIDComesBack: an earlier order with the same id was charged, and its
 // history is gone.
 func TestOrderIDComesBack(t *testing.T) {
 	t.Parallel()
@@ -380,8 +382,8 @@ func TestOrderIDComesBack(t *testing.T) {
 	}
 }
 
-// TestPriceIsPinned: what an order costs is decided once, whatever the price
-// list says by the time that it is charged.
+// TestPriceIsPinned: the price of an order is decided once, whatever the price list
+// says when the order is charged.
 func TestPriceIsPinned(t *testing.T) {
 	t.Parallel()
 	k := newKitchen(t)
@@ -398,7 +400,7 @@ func TestPriceIsPinned(t *testing.T) {
 	k.wantNet(result)
 }
 
-// risingPrices are higher each time that they are asked for.
+// risingPrices rise each time a price is computed.
 type risingPrices struct{ asked int }
 
 func (*risingPrices) Name() string { return "rising" }

@@ -12,9 +12,9 @@ import (
 	"example.com/coffee/coffee"
 )
 
-// app is what every command works with. What a command needs besides, it asks of
-// the app: a connection (connect.go), a ledger (ledger.go), a worker (worker.go), a
-// server (server.go), or all of them in this process (dev.go).
+// app is what every command works with. It opens what else a command needs: a
+// connection (connect.go), a ledger (ledger.go), a worker (worker.go), a server
+// (server.go), or all of them in this process (dev.go).
 type app struct {
 	out *output
 
@@ -23,8 +23,8 @@ type app struct {
 	log      zerolog.Logger
 	platform zerolog.Logger
 
-	// dialOptions are for tests, which listen in on the connection to the
-	// Temporal server, and break it.
+	// dialOptions let tests watch and break the connection to the Temporal
+	// server.
 	dialOptions []grpc.DialOption
 }
 
@@ -32,8 +32,8 @@ func newApp(stdout, stderr io.Writer) *app {
 	return &app{out: &output{out: &checkedWriter{w: stdout}, err: stderr}}
 }
 
-// configureLogs sets up the loggers. Without a level the application's own
-// messages are shown from info upwards, and the platform's from warn.
+// configureLogs sets up the loggers. The default level is info for the
+// application's own messages, and warn for the platform's.
 func (a *app) configureLogs(level, format string) error {
 	ours, platform := zerolog.InfoLevel, zerolog.WarnLevel
 	switch level {
@@ -58,7 +58,7 @@ func (a *app) configureLogs(level, format string) error {
 			NoColor:     !isTerminal(stderr) || os.Getenv("NO_COLOR") != "",
 			TimeFormat:  "15:04:05",
 			FieldsOrder: []string{"order_id"},
-			// Field values are quoted where they need it, the message is not.
+			// ConsoleWriter quotes field values that need it, but not the message.
 			FormatMessage: func(message any) string {
 				if message == nil {
 					return ""

@@ -16,13 +16,13 @@ import (
 	"example.com/coffee/internal/typo"
 )
 
-// completionFlag is what a shell adds to a command line to have it completed.
+// completionFlag is the flag that a shell appends to ask for completions.
 const completionFlag = "--generate-bash-completion"
 
-// flagsFirst moves the flags of a command line in front of its arguments: urfave/cli
-// v2 takes everything that follows an argument for another argument. A flag of the
-// program that follows the command, such as --log-level, moves in front of the
-// command. What follows -- is left alone.
+// flagsFirst moves the flags of a command line in front of its arguments, because
+// urfave/cli v2 takes everything after an argument for another argument. A global
+// flag after the command, such as --log-level, moves in front of the command.
+// Whatever follows -- stays where it is.
 func flagsFirst(root *cli.App, args []string) []string {
 	type level struct {
 		name        string
@@ -79,7 +79,7 @@ func flagsFirst(root *cli.App, args []string) []string {
 	return slices.Concat(line, arguments, last)
 }
 
-// flagName is an argument without the one or two hyphens of a flag.
+// flagName returns an argument without the one or two hyphens of a flag.
 func flagName(arg string) string {
 	return strings.TrimPrefix(strings.TrimPrefix(arg, "-"), "-")
 }
@@ -105,8 +105,8 @@ var (
 	badValue     = regexp.MustCompile(`^invalid (?:boolean )?value (".*") for (?:flag )?-([^ :]+): `)
 )
 
-// onUsageError words a complaint of the parser as this program does, and names the
-// flag that was probably meant.
+// onUsageError rewords an error of the parser in the style of this program, and
+// suggests the flag that was probably meant.
 func onUsageError(c *cli.Context, err error, _ bool) error {
 	message := err.Error()
 	flags := slices.Concat(c.Command.Flags, c.App.Flags)
@@ -123,7 +123,7 @@ func onUsageError(c *cli.Context, err error, _ bool) error {
 	return usageErrorf(c, "%s", coffee.Printable(message))
 }
 
-// visibleNames are the long names of the flags that --help shows.
+// visibleNames returns the long names of the flags that --help shows.
 func visibleNames(flags []cli.Flag) []string {
 	var names []string
 	for _, flag := range flags {
@@ -134,7 +134,7 @@ func visibleNames(flags []cli.Flag) []string {
 	return names
 }
 
-// expected says what the value of a flag looks like.
+// expected describes the values that a flag takes.
 func expected(flag cli.Flag) string {
 	switch flag.(type) {
 	case *cli.BoolFlag:
@@ -149,7 +149,7 @@ func expected(flag cli.Flag) string {
 	return "another value"
 }
 
-// noArguments refuses arguments that a command does not take.
+// noArguments returns a usage error if a command that takes no argument got one.
 func noArguments(c *cli.Context) error {
 	if c.Args().Present() {
 		return usageErrorf(c, "%s takes no argument: %q", c.Command.Name, c.Args().First())
@@ -157,7 +157,7 @@ func noArguments(c *cli.Context) error {
 	return nil
 }
 
-// optionalOrderID is the one argument, or empty.
+// optionalOrderID returns the only argument, or "" if there is none.
 func optionalOrderID(c *cli.Context) (string, error) {
 	switch args := c.Args(); args.Len() {
 	case 0:
@@ -169,7 +169,7 @@ func optionalOrderID(c *cli.Context) (string, error) {
 	}
 }
 
-// oneOf refuses a flag's value that is not in the list; empty is allowed.
+// oneOf returns a usage error if a flag's value is neither empty nor in the list.
 func oneOf(c *cli.Context, flag string, values ...string) error {
 	if value := c.String(flag); value != "" && !slices.Contains(values, value) {
 		return usageErrorf(c, "--%s is %q: use %s", flag, value, strings.Join(values, ", "))
@@ -182,7 +182,7 @@ func outputFlag() cli.Flag {
 	return &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORMAT` of the output: text or json", Value: "text"}
 }
 
-// wantsJSON reads the output flag.
+// wantsJSON reports whether the output flag asks for JSON.
 func wantsJSON(c *cli.Context) (bool, error) {
 	if err := oneOf(c, "output", "text", "json"); err != nil {
 		return false, err
@@ -190,7 +190,7 @@ func wantsJSON(c *cli.Context) (bool, error) {
 	return c.String("output") == "json", nil
 }
 
-// parsePort reads a flag that is a port, where 0 means a free one or none.
+// parsePort parses a flag that is a port; 0 means a free one.
 func parsePort(c *cli.Context, flag string) (int, error) {
 	port := c.Int(flag)
 	if port < 0 || port > 65535 {
@@ -199,7 +199,7 @@ func parsePort(c *cli.Context, flag string) (int, error) {
 	return port, nil
 }
 
-// parseTime reads seconds or a duration.
+// parseTime parses a number of seconds or a duration.
 func parseTime(s string) (time.Duration, error) {
 	d, err := time.ParseDuration(s)
 	if seconds, floatErr := strconv.ParseFloat(s, 64); floatErr == nil && math.Abs(seconds) < math.MaxInt64/float64(time.Second) {
@@ -211,7 +211,7 @@ func parseTime(s string) (time.Duration, error) {
 	return d, err
 }
 
-// parsePair reads a value of the form NAME=VALUE.
+// parsePair parses a value of the form NAME=VALUE.
 func parsePair(c *cli.Context, flag, pair string) (name, value string, err error) {
 	name, value, ok := strings.Cut(pair, "=")
 	if !ok || name == "" {

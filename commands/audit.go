@@ -114,7 +114,7 @@ func runAudit(ctx context.Context, a *app, plan auditPlan) error {
 	return verdict(report)
 }
 
-// verdict is an error with the exit code 6 if a rule is broken.
+// verdict returns an error with the exit code 6 if a rule is broken.
 func verdict(report *audit.Report) error {
 	if len(report.Breaches) == 0 {
 		return nil
@@ -128,7 +128,7 @@ func verdict(report *audit.Report) error {
 	return &exitError{code: exitBreach, message: plural(len(report.Breaches), "breach", "breaches"), hint: hint}
 }
 
-// auditProgress shows on a terminal how far the audit is.
+// auditProgress returns a function that shows progress, or nil without a terminal.
 func auditProgress(out *output) func(read, known int) {
 	if !isTerminal(out.err) {
 		return nil
@@ -189,7 +189,7 @@ func printAudit(out *output, report *audit.Report) {
 	}
 }
 
-// readIDs reads a file of order ids, one per line. Empty lines are passed over.
+// readIDs reads a file of order ids, one per line. It skips empty lines.
 func readIDs(path string) ([]string, error) {
 	file, err := os.Open(path)
 	if err != nil {

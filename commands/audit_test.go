@@ -17,8 +17,8 @@ import (
 	"example.com/coffee/coffee/audit"
 )
 
-// TestAuditFindsCookedBooks takes the ledger's safeguards away and changes what
-// is in it. The auditor sees each change.
+// TestAuditFindsCookedBooks removes the ledger's safeguards and tampers with its
+// rows. The auditor finds every change.
 func TestAuditFindsCookedBooks(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
@@ -38,7 +38,7 @@ func TestAuditFindsCookedBooks(t *testing.T) {
 	s.cancelled(ctx, "voided")
 	close(g.open)
 	stop()
-	s.place(ctx, "waiting") // no worker is there
+	s.place(ctx, "waiting") // no worker is running
 	if got := s.kinds(ctx, "undone") + s.kinds(ctx, "voided"); got != "[charge refund][void]" {
 		t.Fatalf("the ledger has %s", got)
 	}
@@ -145,7 +145,7 @@ func TestAuditFindsCookedBooks(t *testing.T) {
 	}
 }
 
-// TestAuditWhileOrdersRun: what moves on while the auditor reads is no breach.
+// TestAuditWhileOrdersRun: orders that move on during an audit are not breaches.
 func TestAuditWhileOrdersRun(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
@@ -194,7 +194,7 @@ func TestAuditWhileOrdersRun(t *testing.T) {
 	}
 }
 
-// cancelled cancels an order and waits until it is.
+// cancelled cancels an order and waits until it is cancelled.
 func (s *shop) cancelled(ctx context.Context, id string) {
 	s.t.Helper()
 	if err := s.orders.Cancel(ctx, id, ""); err != nil {

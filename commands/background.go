@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// background is what a command runs in this process until it is told to stop: a
-// server, a worker, a board. The zero value is ready to use.
+// background is what a command runs in this process until it stops: a server, a
+// worker, a board. The zero value is ready to use.
 type background struct {
 	stops []func() error
 	ended chan struct{} // has a value once a task has ended
@@ -38,12 +38,12 @@ func (b *background) start(task func(context.Context) error) {
 	})
 }
 
-// onStop has f called by [background.stop], before whatever was started earlier
-// is stopped.
+// onStop registers f for [background.stop], which calls it before it stops what
+// was started earlier.
 func (b *background) onStop(f func() error) { b.stops = append(b.stops, f) }
 
 // wait returns when a task has ended by itself, or when the context ends. The
-// error of the task is for [background.stop] to return.
+// error of the task is returned by [background.stop].
 func (b *background) wait(ctx context.Context) {
 	select {
 	case <-ctx.Done():
@@ -51,8 +51,8 @@ func (b *background) wait(ctx context.Context) {
 	}
 }
 
-// stop stops everything, in the opposite order of its start, and returns all errors
-// that the tasks have ended with. To call it again does nothing.
+// stop stops everything in reverse order, and returns all errors joined. Calling it
+// again does nothing.
 func (b *background) stop() error {
 	var errs []error
 	for _, stop := range slices.Backward(b.stops) {

@@ -38,7 +38,7 @@ func backupCommand(a *app) *cli.Command {
 
 // backupPlan is what the flags ask for.
 type backupPlan struct {
-	database string // empty means that of the data directory
+	database string // empty means the one in the data directory
 	ledger   ledgerChoice
 	to       string
 	asJSON   bool
@@ -56,7 +56,7 @@ func parseBackup(c *cli.Context) (plan backupPlan, err error) {
 	return plan, err
 }
 
-// backedUp is what coffee backup says.
+// backedUp is the output of coffee backup.
 type backedUp struct {
 	Database string   `json:"database"`
 	Ledgers  []string `json:"ledgers"`
@@ -78,7 +78,7 @@ func runBackup(ctx context.Context, a *app, plan backupPlan) (err error) {
 		return err
 	}
 	// The ledgers come last. If one has a charge that the server does not know of
-	// yet, its order will ask for it once more, and be told that it is done.
+	// yet, the order asks for it again and learns that it has been made.
 	copies := append([]devserver.Copy{{From: database, To: plan.to}}, ledgers...)
 	if err := devserver.Backup(ctx, copies...); err != nil {
 		return err
@@ -100,10 +100,10 @@ func runBackup(ctx context.Context, a *app, plan backupPlan) (err error) {
 	return nil
 }
 
-// ledgersToCopy are the ledgers of a server, or the one that the user names; none
-// if it is in PostgreSQL.
+// ledgersToCopy returns the ledgers of a server, or the one that the user names, or
+// none if that is in PostgreSQL.
 func (a *app) ledgersToCopy(plan backupPlan, clusterID string) ([]devserver.Copy, error) {
-	// monday.db has the ledger monday-ledger.db, or one for each namespace.
+	// The ledger of monday.db is monday-ledger.db, or one for each namespace.
 	name := func(namespace string) string {
 		extension := filepath.Ext(plan.to)
 		return strings.TrimSuffix(plan.to, extension) + "-ledger" + namespace + cmp.Or(extension, ".db")

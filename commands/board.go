@@ -86,7 +86,7 @@ func runBoard(ctx context.Context, a *app, plan boardPlan) error {
 }
 
 // serveBoard serves a board on a listener, which it takes over, and returns its
-// URL. When the board stops, requests under way have a second to finish.
+// URL. When the board stops, requests in flight have a second to finish.
 func (a *app) serveBoard(tasks *background, listener net.Listener, conn *connection, uiURL string) string {
 	b := board.New(board.Options{
 		Orders:    conn.orders(),

@@ -28,8 +28,8 @@ import (
 // pictures is where screenshots are kept. It is not in the repository.
 const pictures = "../artefacts"
 
-// browser starts a headless Chromium. Where there is none the test is skipped,
-// but not in CI.
+// browser starts a headless Chromium. Without one the test is skipped; in CI it
+// fails.
 func browser(t *testing.T) context.Context {
 	t.Helper()
 	path := ""
@@ -56,8 +56,8 @@ func browser(t *testing.T) context.Context {
 	return ctx
 }
 
-// tab is a page in the browser, which may neither complain nor ask anybody but
-// the board.
+// tab is a page in the browser. It must not log any problem, and must send
+// requests only to the board.
 type tab struct {
 	t   *testing.T
 	ctx context.Context
@@ -127,7 +127,7 @@ func (p *tab) eval(expression string) (value any) {
 	return value
 }
 
-// picture keeps a screenshot.
+// picture saves a screenshot.
 func (p *tab) picture(name string) {
 	p.t.Helper()
 	if err := os.MkdirAll(pictures, 0o755); err != nil {
@@ -140,7 +140,7 @@ func (p *tab) picture(name string) {
 	}
 }
 
-// row is JavaScript for the row of an order.
+// row returns a JavaScript expression for the row of an order.
 func row(id string) string {
 	quoted, _ := json.Marshal(id)
 	return fmt.Sprintf(`[...document.querySelectorAll(".order")].find(r => r.querySelector(".id").textContent.split(", ")[0] === %s)`, quoted)
@@ -170,7 +170,7 @@ func (s *shop) serveTestBoard() string {
 	return listener.Addr().String()
 }
 
-// TestBoardInABrowser is what a newcomer does.
+// TestBoardInABrowser does what a newcomer does.
 func TestBoardInABrowser(t *testing.T) {
 	t.Parallel()
 	browser := browser(t)
@@ -179,14 +179,14 @@ func TestBoardInABrowser(t *testing.T) {
 	page := openBoard(t, browser, address)
 	page.until("it is live", `document.getElementById("link").textContent === "live"`)
 
-	// No worker is there: it says so, and when one has come it goes on.
+	// Without a worker the board says so, until one has started.
 	page.placeInPage("102")
 	page.until("no worker", `document.getElementById("problem").textContent.startsWith("No worker is there")`)
 	page.picture("no-worker")
 	s.hireWith(coffee.WorkerOptions{Services: coffee.DefaultServiceConfig()})
 	page.until("a worker", `document.getElementById("problem").hidden`)
 
-	// This order's machine jams three times, among others that do not.
+	// The machine jams three times for order 102, but not for the others.
 	order := func(id string, drink coffee.Drink, size coffee.Size) {
 		t.Helper()
 		if _, err := s.orders.Place(t.Context(), coffee.OrderRequest{OrderID: id, Drink: drink, Size: size}); err != nil {
@@ -209,7 +209,7 @@ func TestBoardInABrowser(t *testing.T) {
 	}
 	page.until("it folds away", row("102")+`.closest("#ended") !== null`)
 
-	// Cancel another one, which takes as long, and look at its timeline.
+	// Cancel another order, which takes as long, and look at its timeline.
 	page.placeInPage("192")
 	page.until("it is charged", row("192")+`.textContent.includes("brewing")`)
 	page.do(chromedp.Evaluate(row("192")+`.querySelector("button").click()`, nil))
@@ -227,7 +227,7 @@ func TestBoardInABrowser(t *testing.T) {
 	page.do(chromedp.KeyEvent(kb.Escape))
 	page.until("it is closed", `!document.getElementById("dialog").open`)
 
-	// The same id with another drink is refused, in words.
+	// The same id with another drink is refused with a message.
 	page.do(chromedp.SetValue("#drink", "mocha", chromedp.ByID), chromedp.SetValue("#order_id", "102", chromedp.ByID), chromedp.Click("#order button", chromedp.ByQuery))
 	page.until("it is refused", `document.getElementById("said").textContent.includes("order 102 is another order: latte (M)")`)
 }
@@ -240,7 +240,7 @@ func TestBoardByKeyboard(t *testing.T) {
 	s.hireWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{ChargeTime: 2 * time.Second, BrewTime: 9 * time.Second, ReceiptTime: time.Millisecond}})
 	page := openBoard(t, browser, s.serveTestBoard())
 	page.until("it is live", `document.getElementById("link").textContent === "live"`)
-	// tabTo presses the tab key until something has the focus.
+	// tabTo presses the tab key until the wanted element has the focus.
 	tabTo := func(what, condition string) {
 		t.Helper()
 		for range 30 {
@@ -271,8 +271,8 @@ func TestBoardByKeyboard(t *testing.T) {
 	page.until("it is cancelled", row("keys")+`.classList.contains("cancelled")`)
 }
 
-// TestBoardLooks: light, dark, on a phone, and with text twice as large nothing is
-// cut off; and what a foreign client calls its drink is text.
+// TestBoardLooks: nothing is cut off, whether light, dark, on a phone, or with text
+// twice as large. The name that a foreign client gives its drink is shown as text.
 func TestBoardLooks(t *testing.T) {
 	t.Parallel()
 	browser := browser(t)

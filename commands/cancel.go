@@ -43,7 +43,7 @@ func cancelCommand(a *app) *cli.Command {
 // cancelPlan is what the flags ask for.
 type cancelPlan struct {
 	server connectOptions
-	id     string // empty means the only order that is running
+	id     string // empty means the only running order
 	reason string
 	asJSON bool
 }
@@ -60,7 +60,7 @@ func parseCancel(c *cli.Context) (plan cancelPlan, err error) {
 	return plan, err
 }
 
-// theRunningOrder is the id of the only order that is running.
+// theRunningOrder returns the id of the only running order.
 func theRunningOrder(c *cli.Context, out *output, orders *coffee.Client) (string, error) {
 	running, err := orders.List(c.Context, coffee.ListOptions{Status: coffee.StatusRunning})
 	if err != nil {
@@ -124,8 +124,8 @@ func cancelOrder(ctx context.Context, out *output, orders *coffee.Client, plan c
 
 var errNoWorker = errors.New("no worker")
 
-// awaitCancelled waits for the result. It returns errNoWorker when there is no
-// worker to take notice of the request.
+// awaitCancelled waits for the result. It returns errNoWorker if no worker is
+// running to handle the request.
 func awaitCancelled(ctx context.Context, orders *coffee.Client, id string) (coffee.OrderResult, error) {
 	waitCtx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -46,7 +46,7 @@ func chaosCommand(a *app) *cli.Command {
 	}
 }
 
-// chaosClientCommand is the client of a run: chaos starts it as a process of its own.
+// chaosClientCommand returns the client, which a run starts in its own process.
 func chaosClientCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:   "client",

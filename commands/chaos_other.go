@@ -8,7 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// chaosCommand says that there is no chaos here.
+// chaosCommand returns a command that says that chaos does not run here.
 func chaosCommand(*app) *cli.Command {
 	return &cli.Command{
 		Name:   "chaos",

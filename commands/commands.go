@@ -1,14 +1,14 @@
-// Package commands is the command line: flags in, text or JSON out. There is one
-// file per command, which reads from top to bottom: its flags, what they ask for,
-// and doing it. Beside them are
+// Package commands is the command line: flags in, text or JSON out. Each command
+// has a file that reads from top to bottom: its flags, the plan that they ask for,
+// and the run. The commands share
 //
-//   - app.go: what every command works with, and background.go: what runs while
-//     it waits;
-//   - connect.go, ledger.go, dev.go: a connection to a server, a ledger, or all of
-//     it in this process;
-//   - output.go, words.go, screen.go: how to print;
-//   - arguments.go, errors.go, completion.go: what a command line may say, how it
-//     fails, and how a shell completes it.
+//   - app.go, what every command works with, and background.go, what runs while a
+//     command waits;
+//   - connect.go, ledger.go and dev.go, which open a connection to a server, a
+//     ledger, or all of it in this process;
+//   - output.go, words.go and screen.go, which print;
+//   - arguments.go, errors.go and completion.go: what a command line may say, how
+//     it fails, and how a shell completes it.
 package commands
 
 import (
@@ -38,13 +38,13 @@ func run(ctx context.Context, args []string, a *app) int {
 	setBuildID()
 	root := newRoot(a, args)
 	err := root.RunContext(ctx, flagsFirst(root, args))
-	if a.out.out.err != nil { // data that could not be written is a failure
+	if a.out.out.err != nil { // failing to write the data is a failure
 		err = a.out.out.err
 	}
 	return a.out.fail(ctx, err)
 }
 
-// group is a part of the list of commands in coffee --help.
+// group is a section of the list of commands in coffee --help.
 type group struct {
 	title    string
 	commands []*cli.Command
@@ -96,19 +96,19 @@ func newRoot(a *app, args []string) *cli.App {
 		OnUsageError:              onUsageError,
 		Writer:                    a.out.out,
 		ErrWriter:                 a.out.err,
-		ExitErrHandler:            func(*cli.Context, error) {}, // run decides
+		ExitErrHandler:            func(*cli.Context, error) {}, // run prints the error
 	}
 	for _, group := range groups {
 		root.Commands = append(root.Commands, group.commands...)
 	}
 	finish(a, last, root.Commands)
 	if completing {
-		a.configureLogs("never", "text") // neither is wrong
+		a.configureLogs("never", "text") // cannot fail: both values are valid
 	}
 	return root
 }
 
-// finish gives commands what all of them have.
+// finish sets what all commands and their subcommands have in common.
 func finish(a *app, last string, commands []*cli.Command) {
 	for _, command := range commands {
 		command.HideHelpCommand = true
@@ -118,7 +118,7 @@ func finish(a *app, last string, commands []*cli.Command) {
 		}
 		for _, flag := range command.Flags {
 			if b, ok := flag.(*cli.BoolFlag); ok {
-				b.DisableDefaultText = true // it is false, always
+				b.DisableDefaultText = true // it is always false
 			}
 		}
 		command.CustomHelpTemplate = commandHelp(command)
@@ -126,8 +126,8 @@ func finish(a *app, last string, commands []*cli.Command) {
 	}
 }
 
-// rootHelp is the template of coffee --help. It is urfave/cli's own but for the list
-// of commands, which would be sorted by the names of the groups.
+// rootHelp returns the template of coffee --help. It is urfave/cli's own except for
+// the list of commands, whose groups urfave/cli would sort by name.
 func rootHelp(groups []group) string {
 	var list strings.Builder
 	for _, group := range groups {
@@ -150,8 +150,8 @@ OPTIONS:{{template "visibleFlagTemplate" .}}
 `
 }
 
-// commandHelp is the template of a command's --help. It is urfave/cli's own but for
-// the order of the flags, which is the one that they are declared in.
+// commandHelp returns the template of a command's --help. It is urfave/cli's own,
+// except that flags are listed in the order of their declaration.
 func commandHelp(command *cli.Command) string {
 	var list strings.Builder
 	category := ""
@@ -198,8 +198,8 @@ func noSuchCommand(c *cli.Context, groups []group) error {
 	return usageErrorf(c, "no such command: %q; there are %s", name, strings.Join(names, ", "))
 }
 
-// version is that of the module if it was built from one, or else that of the
-// source.
+// version returns the version of the module, or of the source if the program was
+// built from a checkout, and that of the Temporal server.
 func version() string {
 	v := "(unknown)"
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {

@@ -11,9 +11,9 @@ import (
 	"example.com/coffee/coffee"
 )
 
-// completionScripts have a shell ask the program itself what may come next: they
-// run the command line so far, with completionFlag added. A word that begins with
-// a hyphen is a part of that line, any other that is being typed is not.
+// completionScripts make a shell ask the program itself for completions: they run
+// the command line so far, with completionFlag appended. The word being typed is
+// part of that line only if it begins with a hyphen.
 var completionScripts = []struct{ shell, alias, script string }{
 	{"bash", "", `# Put this into ~/.bashrc: source <(coffee completion bash)
 _coffee_complete() {
@@ -88,9 +88,9 @@ func completionCommand(a *app) *cli.Command {
 	return command
 }
 
-// complete prints what may come next on a command line: flags when the last word
-// begins with a hyphen, otherwise commands and what more returns. The completion
-// of urfave/cli v2 offers hidden flags as well.
+// complete prints what may come next on a command line: flags if the last word
+// begins with a hyphen, otherwise subcommands and what more returns. It replaces
+// the completion of urfave/cli v2, which offers hidden flags as well.
 func complete(a *app, last string, more func(*cli.Context) []string) cli.BashCompleteFunc {
 	return func(c *cli.Context) {
 		if strings.HasPrefix(last, "-") {
@@ -114,9 +114,9 @@ func complete(a *app, last string, more func(*cli.Context) []string) cli.BashCom
 	}
 }
 
-// orderIDs returns the ids of the latest orders of a status; empty means any. It
-// returns none if the server cannot be asked: a completion that cannot be had is no
-// error.
+// orderIDs returns a function that lists the ids of the latest orders with a
+// status; empty means any. If the server does not answer it lists none: a missing
+// completion is not an error.
 func orderIDs(a *app, status coffee.OrderStatus) func(*cli.Context) []string {
 	return func(c *cli.Context) []string {
 		options, err := parseConnect(c)
@@ -142,8 +142,8 @@ func orderIDs(a *app, status coffee.OrderStatus) func(*cli.Context) []string {
 	}
 }
 
-// completed returns the word before completionFlag, which is the one to complete
-// or the one before it; false if the command line is not to be completed.
+// completed returns the word before completionFlag, which is the word to complete
+// or the one before it. It reports false if no completion was asked for.
 func completed(args []string) (last string, ok bool) {
 	n := len(args)
 	if n < 2 || args[n-1] != completionFlag {

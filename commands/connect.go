@@ -14,8 +14,8 @@ import (
 	"example.com/coffee/devserver"
 )
 
-// connectFlags say how to reach a Temporal server. Each wins over the
-// environment variable of the same meaning, which wins over the file.
+// connectFlags say how to reach a Temporal server. A flag takes precedence over its
+// environment variable, which takes precedence over the file.
 func connectFlags() []cli.Flag {
 	const category = "CONNECTION (flag over TEMPORAL_* variable over temporal.toml)"
 	text := func(name, usage string, aliases ...string) *cli.StringFlag {
@@ -46,7 +46,7 @@ func connectFlags() []cli.Flag {
 // connectOptions say which server to connect to.
 type connectOptions = client.Options
 
-// parseConnect joins flags, environment and file.
+// parseConnect turns flags, environment and file into client options.
 func parseConnect(c *cli.Context) (connectOptions, error) {
 	profile, err := connectProfile(c)
 	if err != nil {
@@ -62,7 +62,7 @@ func parseConnect(c *cli.Context) (connectOptions, error) {
 	return options, nil
 }
 
-// connectProfile joins file, environment and flags.
+// connectProfile merges file, environment and flags.
 func connectProfile(c *cli.Context) (envconfig.ClientConfigProfile, error) {
 	profile, err := envconfig.LoadClientConfigProfile(envconfig.LoadClientConfigProfileOptions{
 		ConfigFilePath:    c.String("config-file"),
@@ -89,7 +89,7 @@ func connectProfile(c *cli.Context) (envconfig.ClientConfigProfile, error) {
 			profile.TLS = &tls
 		}
 	}
-	// Of a path and the data itself, the one that the flag gives counts.
+	// A flag for the path overrides data set elsewhere, and the other way round.
 	setPair := func(pathFlag string, path *string, dataFlag string, data *[]byte) {
 		setTLS(pathFlag, path)
 		if c.IsSet(pathFlag) {
@@ -132,10 +132,10 @@ type connection struct {
 	namespace string
 }
 
-// orders is the typed client on the connection.
+// orders returns the typed client on the connection.
 func (c *connection) orders() *coffee.Client { return coffee.NewClient(c, c.namespace) }
 
-// complete adds what every client of this program has.
+// complete adds the options that all clients of this program share.
 func (a *app) complete(options *connectOptions) {
 	if onThisMachine(options.HostPort) {
 		options.ConnectionOptions.GrpcCompression = &client.GrpcCompressionNone{} // it would only cost time
@@ -144,13 +144,13 @@ func (a *app) complete(options *connectOptions) {
 	options.ConnectionOptions.DialOptions = append(options.ConnectionOptions.DialOptions, a.dialOptions...)
 }
 
-// onThisMachine reports whether an address is one of this machine's own.
+// onThisMachine reports whether an address is localhost or a loopback address.
 func onThisMachine(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	return err == nil && (host == "localhost" || devserver.IsLoopback(host))
 }
 
-// connect connects to a server, and makes sure that it has the namespace.
+// connect connects to a server, and checks that it has the namespace.
 func (a *app) connect(ctx context.Context, options connectOptions) (*connection, error) {
 	a.complete(&options)
 	c, err := client.DialContext(ctx, options)
@@ -170,10 +170,10 @@ func (a *app) connect(ctx context.Context, options connectOptions) (*connection,
 		c.Close()
 		return nil, serverProblem(err, options.HostPort)
 	}
-	return &connection{c, options.HostPort, options.Namespace}, nil // any other error is for the command itself to meet
+	return &connection{c, options.HostPort, options.Namespace}, nil // any other error will surface in the command itself
 }
 
-// connectLater makes a client of a server that need not be there yet.
+// connectLater returns a connection to a server that need not be running yet.
 func (a *app) connectLater(options connectOptions) (*connection, error) {
 	a.complete(&options)
 	c, err := client.NewLazyClient(options)
@@ -183,7 +183,7 @@ func (a *app) connectLater(options connectOptions) (*connection, error) {
 	return &connection{c, options.HostPort, options.Namespace}, nil
 }
 
-// withOrders connects, and lets do work with the orders on the server.
+// withOrders connects to a server, and calls do with a client for its orders.
 func (a *app) withOrders(ctx context.Context, options connectOptions, do func(*coffee.Client) error) error {
 	conn, err := a.connect(ctx, options)
 	if err != nil {

@@ -7,12 +7,12 @@ import (
 	"runtime"
 )
 
-// dataDir is the directory of the user's data, readable by the user alone:
-// coffee in $XDG_DATA_HOME, or in ~/.local/share. It is created if it does not
-// exist; if others can write to it, the log says so.
+// dataDir returns the directory of the user's data: coffee in $XDG_DATA_HOME, or
+// in ~/.local/share. If it does not exist, dataDir creates it, readable by the
+// user alone. If others can write to it, dataDir logs a warning.
 func (a *app) dataDir() (string, error) {
 	base := os.Getenv("XDG_DATA_HOME")
-	if !filepath.IsAbs(base) { // the XDG specification says to ignore a relative one
+	if !filepath.IsAbs(base) { // the XDG specification says to ignore relative paths
 		home, err := os.UserHomeDir()
 		if err != nil {
 			return "", fmt.Errorf("where to keep data? %w: set XDG_DATA_HOME", err)

@@ -11,11 +11,11 @@ import (
 )
 
 // defectVariable names the environment variable that gives this test binary, run as
-// coffee, a defect that a chaos run has to find; the program itself knows nothing of
+// coffee, a defect that a chaos run has to find. The program itself does not read
 // it.
 const defectVariable = "COFFEE_TEST_DEFECT"
 
-// defects are the options of connections that have a defect, by its name.
+// defects returns the dial options that give a connection the named defect.
 func defects() []grpc.DialOption {
 	switch os.Getenv(defectVariable) {
 	case "lose-cancels":
@@ -24,7 +24,7 @@ func defects() []grpc.DialOption {
 	return nil
 }
 
-// loseCancels acknowledges requests to cancel, and loses them.
+// loseCancels acknowledges requests to cancel, and drops them.
 func loseCancels(ctx context.Context, method string, request, response any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
 	if signal, ok := request.(*workflowservice.SignalWorkflowExecutionRequest); ok && signal.GetSignalName() == coffee.SignalCancelOrder {
 		return nil

@@ -14,10 +14,10 @@ import (
 // devFlag is the flag --dev of the commands that can bring their own server.
 func devFlag(usage string) cli.Flag { return &cli.BoolFlag{Name: "dev", Usage: usage} }
 
-// parseWhere reads where a command works: on a server of its own, with a worker of
-// these options, if --dev is given; on the server of the connection flags otherwise.
-// Flags for the worker are refused then, apart from those that mean something else
-// to the command.
+// parseWhere decides where a command works. With --dev that is a server of its own,
+// and own has the options of its worker. Otherwise it is the server of the
+// connection flags, and worker flags are refused, except for those in but, which
+// mean something else to the command.
 func parseWhere(c *cli.Context, but ...string) (server connectOptions, own *workerOptions, err error) {
 	if !c.Bool("dev") {
 		if err := refuseWorkerFlags(c, "--dev", but...); err != nil {
@@ -35,15 +35,16 @@ func parseWhere(c *cli.Context, but ...string) (server connectOptions, own *work
 	return server, &options, err
 }
 
-// dev is a server, a worker and a connection in this process, all of it in memory.
+// dev is a server, a worker and a connection in this process. Everything is in
+// memory, unless a flag names a ledger.
 type dev struct {
 	background
 	*connection
 	book  coffee.Ledger
-	where string // the ledger is, in words
+	where string // where the ledger is, for people
 }
 
-// startDev starts it all.
+// startDev starts all of it.
 func (a *app) startDev(ctx context.Context, options workerOptions) (_ *dev, err error) {
 	d := &dev{}
 	defer func() {

@@ -21,13 +21,13 @@ const (
 	exitUsage       = 2
 	exitFailed      = 3 // the order failed
 	exitCancelled   = 4 // the order was cancelled
-	exitConflict    = 5 // this order id is another order
+	exitConflict    = 5 // the order id is already taken
 	exitBreach      = 6 // the audit found a breach
 	exitInterrupted = 130
 )
 
-// exitError ends the program with a code, and says why unless it has no
-// message.
+// exitError ends the program with an exit code, and with a message unless that
+// is empty.
 type exitError struct {
 	code    int
 	message string
@@ -38,7 +38,7 @@ func (e *exitError) Error() string { return e.message }
 
 // usageError says that the command line is wrong.
 type usageError struct {
-	command string // the command whose --help is worth a look
+	command string // whose --help the hint names; empty means no hint
 	message string
 }
 
@@ -48,8 +48,8 @@ func usageErrorf(c *cli.Context, format string, args ...any) error {
 	return &usageError{command: c.Command.HelpName, message: fmt.Sprintf(format, args...)}
 }
 
-// hintedError is an error with something to do about it that only the place
-// where it happened knows.
+// hintedError is an error with a hint that only the place where it happened can
+// give.
 type hintedError struct {
 	error
 	hint string
@@ -57,7 +57,7 @@ type hintedError struct {
 
 func (e *hintedError) Unwrap() error { return e.error }
 
-// noAnswer reports whether an error means that nobody answers at an address.
+// noAnswer reports whether an error means that no server answers.
 func noAnswer(err error) bool {
 	var unavailable *serviceerror.Unavailable
 	var late *serviceerror.DeadlineExceeded
@@ -69,8 +69,8 @@ func isNoNamespace(err error) bool {
 	return errors.As(err, &missing)
 }
 
-// serverProblem words an error of the server at an address, and says what to do
-// about it if that is known.
+// serverProblem rewords a known error of the server at an address, and adds a
+// hint. It returns other errors as they are.
 func serverProblem(err error, address string) error {
 	var missing *serviceerror.NamespaceNotFound
 	switch {
@@ -90,7 +90,7 @@ func serverProblem(err error, address string) error {
 	return err
 }
 
-// inOneLine is an error and its hint where there is room for one line.
+// inOneLine returns an error and its hint as one line.
 func inOneLine(err error) string {
 	if _, hint := explain(err); hint != "" {
 		return err.Error() + "; " + hint
@@ -98,7 +98,7 @@ func inOneLine(err error) string {
 	return err.Error()
 }
 
-// fail prints an error, if it is one, and returns the exit code.
+// fail prints an error unless it is nil, and returns the exit code.
 func (o *output) fail(ctx context.Context, err error) int {
 	if err == nil {
 		return exitOK
@@ -118,7 +118,7 @@ func (o *output) fail(ctx context.Context, err error) int {
 	return code
 }
 
-// explain finds the exit code of an error, and what to do about it.
+// explain returns the exit code for an error, and a hint at what to do about it.
 func explain(err error) (code int, hint string) {
 	var (
 		exit     *exitError

@@ -17,19 +17,19 @@ import (
 )
 
 // failpointVariable names the environment variable that makes this test binary,
-// run as coffee, end on the spot; the program itself knows nothing of it. Its
-// value is an activity and an instant, for example charge_customer/committed.
+// run as coffee, die at a failpoint. The program itself does not read it. Its value
+// is an activity and an instant, for example charge_customer/committed.
 const failpointVariable = "COFFEE_TEST_FAILPOINT"
 
 // The instants at which a worker can die.
 const (
-	instantBefore    = "before"    // it has got the task, and has done nothing
-	instantCommitted = "committed" // the activity has done its work, and nobody knows
+	instantBefore    = "before"    // it has the task, and has done nothing
+	instantCommitted = "committed" // the activity is done, and the server does not know
 	instantReturned  = "returned"  // the server has the result
 )
 
-// failAt returns the option that listens in on the worker's conversation with
-// the server, and kills the process at the failpoint.
+// failAt returns the option that watches the worker's calls to the server, and
+// kills the process at the failpoint.
 func failAt(point string) grpc.DialOption {
 	activity, instant, _ := strings.Cut(point, "/")
 	var mu sync.Mutex
@@ -80,7 +80,7 @@ func dieHere() {
 }
 
 // TestWorkerDies kills the worker at each dangerous instant of each step. The
-// next worker brings the order to its right end.
+// next worker finishes the order correctly.
 func TestWorkerDies(t *testing.T) {
 	t.Parallel()
 	for _, activity := range []string{

@@ -15,8 +15,8 @@ import (
 	"example.com/coffee/coffee"
 )
 
-// TestOrderWithACronSchedule: Temporal would start it again and again, as well
-// when it fails as when it is completed. It is refused once, and ends.
+// TestOrderWithACronSchedule: Temporal would start such an order again and again,
+// whether it fails or completes. It is refused once, and ends.
 func TestOrderWithACronSchedule(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -44,7 +44,7 @@ func TestOrderWithACronSchedule(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// One that goes on has the next run at once, which waits for its time.
+		// If the schedule went on, its next run would already wait for its time.
 		if info := described.GetWorkflowExecutionInfo(); info.GetExecution().GetRunId() != info.GetFirstRunId() || info.GetCloseTime() == nil {
 			t.Errorf("%s: there is another run: %v", id, info)
 		}
@@ -55,8 +55,8 @@ func TestOrderWithACronSchedule(t *testing.T) {
 	s.wantNoBreach(ctx)
 }
 
-// TestForeignTexts: what others write is cut to size where it comes in, so that a
-// list or a page stays short.
+// TestForeignTexts: texts from other programs are truncated where they come in, so
+// that a list or a page stays short.
 func TestForeignTexts(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -125,7 +125,7 @@ func TestForeignTexts(t *testing.T) {
 	}
 }
 
-// TestAddresses: what no workflow can be called is refused with words, before the
+// TestAddresses: an id that no workflow can have is refused as invalid before the
 // server is asked.
 func TestAddresses(t *testing.T) {
 	t.Parallel()

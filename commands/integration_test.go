@@ -64,7 +64,7 @@ func newShop(t *testing.T) *shop {
 	return &shop{t: t, conn: conn, orders: coffee.NewClient(conn, conn.namespace), ledger: ledger, book: book}
 }
 
-// audit audits the shop's orders with the ledger in a file.
+// audit audits the shop's orders against the ledger in a file.
 func (s *shop) audit(ctx context.Context, file string, options audit.Options) *audit.Report {
 	s.t.Helper()
 	book, err := audit.OpenBook(ctx, file)
@@ -80,7 +80,7 @@ func (s *shop) audit(ctx context.Context, file string, options audit.Options) *a
 	return report
 }
 
-// wantNoBreach lets the auditor look at everything.
+// wantNoBreach runs the auditor, which must not find a breach.
 func (s *shop) wantNoBreach(ctx context.Context) {
 	s.t.Helper()
 	for _, breach := range s.audit(ctx, s.book, audit.Options{}).Breaches {
@@ -95,7 +95,7 @@ func (s *shop) hire() {
 }
 
 // hireWith starts a worker that writes to the shop's ledger, unless the options
-// have one of their own. Stop is called at the end of the test at the latest.
+// have their own. The test's cleanup calls stop if the test has not.
 func (s *shop) hireWith(options coffee.WorkerOptions) (stop func()) {
 	s.t.Helper()
 	options.Namespace = s.conn.namespace
@@ -137,7 +137,7 @@ func (s *shop) wantResult(ctx context.Context, id string, amount coffee.Cents) {
 	}
 }
 
-// await polls an order until it is as it should be.
+// await polls an order until it is ready.
 func (s *shop) await(ctx context.Context, id string, ready func(coffee.OrderView) bool) {
 	s.t.Helper()
 	for {
@@ -154,7 +154,7 @@ func (s *shop) await(ctx context.Context, id string, ready func(coffee.OrderView
 	}
 }
 
-// history is the whole history of an order.
+// history returns the whole history of an order.
 func (s *shop) history(ctx context.Context, id string) *historypb.History {
 	s.t.Helper()
 	history := &historypb.History{}
@@ -169,7 +169,7 @@ func (s *shop) history(ctx context.Context, id string) *historypb.History {
 	return history
 }
 
-// kinds are the kinds of the entries of an order.
+// kinds returns the kinds of an order's entries in the ledger.
 func (s *shop) kinds(ctx context.Context, id string) string {
 	s.t.Helper()
 	entries, err := s.ledger.Entries(ctx, id)
@@ -183,7 +183,7 @@ func (s *shop) kinds(ctx context.Context, id string) string {
 	return fmt.Sprint(kinds)
 }
 
-// coffeeCommand is a command of the program, as a process of its own.
+// coffeeCommand returns a command of the program, as a process of its own.
 func coffeeCommand(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	executable, err := os.Executable()
@@ -201,14 +201,14 @@ func coffeeCommand(t *testing.T, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// flatPricing asks the same for everything.
+// flatPricing charges the same price for everything.
 type flatPricing coffee.Cents
 
 func (flatPricing) Name() string                                        { return "flat" }
 func (p flatPricing) Price(coffee.OrderRequest, time.Time) coffee.Cents { return coffee.Cents(p) }
 
 // TestAnotherPriceList: a worker with other prices takes over in the middle of
-// an order, and replays it; the price stays what it was.
+// an order, and replays it. The price does not change.
 func TestAnotherPriceList(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -218,7 +218,7 @@ func TestAnotherPriceList(t *testing.T) {
 	s.place(ctx, "123")
 	s.await(ctx, "123", func(view coffee.OrderView) bool { return view.Stage == coffee.StageBrewing })
 	stop()
-	worker.PurgeStickyWorkflowCache() // which the workers of a process share
+	worker.PurgeStickyWorkflowCache() // the workers of a process share it
 	s.hireWith(coffee.WorkerOptions{Pricing: flatPricing(999)})
 	s.wantResult(ctx, "123", 100)
 	if balance, err := s.ledger.Balance(ctx); err != nil || balance.Charges != 1 || balance.Net() != 100 {
@@ -312,7 +312,7 @@ func TestForeignClient(t *testing.T) {
 	}
 }
 
-// TestAThousandOrdersAtOnce: all end, and the ledger is in balance.
+// TestAThousandOrdersAtOnce: all orders end, and the ledger balances.
 func TestAThousandOrdersAtOnce(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*patience)
@@ -323,7 +323,7 @@ func TestAThousandOrdersAtOnce(t *testing.T) {
 	var mu sync.Mutex
 	statuses := map[coffee.OrderStatus]int{}
 	var all errgroup.Group
-	all.SetLimit(50) // as many calls at once; a server answers each within its deadline
+	all.SetLimit(50) // so that the server answers each call within its deadline
 	for i := range orders {
 		all.Go(func() error {
 			id := fmt.Sprintf("rush-%d", i)
@@ -410,7 +410,7 @@ func TestFiftyOrdersWithOneID(t *testing.T) {
 	s.wantNoBreach(ctx)
 }
 
-// TestInvalidOrderFromAForeignClient ends at once, and leaves others alone.
+// TestInvalidOrderFromAForeignClient: it ends at once, and leaves others alone.
 func TestInvalidOrderFromAForeignClient(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

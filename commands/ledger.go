@@ -31,23 +31,26 @@ func ledgerFlag(category string) cli.Flag {
 
 // ledgerChoice says which ledger a command works with.
 type ledgerChoice struct {
-	// where is the file or the URL that the user named, with the flag or the
-	// variable; empty means the file of the server.
+	// where is the file or the URL that the flag or the variable names; empty
+	// means the server's own file.
 	where string
 	// named is true if the flag named it.
 	named bool
-	// begin allows a new ledger even if orders of the server have been charged.
+	// begin allows a new ledger even if orders on the server have been charged.
 	begin bool
 }
 
-// parseLedger reads the flags. It refuses what is neither a file nor a
+// parseLedger parses the flags. It refuses anything that is neither a file nor a
 // postgres:// URL.
 func parseLedger(c *cli.Context) (ledgerChoice, error) {
-	// The variable is not the flag's source: it is no error where no worker runs.
+	// The variable must not set the flag, which is an error where no worker runs.
 	choice := ledgerChoice{
 		where: cmp.Or(c.String("ledger"), os.Getenv(ledgerVariable)),
 		named: c.String("ledger") != "",
 		begin: c.Bool("new-ledger"),
+	}
+	if choice.where == "" {
+		return choice, nil
 	}
 	if _, err := ledger.PostgresURL(choice.where); choice.where != "" && err != nil {
 		return choice, &usageError{message: fmt.Sprintf("--ledger: %v", err)}
@@ -55,9 +58,9 @@ func parseLedger(c *cli.Context) (ledgerChoice, error) {
 	return choice, nil
 }
 
-// ledgerPath is the file or URL of the ledger that was chosen. By default each
-// server and namespace has a file of its own, so that orders of one are not taken
-// for orders of another.
+// ledgerPath returns the file or URL of the chosen ledger. By default each server
+// and namespace has its own file, so that orders of one are not taken for orders of
+// another.
 func (a *app) ledgerPath(ctx context.Context, choice ledgerChoice, conn *connection) (string, error) {
 	if choice.where != "" {
 		return choice.where, nil
@@ -69,17 +72,17 @@ func (a *app) ledgerPath(ctx context.Context, choice ledgerChoice, conn *connect
 	id := conn.address
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	// A server that does not tell its id is known by its address.
+	// A server that does not report its id is identified by its address.
 	if info, err := conn.WorkflowService().GetClusterInfo(ctx, &workflowservice.GetClusterInfoRequest{}); err == nil && info.GetClusterId() != "" {
 		id = info.GetClusterId()
 	}
 	return filepath.Join(dir, fmt.Sprintf("ledger-%s-%s.db", url.PathEscape(id), url.PathEscape(conn.namespace))), nil
 }
 
-// openLedger opens the ledger, and says where it is. If no flag names one, and the
-// server is in memory and in this process, so is the ledger; the variable does not
-// count then, because orders that will be forgotten do not belong among those that
-// are kept.
+// openLedger opens or begins the ledger, and returns where it is, for people. If
+// the server is in memory, in this process, and no flag names a ledger, the ledger
+// is in memory, too. The variable is ignored then: orders that will be forgotten do
+// not belong in a ledger that is kept.
 func (a *app) openLedger(ctx context.Context, choice ledgerChoice, conn *connection, inMemory bool) (book coffee.Ledger, where string, err error) {
 	if inMemory && !choice.named {
 		book, err = ledger.OpenMemory(ctx)
@@ -103,8 +106,8 @@ func (a *app) openLedger(ctx context.Context, choice ledgerChoice, conn *connect
 	return book, redacted(where), nil
 }
 
-// refuseNewLedger returns an error if orders on the server have been charged: what
-// they have paid is then in a ledger that is somewhere else, or was lost.
+// refuseNewLedger returns an error if orders on the server have been charged: their
+// ledger is somewhere else then, or was lost.
 func refuseNewLedger(ctx context.Context, conn *connection, where string) error {
 	charged, err := conn.orders().FindCharged(ctx)
 	if err != nil || charged == "" {
@@ -116,8 +119,8 @@ func refuseNewLedger(ctx context.Context, conn *connection, where string) error 
 	}
 }
 
-// ledgerIfAny opens the ledger for reading what it has; it returns nil if there is
-// none on this machine.
+// ledgerIfAny opens the ledger to read it. It returns nil if there is no ledger on
+// this machine.
 func (a *app) ledgerIfAny(ctx context.Context, choice ledgerChoice, conn *connection) (coffee.Ledger, error) {
 	where, err := a.ledgerPath(ctx, choice, conn)
 	if err != nil {
@@ -130,15 +133,15 @@ func (a *app) ledgerIfAny(ctx context.Context, choice ledgerChoice, conn *connec
 	return book, err
 }
 
-// isPostgres reports whether a ledger whose name has been checked is in
-// PostgreSQL.
+// isPostgres reports whether a ledger is in PostgreSQL. Its name must have been
+// checked.
 func isPostgres(where string) bool {
 	url, err := ledger.PostgresURL(where)
 	return err == nil && url != ""
 }
 
-// redacted is where a ledger is, without the user's name and password, which a URL
-// can have in more than one place.
+// redacted returns where a ledger is, without the user name and the password, which
+// a URL can have in more than one place.
 func redacted(where string) string {
 	if !isPostgres(where) {
 		return where

@@ -14,11 +14,11 @@ import (
 	"example.com/coffee/coffee"
 )
 
-// liveLimit is how many orders a live table counts, unless it is told otherwise.
+// liveLimit is how many orders a live table counts by default.
 const liveLimit = 200
 
-// live is a table of orders that a person leaves open: on a terminal it is what
-// coffee status --watch shows. It is a model in the sense of Bubble Tea.
+// live is the table of orders that coffee status --watch shows on a terminal. It
+// is a Bubble Tea model.
 type live struct {
 	list    func(context.Context) ([]coffee.OrderView, error)
 	explain func(error) string
@@ -26,35 +26,35 @@ type live struct {
 
 	width, height int
 	views         []coffee.OrderView
-	asked         time.Time // when the question was put that has no answer yet; zero if there is none
-	answered      bool      // there has been an answer
-	problem       string    // why there is no newer one
+	asked         time.Time // when the open request was sent; zero if there is none
+	answered      bool      // the server has answered at least once
+	problem       string    // why there is no newer answer
 }
 
-// answer is what the server has said.
+// answer is the outcome of asking the server.
 type answer struct {
 	views []coffee.OrderView
 	err   error
 	took  time.Duration
 }
 
-// askAgain is when the server is to be asked.
+// askAgain is the message that it is time to ask the server again.
 type askAgain struct{}
 
-// repaint is when the times on the screen are to be brought up to date.
+// repaint is the message that it is time to update the durations on the screen.
 type repaint struct{}
 
 const (
 	// silence is how long the server may take to answer before the table says so.
 	silence = 2 * time.Second
-	// longestPause is between two questions, however slow the server is.
+	// longestPause bounds the pause between two requests, however slow the server is.
 	longestPause = 5 * time.Second
 )
 
-// runLive shows the table until the person has seen enough, or the context ends.
+// runLive shows the table until the user quits or the context ends.
 func runLive(ctx context.Context, out *output, list func(context.Context) ([]coffee.OrderView, error), explain func(error) string) error {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // of what is still being asked
+	defer cancel() // a request may still be in flight
 	_, err := tea.NewProgram(live{ctx: ctx, list: list, explain: explain, width: 80, height: 24, asked: time.Now()},
 		tea.WithContext(ctx), tea.WithOutput(out.out.w), tea.WithoutSignalHandler()).Run()
 	if ctx.Err() != nil || errors.Is(err, tea.ErrInterrupted) {
@@ -95,7 +95,7 @@ func (m live) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 			m.problem = m.explain(msg.err)
 		} else {
 			m.views, m.problem, m.answered = msg.views, "", true
-			pause = min(longestPause, max(pause, 9*msg.took)) // so that it takes a tenth of the server's time
+			pause = min(longestPause, max(pause, 9*msg.took)) // requests take at most a tenth of the time
 		}
 		return m, tea.Tick(pause, func(time.Time) tea.Msg { return askAgain{} })
 	case askAgain:
@@ -115,8 +115,8 @@ func (m live) View() tea.View {
 	return view
 }
 
-// liveColumns are what the table shows; those at the end are left out where they
-// do not fit.
+// liveColumns are the columns of the table. The last ones are left out if they do
+// not fit.
 var liveColumns = []struct {
 	name  string
 	width int
@@ -225,7 +225,7 @@ func colourOf(view coffee.OrderView, now time.Time) string {
 	return "\x1b[36m"
 }
 
-// cell is a text in a column of the table, with a space after it at least.
+// cell fits a text into a column of the table, followed by at least one space.
 func cell(s string, width int) string {
 	s = ansi.Truncate(s, width-1, "…")
 	return s + strings.Repeat(" ", width-ansi.StringWidth(s))

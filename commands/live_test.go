@@ -38,7 +38,7 @@ func liveOrders(now time.Time) (views []coffee.OrderView) {
 // TestLiveTable: whatever the size of the terminal, the table fits in it.
 func TestLiveTable(t *testing.T) {
 	now := time.Now()
-	var m tea.Model = live{width: 80, height: 24}
+	var m tea.Model = live{width: 100, height: 24}
 	m, _ = m.Update(answer{views: liveOrders(now)})
 	text := ansi.Strip(m.(live).text(now))
 	for _, want := range []string{"6 orders  1 accepted  1 charging  1 brewing  1 retrying  1 completed  1 cancelled", "ORDER", "latte M", "brewing, attempt 2", "brewing, next attempt in", "TOOK", "q quit", `"\x1b[2Jev`} {
@@ -52,7 +52,7 @@ func TestLiveTable(t *testing.T) {
 	for _, size := range [][2]int{{200, 50}, {80, 24}, {80, 8}, {40, 10}, {10, 5}, {1, 1}, {0, 0}} {
 		m, _ := m.Update(tea.WindowSizeMsg{Width: size[0], Height: size[1]})
 		lines := strings.Split(m.(live).text(now), "\n")
-		if len(lines) > max(size[1], 5) { // what is always there
+		if len(lines) > max(size[1], 5) { // five lines are always there
 			t.Errorf("%v: %d lines", size, len(lines))
 		}
 		for _, line := range lines {
@@ -67,7 +67,7 @@ func TestLiveTable(t *testing.T) {
 	}
 }
 
-// TestLiveTroubles: without a server it says so, keeps what it knows, and goes on.
+// TestLiveTroubles: without a server it says so, keeps what it shows, and goes on.
 func TestLiveTroubles(t *testing.T) {
 	now := time.Now()
 	asked := 0
@@ -92,6 +92,18 @@ func TestLiveTroubles(t *testing.T) {
 	m, _ = m.Update(answer{})
 	if text := m.(live).text(now); strings.Contains(text, "gone") || !strings.Contains(text, "no orders") {
 		t.Errorf("with a server again:\n%s", text)
+	}
+	// A server that does not answer at all is noticed before the question times out.
+	m, _ = m.Update(askAgain{})
+	if text := m.(live).text(time.Now().Add(time.Second)); strings.Contains(text, "not answered") {
+		t.Errorf("after a second:\n%s", text)
+	}
+	if text := m.(live).text(time.Now().Add(4 * time.Second)); !strings.Contains(text, "the server has not answered for 4 s") {
+		t.Errorf("after four seconds:\n%s", text)
+	}
+	m, _ = m.Update(answer{})
+	if text := m.(live).text(time.Now().Add(time.Minute)); strings.Contains(text, "not answered") {
+		t.Errorf("after an answer:\n%s", text)
 	}
 	for key, want := range map[tea.KeyPressMsg]bool{{Code: 'q', Text: "q"}: true, {Code: tea.KeyEscape}: true, {Code: 'c', Mod: tea.ModCtrl}: true, {Code: 'x', Text: "x"}: false} {
 		_, cmd := m.Update(key)

@@ -38,8 +38,8 @@ func TestMain(m *testing.M) {
 // patience is how long a script waits for something that must happen.
 const patience = time.Minute
 
-// TestScripts runs the scripts of testdata: the program as its users see it,
-// with the exit codes, what is printed, and all.
+// TestScripts runs the scripts in testdata, which test the program as its users
+// see it: its output and its exit codes.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
@@ -55,7 +55,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("PORT3", ports[2])
 			env.Setenv("PORT4", ports[3])
 			env.Setenv("PORT5", ports[4])
-			env.Setenv("NOPORT", ports[5]) // nobody listens there
+			env.Setenv("NOPORT", ports[5]) // nothing listens there
 			env.Setenv("TEMPORAL_ADDRESS", "127.0.0.1:"+ports[0])
 			return nil
 		},
@@ -71,7 +71,7 @@ func TestScripts(t *testing.T) {
 }
 
 // freePorts returns ports that were free a moment ago, outside the range that
-// the system takes ports for outgoing connections from.
+// the system uses for outgoing connections.
 func freePorts(n int) ([]string, error) {
 	var ports []string
 	for len(ports) < n {
@@ -130,7 +130,7 @@ func cmdEventually(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// cmdLedger checks what the ledger in the data directory has of an order.
+// cmdLedger checks an order's entries in the ledger in the data directory.
 //
 //	ledger 123 charge refund
 func cmdLedger(ts *testscript.TestScript, neg bool, args []string) {

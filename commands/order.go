@@ -47,7 +47,7 @@ type orderPlan struct {
 	noWait  bool
 	// cancelAfter is negative if the order is not to be cancelled.
 	cancelAfter time.Duration
-	// server is where the order goes, unless dev is not nil: then it is a server
+	// server is where the order goes, unless dev is set: then it goes to a server
 	// of its own.
 	server connectOptions
 	dev    *workerOptions
@@ -138,8 +138,8 @@ func (o *ordering) run(ctx context.Context) error {
 	return o.outcome(ctx, result)
 }
 
-// notPlaced explains why the order was not placed, or that nobody knows: the
-// server may have recorded it and its answer was lost.
+// notPlaced explains why the order was not placed, or that this is uncertain: the
+// server may have recorded the order although its answer was lost.
 func (o *ordering) notPlaced(ctx context.Context, err error) error {
 	var invalid *coffee.InvalidOrderError
 	var conflict *coffee.ConflictError
@@ -157,7 +157,7 @@ func (o *ordering) notPlaced(ctx context.Context, err error) error {
 	}
 }
 
-// follow does what was asked for along the way, and waits for the result.
+// follow queries and cancels the order as requested, and waits for its result.
 func (o *ordering) follow(ctx context.Context) (coffee.OrderResult, error) {
 	id := o.plan.request.OrderID
 	stop := o.out.hintIfNoWorker(ctx, o.orders, id)
@@ -184,8 +184,8 @@ func (o *ordering) follow(ctx context.Context) (coffee.OrderResult, error) {
 	return o.orders.Result(ctx, id)
 }
 
-// firstState asks the order for its state, as soon as a worker is there to
-// answer.
+// firstState queries the state of the order. It retries until a worker is there
+// to answer.
 func (o *ordering) firstState(ctx context.Context) (coffee.OrderState, error) {
 	for {
 		state, err := o.orders.State(ctx, o.plan.request.OrderID)
@@ -195,7 +195,7 @@ func (o *ordering) firstState(ctx context.Context) (coffee.OrderState, error) {
 	}
 }
 
-// interrupted says what becomes of the order when nobody waits for it.
+// interrupted says what becomes of the order after an interrupt.
 func (o *ordering) interrupted() error {
 	id := o.plan.request.OrderID
 	if o.plan.dev != nil {
@@ -208,8 +208,8 @@ func (o *ordering) interrupted() error {
 	}
 }
 
-// outcome says why, if the order was not completed as it should, and sets the
-// exit code.
+// outcome returns the error that sets the exit code, and says why an order did
+// not complete as it should have.
 func (o *ordering) outcome(ctx context.Context, result coffee.OrderResult) error {
 	switch {
 	case result.Status == coffee.StatusCancelled:
@@ -229,11 +229,11 @@ func (o *ordering) outcome(ctx context.Context, result coffee.OrderResult) error
 	return nil
 }
 
-// noWorkerPatience is how long an order may wait for a worker without a word.
+// noWorkerPatience is how long an order waits for a worker before the user is told.
 const noWorkerPatience = 2 * time.Second
 
-// hintIfNoWorker tells the person, once, when an order waits for a worker and
-// none is there: the commonest reason why nothing happens.
+// hintIfNoWorker tells the user, once, if an order is waiting for a worker and
+// none is running: the most common reason why nothing happens.
 func (o *output) hintIfNoWorker(ctx context.Context, orders *coffee.Client, id string) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
@@ -249,8 +249,8 @@ func (o *output) hintIfNoWorker(ctx context.Context, orders *coffee.Client, id s
 	}
 }
 
-// waitForNoWorker returns true as soon as the order has waited for a worker for
-// too long, and false when the context ends.
+// waitForNoWorker returns true once the order has waited too long for a worker,
+// or false if the context ends first.
 func waitForNoWorker(ctx context.Context, orders *coffee.Client, id string) bool {
 	ticker := time.NewTicker(noWorkerPatience)
 	defer ticker.Stop()
@@ -260,7 +260,7 @@ func waitForNoWorker(ctx context.Context, orders *coffee.Client, id string) bool
 			return false
 		case <-ticker.C:
 		}
-		// If the server cannot tell, the command itself will meet the error.
+		// An error of the server will surface in the command itself.
 		if none, err := orders.NoWorker(ctx, id); err == nil && none {
 			return true
 		}

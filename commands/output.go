@@ -3,11 +3,11 @@ package commands
 // How this program prints.
 //
 //   - Data goes to stdout, everything else to stderr: logs, progress, hints.
-//   - With -o json stdout has JSON and nothing else, never any colour.
+//   - With -o json, stdout has nothing but JSON, without colour.
 //   - Colour only on a terminal, and not when NO_COLOR is set.
 //   - A message is one line in lower case without a full stop; a hint says
 //     what to do next, on a line of its own.
-//   - Text that came from outside is escaped before a terminal sees it.
+//   - Text from outside is escaped before it reaches a terminal.
 
 import (
 	"bytes"
@@ -28,8 +28,8 @@ type output struct {
 	err io.Writer
 }
 
-// checkedWriter keeps the first error, so that a command need not look at each
-// line, and yet a full disk does not pass for success.
+// checkedWriter keeps the first error. Commands need not check every write, and
+// still a full disk does not pass for success.
 type checkedWriter struct {
 	w   io.Writer
 	err error
@@ -49,13 +49,13 @@ func (c *checkedWriter) Write(p []byte) (int, error) {
 // printf prints data.
 func (o *output) printf(format string, args ...any) { fmt.Fprintf(o.out, format, args...) }
 
-// line prints a row of the kind "name: value", the values below each other.
+// line prints a name and its value, with the values of all lines aligned.
 func (o *output) line(name, format string, args ...any) {
 	o.printf("%-12s %s\n", name, fmt.Sprintf(format, args...))
 }
 
-// notef tells the person something that is not data. Whatever comes from
-// outside is harmless in it.
+// notef prints a message to stderr. It escapes what a terminal may obey, so
+// arguments may come from outside.
 func (o *output) notef(format string, args ...any) {
 	fmt.Fprintf(o.err, "%s\n", escapeInvisible(fmt.Appendf(nil, format, args...)))
 }
@@ -84,7 +84,7 @@ func (o *output) isTerminal() bool { return isTerminal(o.out.w) }
 // inColour reports whether the data may be coloured.
 func (o *output) inColour() bool { return o.isTerminal() && os.Getenv("NO_COLOR") == "" }
 
-// width is that of the terminal, in columns; 0 if the data goes elsewhere.
+// width returns the columns of the terminal, or 0 if the data goes elsewhere.
 func (o *output) width() int {
 	file, ok := o.out.w.(*os.File)
 	if !ok {
@@ -97,7 +97,7 @@ func (o *output) width() int {
 	return width
 }
 
-// invisibleEscaper writes JSON.
+// invisibleEscaper applies escapeInvisible to the JSON that is written to it.
 type invisibleEscaper struct{ w io.Writer }
 
 func (e invisibleEscaper) Write(p []byte) (int, error) {
@@ -108,9 +108,9 @@ func (e invisibleEscaper) Write(p []byte) (int, error) {
 }
 
 // escapeInvisible escapes what a terminal may obey: control characters,
-// bidirectional marks and the like, but not line feeds. It does so as JSON does,
-// so that JSON, whose encoder leaves some of them as they are, means the same
-// afterwards.
+// bidirectional marks and the like, but not line feeds. The JSON encoder leaves
+// some of them as they are. The escapes are those of JSON, so JSON keeps its
+// meaning.
 func escapeInvisible(text []byte) []byte {
 	harmless := func(r rune) bool { return r == '\n' || unicode.IsPrint(r) }
 	if bytes.IndexFunc(text, func(r rune) bool { return !harmless(r) }) < 0 {
@@ -122,7 +122,7 @@ func escapeInvisible(text []byte) []byte {
 			b.WriteRune(r)
 			continue
 		}
-		for _, unit := range utf16.Encode([]rune{r}) { // as JSON wants it
+		for _, unit := range utf16.Encode([]rune{r}) { // JSON escapes UTF-16 units
 			fmt.Fprintf(&b, `\u%04x`, unit)
 		}
 	}

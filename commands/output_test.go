@@ -12,11 +12,11 @@ import (
 	"example.com/coffee/coffee"
 )
 
-// hostile is text that would clear a screen, ring a bell, and turn what
-// follows around.
+// hostile is text that would clear the screen, ring the bell, and reverse the
+// text after it.
 const hostile = "\x1b[2J\x07\u202e\u009b31m\u200bx"
 
-// TestHostileText: whatever another client put into an order, no terminal obeys
+// TestHostileText: whatever another client puts into an order, no terminal obeys
 // it.
 func TestHostileText(t *testing.T) {
 	t.Parallel()
@@ -65,8 +65,8 @@ func TestJSONMeansTheSame(t *testing.T) {
 	}
 }
 
-// TestNotPlaced: an order whose placing failed on the way is neither called
-// placed nor refused, and can be found again.
+// TestNotPlaced: if the answer to an order is lost, the message claims neither that
+// it was placed nor that it was refused, and says how to find out.
 func TestNotPlaced(t *testing.T) {
 	t.Parallel()
 	cancelled, cancel := context.WithCancel(context.Background())

@@ -24,14 +24,14 @@ import (
 	"example.com/coffee/coffee/ledger/ledgertest"
 )
 
-// gate is a ledger whose first charge waits at the door, deaf to its context: as
-// a process does that was frozen, or a request that is held up on its way.
+// gate is a ledger whose first charge blocks and ignores its context, like a
+// frozen process or a request that is delayed on its way.
 type gate struct {
 	coffee.Ledger
 	once     sync.Once
 	reached  chan struct{} // closed when the first charge is there
 	open     chan struct{} // close it to let the charge through
-	returned chan error    // what became of it
+	returned chan error    // has the charge's error
 }
 
 func newGate(ledger coffee.Ledger) *gate {
@@ -51,7 +51,7 @@ func (g *gate) Charge(ctx context.Context, charge coffee.Charge) (coffee.Entry, 
 	return entry, err
 }
 
-// wait returns when the first charge is at the door.
+// wait returns when the first charge has reached the gate.
 func (g *gate) wait(ctx context.Context, t *testing.T) {
 	t.Helper()
 	select {
@@ -61,7 +61,7 @@ func (g *gate) wait(ctx context.Context, t *testing.T) {
 	}
 }
 
-// release lets the charge through, and returns what became of it.
+// release lets the charge through, and returns its error.
 func (g *gate) release(ctx context.Context) error {
 	close(g.open)
 	select {
@@ -72,8 +72,8 @@ func (g *gate) release(ctx context.Context) error {
 	}
 }
 
-// TestCancelWhileTheChargeIsUnderWay: nobody waits for the charge; when it comes
-// at last, it is refused.
+// TestCancelWhileTheChargeIsUnderWay: the cancel does not wait for the charge, which
+// is refused when it finally comes.
 func TestCancelWhileTheChargeIsUnderWay(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -99,8 +99,8 @@ func TestCancelWhileTheChargeIsUnderWay(t *testing.T) {
 	s.wantNoBreach(ctx)
 }
 
-// TestZombieCharge: an attempt is given up, the next one charges, the order is
-// cancelled and refunded; then the first attempt wakes up and charges.
+// TestZombieCharge: an attempt is given up, the next one charges, and the order is
+// cancelled and refunded. Then the first attempt wakes up and charges.
 func TestZombieCharge(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -127,8 +127,8 @@ func TestZombieCharge(t *testing.T) {
 	s.wantNoBreach(ctx)
 }
 
-// TestCancelAgainstCompletion cancels orders when they are about to be
-// completed. There is one winner, and coffee cancel says which.
+// TestCancelAgainstCompletion cancels orders that are about to complete. One of the
+// two wins, and coffee cancel says which.
 func TestCancelAgainstCompletion(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
@@ -147,7 +147,7 @@ func TestCancelAgainstCompletion(t *testing.T) {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			// Not s.place, whose t.Fatal is for the test's own goroutine.
+			// Not s.place: t.Fatal is for the test's own goroutine.
 			if _, err := s.orders.Place(ctx, coffee.OrderRequest{OrderID: id, Drink: "latte", Size: coffee.SizeM}); err != nil {
 				t.Error(err)
 				return
@@ -183,8 +183,8 @@ func TestCancelAgainstCompletion(t *testing.T) {
 	s.wantNoBreach(ctx)
 }
 
-// TestOrderIDComesBack: the history is gone, as it is after its retention, and
-// somebody orders under the same id again.
+// TestOrderIDComesBack: the history is gone, as it is after its retention, and a
+// client places an order with the same id again.
 func TestOrderIDComesBack(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -217,15 +217,15 @@ func TestOrderIDComesBack(t *testing.T) {
 	if got := s.kinds(ctx, "123"); got != "[charge]" {
 		t.Errorf("the ledger has %s", got)
 	}
-	// The auditor knows that no retention has ended yet: somebody deleted it.
+	// The auditor knows that the retention has not ended yet: it was deleted.
 	breaches := s.audit(ctx, s.book, audit.Options{}).Breaches
 	if len(breaches) != 1 || breaches[0].Rule != audit.RuleOwner {
 		t.Errorf("got %+v", breaches)
 	}
 }
 
-// TestLedgerIsBusy: somebody else holds the ledger's lock for longer than an
-// attempt to charge waits. The order waits too, and is not declined.
+// TestLedgerIsBusy: another program holds the ledger's lock for longer than an
+// attempt to charge waits. The order waits, too, and is not declined.
 func TestLedgerIsBusy(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -250,7 +250,7 @@ func TestLedgerIsBusy(t *testing.T) {
 	s.wantNoBreach(ctx)
 }
 
-// TestWorkersThatDiffer: two workers with other seeds and price lists share the
+// TestWorkersThatDiffer: two workers with different seeds and price lists share the
 // orders. Each order pays one price, once.
 func TestWorkersThatDiffer(t *testing.T) {
 	t.Parallel()
@@ -291,8 +291,8 @@ func TestWorkersThatDiffer(t *testing.T) {
 	s.wantNoBreach(ctx)
 }
 
-// TestPostgresLedgerOnTwoMachines: two workers as they run on two machines, with
-// nothing in common but the server and a ledger in PostgreSQL. One is killed.
+// TestPostgresLedgerOnTwoMachines: as on two machines, two workers share nothing but
+// the server and a ledger in PostgreSQL. One is killed.
 func TestPostgresLedgerOnTwoMachines(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -344,8 +344,8 @@ func TestPostgresLedgerOnTwoMachines(t *testing.T) {
 	}
 }
 
-// TestStoppedFromOutside: orders that were terminated or timed out after their
-// charge. The auditor finds them, and settles them if it may.
+// TestStoppedFromOutside: the auditor finds orders that were terminated or timed out
+// after their charge, and settles them if it may.
 func TestStoppedFromOutside(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -393,7 +393,7 @@ func TestStoppedFromOutside(t *testing.T) {
 }
 
 // TestStoppedBeforeALateCharge: an order is terminated while its charge is on
-// the way. The repair sees to it that the charge comes to nothing.
+// the way. The repair makes sure that the charge is refused.
 func TestStoppedBeforeALateCharge(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -419,8 +419,8 @@ func TestStoppedBeforeALateCharge(t *testing.T) {
 	s.wantNoBreach(ctx)
 }
 
-// TestHostileClient sends what no client should: to the workflow, to the query,
-// as signals. The order that it is aimed at and the others go on.
+// TestHostileClient sends signals, queries and updates that no client should send.
+// The order that they are aimed at goes on, and so do the others.
 func TestHostileClient(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -438,12 +438,12 @@ func TestHostileClient(t *testing.T) {
 		if _, err := s.conn.QueryWorkflow(ctx, coffee.WorkflowID("victim"), "", "no_such_query", argument); err == nil {
 			t.Error("a query that does not exist was answered")
 		}
-		// The query that exists takes no argument, and does not mind one.
+		// The query that exists takes no argument, and ignores one.
 		if _, err := s.conn.QueryWorkflow(ctx, coffee.WorkflowID("victim"), "", coffee.QueryGetStatus, argument); err != nil {
 			t.Error(err)
 		}
 	}
-	// More than the server takes is refused there.
+	// The server refuses what is beyond its limit.
 	if err := s.conn.SignalWorkflow(ctx, coffee.WorkflowID("victim"), "", coffee.SignalCancelOrder, big+big); err == nil {
 		t.Error("a signal of 3.6 MB was taken")
 	}
@@ -481,7 +481,7 @@ func TestHostileClient(t *testing.T) {
 	s.wantNoBreach(ctx)
 }
 
-// refundGate is a ledger whose first refund waits at the door.
+// refundGate is a ledger whose first refund blocks.
 type refundGate struct {
 	*gate
 }
@@ -504,8 +504,8 @@ func (g *refundGate) Refund(ctx context.Context, orderID, runID string) (coffee.
 }
 
 // TestZombieRefund: an order is cancelled, and the attempt to refund it freezes. An
-// operator resets the order to before the cancel, and it is completed. Then the
-// refund wakes up: too late, the coffee was handed out.
+// operator resets the order to before the cancel, and it completes. Then the refund
+// wakes up too late: the coffee was handed out.
 func TestZombieRefund(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -519,7 +519,7 @@ func TestZombieRefund(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.wait(ctx, t)
-	go stop() // as far as it can
+	go stop() // it cannot stop the refund
 	if err := s.resetTo(ctx, "123", chargedTask, false); err != nil {
 		t.Fatal(err)
 	}
@@ -534,8 +534,8 @@ func TestZombieRefund(t *testing.T) {
 	s.wantNoBreach(ctx)
 }
 
-// frozenBrew is a ledger that stops a worker at its second look at a payment,
-// which is when the coffee is brewed.
+// frozenBrew is a ledger that blocks a worker at its second look at a payment,
+// which comes when the coffee has been brewed.
 type frozenBrew struct {
 	*gate
 	looks atomic.Int32

@@ -37,8 +37,8 @@ func readyCommand(a *app) *cli.Command {
 	}
 }
 
-// readyPatience is how long one question may take, and readyInterval how long
-// it is until the next.
+// readyPatience is the timeout of one attempt, and readyInterval the pause before
+// the next.
 const (
 	readyPatience = 5 * time.Second
 	readyInterval = 100 * time.Millisecond

@@ -25,8 +25,8 @@ func historyFile(name string) string {
 	return filepath.Join("..", "coffee", "testdata", "histories", name+".json")
 }
 
-// TestRecordHistories records the histories that coffee's replay test reads, as
-// far as they are not there: those of earlier releases must go on replaying.
+// TestRecordHistories records the histories that coffee's replay test reads. It
+// leaves existing ones alone: those of earlier releases must still replay.
 func TestRecordHistories(t *testing.T) {
 	if !*record {
 		t.Skip("records with -record; tests nothing")
@@ -42,7 +42,7 @@ func TestRecordHistories(t *testing.T) {
 	}
 }
 
-// stories are the ways that an order can go, by the names of their histories.
+// stories returns what can happen to an order, by the names of the histories.
 func stories() map[string]story {
 	const forGood = 5 // attempts
 	return map[string]story{
@@ -58,11 +58,11 @@ func stories() map[string]story {
 		"failed_brew":               {failing: coffee.ActivityBrewCoffee, times: forGood},
 		"failed_duplicate":          {duplicate: true},
 		"invalid":                   {drink: "tea"},
-		// As they are since the patches reset-refund and deliver-without-receipt.
+		// The same since the patches reset-refund and deliver-without-receipt.
 		"cancelled_before_charge_patched":   {cancelFirst: true},
 		"completed_without_receipt_patched": {failing: coffee.ActivitySendReceipt, times: forGood},
 
-		// Reset by an operator when they were over. There is one more history,
+		// Reset by an operator after they had ended. There is one more history,
 		// cancelled_after_reset_unpatched, which only the code before the patch
 		// reset-refund could record.
 		"cancelled_after_reset": {cancelAt: coffee.ActivityBrewCoffee, resetTo: firstTask, keepSignals: true},
@@ -71,8 +71,8 @@ func stories() map[string]story {
 	}
 }
 
-// The events of an order at which its first workflow task was completed, and the
-// one after its charge.
+// The events that complete an order's first workflow task, and the one after its
+// charge.
 const (
 	firstTask   = 4
 	chargedTask = 12
@@ -87,12 +87,12 @@ type story struct {
 	cancelFirst bool
 	natively    bool
 	duplicate   bool // an earlier order of this id has been charged
-	// resetTo, unless 0, is the event that the order is reset to when it is over.
+	// resetTo, unless 0, is the event that the order is reset to after it has ended.
 	resetTo     int64
 	keepSignals bool
 }
 
-// order is what the story is about.
+// order returns the order that the story is about.
 func (story story) order(id string) coffee.OrderRequest {
 	return coffee.OrderRequest{OrderID: id, Drink: cmp.Or(story.drink, "latte"), Size: coffee.SizeM}
 }
@@ -116,8 +116,8 @@ func (story story) record(t *testing.T, name string) {
 	s.save(ctx, id, name)
 }
 
-// stage is where stories take place: a worker whose activities do, in the first
-// run of an order, what its story says. After a reset they work as they should.
+// stage is where stories take place. In an order's first run the activities of its
+// worker do what the story says. After a reset they work as they should.
 type stage struct {
 	*shop
 	mu      sync.Mutex
@@ -137,7 +137,7 @@ func newStage(s *shop) *stage {
 	return &stage{shop: s, orders: map[string]*staged{}, receipt: map[string]bool{}}
 }
 
-// begin starts an order that goes the way of its story.
+// begin starts an order that follows its story.
 func (s *stage) begin(ctx context.Context, id string, story story) {
 	s.t.Helper()
 	if story.duplicate {
@@ -179,7 +179,7 @@ func (s *stage) hire() (stop func()) {
 	return w.Stop
 }
 
-// perform registers an activity in which the stories take place.
+// perform registers an activity that acts out the stories.
 func perform[In, Out any](s *stage, w worker.Worker, name string, do func(context.Context, In) (Out, error)) {
 	w.RegisterActivityWithOptions(func(ctx context.Context, in In) (Out, error) {
 		var none Out

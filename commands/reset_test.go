@@ -18,8 +18,8 @@ import (
 )
 
 // resetTo resets the current run of an order to an event, as an operator does
-// with temporal workflow reset. Unless they are kept, signals that came after the
-// event are left out; requests to cancel are not reapplied by any reset.
+// with temporal workflow reset. Signals after the event are reapplied only if
+// keepSignals is set. No reset reapplies requests to cancel.
 func (s *shop) resetTo(ctx context.Context, id string, event int64, keepSignals bool) error {
 	var exclude []enumspb.ResetReapplyExcludeType
 	if !keepSignals {
@@ -36,7 +36,7 @@ func (s *shop) resetTo(ctx context.Context, id string, event int64, keepSignals 
 	return err
 }
 
-// ended waits until the order is over, whatever becomes of its runs.
+// ended waits until the order has ended, whatever the outcome of its runs.
 func (s *shop) ended(ctx context.Context, id string) (coffee.OrderResult, error) {
 	s.t.Helper()
 	result, err := s.orders.Result(ctx, id)
@@ -47,8 +47,8 @@ func (s *shop) ended(ctx context.Context, id string) (coffee.OrderResult, error)
 	return result, err
 }
 
-// net is what the ledger says that the order has paid; charges and refunds are
-// one at most.
+// net returns what the order has paid according to the ledger, which has no more
+// than one charge and one refund.
 func (s *shop) net(ctx context.Context, id string) (net coffee.Cents) {
 	s.t.Helper()
 	entries, err := s.ledger.Entries(ctx, id)
@@ -66,8 +66,8 @@ func (s *shop) net(ctx context.Context, id string) (net coffee.Cents) {
 	return net
 }
 
-// TestResetOfACompletedOrder: the coffee was handed out, and the operator resets
-// the order to before its brew. Whatever is done to it then, the coffee is paid.
+// TestResetOfACompletedOrder: the coffee was handed out, and an operator resets
+// the order to before its brew. Whatever happens to it then, the coffee is paid.
 func TestResetOfACompletedOrder(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -91,7 +91,7 @@ func TestResetOfACompletedOrder(t *testing.T) {
 	if err := s.conn.TerminateWorkflow(ctx, coffee.WorkflowID("terminated"), "", "test"); err != nil {
 		t.Fatal(err)
 	}
-	// A second coffee would take so long that the test failed.
+	// A second coffee would take so long that the test would fail.
 	s.hireWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{BrewTime: 9 * time.Second, BrewFailureRate: 1}})
 	s.wantResult(ctx, "cancelled", 525)
 	s.wantResult(ctx, "let", 525)
@@ -131,7 +131,7 @@ func TestWaitingThroughAReset(t *testing.T) {
 	if got := <-waiting; got.err != nil || got.result.Status != coffee.StatusCompleted {
 		t.Errorf("got %+v, %v", got.result, got.err)
 	}
-	// One that is terminated, and not reset, has no result.
+	// An order that is terminated and not reset has no result.
 	stop = s.hireWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{BrewTime: 9 * time.Second}})
 	defer stop()
 	s.place(ctx, "124")
@@ -145,9 +145,9 @@ func TestWaitingThroughAReset(t *testing.T) {
 }
 
 // TestResets resets orders of every recorded outcome to every event that an order
-// can be reset to, with their signals and without, and cancels half of them then.
-// Nobody gets a coffee for nothing, or pays for none, or pays twice; and result,
-// status and audit say so.
+// can be reset to, with and without their signals, and then cancels half of them.
+// No customer gets a coffee for free, pays for none, or pays twice. Result, status
+// and audit agree.
 func TestResets(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(context.Background(), 4*patience)
@@ -155,9 +155,9 @@ func TestResets(t *testing.T) {
 	s := newStage(newShop(t))
 	defer s.hire()()
 
-	// First runs. Each order is for one of the places to reset to; what is left
-	// over is not reset.
-	const orders = 64 // of each outcome: more than there are places, four times
+	// First runs. Each order is for one of the places to reset to. Those left over
+	// are not reset.
+	const orders = 64 // of each outcome: more than four times the places
 	ids := map[string][]string{}
 	for name, story := range stories() {
 		if story.resetTo != 0 {
@@ -260,7 +260,7 @@ func TestResets(t *testing.T) {
 	var duplicates int
 	for _, breach := range s.audit(ctx, s.book, audit.Options{}).Breaches {
 		if s.orders[coffee.WorkflowID(breach.OrderID)].duplicate && breach.Rule == audit.RuleOwner {
-			duplicates++ // the earlier order, which nobody knows
+			duplicates++ // the earlier order, which has no history
 			continue
 		}
 		t.Errorf("breach of rule %d by order %s: %s", breach.Rule, breach.OrderID, breach.Problem)

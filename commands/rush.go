@@ -20,7 +20,7 @@ import (
 )
 
 func rushCommand(a *app) *cli.Command {
-	// Here --concurrency is about orders; a worker needs no more room than that.
+	// Here --concurrency counts orders, and a worker needs no more than that.
 	settings := slices.DeleteFunc(workerFlags("WORKER (with --dev)"), func(flag cli.Flag) bool { return flag.Names()[0] == "concurrency" })
 	return &cli.Command{
 		Name:  "rush",
@@ -52,11 +52,11 @@ func rushCommand(a *app) *cli.Command {
 type rushPlan struct {
 	count       int
 	concurrency int
-	rate        float64 // 0: closed, the next order is due when one has ended
+	rate        float64 // 0 means a closed load: an order is due when one has ended
 	asJSON      bool
-	quiet       bool // about each order, of which there are too many, unless a log level is given
-	// server is where the orders go, and ledger where the rush looks for what they
-	// paid, unless dev is not nil: then it is a server of its own.
+	quiet       bool // no log of each order, unless --log-level is given: there are too many
+	// server is where the orders go, and ledger where the rush reads what they
+	// paid, unless dev is set: then both are its own.
 	server connectOptions
 	ledger ledgerChoice
 	dev    *workerOptions
@@ -97,18 +97,18 @@ type rushReport struct {
 	Concurrency int     `json:"concurrency"`
 	Rate        float64 `json:"rate,omitempty"`
 	Seconds     float64 `json:"seconds"`
-	// PerSecond is how many orders ended in a second.
+	// PerSecond is how many orders ended per second.
 	PerSecond float64     `json:"orders_per_second"`
 	Latency   rushLatency `json:"latency"`
 	// Outcomes counts the orders by how they ended.
 	Outcomes map[coffee.OrderStatus]int `json:"outcomes"`
 	// Errors is how many orders have no result.
 	Errors int `json:"errors"`
-	// Ledger is what the rush has added to it; null if it cannot be read.
+	// Ledger is what the rush has added to it; null if this machine has none.
 	Ledger *rushLedger `json:"ledger"`
 }
 
-// rushLatency is how long it took from when an order was due to its result, in
+// rushLatency is the time from when an order was due until its result, in
 // milliseconds.
 type rushLatency struct {
 	P50 float64 `json:"p50_ms"`
@@ -215,9 +215,9 @@ func (r *rush) run(ctx context.Context, ledger coffee.Ledger) (*rushReport, erro
 	return report, nil
 }
 
-// placeAll hands out the orders. With a rate, an order's clock starts when it is
-// due, even if there is no free slot by then: otherwise a slow server would make
-// its own waiting time disappear.
+// placeAll places the orders. With a rate, an order's clock starts when it is due,
+// even if there is no free slot by then. Otherwise the time that orders wait for a
+// slow server would not be measured (coordinated omission).
 func (r *rush) placeAll(ctx context.Context, began time.Time) {
 	prefix := "rush-" + uuid.NewString()[:8]
 	menu := coffee.Menu()

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// watchEvery is how often something that is watched is looked at.
+// watchEvery is the pause between two looks at something that is watched.
 const watchEvery = 500 * time.Millisecond
 
 // sleep returns false if the context ends first.
@@ -19,10 +19,10 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// watch prints what look returns, again and again until it is final or the context
-// ends; just once, unless asked to watch. A terminal is cleared in between;
-// elsewhere a text that has not changed is not printed again. Where there is no
-// text, there was nothing to show, or look has printed it.
+// watch prints the text that look returns. When watching, it does so repeatedly
+// until the text is final or the context ends. It clears a terminal first;
+// elsewhere it does not print an unchanged text again. An empty text means that
+// there is nothing to show, or that look has printed it.
 func (o *output) watch(ctx context.Context, watching bool, look func() (text []byte, final bool, err error)) error {
 	var shown []byte
 	for {

@@ -17,8 +17,8 @@ import (
 
 var nextPort atomic.Int64
 
-// cmdHTTP gets a URL and checks the status and the body. It waits until somebody
-// listens.
+// cmdHTTP gets a URL and checks the status and the body. It waits until something
+// listens on the port.
 //
 //	http 200 'Temporal' http://127.0.0.1:8233 [Host]
 func cmdHTTP(ts *testscript.TestScript, neg bool, args []string) {

@@ -19,8 +19,8 @@ import (
 	"example.com/coffee/devserver"
 )
 
-// uiPortOffset is what start-dev adds to the port for the Web UI; the board
-// comes after it.
+// uiPortOffset is what start-dev adds to the port for the Web UI; the board has
+// the next port.
 const (
 	uiPortOffset    = 1000
 	boardPortOffset = 1001
@@ -95,7 +95,7 @@ func parseServer(c *cli.Context, a *app) (plan serverPlan, err error) {
 	return plan, err
 }
 
-// defaultDatabase is the file of a server that is not told otherwise.
+// defaultDatabase returns the database file of a server if no flag names one.
 func (a *app) defaultDatabase() (string, error) {
 	dir, err := a.dataDir()
 	return filepath.Join(dir, "coffee.db"), err
@@ -112,7 +112,7 @@ func runServer(ctx context.Context, a *app, plan serverPlan) (err error) {
 	defer func() { err = errors.Join(err, tasks.stop()) }()
 	server, err := a.startServer(ctx, &tasks, plan.server)
 	if ctx.Err() != nil && err != nil {
-		return nil // interrupted before it was ready: that is stopped as well
+		return nil // an interrupt before it is ready is a clean stop, too
 	}
 	if err != nil {
 		return err
@@ -127,7 +127,8 @@ func runServer(ctx context.Context, a *app, plan serverPlan) (err error) {
 	}
 	boardURL, ledger := "", ""
 	if plan.server.UI {
-		// A second server has heard of the first one by now, not of its ports.
+		// Only now: a second server on the same file should be told about the
+		// first one, not about a port that is taken.
 		listener, err := devserver.Listen("order board", plan.server.UIIP, plan.boardPort)
 		if err != nil {
 			return err
@@ -149,14 +150,14 @@ func runServer(ctx context.Context, a *app, plan serverPlan) (err error) {
 	return nil
 }
 
-// searchAttributes are those that our own servers have from the start.
+// searchAttributes returns the search attributes that our own servers start with.
 func searchAttributes() map[string]enumspb.IndexedValueType {
 	return map[string]enumspb.IndexedValueType{coffee.SearchAttributeStatus: enumspb.INDEXED_VALUE_TYPE_KEYWORD}
 }
 
-// startServer starts a server in this process. With one the process allocates a
-// lot and keeps little: to collect garbage less often, which takes some hundred
-// megabytes under load, makes it a tenth faster. GOGC in the environment wins.
+// startServer starts a server in this process. A server allocates a lot and keeps
+// little, so collecting garbage less often makes it a tenth faster, for some
+// hundred megabytes under load. GOGC in the environment takes precedence.
 func (a *app) startServer(ctx context.Context, tasks *background, options devserver.Options) (*devserver.Server, error) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(400)
@@ -177,7 +178,7 @@ func (a *app) startServer(ctx context.Context, tasks *background, options devser
 	return server, nil
 }
 
-// serverReady says where everything is.
+// serverReady prints where everything is.
 func (a *app) serverReady(server *devserver.Server, boardURL, ledger string) {
 	database := server.DatabaseFile()
 	if database == "" {
@@ -199,7 +200,7 @@ func (a *app) serverReady(server *devserver.Server, boardURL, ledger string) {
 	}
 }
 
-// serverOptions turns the flags into options. It touches nothing.
+// serverOptions turns the flags into options. It has no side effects.
 func serverOptions(c *cli.Context) (options devserver.Options, err error) {
 	options = devserver.Options{
 		IP:               c.String("ip"),

@@ -41,7 +41,7 @@ type statusPlan struct {
 	server connectOptions
 	id     string // empty means the list
 	list   coffee.ListOptions
-	// limited is true if the user has limited the list.
+	// limited is true if the user has set the limit.
 	limited bool
 	asJSON  bool
 	watch   bool
@@ -124,7 +124,7 @@ func showOrders(ctx context.Context, out *output, orders *coffee.Client, plan st
 	})
 }
 
-// describeOrder says all there is to say about one order.
+// describeOrder writes everything that is known about an order.
 func describeOrder(w io.Writer, view coffee.OrderView) {
 	line := func(name, format string, args ...any) {
 		fmt.Fprintf(w, "%-12s %s\n", name, fmt.Sprintf(format, args...))
@@ -163,7 +163,7 @@ func describeOrder(w io.Writer, view coffee.OrderView) {
 	}
 }
 
-// describeOrders is a table of orders.
+// describeOrders writes a table of orders.
 func describeOrders(w io.Writer, views []coffee.OrderView) {
 	if len(views) == 0 {
 		fmt.Fprintln(w, "no orders")

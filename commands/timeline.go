@@ -86,7 +86,7 @@ func showTimeline(ctx context.Context, out *output, orders *coffee.Client, plan 
 			return nil, over, t.WriteMermaid(out.out)
 		}
 		if plan.watch && !over && !out.isTerminal() {
-			return nil, over, nil // the drawing is of use when it is complete
+			return nil, over, nil // off a terminal only the finished drawing is useful
 		}
 		var text bytes.Buffer
 		err = t.WriteText(&text, timeline.TextOptions{Width: out.width(), Colour: out.inColour(), Events: plan.events})

@@ -18,8 +18,8 @@ import (
 
 // TestUpgradeSideBySide runs a worker with the old code beside one with the new,
 // patched code, with orders in flight on both. An order that the new code has
-// begun may be offered to the old worker, which cannot go on with it and says
-// so; it waits for the new one. When the old worker is gone, all have ended.
+// begun may be offered to the old worker, which cannot continue it and says so. It
+// then waits for the new worker. All orders end once the old worker is gone.
 func TestUpgradeSideBySide(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -72,7 +72,7 @@ func TestUpgradeSideBySide(t *testing.T) {
 			}
 		}
 	}
-	// Either worker may have begun those in the middle.
+	// Either worker may have begun the orders in the middle.
 	if t.Log(greeted); greeted["old"] != 0 || greeted["newest"] != 5 {
 		t.Errorf("greeted %v", greeted)
 	}

@@ -8,7 +8,7 @@ import (
 	"example.com/coffee/coffee"
 )
 
-// What this program calls things, wherever it shows them.
+// How this program words statuses, outcomes and amounts, wherever it shows them.
 
 var stagesInWords = map[coffee.Stage]string{
 	coffee.StageAccepted:       "accepted",
@@ -76,7 +76,7 @@ func yesNo(condition bool, yes, no string) string {
 	return no
 }
 
-// age is in seconds with one digit, or coarser when it is long.
+// age is in seconds, with one decimal if it is less than a minute.
 func age(view coffee.OrderView) string {
 	age := view.Age()
 	if age < time.Minute {

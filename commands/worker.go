@@ -47,7 +47,7 @@ func workerCommand(a *app) *cli.Command {
 	}
 }
 
-// workerFlags are the worker's settings, for every command that can run one.
+// workerFlags returns the worker's settings, for commands that can run a worker.
 func workerFlags(category string) []cli.Flag {
 	defaults := coffee.DefaultServiceConfig()
 	var strategies []string
@@ -69,8 +69,8 @@ func workerFlags(category string) []cli.Flag {
 	}
 }
 
-// refuseWorkerFlags refuses the worker's settings where no worker runs, apart
-// from those that mean something else to the command.
+// refuseWorkerFlags returns a usage error for a worker's setting where no worker
+// runs, except for those in but, which mean something else to the command.
 func refuseWorkerFlags(c *cli.Context, unless string, but ...string) error {
 	for _, flag := range workerFlags("") {
 		if name := flag.Names()[0]; c.IsSet(name) && !slices.Contains(but, name) {
@@ -80,7 +80,7 @@ func refuseWorkerFlags(c *cli.Context, unless string, but ...string) error {
 	return nil
 }
 
-// workerOptions are the settings of a worker, and which ledger it writes to.
+// workerOptions are the settings of a worker, and the choice of its ledger.
 type workerOptions struct {
 	coffee.WorkerOptions
 	ledger ledgerChoice
@@ -116,8 +116,8 @@ func parseWorker(c *cli.Context) (workerOptions, error) {
 	return options, err
 }
 
-// startWorker starts a worker on a ledger, which it closes when it stops. The
-// context bounds the start.
+// startWorker starts a worker on a ledger, which is closed when the worker stops.
+// The context bounds only the start.
 func (a *app) startWorker(ctx context.Context, tasks *background, conn *connection, options coffee.WorkerOptions, book coffee.Ledger) error {
 	options.Namespace, options.Ledger, options.Log = conn.namespace, book, a.log
 	w, err := coffee.NewWorker(ctx, conn.Client, options)
@@ -167,8 +167,8 @@ func (a *app) workerStarted(conn *connection, ledger string) {
 		Str("task_queue", coffee.TaskQueue).Str("ledger", ledger).Msg("worker started")
 }
 
-// workUntilInterrupted waits for an interrupt, or until the worker ends by itself,
-// and stops the tasks. It returns nil if they ended as they should.
+// workUntilInterrupted waits until the context or a task ends, and stops the tasks.
+// It returns nil if they ended without an error.
 func (a *app) workUntilInterrupted(ctx context.Context, tasks *background) error {
 	tasks.wait(ctx)
 	if ctx.Err() != nil {

@@ -13,17 +13,16 @@ import (
 type Copy struct {
 	// From is the file of the database.
 	From string
-	// To is the file of the copy, which must not exist. Its directory must.
+	// To is the file of the copy. It must not exist; its directory must.
 	To string
 }
 
-// Backup copies SQLite databases: that of a server, and others that belong to
-// it, which anybody may be using meanwhile. Nobody waits for it. The copies are
-// of the same moment, as near as can be, and in any case none of them is of an
-// earlier moment than those before it.
+// Backup copies SQLite databases: a server's, and others that belong to it. They
+// may be in use meanwhile; nothing waits for the backup. The copies are taken
+// together, as nearly as possible, and none is older than the one before it.
 //
-// A copy is complete and durable when it gets its name. If there is an error,
-// there are no copies but those that were complete before it.
+// A copy is complete and durable when it gets its name. After an error there are
+// only the copies that were complete before it.
 func Backup(ctx context.Context, copies ...Copy) (err error) {
 	var snapshots []*sqlitefile.Snapshot
 	defer func() {

@@ -18,8 +18,8 @@ import (
 	"example.com/coffee/internal/sqlitefile"
 )
 
-// TestBackup of a server that is at work: whatever was acknowledged before is in
-// it, and a server runs on it.
+// TestBackup backs up a server at work. The copy has whatever was acknowledged
+// before, and a server runs on it.
 func TestBackup(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -83,7 +83,7 @@ func TestBackup(t *testing.T) {
 	}
 }
 
-// TestBackupOrder: a copy is not of an earlier moment than those before it.
+// TestBackupOrder checks that no copy is older than the one before it.
 func TestBackupOrder(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -150,7 +150,8 @@ func TestBackupOrder(t *testing.T) {
 	}
 }
 
-// TestBackupThatFails leaves nothing behind, and what there was as it was.
+// TestBackupThatFails checks that a failed backup leaves nothing behind and
+// changes nothing.
 func TestBackupThatFails(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

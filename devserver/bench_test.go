@@ -33,11 +33,10 @@ import (
 
 // The benchmarks compare our server, as "coffee server" runs it, with stock, which
 // is set up as "temporal server start-dev" sets itself up: the same Temporal
-// server, the same client, in the same process. .ci/bench runs each of them in a
+// server, the same client, in the same process. .ci/bench runs each benchmark in a
 // process of its own, since a server leaves something behind, and makes a table.
 //
-// An order is a workflow with three activities, one after the other, that do
-// nothing.
+// An order is a workflow with three activities in a row that do nothing.
 
 func compare(b *testing.B, bench func(b *testing.B, start func() benched)) {
 	for _, database := range []string{"memory", "file"} {
@@ -51,7 +50,7 @@ func compare(b *testing.B, bench func(b *testing.B, start func() benched)) {
 			bench(b, func() benched { return startStock(b, options(b)) })
 		})
 		b.Run(database+"/ours", func(b *testing.B) {
-			// What the program does for itself, and a package does not do.
+			// The program does this for itself; the package does not.
 			worker.SetBinaryChecksum("bench")
 			defer debug.SetGCPercent(debug.SetGCPercent(400))
 			bench(b, func() benched {
@@ -92,7 +91,7 @@ func startStock(b *testing.B, o Options) benched {
 		}
 	}
 	port := func() int {
-		for { // not from those that outgoing connections get
+		for { // outside the range for outgoing connections
 			listener, err := net.Listen("tcp", hostPort(loopback, 20_000+rand.IntN(12_000)))
 			if err == nil {
 				must(listener.Close())
@@ -148,7 +147,7 @@ func startStock(b *testing.B, o Options) benched {
 	return stock{server, s.address}
 }
 
-// BenchmarkStart is from nothing to ready.
+// BenchmarkStart measures a start, from nothing to ready.
 func BenchmarkStart(b *testing.B) {
 	compare(b, func(b *testing.B, start func() benched) {
 		var took []time.Duration
@@ -164,7 +163,7 @@ func BenchmarkStart(b *testing.B) {
 	})
 }
 
-// BenchmarkStop is a stop with a worker that polls.
+// BenchmarkStop measures a stop with a worker that polls.
 func BenchmarkStop(b *testing.B) {
 	compare(b, func(b *testing.B, start func() benched) {
 		var took []time.Duration
@@ -185,7 +184,7 @@ func BenchmarkStop(b *testing.B) {
 	})
 }
 
-// BenchmarkOneAtATime is the time of an order when nothing else goes on.
+// BenchmarkOneAtATime measures how long an order takes when nothing else runs.
 func BenchmarkOneAtATime(b *testing.B) {
 	compare(b, func(b *testing.B, start func() benched) {
 		server := start()
@@ -207,8 +206,8 @@ func BenchmarkOneAtATime(b *testing.B) {
 	})
 }
 
-// BenchmarkFiftyAtATime is how many orders end in a second when there are always
-// fifty under way.
+// BenchmarkFiftyAtATime measures how many orders complete per second when fifty
+// are always under way.
 func BenchmarkFiftyAtATime(b *testing.B) {
 	const orders, concurrency = 250, 50
 	compare(b, func(b *testing.B, start func() benched) {
@@ -235,8 +234,8 @@ func BenchmarkFiftyAtATime(b *testing.B) {
 	})
 }
 
-// BenchmarkFinished is what the finished orders in a database cost the next
-// one, and lists of them.
+// BenchmarkFinished measures what the finished orders in a database cost the next
+// order, and lists of orders.
 func BenchmarkFinished(b *testing.B) {
 	for _, finished := range []int{1_000, 10_000, 50_000} {
 		b.Run(fmt.Sprint(finished), func(b *testing.B) {
@@ -287,8 +286,8 @@ func BenchmarkFinished(b *testing.B) {
 	}
 }
 
-// benchFinish fills a new database with finished orders: a hundred real ones,
-// and copies of their rows.
+// benchFinish fills a new database with finished orders: a hundred real ones, and
+// copies of their rows.
 func benchFinish(b *testing.B, options Options, finished int) {
 	b.Helper()
 	const real = 100
@@ -368,8 +367,8 @@ func benchFinish(b *testing.B, options Options, finished int) {
 	}
 }
 
-// BenchmarkIdle is what a server costs that has nothing to do: the process's
-// processor time, and its memory in use.
+// BenchmarkIdle measures what an idle server costs: the process's CPU time, and
+// its memory in use.
 func BenchmarkIdle(b *testing.B) {
 	compare(b, func(b *testing.B, start func() benched) {
 		before := inUse()
@@ -394,7 +393,7 @@ func BenchmarkIdle(b *testing.B) {
 func reportMedian(b *testing.B, took []time.Duration, unit string) {
 	slices.Sort(took)
 	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, unit)
-	b.ReportMetric(0, "ns/op") // it would count what is not measured as well
+	b.ReportMetric(0, "ns/op") // it would include what is not measured
 }
 
 func orderClient(b *testing.B, server benched) client.Client {

@@ -13,8 +13,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// closers remembers what Temporal's services open and, since they expect their
-// process to end, do not close: connections, clients and workers.
+// closers remembers what Temporal's services open and do not close, because they
+// expect their process to end: connections, clients and workers.
 type closers struct {
 	mu          sync.Mutex
 	connections []*grpc.ClientConn
@@ -22,8 +22,8 @@ type closers struct {
 	workers     []sdkworker.Worker
 }
 
-// closeAll closes everything, once the services have stopped. What a service has
-// closed itself can be closed again.
+// closeAll closes everything, after the services have stopped. Closing what a
+// service has closed itself is no error.
 func (c *closers) closeAll() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -56,7 +56,7 @@ func (c *closers) keepClient(client sdkclient.Client) sdkclient.Client {
 	return client
 }
 
-// rpcFactory is how the services get connections to each other.
+// rpcFactory remembers the connections that the services make to each other.
 type rpcFactory struct {
 	common.RPCFactory
 	closers *closers
@@ -80,7 +80,8 @@ func (f rpcFactory) CreateMatchingGRPCConnection(address string) *grpc.ClientCon
 	return f.closers.keepConnection(f.RPCFactory.CreateMatchingGRPCConnection(address))
 }
 
-// clientFactory is how the services get clients and workers of their own server.
+// clientFactory remembers the clients and workers that the services make for their
+// own server.
 type clientFactory struct {
 	sdk.ClientFactory
 	closers *closers

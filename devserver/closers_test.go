@@ -18,8 +18,8 @@ import (
 	"go.uber.org/goleak"
 )
 
-// TestStopReleasesEverything: no goroutine is left, and no file is open. It is not
-// parallel, because other tests have goroutines as well.
+// TestStopReleasesEverything checks that no goroutine is left and no file is open.
+// It is not parallel, because other tests have goroutines as well.
 func TestStopReleasesEverything(t *testing.T) {
 	for name, options := range map[string]Options{
 		"memory": {UI: true},
@@ -41,7 +41,8 @@ func TestStopReleasesEverything(t *testing.T) {
 	}
 }
 
-// TestFailedStartReleasesEverything, however far it got.
+// TestFailedStartReleasesEverything checks the same after a failed start, however
+// far it got.
 func TestFailedStartReleasesEverything(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -67,7 +68,7 @@ func TestFailedStartReleasesEverything(t *testing.T) {
 		"pragma on a file": {context.Background(), Options{DatabaseFile: file, SQLitePragmas: map[string]string{"synchronous": "1; nonsense"}}},
 		"port":             {context.Background(), Options{UI: true, UIPort: taken.Addr().(*net.TCPAddr).Port}},
 		"port, on a file":  {context.Background(), Options{UI: true, UIPort: taken.Addr().(*net.TCPAddr).Port, DatabaseFile: file}},
-		// It serves already when it finds this.
+		// The server is already serving when it finds this.
 		"search attribute of another type": {context.Background(), Options{UI: true, DatabaseFile: file,
 			SearchAttributes: map[string]enumspb.IndexedValueType{"Table": enumspb.INDEXED_VALUE_TYPE_INT}}},
 	} {
@@ -81,7 +82,7 @@ func TestFailedStartReleasesEverything(t *testing.T) {
 	}
 }
 
-// useAll has a workflow run, and asks the Web UI for it.
+// useAll runs a workflow, and asks the Web UI for it.
 func useAll(t *testing.T, server *Server) {
 	t.Helper()
 	ctx := context.Background()
@@ -115,8 +116,8 @@ func useAll(t *testing.T, server *Server) {
 	}
 }
 
-// checkClosed: this process has the file not open, nor what SQLite puts beside
-// it. It can only be seen on Linux.
+// checkClosed checks that this process has neither the file open nor what SQLite
+// puts beside it. It sees that only on Linux.
 func checkClosed(t *testing.T, file string) {
 	t.Helper()
 	links, err := filepath.Glob("/proc/self/fd/*")

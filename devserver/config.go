@@ -24,25 +24,24 @@ const (
 	loopback    = "127.0.0.1"
 )
 
-// identity is what makes one server another than the next: it stays with the
-// database.
+// identity distinguishes one server from another. It stays with the database.
 type identity struct {
 	// ClusterID is a UUID.
 	ClusterID string
-	// DatabaseName is the path of the file, or the name of the database in
-	// memory, of which a process can have several.
+	// DatabaseName is the path of the file, or the name of the database in memory:
+	// a process can have several.
 	DatabaseName string
 }
 
-// addresses are those of the services that are reached inside of the process:
-// names, at which nobody listens.
+// addresses are those of the services that are reached inside the process. They
+// are only names: nothing listens there.
 var addresses = map[primitives.ServiceName]string{
 	primitives.HistoryService:  loopback + ":1",
 	primitives.MatchingService: loopback + ":2",
 	primitives.WorkerService:   loopback + ":3",
 }
 
-// serverConfig is the configuration of the Temporal server. It is a pure
+// serverConfig returns the configuration of the Temporal server. It is a pure
 // function: it opens nothing.
 func serverConfig(o Options, id identity, frontendPort int, metricsSocket string) *config.Config {
 	archivalOff := config.Archival{
@@ -94,14 +93,16 @@ func serverConfig(o Options, id identity, frontendPort int, metricsSocket string
 	return conf
 }
 
-// sqlConfig says which database is the server's: one that is open already.
+// sqlConfig returns the configuration of the server's database, which is open
+// already.
 func sqlConfig(id identity) *config.SQL {
 	return &config.SQL{PluginName: store.PluginName, DatabaseName: id.DatabaseName}
 }
 
-// databaseDSNs are how the database is opened: to write, and for the queries of
-// users. A database in memory has one connection, and so has one whose user has
-// settled how the file is locked.
+// databaseDSNs returns how the database is opened: for writing, and for users'
+// queries. queries is empty if there is only one connection: for a database in
+// memory, without a write-ahead log, or if the user has set how the file is
+// locked.
 func databaseDSNs(o Options, id identity) (dsn, queries string) {
 	if o.DatabaseFile == "" {
 		return sqlitefile.DSN(id.DatabaseName, "memory", pragmas(o)), ""
@@ -111,13 +112,13 @@ func databaseDSNs(o Options, id identity) (dsn, queries string) {
 	if all["journal_mode"] == "wal" && !locking {
 		queries = sqlitefile.DSN(id.DatabaseName, "rw", all, map[string]string{"query_only": "1"})
 	}
-	// SQLite's default of 2 MiB makes orders slower as the file grows. It is not
-	// for the other connections, which have to drop what they have whenever this
-	// one has written.
+	// SQLite's default of 2 MiB makes orders slower as the file grows. The other
+	// connections keep it, because they have to drop their cache whenever this one
+	// has written.
 	return sqlitefile.DSN(id.DatabaseName, "rw", map[string]string{"cache_size": "-65536"}, all), queries // KiB
 }
 
-// pragmas are set on each connection. The user's win.
+// pragmas returns the pragmas to set on each connection. The user's override ours.
 func pragmas(o Options) map[string]string {
 	pragmas := map[string]string{}
 	if o.DatabaseFile != "" {
@@ -125,7 +126,7 @@ func pragmas(o Options) map[string]string {
 		pragmas["synchronous"] = "full"  // a power loss loses nothing
 		pragmas["busy_timeout"] = "5000" // milliseconds
 		if syncsReplies(o) {
-			pragmas["synchronous"] = "normal" // the syncer does what is missing
+			pragmas["synchronous"] = "normal" // the syncer does the rest
 		}
 	}
 	maps.Copy(pragmas, o.SQLitePragmas)
@@ -143,8 +144,8 @@ func staticHosts(o Options, frontendPort int) map[primitives.ServiceName]static.
 	return hosts
 }
 
-// dynamicConfig are the settings that make a server for one machine out of one
-// that is made for a cluster. The user's values win.
+// dynamicConfig returns the settings that turn a server made for a cluster into
+// one for a single machine. The user's values override them.
 func dynamicConfig(o Options) dynamicconfig.StaticClient {
 	const unlimited = 1_000_000
 	values := map[string]any{
@@ -166,9 +167,9 @@ func dynamicConfig(o Options) dynamicconfig.StaticClient {
 		"matching.numTaskqueueReadPartitions":  1,
 		"matching.numTaskqueueWritePartitions": 1,
 		"history.hostLevelCacheMaxSize":        8096,
-		// On a machine that is busy with something else a write may take its time.
+		// A write may take its time on a machine that is busy with something else.
 		"history.shardIOTimeout": 30 * time.Second,
-		// Under load requests wait for each other. That is no news here.
+		// Under load requests wait for each other. That is not worth logging here.
 		"rpc.slowRequestLoggingThreshold": time.Hour,
 		// Statistics that only a fleet's operators read.
 		"system.persistenceHealthSignalMetricsEnabled":     false,
@@ -179,7 +180,7 @@ func dynamicConfig(o Options) dynamicconfig.StaticClient {
 		"worker.historyScannerEnabled":   false,
 		// The history service closes a workflow's children itself.
 		"system.enableParentClosePolicyWorker": false,
-		// Goroutines that wait for tasks. There are 2,200 of them by default, and
+		// Goroutines that wait for tasks. By default there are 2,200 of them, for
 		// one connection to the database.
 		"history.transferProcessorSchedulerWorkerCount":               64,
 		"history.timerProcessorSchedulerWorkerCount":                  64,

@@ -24,7 +24,7 @@ import (
 // ServerVersion is the version of the Temporal server that is built in.
 const ServerVersion = headers.ServerVersion
 
-// LockedError says that another server has the database open.
+// LockedError reports that another server has the database open.
 type LockedError struct {
 	File string
 	PID  int // 0 if unknown
@@ -37,8 +37,8 @@ func (e *LockedError) Error() string {
 	return fmt.Sprintf("database %s is in use by another server, process %d", e.File, e.PID)
 }
 
-// DatabaseError says that a file cannot serve as the database. The file has not
-// been changed.
+// DatabaseError reports that a file cannot be used as the database. The file has
+// not been changed.
 type DatabaseError struct {
 	File    string
 	Problem string
@@ -48,15 +48,15 @@ type DatabaseError struct {
 func (e *DatabaseError) Error() string { return fmt.Sprintf("database %s %s", e.File, e.Problem) }
 func (e *DatabaseError) Unwrap() error { return e.cause }
 
-// database is a file that this process has locked: its name, and the file itself,
-// which may have others.
+// database is a file that this process has locked: by its name, and as a file,
+// which may have other names.
 type database struct {
 	lock *flock.Flock
 	hold *sqlitefile.Hold
 	id   identity
 }
 
-// openDatabase locks the file, creates it if there is none, and checks that
+// openDatabase locks the file, creates it if it does not exist, and checks that
 // this version of the server can use it. It returns a [*LockedError] or a
 // [*DatabaseError].
 func openDatabase(ctx context.Context, file string) (*database, error) {
@@ -94,8 +94,9 @@ func (d *database) open(ctx context.Context, path string) error {
 	return err
 }
 
-// close releases the locks; the database must be closed. The lock file stays: to
-// remove it would let two processes hold locks on two files of the same name.
+// close releases the locks. The database must be closed by then. The lock file
+// stays, because removing it would let two processes lock two files of the same
+// name.
 func (d *database) close() error {
 	var err error
 	if d.hold != nil {
@@ -104,16 +105,15 @@ func (d *database) close() error {
 	return errors.Join(err, d.lock.Unlock())
 }
 
-// lockFile makes sure that one server at most uses the file, by this name. The
-// lock is the operating system's: a process that dies, however it dies, releases
-// it.
+// lockFile makes sure that only one server uses the file by this name. The lock is
+// the operating system's, so it is released however the process ends.
 func lockFile(file string) (*flock.Flock, error) {
 	path := file + ".lock"
 	fail := func(problem string, cause error) (*flock.Flock, error) {
 		return nil, &DatabaseError{File: file, Problem: "cannot be locked: " + problem, cause: cause}
 	}
-	// Whoever can write to the directory could have put something else in its
-	// place: a link to another file, or something that waits when it is opened.
+	// Anyone who can write to the directory could have put something else in its
+	// place: a link to another file, or something that blocks when it is opened.
 	lock := flock.New(path, flock.SetPermissions(0o600), flock.SetFlag(os.O_CREATE|os.O_RDWR|notThroughLinks))
 	locked, err := lock.TryLock()
 	if info, statErr := os.Lstat(path); statErr == nil && !info.Mode().IsRegular() {
@@ -123,7 +123,7 @@ func lockFile(file string) (*flock.Flock, error) {
 		return fail(sqlitefile.Reason(err), err)
 	}
 	if !locked {
-		holder, _ := os.ReadFile(path) // who holds it is nice to know, no more
+		holder, _ := os.ReadFile(path) // best effort: the error can do without it
 		pid, _ := strconv.Atoi(strings.TrimSpace(string(holder)))
 		return nil, &LockedError{File: file, PID: pid}
 	}
@@ -133,7 +133,7 @@ func lockFile(file string) (*flock.Flock, error) {
 	return lock, nil
 }
 
-// writePID says in the lock file who holds the lock.
+// writePID writes the id of this process to the lock file.
 func writePID(path string) error {
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC|notThroughLinks, 0)
 	if err != nil {
@@ -143,8 +143,8 @@ func writePID(path string) error {
 	return errors.Join(err, file.Close())
 }
 
-// createIfMissing creates the database if there is none, and refuses what cannot be
-// one. The file must be locked.
+// createIfMissing creates the database if it does not exist, and refuses what
+// cannot be one. The file must be locked.
 func createIfMissing(ctx context.Context, file string) error {
 	exists, err := sqlitefile.Find(file)
 	if err != nil {
@@ -166,8 +166,8 @@ func createIfMissing(ctx context.Context, file string) error {
 	return nil
 }
 
-// unusable returns a [*DatabaseError] for an error that says, by itself, only why
-// the file could not be opened, created or read.
+// unusable returns a [*DatabaseError] for an error that does not name the file.
+// done is what failed: "opened", "created", "read" or "closed".
 func unusable(file, done string, err error) error {
 	var problem *sqlitefile.Problem
 	if errors.As(err, &problem) {
@@ -176,8 +176,8 @@ func unusable(file, done string, err error) error {
 	return &DatabaseError{File: file, Problem: "cannot be " + done + ": " + sqlitefile.Reason(err), cause: err}
 }
 
-// check returns the cluster id of a database, if this version of the server can
-// use it.
+// check returns the cluster id of a database, or a [*DatabaseError] if this
+// version of the server cannot use it.
 func check(ctx context.Context, file string) (clusterID string, err error) {
 	info, err := os.Stat(file)
 	if err != nil {
@@ -193,7 +193,7 @@ func check(ctx context.Context, file string) (clusterID string, err error) {
 	return stamp.ClusterID, nil
 }
 
-// Stamp is what the database of a server says of itself.
+// Stamp is what a server's database records about itself.
 type Stamp struct {
 	// ServerVersion is the version of the Temporal server that made it.
 	ServerVersion string
@@ -211,8 +211,8 @@ func ReadStamp(ctx context.Context, file string) (Stamp, error) {
 	return readStamp(ctx, file, false)
 }
 
-// readStamp reads the stamp, after it has read all of the file if it is to be
-// checked.
+// readStamp reads the stamp. If check is true it first reads the whole file, to
+// find damage.
 func readStamp(ctx context.Context, file string, check bool) (stamp Stamp, err error) {
 	db, err := openSQLite(file)
 	if err != nil {
@@ -238,9 +238,9 @@ func readStamp(ctx context.Context, file string, check bool) (stamp Stamp, err e
 	return stamp, nil
 }
 
-// checkedSize is the size in bytes up to which a database is read whole before
-// it is used, at some 400 MB a second. Of a larger one SQLite notices at once
-// if it was truncated, and other damage when it meets it.
+// checkedSize is the size in bytes up to which a whole database is checked before
+// it is used, at some 400 MB a second. In a larger one SQLite notices truncation
+// at once, and other damage when it comes across it.
 const checkedSize = 256 << 20
 
 func openSQLite(file string) (*sql.DB, error) {
@@ -272,18 +272,16 @@ func setupSchema(ctx context.Context, tx *sql.Tx) error {
 	return sqlite.SetupSchemaOnDB(schemaWriter{ctx: ctx, tx: tx})
 }
 
-// keptIndexes are the indexes of the visibility table that a new database has:
-// those for the order of lists, for a workflow's id, its type and its status.
-// Temporal's schema has more than fifty others, nearly all on search attributes
-// that no workflow has, and writes to each of them several times for each
-// workflow. A query by something else reads the namespace's workflows in the
-// order of the list.
+// keptIndexes are the indexes of a new database's visibility table: for the order
+// of lists, and for a workflow's id, type and status. Temporal's schema has more
+// than fifty others, nearly all on search attributes that no workflow has, and
+// writes to each of them several times per workflow. A query on anything else
+// reads the namespace's workflows in the order of the list.
 var keptIndexes = []string{"default_idx", "by_workflow_id", "by_workflow_type", "by_status"}
 
 var createIndex = regexp.MustCompile(`^CREATE INDEX (\w+)\s+ON executions_visibility\b`)
 
-// schemaWriter is as much of a [sqlplugin.AdminDB] as it takes to set up a
-// schema.
+// schemaWriter implements what setting up a schema needs of [sqlplugin.AdminDB].
 type schemaWriter struct {
 	sqlplugin.AdminDB
 	ctx context.Context

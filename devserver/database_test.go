@@ -16,8 +16,9 @@ import (
 	"example.com/coffee/internal/sqlitefile"
 )
 
-// TestOneDatabaseOneServer: whatever a database is called, one server at most runs
-// on it, and it runs as well by one name as by another.
+// TestOneDatabaseOneServer checks that only one server runs on a database,
+// whatever the database is called, and that a server runs as well by one name as
+// by another.
 func TestOneDatabaseOneServer(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -25,7 +26,7 @@ func TestOneDatabaseOneServer(t *testing.T) {
 	if err := errors.Join(os.Mkdir(at("sub"), 0o700), os.Symlink("sub", at("dir")), os.Symlink("sub/real.db", at("soft.db"))); err != nil {
 		t.Fatal(err)
 	}
-	// A link that leads nowhere yet: the database is made where it leads to.
+	// A dangling link: the database is created where it leads.
 	first := start(t, Options{DatabaseFile: at("soft.db")})
 	if target, err := os.Readlink(at("soft.db")); err != nil || target != "sub/real.db" {
 		t.Errorf("the link is %s, %v", target, err)
@@ -54,7 +55,7 @@ func TestOneDatabaseOneServer(t *testing.T) {
 	if err := first.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	// After a kill the log would be beside one of the names, and lost for the other.
+	// After a kill the log would be beside one name, and lost for the other.
 	for _, name := range append(names, "hard.db") {
 		_, err := Start(context.Background(), Options{DatabaseFile: at(name)})
 		var database *DatabaseError
@@ -82,8 +83,8 @@ func TestOneDatabaseOneServer(t *testing.T) {
 	}
 }
 
-// TestLockFileIsAnother: something has been put in the place of the lock file. It
-// is neither written to nor waited for.
+// TestLockFileIsAnother puts something else in the place of the lock file. The
+// server neither writes to it nor waits for it.
 func TestLockFileIsAnother(t *testing.T) {
 	t.Parallel()
 	for name, put := range map[string]func(lock, precious string) error{
@@ -120,7 +121,8 @@ func TestLockFileIsAnother(t *testing.T) {
 	}
 }
 
-// TestDatabaseIsNoFile: nothing is waited for, and nothing changed.
+// TestDatabaseIsNoFile checks that a path that is not a file is refused, and that
+// nothing waits for it.
 func TestDatabaseIsNoFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

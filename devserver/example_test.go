@@ -15,7 +15,7 @@ import (
 
 func greet(_ workflow.Context, name string) (string, error) { return "hello " + name, nil }
 
-// A whole Temporal server in a test, or in a program.
+// Run a whole Temporal server inside a test or a program.
 func ExampleStart() {
 	ctx := context.Background()
 	server, err := devserver.Start(ctx, devserver.Options{})

@@ -26,7 +26,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 )
 
-// patient is a workflow that can do everything, and ends when it is told to.
+// patient is a workflow that answers queries and updates, and ends after a signal.
 func patient(ctx workflow.Context, name string) (string, error) {
 	state := "waiting"
 	if err := workflow.SetQueryHandler(ctx, "state", func() (string, error) { return state, nil }); err != nil {
@@ -45,7 +45,7 @@ func patient(ctx workflow.Context, name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// The signal, or the end of a child and a timer.
+	// Wait for the signal.
 	workflow.GetSignalChannel(ctx, "go").Receive(ctx, nil)
 	state = "going"
 	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{StartToCloseTimeout: time.Minute})
@@ -84,8 +84,8 @@ func eventually(t *testing.T, what string, condition func() (bool, error)) {
 	}
 }
 
-// TestFeatures: what people use a server for works, whatever was done to make
-// it fast.
+// TestFeatures checks that what people use a server for works, in spite of what
+// makes this one fast.
 func TestFeatures(t *testing.T) {
 	t.Parallel()
 	attributes := map[string]enumspb.IndexedValueType{
@@ -305,7 +305,7 @@ func testFeatures(t *testing.T, server *Server) {
 
 	t.Run("reset", func(t *testing.T) {
 		run := begin(t, client.StartWorkflowOptions{ID: "reset"})
-		for range 2 { // the second one goes to the new run
+		for range 2 { // the second signal goes to the new run
 			if err := c.SignalWorkflow(ctx, "reset", "", "go", nil); err != nil {
 				t.Fatal(err)
 			}
@@ -326,7 +326,7 @@ func testFeatures(t *testing.T, server *Server) {
 		}
 	})
 
-	// What the Temporal CLI asks for, besides.
+	// What else the Temporal CLI asks for.
 	t.Run("operator", func(t *testing.T) {
 		service := c.WorkflowService()
 		if _, err := service.RegisterNamespace(ctx, &workflowservice.RegisterNamespaceRequest{Namespace: "second",

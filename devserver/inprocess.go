@@ -14,14 +14,14 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// inProcess is a service whose clients are in the same process. Their requests
-// are calls of its methods: no socket, no encoding, no other goroutine. What is
-// not in its description, its streams above all, goes by gRPC over a pipe in
+// inProcess is a service whose clients are in the same process. Their requests are
+// calls of its methods: no socket, no encoding, no other goroutine. What is not
+// among the methods in desc, above all its streams, goes by gRPC over a pipe in
 // memory.
 type inProcess struct {
 	desc     *grpc.ServiceDesc
 	listener *bufconn.Listener
-	methods  atomic.Pointer[map[string]method] // nil until the service is there
+	methods  atomic.Pointer[map[string]method] // nil until the service has been built
 }
 
 // method is a method of the service behind its interceptors.
@@ -31,7 +31,7 @@ func newInProcess(desc *grpc.ServiceDesc) *inProcess {
 	return &inProcess{desc: desc, listener: bufconn.Listen(1 << 20)}
 }
 
-// serve is called when the service has been built.
+// serve sets the methods, when the service has been built.
 func (p *inProcess) serve(server any, interceptors []grpc.UnaryServerInterceptor) {
 	intercept := chain(interceptors)
 	methods := make(map[string]method, len(p.desc.Methods))
@@ -43,7 +43,7 @@ func (p *inProcess) serve(server any, interceptors []grpc.UnaryServerInterceptor
 	p.methods.Store(&methods)
 }
 
-// dialOptions are those of the service's clients.
+// dialOptions returns the options for the service's clients.
 func (p *inProcess) dialOptions() []grpc.DialOption {
 	return []grpc.DialOption{
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return p.listener.DialContext(ctx) }),
@@ -79,8 +79,8 @@ func (p *inProcess) call(ctx context.Context, name string, request, reply any, c
 	return copyMessage(reply, response)
 }
 
-// serverContext is what would arrive at the other end of a connection: deadline
-// and metadata. It ends when the client's context does.
+// serverContext returns the context that would arrive at the other end of a
+// connection, with deadline and metadata. It ends when the client's context does.
 func serverContext(ctx context.Context, stream grpc.ServerTransportStream) (context.Context, context.CancelFunc) {
 	server, cancel := context.WithCancel(context.Background())
 	if deadline, ok := ctx.Deadline(); ok {
@@ -96,10 +96,9 @@ func serverContext(ctx context.Context, stream grpc.ServerTransportStream) (cont
 	}
 }
 
-// copyMessage makes into the same message as from, sharing nothing with it: both
-// ends of a call may go on changing their own. The two may be of different types
-// with the same encoding, since for histories the server has some that are not
-// decoded.
+// copyMessage sets into to a copy of from. The two share nothing, because both
+// ends of a call may go on changing their own. They may be of different types with
+// the same encoding: the server has types for histories that are not decoded.
 func copyMessage(into, from any) error {
 	dst, src := into.(proto.Message), from.(proto.Message)
 	if dst.ProtoReflect().Type() == src.ProtoReflect().Type() {
@@ -133,8 +132,8 @@ func (s *serverStream) SetTrailer(md metadata.MD) error {
 	return nil
 }
 
-// serviceInterceptors are those that a service has on its gRPC server, in their
-// order (service.GrpcServerOptionsProvider).
+// serviceInterceptors returns the interceptors of a service's gRPC server, in
+// their order (service.GrpcServerOptionsProvider).
 func serviceInterceptors(p service.GrpcServerOptionsParams) []grpc.UnaryServerInterceptor {
 	interceptors := []grpc.UnaryServerInterceptor{
 		p.ServiceErrorInterceptor.Intercept,
@@ -153,7 +152,7 @@ func serviceInterceptors(p service.GrpcServerOptionsParams) []grpc.UnaryServerIn
 	return append(interceptors, p.RetryableInterceptor.Intercept)
 }
 
-// chain makes one interceptor of several. The first is the outermost.
+// chain combines interceptors into one. The first is the outermost.
 func chain(interceptors []grpc.UnaryServerInterceptor) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 		for _, intercept := range slices.Backward(interceptors) {

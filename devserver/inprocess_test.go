@@ -33,7 +33,7 @@ func TestInProcess(t *testing.T) {
 	request := &grpc_health_v1.HealthCheckRequest{Service: "mine"}
 	reply := &grpc_health_v1.HealthCheckResponse{}
 
-	// Before the service is there, and what it does not have.
+	// Until the service has been built, calls go by gRPC.
 	if err := p.call(context.Background(), method, request, reply, nil, invoke); !errors.Is(err, byGRPC) {
 		t.Errorf("got %v", err)
 	}
@@ -83,7 +83,7 @@ func TestInProcess(t *testing.T) {
 	if reply.GetStatus() != kept.GetStatus() || header.Get("begin") == nil || trailer.Get("end") == nil || len(outer) != 2 || outer[0] != "first" {
 		t.Errorf("got %v, %v, %v, %v", reply, header, trailer, outer)
 	}
-	// Each end has its own.
+	// Each end has messages of its own.
 	if reply.Status = grpc_health_v1.HealthCheckResponse_NOT_SERVING; kept.GetStatus() != grpc_health_v1.HealthCheckResponse_SERVING || request.GetService() != "mine" {
 		t.Errorf("they share %v, %v", kept, request)
 	}
@@ -95,7 +95,7 @@ func TestInProcess(t *testing.T) {
 	}
 }
 
-// TestServerContext ends with that of the client.
+// TestServerContext checks that the server's context ends with the client's.
 func TestServerContext(t *testing.T) {
 	t.Parallel()
 	client, cancelClient := context.WithCancel(context.Background())
@@ -108,8 +108,8 @@ func TestServerContext(t *testing.T) {
 	<-server.Done()
 }
 
-// TestCopyMessage: histories are of one type at one end and of another at the
-// other.
+// TestCopyMessage copies histories, which are of one type at one end and of
+// another at the other.
 func TestCopyMessage(t *testing.T) {
 	t.Parallel()
 	raw := &historyservice.GetWorkflowExecutionHistoryResponseWithRaw{Response: &workflowservice.GetWorkflowExecutionHistoryResponse{

@@ -15,7 +15,7 @@ import (
 // logger lets the Temporal server write to a zerolog logger.
 type logger struct {
 	log  zerolog.Logger
-	tags []tag.Tag // of everything that it logs
+	tags []tag.Tag // added to every message
 	*alarm
 }
 
@@ -24,11 +24,11 @@ type alarm struct {
 	// stopping silences everything: a server that is shutting down has plenty
 	// to complain about, none of which matters.
 	stopping atomic.Bool
-	// failed receives the first fatal message.
+	// failed holds at most one failure that has not been received yet.
 	failed chan error
 }
 
-// fail reports a failure, unless there is one already.
+// fail reports a failure, unless an earlier one has not been received yet.
 func (a *alarm) fail(err error) {
 	select {
 	case a.failed <- err:
@@ -36,7 +36,7 @@ func (a *alarm) fail(err error) {
 	}
 }
 
-// fatalError is what the Temporal server logs as fatal.
+// fatalError is a message that the Temporal server logged as fatal.
 type fatalError struct {
 	msg   string
 	cause string
@@ -59,7 +59,7 @@ func (l logger) Info(msg string, tags ...tag.Tag)  { l.write(zerolog.InfoLevel, 
 func (l logger) Warn(msg string, tags ...tag.Tag)  { l.write(zerolog.WarnLevel, msg, tags) }
 func (l logger) Error(msg string, tags ...tag.Tag) { l.write(zerolog.ErrorLevel, msg, tags) }
 
-// DPanic panics in development only, which this is not.
+// DPanic logs an error. It would panic in development only, which this is not.
 func (l logger) DPanic(msg string, tags ...tag.Tag) { l.write(zerolog.ErrorLevel, msg, tags) }
 
 func (l logger) Panic(msg string, tags ...tag.Tag) {
@@ -67,8 +67,8 @@ func (l logger) Panic(msg string, tags ...tag.Tag) {
 	panic(msg)
 }
 
-// Fatal must not return. It does not end the process either, which is not the
-// server's to end: it reports the failure and ends the goroutine.
+// Fatal must not return. It must not end the process either, which is not the
+// server's to end. It reports the failure and ends the goroutine.
 func (l logger) Fatal(msg string, tags ...tag.Tag) {
 	failure := &fatalError{msg: msg}
 	for _, t := range tags {
@@ -80,35 +80,35 @@ func (l logger) Fatal(msg string, tags ...tag.Tag) {
 	runtime.Goexit()
 }
 
-// With implements [log.WithLogger]. The server calls it all the time, and logs
-// very little: the tags are written out when they are needed.
+// With implements [log.WithLogger]. The server calls it all the time and logs very
+// little, so the tags are formatted only when a message is written.
 func (l logger) With(tags ...tag.Tag) log.Logger {
 	l.tags = slices.Concat(l.tags, tags)
 	return l
 }
 
-// plainLevel is the level of a message, but for what the server complains of
-// although nothing is wrong.
+// plainLevel returns the level to log a message at: the given one, or debug if the
+// server complains although nothing is wrong.
 func plainLevel(level zerolog.Level, msg string, tags []tag.Tag) zerolog.Level {
-	// Nobody asked for it.
+	// The HTTP API was not asked for.
 	if strings.HasPrefix(msg, "HTTP API port has not been set.") {
 		return zerolog.DebugLevel
 	}
-	// The server's own workers have no use for what comes back with a reply.
+	// The server's own workers do not use the metadata that comes with a reply.
 	if strings.HasPrefix(msg, "TrailerToContextMetadataInterceptor:") {
 		return zerolog.DebugLevel
 	}
-	// The server's own workers of a namespace that was deleted have nobody to take
-	// leave of.
+	// The server's own workers of a deleted namespace call ShutdownWorker, which
+	// fails because the namespace is gone.
 	if msg == "ShutdownWorker rpc errored during worker shutdown." {
 		return zerolog.DebugLevel
 	}
 	for _, t := range tags {
 		err, _ := t.Value().(string)
-		if t.Key() == "error" && (err == "task queue shutting down" || // of a worker that has left: the task goes to another
-			strings.Contains(err, context.Canceled.Error()) || // whoever asked has gone away, or we have been told to stop
-			err == "shard status unknown" || // a write was cut off: until the shard is read anew; if that fails, it is said
-			strings.Contains(err, "Frontend is not healthy yet")) { // the server's own workers are there before it
+		if t.Key() == "error" && (err == "task queue shutting down" || // a worker has left: its task goes to another one
+			strings.Contains(err, context.Canceled.Error()) || // the caller has gone away, or the server was told to stop
+			err == "shard status unknown" || // a write was cut off; if reloading the shard fails, that is logged
+			strings.Contains(err, "Frontend is not healthy yet")) { // the server's own workers start before it
 			return zerolog.DebugLevel
 		}
 	}

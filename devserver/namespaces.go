@@ -11,14 +11,14 @@ import (
 )
 
 // namespaceWatch tells each service of a server when a namespace has changed.
-// Otherwise each of them reads all namespaces every two seconds, and until then
-// does not know, for example, a new search attribute.
+// Without it each service rereads all namespaces every two seconds, and until then
+// does not know of a new search attribute, for example.
 type namespaceWatch struct {
 	mu       sync.Mutex
 	watchers []watcher
 }
 
-// watcher receives nothing any more when its context has ended.
+// watcher receives events until its context ends.
 type watcher struct {
 	ctx    context.Context
 	events chan *persistence.NamespaceWatchEvent
@@ -32,12 +32,12 @@ func (w *namespaceWatch) watch(ctx context.Context) <-chan *persistence.Namespac
 	return events
 }
 
-// tell returns when every service has taken the events to heart.
+// tell returns when every service has processed the events.
 func (w *namespaceWatch) tell(events ...*persistence.NamespaceWatchEvent) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	// A service that takes the last event a second time is done with the first,
-	// and has nothing to do for the second.
+	// The last event is sent twice: a service that receives it again has processed
+	// the first one, and the second one changes nothing.
 	events = append(events, events[len(events)-1])
 	left := w.watchers[:0]
 	for _, watcher := range w.watchers {
@@ -54,7 +54,8 @@ func (w *namespaceWatch) tell(events ...*persistence.NamespaceWatchEvent) {
 	w.watchers = left
 }
 
-// watchedNamespaces are the namespaces in the database, whose changes are told.
+// watchedNamespaces stores the namespaces in the database and tells the watch of
+// every change.
 type watchedNamespaces struct {
 	persistence.MetadataManager
 	watch *namespaceWatch
@@ -69,8 +70,9 @@ func (n watchedNamespaces) WatchNamespaces(ctx context.Context) (<-chan *persist
 	return n.watch.watch(ctx), nil
 }
 
-// changed tells what a namespace is now. If it cannot be read, the services are
-// told that: then they read all of them.
+// changed sends the services the current state of a namespace, after the events in
+// before. If the namespace cannot be read it sends the error, and the services
+// reread all namespaces.
 func (n watchedNamespaces) changed(ctx context.Context, request *persistence.GetNamespaceRequest, before ...*persistence.NamespaceWatchEvent) {
 	event := &persistence.NamespaceWatchEvent{Type: persistence.NamespaceWatchEventTypeUpdate}
 	if event.Response, event.Err = n.GetNamespace(context.WithoutCancel(ctx), request); event.Err == nil {
@@ -87,8 +89,8 @@ func deleted(id string) *persistence.NamespaceWatchEvent {
 func (n watchedNamespaces) CreateNamespace(ctx context.Context, request *persistence.CreateNamespaceRequest) (*persistence.CreateNamespaceResponse, error) {
 	response, err := n.MetadataManager.CreateNamespace(ctx, request)
 	if err == nil {
-		// A service that has read it meanwhile, for somebody who asked for it, has
-		// to forget it: otherwise it would not see that it is new.
+		// A service may have read the namespace meanwhile, to serve a request. It
+		// has to forget it: otherwise it would not see that the namespace is new.
 		n.changed(ctx, &persistence.GetNamespaceRequest{ID: response.ID}, deleted(response.ID))
 	}
 	return response, err

@@ -17,7 +17,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 )
 
-// TestNamespaceChangesAreKnownAtOnce: what was changed holds for the next
+// TestNamespaceChangesAreKnownAtOnce checks that a change holds for the next
 // request, whichever service it reaches.
 func TestNamespaceChangesAreKnownAtOnce(t *testing.T) {
 	t.Parallel()
@@ -52,7 +52,7 @@ func TestNamespaceChangesAreKnownAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// The namespace's own workers run what deletes it.
+	// The namespace's own workers run its deletion.
 	if _, err := operator.DeleteNamespace(ctx, &operatorservice.DeleteNamespaceRequest{Namespace: "cafe"}); err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,6 @@
 
 package devserver
 
-// notThroughLinks is nothing here: who can make links in a directory can do
+// notThroughLinks is zero here: anyone who can make links in a directory can do
 // anything else in it as well.
 const notThroughLinks = 0

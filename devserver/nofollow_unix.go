@@ -4,6 +4,6 @@ package devserver
 
 import "syscall"
 
-// notThroughLinks opens a file by its own name alone, and does not wait for whoever
-// is at the other end of a pipe.
+// notThroughLinks has the flags to open a file without following a symbolic link,
+// and without waiting for the other end of a pipe.
 const notThroughLinks = syscall.O_NOFOLLOW | syscall.O_NONBLOCK

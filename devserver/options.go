@@ -13,18 +13,17 @@ import (
 	"go.temporal.io/server/common/namespace"
 )
 
-// Options configure a [Server]. The zero value is useful.
+// Options configure a [Server]. The zero value is ready to use.
 type Options struct {
-	// IP is the address that the gRPC API, the HTTP API and the metrics listen
-	// on; empty means 127.0.0.1. Whoever reaches it can do everything: the
-	// server asks nobody for a password.
+	// IP is the address that the gRPC API, the HTTP API and the metrics listen on;
+	// empty means 127.0.0.1. Anyone who can reach it can do everything: the server
+	// asks for no password.
 	IP string
-	// Port of the gRPC API; 0 means a free one.
+	// Port is the port of the gRPC API; 0 means a free one.
 	Port int
-	// HTTPPort is the port of the HTTP API; 0 means that there is none.
+	// HTTPPort is the port of the HTTP API; 0 means no HTTP API.
 	HTTPPort int
-	// MetricsPort is the port of the Prometheus endpoint; 0 means that there
-	// is none.
+	// MetricsPort is the port of the Prometheus endpoint; 0 means no endpoint.
 	MetricsPort int
 
 	// UI starts the Web UI.
@@ -34,36 +33,35 @@ type Options struct {
 	// UIPort is the port of the Web UI; 0 means a free one.
 	UIPort int
 
-	// Namespaces exist when the server has started; empty means "default". The
-	// Web UI shows the first one first.
+	// Namespaces are created if they do not exist; empty means "default". The Web
+	// UI shows the first one first.
 	Namespaces []string
-	// Retention is how long finished workflows are kept, in each of the
-	// namespaces, from an hour up; 0 means [DefaultRetention] for a namespace
-	// that is new, and for others what they have.
+	// Retention is how long each of the namespaces keeps finished workflows, an
+	// hour or more; 0 means [DefaultRetention] for a new namespace, and no change
+	// for one that exists.
 	Retention time.Duration
-	// SearchAttributes exist in each of the namespaces when the server has
-	// started.
+	// SearchAttributes are added to each of the namespaces that lacks them.
 	SearchAttributes map[string]enumspb.IndexedValueType
 
-	// DatabaseFile is the SQLite file that keeps everything; it is created if
-	// it does not exist, its directory is not. Empty means in memory.
+	// DatabaseFile is the SQLite file that everything is stored in; empty means in
+	// memory. The file is created if it does not exist; its directory is not.
 	DatabaseFile string
-	// SQLitePragmas are set on each connection. They win over the pragmas that
-	// the server sets itself.
+	// SQLitePragmas are set on each connection. They override the pragmas that the
+	// server sets itself.
 	SQLitePragmas map[string]string
-	// DynamicConfig holds values of Temporal's dynamic configuration, by their
-	// keys. They win over the values that the server sets itself.
+	// DynamicConfig holds values of Temporal's dynamic configuration, by key. They
+	// override the values that the server sets itself.
 	DynamicConfig map[string]any
 
-	// Log gets what the server has to say; the zero value is a disabled logger.
+	// Log receives the server's messages; the zero value is a disabled logger.
 	Log zerolog.Logger
 }
 
 // DefaultRetention is Temporal's own default for a namespace.
 const DefaultRetention = 72 * time.Hour
 
-// withDefaults returns the options with every zero value replaced, apart from
-// those that mean "none" or "free port". The error says which one is wrong.
+// withDefaults returns the options with every zero value replaced, except those
+// that mean "none" or "free port". The error says which option is invalid.
 func (o Options) withDefaults() (Options, error) {
 	if o.IP == "" {
 		o.IP = "127.0.0.1"
@@ -84,7 +82,7 @@ func (o Options) withDefaults() (Options, error) {
 	if len(o.Namespaces) == 0 {
 		o.Namespaces = []string{"default"}
 	}
-	var namespaces []string // each once, in the caller's order
+	var namespaces []string // without duplicates, in the caller's order
 	for _, name := range o.Namespaces {
 		if strings.TrimSpace(name) == "" {
 			return o, errors.New("a namespace needs a name")
@@ -100,14 +98,15 @@ func (o Options) withDefaults() (Options, error) {
 	return o, nil
 }
 
-// IsLoopback tells whether only this machine can reach the address.
+// IsLoopback reports whether ip is a loopback address, which only this machine can
+// reach.
 func IsLoopback(ip string) bool {
 	parsed := net.ParseIP(ip)
 	return parsed != nil && parsed.IsLoopback()
 }
 
-// dialable is the address to reach a listener at: one that listens on every
-// interface is reached through loopback.
+// dialable returns the address at which a listener on ip is reached. A listener on
+// every interface is reached through loopback.
 func dialable(ip string) string {
 	switch parsed := net.ParseIP(ip); {
 	case parsed.Equal(net.IPv4zero):

@@ -10,9 +10,9 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// endPolls ends requests that wait for something to happen, as soon as the
-// server is told to stop. The frontend would wait a second for them to end by
-// themselves, which they do not. All others run their course.
+// endPolls ends requests that wait for something to happen as soon as the server
+// is told to stop. The frontend would wait a second for them to end by themselves,
+// which they do not. All other requests run to completion.
 func (s *Server) endPolls(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 	switch request := request.(type) {
 	case *workflowservice.PollWorkflowTaskQueueRequest, *workflowservice.PollActivityTaskQueueRequest,
@@ -31,32 +31,32 @@ func (s *Server) endPolls(ctx context.Context, request any, _ *grpc.UnaryServerI
 	return handle(ctx, request)
 }
 
-// sendPlain leaves replies uncompressed. The server would do as the client does,
-// and SDKs compress; between processes of one machine that is work for nothing.
+// sendPlain leaves replies uncompressed. By default the server does as the client
+// does, and SDKs compress. Between processes on one machine that is wasted work.
 func sendPlain(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
-	// It fails where there is no stream to compress: the HTTP API.
+	// This fails for the HTTP API, which has no stream to compress.
 	_ = grpc.SetSendCompressor(ctx, encoding.Identity)
 	return handle(ctx, request)
 }
 
 const (
-	// firstWait is for how long a wait for a workflow's next event goes on before
-	// the workflow is looked at again.
+	// firstWait is how long a request waits for a workflow's next event before it
+	// looks at the workflow again.
 	firstWait = 50 * time.Millisecond
-	// longestWait is the server's own limit to a wait for the next event
+	// longestWait is the server's own limit on a wait for the next event
 	// (history.longPollExpirationInterval), after which the client asks again.
 	longestWait = 20 * time.Second
-	// waitBuffer is what the server takes off a deadline to have time for its
+	// waitBuffer is what the server subtracts from a deadline, to have time to
 	// answer (common.DefaultLongPollBuffer).
 	waitBuffer = time.Second
 )
 
-// waitInSlices makes a wait for a workflow's next event out of several, each
-// twice as long as the one before. The server tells who waits by a channel that
-// holds one event; it drops the next one if that has not been taken out yet
-// (NotifierImpl.dispatchHistoryEventNotification in service/history/events).
-// On a server that is fast enough that happens: who waits for the result of a
-// workflow would learn of it 20 s late.
+// waitInSlices splits a wait for a workflow's next event into several, each twice
+// as long as the one before. The server notifies a waiting request through a
+// channel that holds one event, and drops the next event if the first has not been
+// received yet (NotifierImpl.dispatchHistoryEventNotification in
+// service/history/events). That happens on a server that is fast enough: a client
+// that waits for the result of a workflow would learn of it 20 s late.
 func waitInSlices(handle grpc.UnaryHandler) grpc.UnaryHandler {
 	return func(ctx context.Context, request any) (any, error) {
 		end := time.Now().Add(longestWait)
@@ -69,7 +69,7 @@ func waitInSlices(handle grpc.UnaryHandler) grpc.UnaryHandler {
 			expired := slice.Err() != nil && ctx.Err() == nil
 			cancel()
 			if err != nil {
-				if expired { // a busy server: it gets more time
+				if expired { // the server is busy: give it more time
 					continue
 				}
 				return nil, err

@@ -12,8 +12,8 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 )
 
-// TestEndPolls: when the server is told to stop, who waits is sent home, and who
-// does something is not.
+// TestEndPolls checks that a server that is told to stop ends requests that wait,
+// and no others.
 func TestEndPolls(t *testing.T) {
 	t.Parallel()
 	for _, request := range []any{
@@ -41,15 +41,16 @@ func TestEndPolls(t *testing.T) {
 	}
 }
 
-// historyServer answers as the frontend does: when there is an event, or a second
-// before the deadline without one.
+// historyServer returns a handler that answers as the frontend does: when there is
+// an event, or without one a second before the deadline.
 func historyServer(event time.Time) func(context.Context, any) (any, error) {
 	return func(ctx context.Context, request any) (any, error) {
 		deadline, ok := ctx.Deadline()
 		if !ok || deadline.After(time.Now().Add(longestWait+waitBuffer)) {
 			deadline = time.Now().Add(longestWait + waitBuffer)
 		}
-		// Whoever waits when the event comes does not hear of it: it is lost.
+		// A request that is waiting when the event comes is not told of it: the
+		// notification is lost.
 		if time.Now().Before(event) {
 			select {
 			case <-time.After(time.Until(deadline) - waitBuffer):
@@ -68,8 +69,8 @@ func historyServer(event time.Time) func(context.Context, any) (any, error) {
 	}
 }
 
-// TestLostNotification: a notification that is lost delays who waits by no more
-// than the time waited until then, and never by the server's 20 s.
+// TestLostNotification checks that a lost notification delays a request by no more
+// than the time that it has waited until then, and never by the server's 20 s.
 func TestLostNotification(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -83,8 +84,8 @@ func TestLostNotification(t *testing.T) {
 				t.Errorf("an event after %v was seen after %v", after, took)
 			}
 		}
-		// Without an event it ends when the server would have ended it, with
-		// something for the client to go on with.
+		// Without an event the request ends when the server would have ended it,
+		// with a token for the client to go on with.
 		began := time.Now()
 		got, err := waitInSlices(historyServer(began.Add(time.Hour)))(context.Background(), &workflowservice.GetWorkflowExecutionHistoryRequest{WaitNewEvent: true})
 		if err != nil || string(got.(*workflowservice.GetWorkflowExecutionHistoryResponse).GetNextPageToken()) != "token" {
@@ -93,7 +94,7 @@ func TestLostNotification(t *testing.T) {
 		if took := time.Since(began); took < longestWait || took > 2*longestWait {
 			t.Errorf("it took %v", took)
 		}
-		// An error is the client's, and so is its deadline.
+		// Errors reach the client, and so does the end of its own deadline.
 		broken := errors.New("broken")
 		if _, err := waitInSlices(func(context.Context, any) (any, error) { return nil, broken })(context.Background(), &workflowservice.GetWorkflowExecutionHistoryRequest{}); !errors.Is(err, broken) {
 			t.Errorf("got %v", err)

@@ -12,14 +12,14 @@ import (
 	"github.com/shirou/gopsutil/v4/process"
 )
 
-// PortError says that a port cannot be had.
+// PortError reports a port that cannot be opened.
 type PortError struct {
-	// Name says what the port is for: "gRPC", "HTTP", "metrics", "UI", or what
-	// was said to [Listen].
+	// Name says what the port is for: "gRPC", "HTTP", "metrics", "UI", or the name
+	// given to [Listen].
 	Name    string
 	Address string
-	// Holder is the program that has the port, as "name (process id)"; empty if
-	// that is not the reason, or if the system does not tell.
+	// Holder is the program that listens on the port, as "name (process id)". It
+	// is empty if the port is not in use, or if the system does not say by whom.
 	Holder string
 	cause  error
 }
@@ -39,8 +39,8 @@ func (e *PortError) Error() string {
 
 func (e *PortError) Unwrap() error { return e.cause }
 
-// listeners are open from the beginning, so that a port that cannot be had is
-// known before anything is started.
+// listeners are opened first, so that a port that cannot be opened is known before
+// the Temporal server is started.
 type listeners struct {
 	frontend, ui, metrics net.Listener // ui and metrics are nil if there is none
 }
@@ -53,8 +53,8 @@ func (l listeners) close() {
 	}
 }
 
-// takePorts opens the listeners that the server is handed, and checks that the
-// port that it opens itself can be had. It returns a [*PortError].
+// takePorts opens the listeners that the server is given, and checks that the HTTP
+// port, which the server opens itself, can be opened. It returns a [*PortError].
 func takePorts(o Options) (l listeners, err error) {
 	defer func() {
 		if err != nil {
@@ -84,8 +84,8 @@ func takePorts(o Options) (l listeners, err error) {
 	return l, nil
 }
 
-// Listen opens a listener for something that belongs to a server. It returns a
-// [*PortError] if it fails.
+// Listen opens a TCP listener for something that belongs to a server; errors call
+// it name. It returns a [*PortError] if it fails.
 func Listen(name, ip string, port int) (net.Listener, error) {
 	listener, err := net.Listen("tcp", hostPort(ip, port))
 	if err != nil {
@@ -98,8 +98,8 @@ func Listen(name, ip string, port int) (net.Listener, error) {
 	return listener, nil
 }
 
-// portHolder is the program that listens on a port, in words; empty if it cannot
-// be found out, for example because it is another user's.
+// portHolder returns the program that listens on a port, as "name (process id)",
+// or "" if it cannot be found, for example because it is another user's.
 func portHolder(ip net.IP, port int) string {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()

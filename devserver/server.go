@@ -39,9 +39,9 @@ type Server struct {
 	alarm    *alarm
 	database *database // nil if in memory
 	store    *store.DB
-	syncer   *syncer // nil if SQLite does it
+	syncer   *syncer // nil if SQLite syncs by itself, or in memory
 	temporal temporal.Server
-	// closers are for what Temporal leaves open.
+	// closers close what Temporal leaves open.
 	closers    closers
 	namespaces namespaceWatch
 	ui         *http.Server
@@ -49,15 +49,14 @@ type Server struct {
 	metrics    *http.Server
 	metricsDir string
 	stop       func() error
-	// stopping ends when the server is told to stop.
+	// stopping is cancelled when the server is told to stop.
 	stopping  context.Context
 	beginStop context.CancelFunc
 }
 
-// Start starts a server and returns when it serves. If it cannot, it leaves
-// nothing running. It returns a [*PortError], a [*LockedError], a
-// [*DatabaseError], or an error that says which option is wrong or what in the
-// server failed.
+// Start starts a server and returns when it serves. On an error it leaves nothing
+// running. The error is a [*PortError], a [*LockedError], a [*DatabaseError], or
+// one that says which option is invalid or what in the server failed.
 //
 // The context bounds the start, not the life of the server: see [Server.Stop].
 func Start(ctx context.Context, options Options) (_ *Server, err error) {
@@ -74,7 +73,7 @@ func Start(ctx context.Context, options Options) (_ *Server, err error) {
 		}
 	}()
 
-	// A start that is interrupted is a stop.
+	// An interrupted start is a stop, which silences the log.
 	uninterrupted := context.AfterFunc(ctx, func() { s.alarm.stopping.Store(true) })
 	defer func() {
 		if !uninterrupted() && err == nil {
@@ -82,8 +81,8 @@ func Start(ctx context.Context, options Options) (_ *Server, err error) {
 		}
 	}()
 
-	// The database first: a second server with the same settings should hear of
-	// the first server, not of its ports.
+	// The database comes first: a second server with the same settings should hear
+	// of the first server, not of its ports.
 	if err := s.openDatabase(ctx); err != nil {
 		return nil, err
 	}
@@ -116,10 +115,10 @@ func Start(ctx context.Context, options Options) (_ *Server, err error) {
 	return s, nil
 }
 
-// Address is the address of the gRPC API, as host:port, for a client.
+// Address returns the address of the gRPC API, as host:port, for a client.
 func (s *Server) Address() string { return s.address }
 
-// UIURL is the URL of the Web UI; empty if there is none.
+// UIURL returns the URL of the Web UI, or "" if there is none.
 func (s *Server) UIURL() string {
 	if s.ui == nil {
 		return ""
@@ -127,7 +126,7 @@ func (s *Server) UIURL() string {
 	return "http://" + s.uiAddress
 }
 
-// HTTPURL is the URL of the HTTP API; empty if there is none.
+// HTTPURL returns the URL of the HTTP API, or "" if there is none.
 func (s *Server) HTTPURL() string {
 	if s.options.HTTPPort == 0 {
 		return ""
@@ -135,7 +134,7 @@ func (s *Server) HTTPURL() string {
 	return "http://" + hostPort(dialable(s.options.IP), s.options.HTTPPort)
 }
 
-// MetricsURL is the URL of the Prometheus endpoint; empty if there is none.
+// MetricsURL returns the URL of the Prometheus endpoint, or "" if there is none.
 func (s *Server) MetricsURL() string {
 	if s.options.MetricsPort == 0 {
 		return ""
@@ -143,7 +142,7 @@ func (s *Server) MetricsURL() string {
 	return "http://" + hostPort(dialable(s.options.IP), s.options.MetricsPort) + "/metrics"
 }
 
-// DatabaseFile is the absolute path of the database; empty if in memory.
+// DatabaseFile returns the absolute path of the database, or "" if it has no file.
 func (s *Server) DatabaseFile() string {
 	if s.database == nil {
 		return ""
@@ -151,8 +150,8 @@ func (s *Server) DatabaseFile() string {
 	return s.identity.DatabaseName
 }
 
-// Failed delivers an error when a part of the server has failed for good. The
-// server should then be stopped.
+// Failed returns a channel that delivers an error when a part of the server has
+// failed for good. The server should then be stopped.
 func (s *Server) Failed() <-chan error { return s.alarm.failed }
 
 // Stop stops the server. It can be called more than once.
@@ -258,7 +257,7 @@ func (s *Server) startTemporal(frontend net.Listener) error {
 }
 
 // guard runs a part of the start in a goroutine of its own, because a fatal
-// message ends the goroutine that it comes from.
+// message ends the goroutine that logs it.
 func (s *Server) guard(start func() error) error {
 	result := make(chan error, 1)
 	go func() {
@@ -276,8 +275,8 @@ func (s *Server) guard(start func() error) error {
 	return <-result
 }
 
-// waitReady returns when the server answers, and when its namespaces have their
-// search attributes and their retention.
+// waitReady returns when the server answers and its namespaces have their search
+// attributes and retention.
 func (s *Server) waitReady(ctx context.Context) error {
 	conn, err := grpc.NewClient(s.Address(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
@@ -312,8 +311,8 @@ func (s *Server) waitReady(ctx context.Context) error {
 	return nil
 }
 
-// setRetention changes the retention of a namespace that existed before; 0
-// leaves it as it is.
+// setRetention changes the retention of an existing namespace; 0 leaves it
+// unchanged.
 func setRetention(ctx context.Context, service workflowservice.WorkflowServiceClient, name string, want time.Duration) error {
 	if want == 0 {
 		return nil
@@ -327,7 +326,8 @@ func setRetention(ctx context.Context, service workflowservice.WorkflowServiceCl
 	return err
 }
 
-// addSearchAttributes adds what a namespace that existed before does not have.
+// addSearchAttributes adds the search attributes that an existing namespace lacks.
+// It returns an error if one exists with another type.
 func addSearchAttributes(ctx context.Context, operator operatorservice.OperatorServiceClient, namespace string, want map[string]enumspb.IndexedValueType) error {
 	if len(want) == 0 {
 		return nil

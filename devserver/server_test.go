@@ -25,7 +25,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 )
 
-// lockedBuffer can be written to and read from at once.
+// lockedBuffer can be written to and read from concurrently.
 type lockedBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -43,7 +43,7 @@ func (b *lockedBuffer) String() string {
 	return b.b.String()
 }
 
-// start starts a server that must neither warn nor complain while it lives.
+// start starts a server that must log no warning or error while it lives.
 func start(t *testing.T, options Options) *Server {
 	t.Helper()
 	server, said := startTalking(t, options)
@@ -55,7 +55,8 @@ func start(t *testing.T, options Options) *Server {
 	return server
 }
 
-// startTalking starts a server that may complain: under load it does.
+// startTalking starts a server that may log warnings, as it does under load. It
+// returns the log as well.
 func startTalking(t *testing.T, options Options) (*Server, *lockedBuffer) {
 	t.Helper()
 	said := &lockedBuffer{}
@@ -92,7 +93,7 @@ func TestSeveralServersInOneProcess(t *testing.T) {
 		t.Errorf("%s %s, %q %q", a.Address(), b.Address(), a.UIURL(), b.UIURL())
 	}
 	ctx := context.Background()
-	// They share nothing: what one has, the other has not.
+	// They share nothing: what one has, the other does not.
 	_, err := workflowservice.NewWorkflowServiceClient(dial(t, a)).RegisterNamespace(ctx, &workflowservice.RegisterNamespaceRequest{
 		Namespace: "only-in-a", WorkflowExecutionRetentionPeriod: nil,
 	})
@@ -126,8 +127,8 @@ func TestDatabaseFile(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	// The next server on the file is the same cluster, with a namespace and a
-	// search attribute more, and another retention.
+	// The next server on the file is the same cluster, with one more namespace,
+	// one more search attribute and another retention.
 	server = start(t, Options{DatabaseFile: file, Namespaces: []string{"cafe", "bar"}, SearchAttributes: attributes, Retention: 7 * time.Hour})
 	if server.identity.ClusterID != clusterID {
 		t.Errorf("the cluster id was %s and is %s", clusterID, server.identity.ClusterID)
@@ -148,7 +149,7 @@ func TestDatabaseFile(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	// Who does not say how long keeps what there is.
+	// Without a retention option the namespace keeps its own.
 	server = start(t, Options{DatabaseFile: file, Namespaces: []string{"cafe"}})
 	described, err = workflowservice.NewWorkflowServiceClient(dial(t, server)).DescribeNamespace(context.Background(),
 		&workflowservice.DescribeNamespaceRequest{Namespace: "cafe"})
@@ -167,8 +168,8 @@ func TestDatabaseFile(t *testing.T) {
 	}
 }
 
-// TestDatabaseFileThatIsNone: a file that cannot be used is refused in one line,
-// and left as it is.
+// TestDatabaseFileThatIsNone checks that a file that cannot be used is refused in
+// one line, and left as it is.
 func TestDatabaseFileThatIsNone(t *testing.T) {
 	t.Parallel()
 	intact := filepath.Join(t.TempDir(), "intact.db")
@@ -233,8 +234,8 @@ func TestDatabaseFileThatIsNone(t *testing.T) {
 	}
 }
 
-// TestDatabaseFileIsGone: only its write-ahead log was left behind, by a server
-// that was killed. A new database would be mixed with it.
+// TestDatabaseFileIsGone leaves only the write-ahead log of a database, as of a
+// server that was killed. A new database would be mixed with it.
 func TestDatabaseFileIsGone(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "x.db")
@@ -294,7 +295,7 @@ func TestInvalidOptions(t *testing.T) {
 	}
 }
 
-// TestUserSettingsWin over those that the server sets itself.
+// TestUserSettingsWin checks that the user's settings override the server's own.
 func TestUserSettingsWin(t *testing.T) {
 	t.Parallel()
 	options, err := Options{
@@ -321,8 +322,8 @@ func TestUserSettingsWin(t *testing.T) {
 	}
 }
 
-// TestFatal: what the Temporal server takes for the end of the process is an
-// error here.
+// TestFatal checks that a fatal message of the Temporal server becomes an error
+// instead of the end of the process.
 func TestFatal(t *testing.T) {
 	t.Parallel()
 	s := &Server{alarm: &alarm{failed: make(chan error, 1)}}
@@ -340,8 +341,8 @@ func TestFatal(t *testing.T) {
 	}
 }
 
-// TestInterruptedStart: a start that is interrupted, whenever that is, says nothing
-// and leaves nothing behind.
+// TestInterruptedStart checks that a start that is interrupted at any moment logs
+// nothing and leaves nothing behind.
 func TestInterruptedStart(t *testing.T) {
 	t.Parallel()
 	seed := rand.Uint64()
@@ -356,7 +357,7 @@ func TestInterruptedStart(t *testing.T) {
 		said := &lockedBuffer{}
 		ctx, cancel := context.WithCancel(context.Background())
 		timer := time.AfterFunc(time.Duration(random.Int64N(int64(whole))), cancel)
-		if i < 10 { // of which there can be no more
+		if i < 10 { // ten is the limit
 			attributes[fmt.Sprint("Table", i)] = enumspb.INDEXED_VALUE_TYPE_KEYWORD
 		}
 		server, err := Start(ctx, Options{DatabaseFile: file, SearchAttributes: attributes, Log: zerolog.New(said).Level(zerolog.WarnLevel)})
@@ -373,7 +374,8 @@ func TestInterruptedStart(t *testing.T) {
 	}
 }
 
-// TestPlainLevel: what the server complains of although nothing is wrong.
+// TestPlainLevel checks the level of what the server complains of although nothing
+// is wrong.
 func TestPlainLevel(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {

@@ -28,7 +28,7 @@ import (
 )
 
 // module is [temporal.TopLevelModule] with services that reach each other inside
-// of the process, and a frontend on a listener that is open already.
+// the process, and a frontend on a listener that is open already.
 func (s *Server) module(frontendListener net.Listener) fx.Option {
 	history, matching := newInProcess(&historyservice.HistoryService_ServiceDesc), newInProcess(&matchingservice.MatchingService_ServiceDesc)
 	p := services{ip: s.options.IP, history: history, matching: matching, frontend: frontendListener, closers: &s.closers, namespaces: &s.namespaces}
@@ -53,7 +53,7 @@ func (s *Server) module(frontendListener net.Listener) fx.Option {
 
 // services builds the four services of a server.
 type services struct {
-	ip                string // that the HTTP API listens on
+	ip                string // of the HTTP API
 	history, matching *inProcess
 	frontend          net.Listener
 	closers           *closers
@@ -86,16 +86,16 @@ func (p services) newFrontend(params temporal.ServiceProviderParamsCommon) (temp
 		}))
 }
 
-// newWorker builds the service that runs the system's own workflows. Nobody has
-// anything to ask of it.
+// newWorker builds the service that runs the system's own workflows. It receives
+// no requests.
 func (p services) newWorker(params temporal.ServiceProviderParamsCommon) (temporal.ServicesGroupOut, error) {
 	return p.build(params, primitives.WorkerService, bufconn.Listen(1), worker.Module)
 }
 
-// streamWorkers is the number of goroutines that handle the frontend's requests
-// one after the other. Temporal's handlers need large stacks; a new goroutine
-// for each request, which it gets when all of these are busy, would have to make
-// its stack grow each time.
+// streamWorkers is the number of goroutines that the frontend reuses for its
+// requests. A request gets a new goroutine only when all of these are busy.
+// Temporal's handlers need large stacks, which a new goroutine has to grow each
+// time.
 const streamWorkers = 256
 
 func (p services) build(params temporal.ServiceProviderParamsCommon, name primitives.ServiceName, listener net.Listener, options ...fx.Option) (temporal.ServicesGroupOut, error) {

@@ -13,26 +13,26 @@ import (
 	"google.golang.org/grpc"
 )
 
-// syncer makes what the server has written to its database durable, before
-// anybody outside of the server hears of it.
+// syncer makes what the server has written to its database durable before anyone
+// outside the server hears of it.
 //
-// A server on a file spends most of its time waiting for the disk if SQLite
-// waits for it at the end of each transaction, of which an order takes some
-// thirty. But a transaction that nobody has been told of may be lost in a power
-// failure: SQLite's write-ahead log is written from its beginning to its end, so
-// what is left of it is the state of a moment before. It is enough to wait for
-// the disk once for each answer that leaves the server, and all answers that
-// leave at the same time wait together. (Nightingale and others, "Rethink the
-// Sync", 2006, call it external synchrony.)
+// A server on a file spends most of its time waiting for the disk if SQLite waits
+// at the end of each transaction: an order takes some thirty of them. But a power
+// failure may lose a transaction that nobody has been told of: SQLite's
+// write-ahead log is written from beginning to end, so what is left of it is the
+// state of an earlier moment. It is enough to wait for the disk once for each
+// reply that leaves the server, and all replies that leave at the same time wait
+// together. (Nightingale and others, "Rethink the Sync", 2006, call it external
+// synchrony.)
 type syncer struct {
 	path string // of the database
 	// writes returns how many commits have ended, and whether others are under
 	// way. They are counted where they are made: SQLite's own index of the log is
-	// memory that it shares, and what a file system shows of that to a reader of
-	// the file is not to be relied upon.
+	// shared memory, and what a file system shows of it to a reader of the file
+	// cannot be relied upon.
 	writes func() (ended uint64, underWay bool)
-	// failed is called once, when the disk has failed: what has been written is
-	// lost, even if it can be read, and no later sync would say so.
+	// failed is called once, when a sync has failed: what was written is lost,
+	// even if it can be read, and no later sync would report it.
 	failed func(error)
 	open   func(path string) (file, error)
 
@@ -41,13 +41,14 @@ type syncer struct {
 	// begun and done count the syncs; they differ while one is running.
 	begun, done int
 	wal         file
-	// clean is true if the log was synced when so many commits had ended.
+	// clean is true if, when the log was last synced, no commit was under way.
+	// synced is the number of commits that had ended by then.
 	clean  bool
 	synced uint64
 	err    error
 }
 
-// file is as much of an [*os.File] as a [syncer] needs.
+// file is what a [syncer] needs of an [*os.File].
 type file interface {
 	io.Closer
 	Stat() (fs.FileInfo, error)
@@ -65,7 +66,7 @@ func newSyncer(path string, writes func() (uint64, bool), failed func(error)) *s
 func (s *syncer) sync() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// One that is running may have begun too early.
+	// A sync that is running may have begun too early.
 	for need := s.begun + 1; s.done < need && s.err == nil; {
 		if s.begun > s.done {
 			s.ended.Wait()
@@ -85,7 +86,8 @@ func (s *syncer) sync() error {
 	return s.err
 }
 
-// run is called by one goroutine at a time.
+// run syncs the log, unless it has no new commits. One goroutine at a time calls
+// it.
 func (s *syncer) run() error {
 	if err := s.reopen(); err != nil {
 		return err
@@ -101,7 +103,7 @@ func (s *syncer) run() error {
 	return nil
 }
 
-// reopen opens the log, unless it is open. It is another than before if the last
+// reopen opens the log, unless it is open. The log is a new file if the last
 // connection to the database was closed meanwhile.
 func (s *syncer) reopen() error {
 	now, err := os.Stat(s.path + "-wal")
@@ -121,7 +123,7 @@ func (s *syncer) reopen() error {
 	return err
 }
 
-// close is called when nothing syncs any more.
+// close closes the log. No sync may be using it.
 func (s *syncer) close() error {
 	if s.wal == nil {
 		return nil
@@ -131,7 +133,7 @@ func (s *syncer) close() error {
 	return err
 }
 
-// beforeReply is an interceptor of the frontend.
+// beforeReply is an interceptor of the frontend that syncs before each reply.
 func (s *syncer) beforeReply(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 	response, err := handle(ctx, request)
 	if syncErr := s.sync(); syncErr != nil {
@@ -141,9 +143,9 @@ func (s *syncer) beforeReply(ctx context.Context, request any, _ *grpc.UnaryServ
 }
 
 // syncsReplies reports whether replies of the frontend are all that leaves a
-// server with these options, so that a [syncer] can do what SQLite would do
-// after each transaction. It cannot if the user has other wishes, or has turned
-// on what sends requests of its own: Nexus and callbacks.
+// server with these options, so that a [syncer] can do what SQLite would do after
+// each transaction. It cannot if the user sets the pragmas involved, or configures
+// what sends requests of its own: Nexus and callbacks.
 func syncsReplies(o Options) bool {
 	if o.DatabaseFile == "" || o.HTTPPort != 0 {
 		return false

@@ -15,9 +15,9 @@ import (
 	"google.golang.org/grpc"
 )
 
-// disk knows what of a database would be left after a power failure: what was
+// disk records what of a database would be left after a power failure: what was
 // there when its log was last synced. That is less than what SQLite guarantees,
-// which syncs by itself now and then.
+// which also syncs by itself now and then.
 type disk struct {
 	database string
 	mu       sync.Mutex
@@ -51,7 +51,7 @@ func (f diskFile) Sync() error {
 	return f.File.Sync()
 }
 
-// restore writes what is left to a new place.
+// restore writes what is left to a new place, and returns its path.
 func (d *disk) restore(t *testing.T) string {
 	t.Helper()
 	d.mu.Lock()
@@ -65,12 +65,13 @@ func (d *disk) restore(t *testing.T) string {
 	return database
 }
 
-// TestPowerFailure: what a client has been told is there after a power failure,
-// whenever it comes. SQLite does not see to it here (synchronous is normal).
+// TestPowerFailure checks that what a client has been told is still there after a
+// power failure, whenever it comes. SQLite does not guarantee that here
+// (synchronous is normal).
 func TestPowerFailure(t *testing.T) {
 	t.Parallel()
 	options := Options{DatabaseFile: filepath.Join(t.TempDir(), "x.db"), SQLitePragmas: map[string]string{
-		"wal_autocheckpoint": "0", // or it would sync, and overwrite what is copied
+		"wal_autocheckpoint": "0", // a checkpoint would sync, and overwrite what is copied
 	}}
 	server, _ := startTalking(t, options)
 	d := &disk{database: options.DatabaseFile}
@@ -152,7 +153,7 @@ func TestPowerFailure(t *testing.T) {
 	}
 }
 
-// fakeFile is the log.
+// fakeFile is a log whose syncs are a function.
 type fakeFile struct {
 	*os.File
 	sync func() error
@@ -170,7 +171,8 @@ func (w *fakeWrites) count() (uint64, bool) {
 	return ended, w.begun.Load() != ended
 }
 
-// fakeSyncer has a log whose syncs are a function.
+// fakeSyncer returns a syncer on a log whose syncs are a function, and the
+// counters of its commits and its failures.
 func fakeSyncer(t *testing.T, sync func() error) (s *syncer, writes *fakeWrites, failures *atomic.Int32) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "x.db")
@@ -201,20 +203,20 @@ func TestSyncOnlyWhatIsNew(t *testing.T) {
 			t.Errorf("%s there were %d syncs, not %d: %v", when, syncs, want, err)
 		}
 	}
-	// What the process before this one has written may not be durable.
+	// What an earlier process has written may not be durable.
 	wantSyncs("at the beginning", 1)
 	wantSyncs("without a commit", 1)
 	writes.commit()
 	wantSyncs("after a commit", 2)
 	wantSyncs("without another commit", 2)
-	// A commit that is under way: some of it may be in the log, and seen.
+	// A commit that is under way: some of it may be in the log, and visible.
 	writes.begun.Add(1)
 	wantSyncs("in a commit", 3)
 	wantSyncs("still in it", 4)
 	writes.ended.Add(1)
 	wantSyncs("when it has ended", 5)
 	wantSyncs("and then", 5)
-	// Another log, after the last connection was closed.
+	// A new log, as after the last connection was closed.
 	if err := os.Remove(s.path + "-wal"); err != nil {
 		t.Fatal(err)
 	}
@@ -224,8 +226,8 @@ func TestSyncOnlyWhatIsNew(t *testing.T) {
 	wantSyncs("with another log", 6)
 }
 
-// TestSyncThatHasBegun is too early for who comes later; all who come later wait
-// for the same one.
+// TestSyncThatHasBegun checks that a running sync is too early for later callers,
+// which all wait for the same next one.
 func TestSyncThatHasBegun(t *testing.T) {
 	t.Parallel()
 	began, finish := make(chan int), make(chan struct{})
@@ -268,7 +270,7 @@ func TestSyncThatHasBegun(t *testing.T) {
 	close(began)
 }
 
-// TestSyncFails: nobody is told anything any more.
+// TestSyncFails checks that no reply leaves the server after a sync has failed.
 func TestSyncFails(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("input/output error")
@@ -292,8 +294,8 @@ func TestSyncFails(t *testing.T) {
 	}
 }
 
-// TestSyncsReplies: where replies are not all that leaves the server, or the user
-// has other wishes, SQLite syncs each transaction.
+// TestSyncsReplies checks that SQLite syncs each transaction where replies are not
+// all that leaves the server, or the user has set the pragmas involved.
 func TestSyncsReplies(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

@@ -12,7 +12,7 @@ import (
 
 func mkfifo(string) error { return errors.ErrUnsupported }
 
-// processorTime is what this process has used.
+// processorTime returns the CPU time that this process has used.
 func processorTime() (time.Duration, error) {
 	self, err := process.NewProcess(int32(os.Getpid()))
 	if err != nil {

@@ -19,8 +19,8 @@ import (
 
 // startUI serves the Web UI on a listener that is open already.
 //
-// The UI's own server is not used: it opens its listener itself, and ends the
-// whole process if that fails. This is its handler on a listener of ours.
+// The UI's own server is not used, because it opens its own listener and ends the
+// whole process if that fails. startUI serves the UI's handler on our listener.
 func (s *Server) startUI(listener net.Listener) error {
 	handler, err := s.uiHandler()
 	if err != nil {
@@ -38,7 +38,7 @@ func (s *Server) uiHandler() (http.Handler, error) {
 		DefaultNamespace:    s.options.Namespaces[0],
 		DisableNewsFetch:    true, // nothing leaves the machine
 		HideLogs:            true,
-		CORS:                config.CORS{CookieInsecure: true}, // it is served by plain HTTP
+		CORS:                config.CORS{CookieInsecure: true}, // served over plain HTTP
 	})
 	if err != nil {
 		return nil, err
@@ -60,8 +60,8 @@ func (s *Server) uiHandler() (http.Handler, error) {
 		csrf.EnsureTokenCookie(false),
 		middleware.CSRFWithConfig(csrf.MiddlewareConfig(settings, false)))
 	route.SetHealthRoute(e)
-	// As route.SetAPIRoutes does, which does not let go of its connection, and has
-	// a route that asks another machine for news.
+	// These are the routes of route.SetAPIRoutes, except one that fetches news
+	// from another machine. SetAPIRoutes never closes its connection.
 	conn, err := rpc.Dial(s.Address(), nil)
 	if err != nil {
 		return nil, err

@@ -13,13 +13,13 @@ import (
 	"time"
 )
 
-// Everything here that speaks HTTP can be reached by the browser of whoever runs
-// the server, and so by the pages that are open in it.
+// Everything here that speaks HTTP can be reached by the user's browser, and so by
+// the pages that are open in it.
 
-// guard protects a handler from pages of other sites. One cannot make it do
-// anything, whatever the request looks like; and one that has let a name of its own
-// point here (DNS rebinding) cannot read anything either, if the listener is on the
-// loopback interface.
+// guard protects a handler from pages of other sites. Such a page cannot make the
+// handler do anything, whatever its request looks like. If the listener is on the
+// loopback interface the page cannot read anything either, even if it makes a name
+// of its own point here (DNS rebinding).
 func guard(ip string, next http.Handler) http.Handler {
 	next = http.NewCrossOriginProtection().Handler(next)
 	if !IsLoopback(ip) {
@@ -38,7 +38,8 @@ func guard(ip string, next http.Handler) http.Handler {
 	})
 }
 
-// serve serves until the server that it returns is closed.
+// serve serves requests until the server that it returns is closed. It reports a
+// failure to the alarm.
 func (s *Server) serve(listener net.Listener, handler http.Handler) *http.Server {
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
 	go func() {
@@ -49,16 +50,17 @@ func (s *Server) serve(listener net.Listener, handler http.Handler) *http.Server
 	return server
 }
 
-// prepareMetrics makes the directory of the socket that Temporal is to serve its
-// metrics on: it asks nobody by which name it was reached.
+// prepareMetrics makes the directory of the socket on which Temporal serves its
+// metrics. Temporal does not check the name by which it was reached, so it gets no
+// port.
 func (s *Server) prepareMetrics() (err error) {
 	if s.options.MetricsPort != 0 {
-		s.metricsDir, err = os.MkdirTemp("", "coffee-metrics-*") // for its owner alone
+		s.metricsDir, err = os.MkdirTemp("", "coffee-metrics-*") // accessible to its owner only
 	}
 	return err
 }
 
-// metricsSocket is the file of that socket; empty if there are no metrics.
+// metricsSocket returns the path of that socket, or "" if there are no metrics.
 func (s *Server) metricsSocket() string {
 	if s.metricsDir == "" {
 		return ""

@@ -25,8 +25,8 @@ func freePort(t *testing.T) int {
 	return listener.Addr().(*net.TCPAddr).Port
 }
 
-// TestPagesOfOthers: what the page of another site, open in the browser of whoever
-// runs the server, can make it do, and read.
+// TestPagesOfOthers checks what a page of another site, open in the user's
+// browser, can make the server do, and what it can read.
 func TestPagesOfOthers(t *testing.T) {
 	t.Parallel()
 	httpPort, metricsPort := freePort(t), freePort(t)

@@ -15,27 +15,26 @@ import (
 	"example.com/coffee/coffee"
 )
 
-// Options say what to audit.
+// Options configure [Run].
 type Options struct {
 	Client client.Client
 	// Namespace is the client's.
 	Namespace string
-	// Book is the ledger that the orders' money should be in.
+	// Book is the ledger that should hold the orders' money.
 	Book *Book
-	// Acknowledged are the ids of orders that must exist, and have ended. Orders
-	// whose retention has ended do not belong here: nobody knows of them.
+	// Acknowledged are the ids of orders that must exist and have ended. Leave out
+	// orders whose retention has ended: the server no longer knows them.
 	Acknowledged []string
-	// Repair, unless nil, is the same ledger for writing: what can be settled
-	// is settled there. Nothing else is ever changed.
+	// Repair, unless nil, is the same ledger opened for writing. Run settles there
+	// what can be settled, and changes nothing else.
 	Repair coffee.Ledger
-	// Progress, unless nil, is called after each order that was read. It is
-	// never called twice at once.
+	// Progress, unless nil, is called after each history is read, with how many
+	// were read and how many are known so far. Calls do not overlap.
 	Progress func(read, known int)
 }
 
-// Run audits all orders of a namespace. It can run while orders do: what it
-// finds wrong it reads once more before it says so. An error means that there
-// is no verdict.
+// Run audits all orders of a namespace. It can run while orders do: it reads an
+// order again before it reports a breach. An error means that there is no verdict.
 func Run(ctx context.Context, options Options) (*Report, error) {
 	a := &auditor{Options: options, report: &Report{Breaches: []Breach{}, Repairs: []Repair{}}, stories: map[string][]*story{}}
 	if err := a.run(ctx); err != nil {
@@ -48,8 +47,8 @@ func Run(ctx context.Context, options Options) (*Report, error) {
 type auditor struct {
 	Options
 	report *Report
-	// keep is for how long the server keeps the history of an order that has
-	// ended; 0 means for ever.
+	// keep is how long the server keeps the history of an order that has ended; 0
+	// means for ever.
 	keep    time.Duration
 	horizon *horizon
 
@@ -66,7 +65,7 @@ func (a *auditor) run(ctx context.Context) error {
 	if err := a.retention(ctx); err != nil {
 		return err
 	}
-	// Histories first, rows second: whatever a history has said by then is in
+	// Read histories first and rows second: whatever a history said by then is in
 	// the ledger.
 	if err := a.readOrders(ctx); err != nil {
 		return err
@@ -75,8 +74,8 @@ func (a *auditor) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// The server's list of workflows lags a little; ask for those that are
-	// missing from it by name.
+	// The server's list of workflows lags a little, so ask for the missing ones by
+	// id.
 	missing := slices.Clone(a.Acknowledged)
 	oldest := time.Now().Add(-a.keep)
 	for _, row := range all {
@@ -94,12 +93,12 @@ func (a *auditor) run(ctx context.Context) error {
 	if err := a.acknowledged(ctx); err != nil {
 		return err
 	}
-	// Once more, for the figures: rows were added if something was settled.
+	// Read the rows again for the figures: a repair adds rows.
 	all, net, err := a.Book.all(ctx)
 	if err != nil {
 		return err
 	}
-	if len(a.report.Breaches) == 0 { // otherwise they say it better
+	if len(a.report.Breaches) == 0 { // otherwise they say more
 		a.sums(byOrder(all), net)
 	}
 	a.count(all, net)
@@ -129,8 +128,9 @@ func (a *auditor) retention(ctx context.Context) error {
 	return nil
 }
 
-// judgeAll compares every order with its rows, and what is wrong once more, with
-// what is known by then: an order may have moved on in between.
+// judgeAll compares every order with its rows, and settles what it may. It reads an
+// order again before it reports a breach, because the order may have moved on in
+// between.
 func (a *auditor) judgeAll(ctx context.Context, rows map[string][]Row) error {
 	ids := map[string]bool{}
 	for workflowID := range a.stories {
@@ -168,8 +168,8 @@ func (a *auditor) judgeAll(ctx context.Context, rows map[string][]Row) error {
 	return nil
 }
 
-// settle gives back what an order has paid that ended without a coffee, or
-// closes its book where a late charge could still come.
+// settle refunds an order that ended without a coffee, or records a void where a
+// late charge could still come.
 func (a *auditor) settle(ctx context.Context, f *file, chain []*story, breaches []Breach) error {
 	repair := Repair{OrderID: f.orderID, Problem: "it " + last(chain).end + " while it was being charged"}
 	for _, breach := range breaches {
@@ -194,8 +194,8 @@ func (a *auditor) settle(ctx context.Context, f *file, chain []*story, breaches 
 	return nil
 }
 
-// acknowledged looks for orders that somebody was told are accepted. What it
-// does not find as it should be, it reads once more.
+// acknowledged checks that the orders that were acknowledged exist and have ended.
+// It reads an order again before it reports a breach.
 func (a *auditor) acknowledged(ctx context.Context) error {
 	ids := slices.Compact(slices.Sorted(slices.Values(a.Acknowledged)))
 	a.report.Acknowledged = len(ids)
@@ -242,7 +242,7 @@ func (a *auditor) sums(byOrder map[string][]Row, net coffee.Cents) {
 			case !s.ended:
 			case f.made(chain):
 				earned += price
-			case mayHaveMade(chain): // that it is one or the other has been judged
+			case mayHaveMade(chain): // judge has checked that it is the price or 0
 				earned += f.rowsOf(chain).net()
 			}
 		}

@@ -21,7 +21,8 @@ import (
 
 const runID = "run-1"
 
-// history is one of those that were recorded for the replay test, of order 123.
+// history returns one of the histories of order 123 that were recorded for the
+// replay test.
 func history(t *testing.T, name string) *historypb.History {
 	t.Helper()
 	file, err := os.Open(filepath.Join("..", "testdata", "histories", name+".json"))
@@ -59,8 +60,8 @@ func numbered(number int64, r Row) Row {
 	return r
 }
 
-// TestJudge compares recorded histories with what is, or is wrongly, in the
-// ledger. A case without rules must be found in order.
+// TestJudge compares recorded histories with rows of the ledger, right and wrong. A
+// case without rules must have no breach.
 func TestJudge(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -166,13 +167,13 @@ func ints(rules []Rule) []int {
 	return ints
 }
 
-// old makes a row older than what histories are kept for.
+// old makes a row older than the shortest retention.
 func old(r Row) Row {
 	r.RecordedAt = r.RecordedAt.Add(-2 * time.Hour)
 	return r
 }
 
-// timeless makes a row's time one that cannot be read.
+// timeless gives a row an unreadable time.
 func timeless(r Row) Row {
 	r.RecordedAt = time.Time{}
 	return r
@@ -180,25 +181,25 @@ func timeless(r Row) Row {
 
 func running(s *story) { s.ended, s.result, s.end = false, nil, "" }
 
-// onTheCounter changes it to an order that was terminated when its receipt was
-// scheduled.
+// onTheCounter changes a story to one whose order was terminated after its receipt
+// was scheduled.
 func onTheCounter(s *story) {
 	stopped("was terminated")(s)
 	s.handedOut = false
 }
 
-// stopped changes how an order ended, and leaves what it did before.
+// stopped changes how an order ended, but not what it did before.
 func stopped(end string) func(*story) {
 	return func(s *story) { s.result, s.end = nil, end }
 }
 
-// terminated changes it to an order that was stopped in its first brew.
+// terminated changes a story to one whose order was stopped in its first brew.
 func terminated(s *story) {
 	stopped("was terminated")(s)
 	s.brewed, s.refunded, s.receipt, s.handedOut, s.cancelled = false, false, false, false, false
 }
 
-// TestStory: what is read of each recorded history.
+// TestStory: what is read from each recorded history.
 func TestStory(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]story{
@@ -209,7 +210,7 @@ func TestStory(t *testing.T) {
 		"cancelled_natively":       {cancelled: true, charged: true, refunded: true},
 		"failed_brew":              {charged: true, refunded: true},
 		"failed_duplicate":         {},
-		// A cancel that came after the receipt was scheduled is none.
+		// A cancel after the receipt was scheduled does not count.
 		"completed_cancel_too_late": {charged: true, brewed: true, receipt: true},
 		"completed_after_reset":     {receipt: true, handedOut: true, toldDelivered: true},
 		"failed_after_refund":       {charged: true, refunded: true},
@@ -270,8 +271,8 @@ func TestUnsettled(t *testing.T) {
 	}
 }
 
-// TestUnsettledAfterAReset: the first run has made the coffee, and was reset; the
-// second run was terminated before it made another one. The coffee is paid.
+// TestUnsettledAfterAReset: the first run made the coffee and was reset; the second
+// run was terminated before it made another. The coffee must be paid for.
 func TestUnsettledAfterAReset(t *testing.T) {
 	t.Parallel()
 	first, second := storyOf(history(t, "completed")), storyOf(history(t, "cancelled_while_brewing"))
@@ -280,7 +281,7 @@ func TestUnsettledAfterAReset(t *testing.T) {
 	if chain := newFile("123", []*story{first, second}, []Row{charge(525)}).unsettled(); chain != nil {
 		t.Error("it would be refunded")
 	}
-	// While the second run is running, it is not the auditor's business.
+	// While the second run is running, the auditor leaves the order alone.
 	stopped("was terminated")(first)
 	first.brewed = false
 	running(second)
@@ -289,9 +290,9 @@ func TestUnsettledAfterAReset(t *testing.T) {
 	}
 }
 
-// TestJudgeAfterAReset: the first run has handed out the coffee; an operator
-// resets the order to before its brew. Whatever becomes of the second run, the
-// coffee is paid.
+// TestJudgeAfterAReset: the first run handed out the coffee; an operator reset the
+// order to before its brew. Whatever becomes of the second run, the coffee must be
+// paid for.
 func TestJudgeAfterAReset(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -330,18 +331,18 @@ func TestJudgeAfterAReset(t *testing.T) {
 	}
 }
 
-// TestHorizon: which rows without a history are suspicious. The shop is a week
-// old; every hour there was an order, with the row of that number.
+// TestHorizon: which rows without a history are suspicious. The shop is a week old
+// and had an order every hour, each with one row, numbered in sequence.
 func TestHorizon(t *testing.T) {
 	t.Parallel()
 	const day = 24 * time.Hour
 	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 	for name, test := range map[string]struct {
 		keep    time.Duration // today's retention
-		known   time.Duration // the histories of the last days are there
-		deleted time.Duration // and this one, so old, is not
-		clock   time.Duration // how far ahead the clocks of the workers are
-		running bool          // the first order of all has not ended
+		known   time.Duration // how far back the histories go
+		deleted time.Duration // the age of the order whose history is missing
+		clock   time.Duration // how far ahead the workers' clocks are
+		running bool          // the oldest order has not ended
 		want    bool
 	}{
 		"past its retention":                            {keep: 3 * day, known: 3 * day, deleted: 4 * day},
@@ -399,7 +400,7 @@ func TestReplayOfAnotherWorkflow(t *testing.T) {
 	}
 }
 
-// TestSafeguards: the ledger's protections, taken away one by one.
+// TestSafeguards removes the ledger's protections one by one.
 func TestSafeguards(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
@@ -412,7 +413,7 @@ func TestSafeguards(t *testing.T) {
 		`DROP TRIGGER ledger_deliveries_paid`:   "trigger ledger_deliveries_paid",
 		`DROP TABLE ledger_deliveries`: "index sqlite_autoindex_ledger_deliveries_1 table ledger_deliveries " +
 			"trigger ledger_deliveries_no_delete trigger ledger_deliveries_no_update trigger ledger_deliveries_paid",
-		// As an earlier version made it.
+		// As an earlier version created it.
 		`DROP TRIGGER ledger_entries_delivered; DROP TABLE ledger_deliveries`:                                                          "",
 		`DROP TRIGGER ledger_entries_refund; CREATE TRIGGER ledger_entries_refund BEFORE INSERT ON ledger_entries BEGIN SELECT 1; END`: "trigger ledger_entries_refund",
 		`DROP TABLE ledger_entries; CREATE TABLE ledger_entries (order_id TEXT, kind TEXT, amount_cents BIGINT, run_id TEXT, recorded_at TEXT)`: "index sqlite_autoindex_ledger_entries_1 " +
@@ -482,7 +483,8 @@ func TestBookThatIsNone(t *testing.T) {
 	}
 }
 
-// TestPostgresSafeguards is the same in PostgreSQL, which has other ones.
+// TestPostgresSafeguards is the same for PostgreSQL, which has different
+// safeguards.
 func TestPostgresSafeguards(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()

@@ -21,14 +21,13 @@ import (
 	"example.com/coffee/coffee/ledger"
 )
 
-// kindDelivery is the kind of the rows that say that a coffee was handed out.
-// They are in a table of their own.
+// kindDelivery is the kind of a row that records that a coffee was handed out. Such
+// rows are in a table of their own.
 const kindDelivery coffee.EntryKind = "delivery"
 
-// Row is a row of the ledger as it stands in the database, whether or not it
-// makes sense.
+// Row is a row of the ledger as it is in the database, valid or not.
 type Row struct {
-	Number     int64 // ascending in the order in which rows of a table were written
+	Number     int64 // ascending in the order in which entries were written; 0 for a delivery
 	OrderID    string
 	Kind       coffee.EntryKind
 	Amount     coffee.Cents
@@ -51,12 +50,13 @@ func (r Row) what() string {
 // Book is a ledger that is opened for reading only.
 type Book struct {
 	db *sql.DB
-	// number is the column that tells in which order entries were written.
+	// number is the column that gives the order in which entries were written.
 	number string
-	// deliveries is false if the ledger was made by a version that did not write
-	// them down, and no later one has opened it.
+	// deliveries is false if the ledger was made by a version that did not record
+	// them, and no later version has opened it.
 	deliveries bool
-	// safeguards returns what the database lacks of what it should refuse with.
+	// safeguards returns the constraints and triggers that are missing, changed or
+	// off.
 	safeguards func(ctx context.Context, db querier, deliveries bool) (missing []string, err error)
 }
 
@@ -65,8 +65,9 @@ type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
-// OpenBook opens the ledger in a SQLite file, or at a postgres:// URL. Nothing
-// that is done with it can change the ledger.
+// OpenBook opens the ledger at where, the path of a SQLite file or a postgres://
+// URL. Nothing done with the book can change the ledger. It returns an error if
+// there is no ledger.
 func OpenBook(ctx context.Context, where string) (_ *Book, err error) {
 	defer func() {
 		if err != nil {
@@ -119,7 +120,7 @@ func sqliteDSN(absolute string) string {
 // Close releases the database.
 func (b *Book) Close() error { return b.db.Close() }
 
-// view runs a transaction that can read and nothing else.
+// view runs do in a read-only transaction.
 func (b *Book) view(ctx context.Context, do func(tx *sql.Tx) error) error {
 	tx, err := b.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
@@ -141,7 +142,7 @@ func (b *Book) missing(ctx context.Context) (missing []string, err error) {
 	return missing, err
 }
 
-// all returns all rows, and their net as the database adds it up.
+// all returns all rows, and their net as the database computes it.
 func (b *Book) all(ctx context.Context) ([]Row, coffee.Cents, error) { return b.read(ctx, "") }
 
 // of returns the rows of one order.
@@ -150,8 +151,9 @@ func (b *Book) of(ctx context.Context, orderID string) ([]Row, error) {
 	return rows, err
 }
 
-// read reads the rows of an order, or all if the id is empty: entries first, in
-// the order in which they were written, and then deliveries.
+// read returns the rows of an order, or of all orders if the id is empty, and their
+// net. Entries come first, in the order in which they were written, then
+// deliveries.
 func (b *Book) read(ctx context.Context, orderID string) (read []Row, net coffee.Cents, err error) {
 	err = b.view(ctx, func(tx *sql.Tx) error {
 		entries, err := tx.QueryContext(ctx, `
@@ -179,7 +181,7 @@ func (b *Book) read(ctx context.Context, orderID string) (read []Row, net coffee
 	return read, net, nil
 }
 
-// scan appends rows, and returns the number in their last column.
+// scan appends rows to read, and returns the net in their last column.
 func scan(rows *sql.Rows, read []Row) (_ []Row, net coffee.Cents, err error) {
 	defer rows.Close()
 	for rows.Next() {
@@ -188,7 +190,7 @@ func scan(rows *sql.Rows, read []Row) (_ []Row, net coffee.Cents, err error) {
 		if err := rows.Scan(&row.Number, &row.OrderID, &row.Kind, &row.Amount, &row.RunID, &recordedAt, &net); err != nil {
 			return nil, 0, err
 		}
-		// A time that cannot be read is the zero time.
+		// An unreadable time becomes the zero time.
 		row.RecordedAt, _ = time.Parse(time.RFC3339Nano, recordedAt)
 		read = append(read, row)
 	}
@@ -209,8 +211,8 @@ var sqliteDeliveryObjects = []string{
 	"trigger ledger_deliveries_paid", "trigger ledger_entries_delivered",
 }
 
-// sqliteSafeguards compares what guards the table, word for word, with what
-// guards that of a new ledger.
+// sqliteSafeguards compares what guards the table, word for word, with what guards
+// the table of a new ledger. It returns the objects that differ.
 func sqliteSafeguards(ctx context.Context, db querier, deliveries bool) (_ []string, err error) {
 	dir, err := os.MkdirTemp("", "coffee-audit-*")
 	if err != nil {
@@ -253,7 +255,7 @@ func sqliteSafeguards(ctx context.Context, db querier, deliveries bool) (_ []str
 }
 
 // postgresObjects guard the table in PostgreSQL. Each is in force if its
-// definition, as the database itself puts it, has this in it.
+// definition, as the database itself words it, contains this text.
 var postgresObjects = map[string]string{
 	"ledger_entries_pkey":        "PRIMARY KEY (order_id, kind)",
 	"ledger_entries_first":       "UNIQUE INDEX ledger_entries_first ON ledger_entries USING btree (order_id) WHERE (kind = ANY (ARRAY['charge'::text, 'void'::text]))",
@@ -273,8 +275,8 @@ var postgresDeliveryObjects = map[string]string{
 	"ledger_deliveries_append_only": "BEFORE DELETE OR UPDATE OR TRUNCATE ON ledger_deliveries FOR EACH STATEMENT EXECUTE FUNCTION ledger_entries_refuse() BEGIN RAISE EXCEPTION ",
 }
 
-// postgresSafeguards asks PostgreSQL for the definitions of what guards the
-// table, as far as that is in force.
+// postgresSafeguards asks PostgreSQL for the definitions in force of what guards
+// the table. It returns the objects that are missing, changed or off.
 func postgresSafeguards(ctx context.Context, db querier, deliveries bool) ([]string, error) {
 	got, err := definitions(ctx, db, `
 		WITH ledger AS (SELECT oid, relnamespace::regnamespace::text || '.' AS schema FROM pg_class WHERE relname IN ('ledger_entries', 'ledger_deliveries') AND pg_table_is_visible(oid)),
@@ -301,7 +303,7 @@ func postgresSafeguards(ctx context.Context, db querier, deliveries bool) ([]str
 			missing = append(missing, object)
 		}
 	}
-	// Foreign keys are triggers too, which the table's owner can turn off.
+	// Foreign keys are triggers too, which the owner of the table can turn off.
 	off, err := definitions(ctx, db, `SELECT tgname::text, 'off' FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
 		WHERE relname IN ('ledger_entries', 'ledger_deliveries') AND pg_table_is_visible(tgrelid) AND tgisinternal AND tgenabled NOT IN ('O', 'A')`)
 	if err != nil {
@@ -314,7 +316,7 @@ func postgresSafeguards(ctx context.Context, db querier, deliveries bool) ([]str
 	return missing, nil
 }
 
-// definitions reads names and what they stand for.
+// definitions returns the definitions that a query finds, by name.
 func definitions(ctx context.Context, db querier, query string) (map[string]string, error) {
 	rows, err := db.QueryContext(ctx, query)
 	if err != nil {

@@ -7,17 +7,17 @@ import (
 	"example.com/coffee/coffee"
 )
 
-// file is everything that is known of one workflow id: its runs, and the
-// ledger's rows of the order.
+// file is everything known about one workflow id: its runs, and the ledger's rows
+// of the order.
 type file struct {
 	orderID string
-	// chains are the runs, by the run that they go back to. Within a chain the
-	// last run counts: the ones before it were reset.
+	// chains are the runs, grouped by their original run. Within a chain the last
+	// run counts; the ones before it were reset.
 	chains [][]*story
 	rows   []Row
 }
 
-// newFile sorts the runs of one workflow id.
+// newFile groups the runs of one workflow id into chains.
 func newFile(orderID string, stories []*story, rows []Row) *file {
 	f := &file{orderID: orderID, rows: rows}
 	slices.SortStableFunc(stories, func(a, b *story) int { return a.startedAt.Compare(b.startedAt) })
@@ -32,10 +32,10 @@ func newFile(orderID string, stories []*story, rows []Row) *file {
 	return f
 }
 
-// last is the run of a chain that counts.
+// last returns the run of a chain that counts.
 func last(chain []*story) *story { return chain[len(chain)-1] }
 
-// rowsOf are the rows that a chain has written.
+// rowsOf returns the rows that a chain has written.
 func (f *file) rowsOf(chain []*story) rows {
 	var own rows
 	for _, row := range f.rows {
@@ -72,13 +72,13 @@ func (r rows) net() coffee.Cents {
 	return net
 }
 
-// made reports whether any run of a chain gave the customer a coffee, which is
-// then to be paid, whatever became of a reset.
+// made reports whether any run of a chain gave the customer a coffee. It must then
+// be paid for, whatever became of a reset.
 func (f *file) made(chain []*story) bool {
 	return len(f.rowsOf(chain).of(kindDelivery)) > 0 || slices.ContainsFunc(chain, (*story).made)
 }
 
-// mayHaveMade reports whether a run of a chain was stopped when the coffee was on
+// mayHaveMade reports whether a run of a chain was stopped while the coffee was on
 // the counter.
 func mayHaveMade(chain []*story) bool { return slices.ContainsFunc(chain, (*story).mayHaveMade) }
 
@@ -109,14 +109,14 @@ func (f *file) owns(row Row) bool {
 	return slices.ContainsFunc(f.chains, func(chain []*story) bool { return slices.Contains(f.rowsOf(chain), row) })
 }
 
-// judge gathers breaches.
+// judge gathers the breaches of one file.
 type judge struct {
 	file       *file
-	settleable bool // money was left behind that a repair gives back
+	settleable bool // a repair gives back the money left behind
 	breaches   []Breach
 }
 
-// breach adds a breach, unless it is there already.
+// breach adds a breach, unless it was added before.
 func (j *judge) breach(rule Rule, s *story, format string, args ...any) {
 	b := Breach{Rule: rule, OrderID: j.file.orderID, Problem: fmt.Sprintf(format, args...)}
 	b.Settleable = j.settleable && (rule == RuleNet || rule == RuleUndone)
@@ -136,8 +136,7 @@ func (j *judge) breach(rule Rule, s *story, format string, args ...any) {
 	j.breaches = append(j.breaches, b)
 }
 
-// entries judges what the rows of an order say by themselves, whatever run they
-// are of.
+// entries judges the rows of an order by themselves, whichever run wrote them.
 func (j *judge) entries() {
 	all := rows(j.file.rows)
 	charges, refunds, voids := all.of(coffee.EntryCharge), all.of(coffee.EntryRefund), all.of(coffee.EntryVoid)
@@ -180,7 +179,7 @@ func (j *judge) entries() {
 	}
 }
 
-// chain compares an order with its rows.
+// chain compares the runs of a chain with their rows.
 func (j *judge) chain(chain []*story, own rows) {
 	s := last(chain)
 	for _, s := range chain {
@@ -213,7 +212,7 @@ func (j *judge) chain(chain []*story, own rows) {
 	j.net(chain, own.net(), price)
 }
 
-// net judges what an order has paid for what its runs have done.
+// net compares what an order has paid with what its runs have done.
 func (j *judge) net(chain []*story, net, price coffee.Cents) {
 	s, made := last(chain), j.file.made(chain)
 	undone := s.result != nil && !s.completedOrder()
@@ -245,10 +244,10 @@ func (j *judge) net(chain []*story, net, price coffee.Cents) {
 	}
 }
 
-// unsettled is the chain that ended and left money behind, or the chance that a
-// late charge takes some; nil if there is none. While a run of the order is
-// running, it is that run's business. And a coffee that any of the runs has made
-// is to be paid, whatever became of a reset.
+// unsettled returns the chain that ended and left money behind, or may still be
+// charged late; nil if there is no such chain. It leaves an order with a running
+// run alone. And a coffee that any of the runs has made must be paid for, whatever
+// became of a reset.
 func (f *file) unsettled() []*story {
 	if f.running() != nil {
 		return nil
@@ -266,7 +265,7 @@ func (f *file) unsettled() []*story {
 	return nil
 }
 
-// running is a run that has not ended; nil if all have.
+// running returns a run that has not ended; nil if all have.
 func (f *file) running() *story {
 	for _, chain := range f.chains {
 		if s := last(chain); !s.ended {
@@ -276,7 +275,7 @@ func (f *file) running() *story {
 	return nil
 }
 
-// payer is the run that the ledger knows a chain by.
+// payer returns the run id that the ledger knows a chain by.
 func (f *file) payer(chain []*story) string {
 	if charges := f.rowsOf(chain).of(coffee.EntryCharge); len(charges) > 0 {
 		return charges[0].RunID

@@ -54,8 +54,8 @@ func (a *auditor) readOrders(ctx context.Context) error {
 	}
 }
 
-// readMissing reads the orders of these ids that have not been read yet, as far
-// as there are such orders.
+// readMissing reads the orders with these ids that have not been read yet. It skips
+// ids without an order.
 func (a *auditor) readMissing(ctx context.Context, ids []string) error {
 	var runs []run
 	slices.Sort(ids)
@@ -74,7 +74,7 @@ func (a *auditor) readMissing(ctx context.Context, ids []string) error {
 	return a.readRuns(ctx, runs)
 }
 
-// currentRun is the latest run of an order; nil if there is none.
+// currentRun returns the latest run of an order; nil if there is no such order.
 func (a *auditor) currentRun(ctx context.Context, id string) (*run, error) {
 	described, err := a.Client.DescribeWorkflowExecution(ctx, coffee.WorkflowID(id), "")
 	var notFound *serviceerror.NotFound
@@ -92,7 +92,7 @@ func (a *auditor) currentRun(ctx context.Context, id string) (*run, error) {
 	return &run{info.GetExecution(), info.GetStartTime().AsTime()}, nil
 }
 
-// readRuns reads the histories of some runs.
+// readRuns reads and replays the histories of some runs.
 func (a *auditor) readRuns(ctx context.Context, runs []run) error {
 	a.known += len(runs)
 	group, ctx := errgroup.WithContext(ctx)
@@ -118,7 +118,8 @@ func (a *auditor) readRuns(ctx context.Context, runs []run) error {
 	return group.Wait()
 }
 
-// readRun reads and replays one history; nil if it was deleted meanwhile.
+// readRun reads and replays one history. It returns nil if the history was deleted
+// meanwhile.
 func (a *auditor) readRun(ctx context.Context, r run) (*story, error) {
 	history := &historypb.History{}
 	events := a.Client.GetWorkflowHistory(ctx, r.execution.GetWorkflowId(), r.execution.GetRunId(), false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
@@ -140,8 +141,8 @@ func (a *auditor) readRun(ctx context.Context, r run) (*story, error) {
 	return s, nil
 }
 
-// replay replays a history on the workflow as this program has it. One that no
-// worker has worked on yet has nothing to replay.
+// replay replays a history on this program's workflow. A history without a
+// completed workflow task has nothing to replay.
 func replay(execution *commonpb.WorkflowExecution, history *historypb.History) error {
 	worked := slices.ContainsFunc(history.GetEvents(), func(event *historypb.HistoryEvent) bool {
 		return event.GetEventType() == enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
@@ -156,8 +157,8 @@ func replay(execution *commonpb.WorkflowExecution, history *historypb.History) e
 	})
 }
 
-// readAgain reads the runs of an order anew, with the latest one, which may have
-// begun meanwhile, and then its rows.
+// readAgain reads the runs of an order again, including the latest one, which may
+// have begun meanwhile, and then its rows.
 func (a *auditor) readAgain(ctx context.Context, f *file) (*file, error) {
 	workflowID := coffee.WorkflowID(f.orderID)
 	current, err := a.currentRun(ctx, f.orderID)

@@ -12,11 +12,11 @@ type Report struct {
 	Ledger Ledger `json:"ledger"`
 	// Replayed is how many histories were replayed.
 	Replayed int `json:"replayed"`
-	// Acknowledged is how many orders were known to be acknowledged.
+	// Acknowledged is how many orders had been acknowledged to a client.
 	Acknowledged int `json:"acknowledged"`
 	// Breaches are sorted by order.
 	Breaches []Breach `json:"breaches"`
-	// Repairs are what was settled; the breaches are those that remain.
+	// Repairs are the orders that were settled. Breaches has what remains.
 	Repairs []Repair `json:"repairs"`
 }
 
@@ -33,7 +33,7 @@ type Orders struct {
 	Running int `json:"running"`
 }
 
-// Total is how many orders there are.
+// Total returns how many orders there are.
 func (o Orders) Total() int {
 	return o.Completed + o.Failed + o.Cancelled + o.Invalid + o.Stopped + o.Running
 }
@@ -53,7 +53,7 @@ type Repair struct {
 	Done    string `json:"done"`
 }
 
-// count fills in the figures.
+// count fills in the figures of the report.
 func (a *auditor) count(all []Row, net coffee.Cents) {
 	orders := &a.report.Orders
 	for workflowID, stories := range a.stories {

@@ -6,30 +6,30 @@ import (
 	"time"
 )
 
-// A history is deleted when its retention has ended, and its rows stay. So a row
-// without a history is a breach only if its history must still exist, and neither
-// the namespace's retention nor the row's own time tells that by itself: when a
-// history will be deleted is fixed when its order ends, whatever the retention is
-// later; and the time in a row is that of a worker, whose clock may be wrong.
+// A history is deleted when its retention has ended, but its rows stay. So a row
+// without a history is a breach only if its history must still exist. Neither the
+// namespace's retention nor the row's own time decides that alone. When a history
+// will be deleted is fixed when its order ends, whatever the retention is later.
+// And the time in a row is that of a worker, whose clock may be wrong.
 
 const (
-	// shortestRetention is the least that Temporal accepts.
+	// shortestRetention is the shortest retention that Temporal accepts.
 	shortestRetention = time.Hour
-	// retentionJitter bounds how much later than another history one is deleted
-	// that ended at the same time: Temporal adds up to half an hour at random.
+	// retentionJitter bounds the time between the deletions of two histories that
+	// ended at the same time: Temporal adds up to half an hour at random.
 	retentionJitter = time.Hour
 )
 
-// horizon knows since when histories must exist.
+// horizon is the time since which histories must exist.
 type horizon struct {
 	now time.Time
-	// since is when the first of the orders that are still known ended, or when
-	// today's retention begins, whichever is later; with the jitter added.
+	// since is when the first of the known orders ended, or when the current
+	// retention begins, whichever is later, plus the jitter.
 	since time.Time
-	// ended is true if there is such an order.
+	// ended is true if one of the known orders has ended.
 	ended bool
 	// known are the rows whose order is known, in the order in which they were
-	// written. None of them was written before from, by the server's clock.
+	// written. By the server's clock, none was written before its from.
 	known []knownRow
 }
 
@@ -38,8 +38,8 @@ type knownRow struct {
 	from   time.Time // the latest of this row and those before it
 }
 
-// newHorizon looks at all that is known. Keep is the namespace's retention; 0
-// means for ever.
+// newHorizon returns the horizon for all that is known. keep is the namespace's
+// retention; 0 means for ever.
 func newHorizon(now time.Time, keep time.Duration, stories map[string][]*story, rows []Row, workflowID func(orderID string) string) *horizon {
 	h := &horizon{now: now}
 	for _, runs := range stories {
@@ -54,7 +54,7 @@ func newHorizon(now time.Time, keep time.Duration, stories map[string][]*story, 
 	}
 	h.since = h.since.Add(retentionJitter)
 	for _, row := range rows {
-		if row.Kind == kindDelivery { // whose numbers are not in this order
+		if row.Kind == kindDelivery { // its number says nothing about the order
 			continue
 		}
 		for _, s := range stories[workflowID(row.OrderID)] {
@@ -73,17 +73,17 @@ func newHorizon(now time.Time, keep time.Duration, stories map[string][]*story, 
 	return h
 }
 
-// suspicious says why the history of the order that a row belongs to must still
-// exist; empty if it may have been deleted for its age.
+// suspicious says why the history of a row's order must still exist; empty if it
+// may have been deleted because of its age.
 func (h *horizon) suspicious(row Row) string {
 	if row.Kind == kindDelivery {
-		return "" // its charge is, if it is
+		return "" // if it is suspicious, so is its charge
 	}
 	if row.RecordedAt.IsZero() {
 		return "and it has no time that can be read"
 	}
 	soon := h.now.Add(-shortestRetention)
-	// It was written after every row before it, however wrong its clock was.
+	// The row was written after every row before it, however wrong its clock was.
 	i, _ := slices.BinarySearchFunc(h.known, row.Number, func(k knownRow, number int64) int { return cmp.Compare(k.number, number) })
 	if i > 0 {
 		switch from := h.known[i-1].from; {

@@ -5,7 +5,7 @@ import "fmt"
 // Rule is one of the rules that always hold, under any crash, race or retry.
 type Rule int
 
-// The rules, numbered from 1. What each demands is in [Rule.String] alone.
+// The rules, numbered from 1. Only [Rule.String] says what each demands.
 const (
 	RuleCharge Rule = iota + 1
 	RuleRefund
@@ -22,8 +22,8 @@ func Rules() []Rule {
 	return []Rule{RuleCharge, RuleRefund, RuleNet, RuleUndone, RuleClosed, RuleOwner, RuleHistory, RuleAcknowledged}
 }
 
-// String says what the rule demands. It is the one source of the rules' wording: the
-// list in docs/durability.md is checked against it.
+// String returns what the rule demands. It is the only source of the rules'
+// wording: the list in docs/durability.md is checked against it.
 func (r Rule) String() string {
 	switch r {
 	case RuleCharge:
@@ -46,15 +46,15 @@ func (r Rule) String() string {
 	return fmt.Sprintf("rule %d", int(r))
 }
 
-// Breach is one rule that one order, or the ledger as a whole, breaks.
+// Breach is one rule broken by one order, or by the ledger as a whole.
 type Breach struct {
 	Rule Rule `json:"rule"`
-	// OrderID is empty if it is the ledger as a whole.
+	// OrderID is empty if the ledger as a whole breaks the rule.
 	OrderID string `json:"order_id,omitempty"`
 	// Problem is one line.
 	Problem string `json:"problem"`
 	// Settleable is true if a repair settles it.
 	Settleable bool `json:"settleable"`
-	// Evidence is the rows and the events that show it, a line each.
+	// Evidence lists the rows and the events that show it, one each.
 	Evidence []string `json:"evidence"`
 }

@@ -13,12 +13,12 @@ import (
 	"example.com/coffee/coffee"
 )
 
-// story is what the history of one run tells about an order.
+// story is what the history of one run says about an order.
 type story struct {
 	workflowID string
 	runID      string
-	// origin is the run that this one goes back to if it is a reset, or else
-	// the run itself. The ledger knows an order by it.
+	// origin is the original run if this one was created by a reset, or else the
+	// run itself. The ledger knows an order by it.
 	origin string
 	// startedAt is when this run began; the first event of a reset is older.
 	startedAt time.Time
@@ -26,8 +26,8 @@ type story struct {
 	// that of the last one; zero while the run is running.
 	beganAt, endedAt time.Time
 
-	// amounts are what the order was to pay, wherever that is said: when it was
-	// accepted, in each charge, in the result.
+	// amounts are the prices that the history states: on acceptance, in each
+	// charge, in the result.
 	amounts []amount
 
 	chargeScheduled bool
@@ -35,10 +35,10 @@ type story struct {
 	brewed          bool
 	receipt         bool // scheduled: from then on it is too late to cancel
 	refused         bool // the receipt, because no payment stood
-	handedOut       bool // the receipt was sent, or the coffee handed out without
+	handedOut       bool // the receipt was sent, or the coffee handed out without one
 	refunded        bool
-	// toldDelivered is true when a refund was asked for, and the answer was that
-	// an earlier run had handed out the coffee.
+	// toldDelivered is true when the answer to a refund was that an earlier run had
+	// handed out the coffee.
 	toldDelivered bool
 	// cancelled is true when the order was told to cancel in time.
 	cancelled bool
@@ -46,7 +46,7 @@ type story struct {
 	ended bool
 	// result is what the workflow returned; nil if it ended without one.
 	result *coffee.OrderResult
-	// end says how a workflow ended that has no result.
+	// end says in words how the workflow ended.
 	end string
 
 	// unreplayable is why the history does not replay; empty if it does.
@@ -54,7 +54,7 @@ type story struct {
 	evidence     []string
 }
 
-// endedCancelled is how a run ends that is cancelled, or refused for good.
+// endedCancelled is the end of a run that was cancelled, or refused for good.
 const endedCancelled = "ended as cancelled"
 
 type amount struct {
@@ -62,7 +62,7 @@ type amount struct {
 	where string
 }
 
-// readStory reads a history. It takes what it understands, and passes over the
+// readStory reads a history. It reads the events that it understands and skips the
 // rest.
 func readStory(execution *commonpb.WorkflowExecution, startedAt time.Time, history *historypb.History) *story {
 	s := &story{workflowID: execution.GetWorkflowId(), runID: execution.GetRunId(), origin: execution.GetRunId(), startedAt: startedAt}
@@ -207,10 +207,10 @@ func (s *story) completedOrder() bool {
 }
 
 // mayHaveMade reports whether the coffee was on the counter when this run was
-// stopped, so that nothing says if somebody took it.
+// stopped, so that the history does not say whether the customer took it.
 func (s *story) mayHaveMade() bool { return s.receipt && !s.refused && s.result == nil }
 
-// price is what the order was accepted at; false if it never was.
+// price returns the price that the order was accepted at; false if it never was.
 func (s *story) price() (coffee.Cents, bool) {
 	if len(s.amounts) == 0 {
 		return 0, false
@@ -226,7 +226,7 @@ func where(event *historypb.HistoryEvent, what string) string {
 	return fmt.Sprintf("event %d, %s: %s", event.GetEventId(), event.GetEventType(), what)
 }
 
-// decode reads the first payload, and reports whether that worked.
+// decode decodes the first payload, and reports whether that worked.
 func decode(payloads *commonpb.Payloads, to any) bool {
 	all := payloads.GetPayloads()
 	return len(all) > 0 && converter.GetDefaultDataConverter().FromPayload(all[0], to) == nil

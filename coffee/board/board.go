@@ -1,10 +1,10 @@
-// Package board is a page in the browser that shows the orders: they move
-// through the stages as one looks, can be placed and cancelled, and each has its
-// timeline.
+// Package board serves a web page that shows orders as they move through their
+// stages. Orders can be placed and cancelled there, and each has its timeline.
 //
-// One watcher (board.go) asks the server for all pages that are open, and tells
-// them what has changed; web.go serves the page and what it asks for. The page
-// itself is in the folder assets. It needs nothing from any other machine.
+// One watcher (board.go) asks the server on behalf of all open pages. pages.go
+// tells the open pages what changed; web.go serves the page and answers its
+// requests. The page itself is in the folder assets. It needs nothing from any
+// other machine.
 package board
 
 import (
@@ -17,7 +17,7 @@ import (
 	"example.com/coffee/coffee"
 )
 
-// Orders is what a board needs of a [coffee.Client].
+// Orders is the part of a [coffee.Client] that a board needs.
 type Orders interface {
 	Place(ctx context.Context, request coffee.OrderRequest) (coffee.Placed, error)
 	Cancel(ctx context.Context, orderID, reason string) error
@@ -27,24 +27,25 @@ type Orders interface {
 	NoWorker(ctx context.Context, orderID string) (bool, error)
 }
 
-// The limits of what is shown and asked.
+// Limits on what is shown, and on what is asked of the server.
 const (
-	// mostRunning and mostEnded are how many orders a page has.
+	// mostRunning and mostEnded are how many orders of each kind a page shows.
 	mostRunning = 1000
 	mostEnded   = 100
-	// mostCounted is how many orders can end between two looks and be counted.
+	// mostCounted is how many orders can end between two looks and still be
+	// counted.
 	mostCounted = 300
-	// mostLooks is how many running orders are looked at one by one each time:
-	// those first that have waited for it longest.
+	// mostLooks is how many orders are looked up one by one each time, starting
+	// with those that have waited longest.
 	mostLooks = 100
-	// shortestPause is between two looks at the server. The pause is at least
-	// nine times as long as the look took, so that a board takes a tenth of the
-	// time of a processor at most.
+	// shortestPause and longestPause bound the pause between two looks at the
+	// server. Within them the pause is nine times as long as the look took, to keep
+	// a board to a tenth of a processor.
 	shortestPause = 250 * time.Millisecond
 	longestPause  = 5 * time.Second
 	// lookTimeout ends a look at a server that does not answer.
 	lookTimeout = 10 * time.Second
-	// window is how far back the counters and the chart go.
+	// window is how far back the counters and the chart go, in seconds.
 	window = 60
 )
 
@@ -52,24 +53,24 @@ const (
 type Options struct {
 	// Orders is required.
 	Orders Orders
-	// Explain turns an error of the server into words; nil means its message.
+	// Explain turns an error from the server into words; nil means its own message.
 	Explain func(error) string
-	// UIURL is the address of Temporal's Web UI; empty means that there are no
-	// links to it. Namespace is for these links.
+	// UIURL is the address of Temporal's Web UI; empty means no links to it.
+	// Namespace is the namespace in these links.
 	UIURL, Namespace string
 }
 
-// Board watches the orders for as many pages as are open.
+// Board watches the orders for all open pages.
 type Board struct {
 	options Options
-	wake    chan struct{} // somebody wants to see something new
+	wake    chan struct{} // a page wants to see something new
 
 	mu      sync.Mutex
 	known   map[string]*order // by id
 	viewers map[chan []byte]struct{}
-	news    news // but for the orders
-	// The orders that ended in each second of the window, by the second modulo
-	// its length. Orders end faster than they are shown.
+	news    news // without the orders
+	// The orders that ended in each second of the window, by the second modulo its
+	// length. They are kept here because more orders may end than are shown.
 	seconds [window]map[string]coffee.OrderStatus
 	until   int64 // the last of these seconds
 }
@@ -89,22 +90,22 @@ type order struct {
 	StartedAt int64 `json:"started_at"`
 	EndedAt   int64 `json:"ended_at,omitempty"`
 
-	looked time.Time // when it was looked at by itself
+	looked time.Time // when it was last looked up by itself
 }
 
-// news is what pages are told.
+// news is the message that pages receive.
 type news struct {
 	// Problem says why the server cannot be asked; empty if it can.
 	Problem string `json:"problem"`
-	// NoWorker is true while orders wait for a worker and none is there.
+	// NoWorker is true while orders wait for a worker that is not there.
 	NoWorker bool `json:"no_worker"`
 	// Now is the board's clock, in milliseconds since 1970.
 	Now int64 `json:"now"`
-	// Ended counts the orders that ended, in each of the last 60 seconds.
+	// Ended counts the orders that ended in each of the last 60 seconds.
 	Ended []int `json:"ended"`
 	// LastMinute counts them by how they ended.
 	LastMinute map[coffee.OrderStatus]int `json:"last_minute"`
-	// All means that Orders has all of them, and not only those that changed.
+	// All means that Orders has all orders, not only those that changed.
 	All    bool     `json:"all"`
 	Orders []order  `json:"orders"`
 	Gone   []string `json:"gone,omitempty"`
@@ -115,8 +116,7 @@ func New(options Options) *Board {
 	return &Board{options: options, wake: make(chan struct{}, 1), known: map[string]*order{}, viewers: map[chan []byte]struct{}{}}
 }
 
-// Run watches the orders, as long as there are pages to show them, until the
-// context ends.
+// Run watches the orders while any page is open, until the context ends.
 func (b *Board) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		if !b.watched() {
@@ -131,7 +131,7 @@ func (b *Board) Run(ctx context.Context) {
 		pause := min(longestPause, max(shortestPause, 9*time.Since(began)))
 		select {
 		case <-ctx.Done():
-		case <-time.After(shortestPause): // however much of a hurry somebody is in
+		case <-time.After(shortestPause): // even if a page is in a hurry
 		}
 		select {
 		case <-ctx.Done():
@@ -141,7 +141,7 @@ func (b *Board) Run(ctx context.Context) {
 	}
 }
 
-// look asks the server, and tells the pages what is new.
+// look asks the server and tells the pages what is new.
 func (b *Board) look(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
@@ -167,7 +167,7 @@ func (b *Board) explain(err error) string {
 	return err.Error()
 }
 
-// ask gets the orders, and looks at some of them.
+// ask lists the orders, and looks some of them up one by one.
 func (b *Board) ask(ctx context.Context) (views []coffee.OrderView, looked map[string]bool, noWorker bool, err error) {
 	b.mu.Lock()
 	limit, before := mostCounted, map[string]time.Time{}
@@ -182,8 +182,8 @@ func (b *Board) ask(ctx context.Context) (views []coffee.OrderView, looked map[s
 	if err != nil {
 		return nil, nil, false, err
 	}
-	// What a list does not tell: the stage of those that run, and the outcome of
-	// others on some servers.
+	// A list lacks the stage of running orders and, on some servers, the outcome of
+	// the others.
 	var some []int
 	for i, view := range views {
 		if view.Status == coffee.StatusRunning || view.Status == "" && before[view.OrderID].IsZero() {
@@ -207,8 +207,8 @@ func (b *Board) ask(ctx context.Context) (views []coffee.OrderView, looked map[s
 	return views, looked, b.waits(ctx, views), nil
 }
 
-// waits tells whether the oldest of the running orders waits for a worker that
-// is not there.
+// waits reports whether the oldest running order is waiting for a worker that is
+// not there.
 func (b *Board) waits(ctx context.Context, views []coffee.OrderView) bool {
 	var oldest *coffee.OrderView
 	for i := range views {
@@ -219,12 +219,12 @@ func (b *Board) waits(ctx context.Context, views []coffee.OrderView) bool {
 	if oldest == nil || oldest.Age() < 2*time.Second {
 		return false
 	}
-	// If that cannot be told the orders are shown without it.
+	// If the server cannot say, the orders are shown without the warning.
 	none, err := b.options.Orders.NoWorker(ctx, oldest.OrderID)
 	return err == nil && none
 }
 
-// take takes over what was learned, and returns what is new in it.
+// take stores what was learned, and returns what is new.
 func (b *Board) take(views []coffee.OrderView, looked map[string]bool) (changed []order, gone []string) {
 	now := time.Now()
 	b.advance(now.Unix())
@@ -256,7 +256,7 @@ func (b *Board) take(views []coffee.OrderView, looked map[string]bool) (changed 
 	return changed, gone
 }
 
-// same tells whether two orders are the same to a page.
+// same reports whether two orders look the same to a page.
 func same(a, b order) bool {
 	a.looked, b.looked = time.Time{}, time.Time{}
 	return a == b
@@ -278,7 +278,7 @@ func toOrder(view coffee.OrderView, before *order, looked bool, now time.Time) o
 		if !view.NextAttemptAt.IsZero() {
 			o.RetryAt = view.NextAttemptAt.UnixMilli()
 		}
-	case before != nil && o.EndedAt == 0: // what was known stays
+	case before != nil && o.EndedAt == 0: // keep what was known
 		o.Stage, o.Attempts, o.Failure, o.RetryAt, o.looked = before.Stage, before.Attempts, before.Failure, before.RetryAt, before.looked
 	case before != nil:
 		o.Attempts, o.looked = before.Attempts, before.looked
@@ -289,7 +289,7 @@ func toOrder(view coffee.OrderView, before *order, looked bool, now time.Time) o
 	return o
 }
 
-// advance moves the window to a second.
+// advance moves the end of the window to a second.
 func (b *Board) advance(second int64) {
 	b.until = max(b.until, second-window)
 	for b.until < second {
@@ -311,7 +311,7 @@ func (b *Board) over(o order) {
 	(*ended)[o.ID] = o.Status
 }
 
-// count adds the counters to what pages are told.
+// count adds the counters to a message for the pages.
 func (b *Board) count(n news) news {
 	b.advance(time.Now().Unix())
 	n.LastMinute = map[coffee.OrderStatus]int{}

@@ -22,7 +22,7 @@ import (
 	"example.com/coffee/coffee"
 )
 
-// fakeOrders is a server with orders of the test's making.
+// fakeOrders is a fake server whose orders the test sets.
 type fakeOrders struct {
 	mu        sync.Mutex
 	views     []coffee.OrderView
@@ -68,7 +68,7 @@ func (f *fakeOrders) List(_ context.Context, options coffee.ListOptions) ([]coff
 	return append([]coffee.OrderView(nil), f.views[:min(len(f.views), options.Limit)]...), f.err
 }
 
-// Complete finds that every order is brewing.
+// AddDetails reports that every order is brewing.
 func (f *fakeOrders) AddDetails(_ context.Context, views []coffee.OrderView) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -108,7 +108,7 @@ func ended(view coffee.OrderView, status coffee.OrderStatus) coffee.OrderView {
 	return view
 }
 
-// next is the next thing that a page is told.
+// next returns the next news that a page receives.
 func next(t *testing.T, viewer chan []byte) news {
 	t.Helper()
 	select {
@@ -186,7 +186,7 @@ func TestNews(t *testing.T) {
 		if n := next(t, viewer); n.Problem != "" || !n.NoWorker || len(n.Gone) != 1 || n.Gone[0] != "1" || len(n.Orders) != 1 {
 			t.Errorf("with a server again: %+v", n)
 		}
-		// A page that comes later hears all at once.
+		// A page that joins later gets everything at once.
 		other, err := b.join()
 		if err != nil {
 			t.Fatal(err)
@@ -199,7 +199,7 @@ func TestNews(t *testing.T) {
 	})
 }
 
-// TestCounters: orders are counted that are too many to be shown.
+// TestCounters: orders are counted even if there are too many to show.
 func TestCounters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		orders := &fakeOrders{}
@@ -229,8 +229,8 @@ func TestCounters(t *testing.T) {
 	})
 }
 
-// TestOneWatcher: the server is asked as often for a hundred pages as for one,
-// and each order is looked at in its turn.
+// TestOneWatcher: a hundred pages cause no more requests to the server than one,
+// and each order is looked up in its turn.
 func TestOneWatcher(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		orders := &fakeOrders{}
@@ -277,7 +277,7 @@ func TestOneWatcher(t *testing.T) {
 	})
 }
 
-// TestSlowPage is dropped; the others are told.
+// TestSlowPage: a page that does not keep up is dropped.
 func TestSlowPage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := run(t, &fakeOrders{})
@@ -369,7 +369,7 @@ func TestPlaceAndCancel(t *testing.T) {
 	if len(orders.placed) != 2 || len(orders.cancelled) != 1 {
 		t.Errorf("placed %v, cancelled %v", orders.placed, orders.cancelled)
 	}
-	// Without JavaScript it is a form that leads back to the page.
+	// Without JavaScript the form leads back to the page.
 	if got := ask(t, "POST", server.URL+"/order", url.Values{"drink": {"latte"}, "size": {"S"}}, map[string]string{"Accept": "text/html"}); got.StatusCode != 303 || got.Header.Get("Location") != "/" {
 		t.Errorf("a form gets %d %s", got.StatusCode, got.Header)
 	}
@@ -385,8 +385,8 @@ func TestPlaceAndCancel(t *testing.T) {
 	}
 }
 
-// TestNobodyElse: no other page, no other name, and no request that should have
-// no effect can do anything.
+// TestNobodyElse: a page of another site or a request under another name can do
+// nothing, and a GET changes nothing.
 func TestNobodyElse(t *testing.T) {
 	orders := &fakeOrders{}
 	server := serve(t, orders)
@@ -468,7 +468,7 @@ func TestPage(t *testing.T) {
 	}
 }
 
-// TestStream: a page is told by server-sent events, until it leaves.
+// TestStream: a page receives server-sent events until it leaves.
 func TestStream(t *testing.T) {
 	orders := &fakeOrders{views: []coffee.OrderView{running("1", time.Second)}}
 	server := serve(t, orders)

@@ -14,7 +14,7 @@ func (b *Board) watched() bool {
 	return len(b.viewers) > 0
 }
 
-// hurry has the orders looked at soon.
+// hurry makes the watcher look at the orders soon.
 func (b *Board) hurry() {
 	select {
 	case b.wake <- struct{}{}:
@@ -22,8 +22,8 @@ func (b *Board) hurry() {
 	}
 }
 
-// tell sends something to all pages. One that does not take it is dropped: it
-// will come back, and begin anew.
+// tell sends news to all pages. A page that does not keep up is dropped; it
+// reconnects and starts over.
 func (b *Board) tell(n news) {
 	data, err := json.Marshal(n)
 	if err != nil {
@@ -39,14 +39,14 @@ func (b *Board) tell(n news) {
 	}
 }
 
-// errTooMany: there are more pages than a board serves.
+// errTooMany means that a board serves no more pages.
 var errTooMany = errors.New("too many pages are open")
 
 // mostViewers is how many pages can be open.
 const mostViewers = 1000
 
-// join returns a channel with all there is, and then what is new. It is closed
-// when the page does not keep up.
+// join adds a page. It returns a channel with all orders first, and then what is
+// new. The channel is closed if the page does not keep up.
 func (b *Board) join() (chan []byte, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -54,7 +54,7 @@ func (b *Board) join() (chan []byte, error) {
 		return nil, errTooMany
 	}
 	all := b.news
-	if len(b.viewers) == 0 { // nobody has looked for a while
+	if len(b.viewers) == 0 { // no page was open, so these may be out of date
 		all.Problem, all.NoWorker = "", false
 	}
 	all.Now, all.All = time.Now().UnixMilli(), true

@@ -24,19 +24,20 @@ var assets embed.FS
 var page = template.Must(template.ParseFS(assets, "assets/board.html"))
 
 const (
-	// mostBody is the size of a request's body in bytes.
+	// mostBody is the largest size of a request's body, in bytes.
 	mostBody = 4 << 10
-	// writeTimeout is how long a page may take to receive something.
+	// writeTimeout is how long a page may take to receive a message.
 	writeTimeout = 10 * time.Second
-	// beat is how often a page hears something, even if nothing happens.
+	// beat is how often a page is sent something, even if nothing happens.
 	beat = 15 * time.Second
 )
 
-// policy lets the page have what this server has, and nothing else. There is
-// neither script nor style in the page itself.
+// policy lets the page load from this server and nowhere else. The page has no
+// inline script or style.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
-// Server serves a board. Its caller serves it on a listener, and shuts it down.
+// Server returns an HTTP server for the board. The caller serves it on the listener
+// with this address, and shuts it down.
 func (b *Board) Server(listener net.Addr) *http.Server {
 	ctx, cancel := context.WithCancel(context.Background())
 	server := &http.Server{
@@ -52,8 +53,9 @@ func (b *Board) Server(listener net.Addr) *http.Server {
 	return server
 }
 
-// hosts tells by which names the server can be asked. A page of another name,
-// which its owner has let point here, must not reach it (DNS rebinding).
+// hosts returns a function that reports whether the server may be reached under a
+// host name. A site whose owner has pointed its name at this server must not reach
+// it (DNS rebinding).
 func hosts(listener net.Addr) func(host string) bool {
 	address, ok := listener.(*net.TCPAddr)
 	if !ok {
@@ -62,7 +64,7 @@ func hosts(listener net.Addr) func(host string) bool {
 	port := strconv.Itoa(address.Port)
 	switch {
 	case address.IP.IsUnspecified():
-		return func(host string) bool { // any address of this machine, but no name
+		return func(host string) bool { // any address, but no name except localhost
 			name, p, err := net.SplitHostPort(host)
 			return err == nil && p == port && (name == "localhost" || net.ParseIP(name) != nil)
 		}
@@ -74,7 +76,8 @@ func hosts(listener net.Addr) func(host string) bool {
 	return func(host string) bool { return host == net.JoinHostPort(address.IP.String(), port) }
 }
 
-// Handler is the board without a server. It answers the hosts that are allowed.
+// Handler returns the board's HTTP handler, without a server. It answers only under
+// hosts that are allowed.
 func (b *Board) Handler(allowed func(host string) bool) http.Handler {
 	mux := http.NewServeMux()
 	files, err := fs.Sub(assets, "assets")
@@ -130,7 +133,7 @@ func (b *Board) showPage(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// stream is the stream of news of one page (server-sent events).
+// stream sends the news to one page, as server-sent events.
 func (b *Board) stream(w http.ResponseWriter, r *http.Request) {
 	viewer, err := b.join()
 	if err != nil {
@@ -170,7 +173,7 @@ func (b *Board) drawTimeline(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "image/svg+xml")
-	// The picture's style is in the picture, which has no script.
+	// The picture has its style inline, and no script.
 	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
 	if err := timeline.New(history).WriteSVG(w); err != nil {
 		panic(http.ErrAbortHandler)
@@ -213,7 +216,7 @@ func (b *Board) cancel(w http.ResponseWriter, r *http.Request) {
 	b.answer(w, r, map[string]any{"id": id})
 }
 
-// answer answers the page's script with JSON, and a form without script with
+// answer sends JSON to the page's script, and redirects a form without script to
 // the page.
 func (b *Board) answer(w http.ResponseWriter, r *http.Request, data any) {
 	if r.Header.Get("Accept") != "application/json" {

@@ -1,10 +1,10 @@
-// Package ledger keeps a [coffee.Ledger] in a SQL database: in a SQLite file, in
+// Package ledger implements [coffee.Ledger] in a SQL database: in a SQLite file, in
 // memory, or in PostgreSQL.
 //
 // Read it in this order: this file opens a ledger; sql.go keeps its promises, one
-// transaction per call; sqlite.go and postgres.go open the databases. Each has its
-// schema beside it, whose constraints and triggers refuse what would break a
-// promise, whatever program writes to the table.
+// transaction per call; sqlite.go and postgres.go open the databases. Beside each
+// is its schema, whose constraints and triggers refuse whatever would break a
+// promise, no matter which program writes to the table.
 package ledger
 
 import (
@@ -17,19 +17,18 @@ import (
 	"example.com/coffee/coffee"
 )
 
-// Open opens the ledger in the PostgreSQL database with the URL where
-// (postgres://...), or in the SQLite database file with the path where. What
-// does not exist is created: the tables in PostgreSQL, if the role may; the
-// file, readable by its owner alone, in a directory that must exist.
+// Open opens the ledger at where, a postgres:// URL or the path of a SQLite file.
+// It creates what does not exist: the tables in PostgreSQL, if the role may; the
+// file, readable only by its owner, in a directory that must exist.
 //
-// Several processes may share a ledger; those of several machines need
+// Several processes may share a ledger. Processes on several machines need
 // PostgreSQL.
 func Open(ctx context.Context, where string) (coffee.Ledger, error) {
 	return open(ctx, where, true)
 }
 
-// OpenExisting is [Open] for a ledger that must exist: if it does
-// not, it returns [coffee.ErrNoLedger] and creates nothing.
+// OpenExisting is like [Open], but the ledger must exist: if it does not,
+// OpenExisting returns [coffee.ErrNoLedger] and creates nothing.
 func OpenExisting(ctx context.Context, where string) (coffee.Ledger, error) {
 	return open(ctx, where, false)
 }
@@ -47,14 +46,14 @@ func open(ctx context.Context, where string, create bool) (coffee.Ledger, error)
 
 var (
 	urlScheme = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9+.-]*)://`)
-	// keywords match the beginning of a connection string in libpq's other form.
+	// keywords matches the beginning of a connection string in libpq's other form.
 	keywords = regexp.MustCompile(`^\s*(host|hostaddr|port|dbname|user|password|passfile|service|sslmode|connect_timeout|application_name|options|target_session_attrs)\s*=`)
 )
 
-// PostgresURL returns the URL of the PostgreSQL database that [Open] would
-// open, with its scheme in lower case; empty if where is the path of a file. It
-// returns an error, which does not repeat where because there may be a password
-// in it, if where is neither.
+// PostgresURL returns the URL of the PostgreSQL database that [Open] would open,
+// with its scheme in lower case; empty if where is the path of a file. If where is
+// neither, it returns an error, which does not repeat where because that may
+// contain a password.
 func PostgresURL(where string) (string, error) {
 	if where == "" {
 		return "", errors.New("it has no name")

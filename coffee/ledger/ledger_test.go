@@ -188,8 +188,8 @@ func testLedgerRules(t *testing.T, open func(t *testing.T) coffee.Ledger) {
 	}
 }
 
-// TestLedgerDatabaseRefuses goes around the code: even then the database does
-// not let anybody cook the books.
+// TestLedgerDatabaseRefuses bypasses the code: the database itself does not let
+// anyone cook the books.
 func TestLedgerDatabaseRefuses(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "ledger.db")
@@ -207,8 +207,8 @@ func TestLedgerDatabaseRefuses(t *testing.T) {
 	)
 }
 
-// testLedgerDatabaseRefuses tries statements that no database may accept, and
-// some more that are particular to the engine.
+// testLedgerDatabaseRefuses tries statements that every database must refuse, and
+// some more that are specific to the engine.
 func testLedgerDatabaseRefuses(t *testing.T, ledger coffee.Ledger, db *sql.DB, more ...string) {
 	ctx := context.Background()
 	for _, id := range []string{"charged", "refunded", "delivered"} {
@@ -409,8 +409,8 @@ func testLedgerProperties(t *testing.T, empty func() string) {
 	})
 }
 
-// TestLedgerConcurrency lets two handles on one file, as two worker processes
-// have them, charge and refund the same orders at once.
+// TestLedgerConcurrency charges and refunds the same orders at once, through two
+// handles on one file, as two worker processes have them.
 func TestLedgerConcurrency(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "ledger.db")
@@ -442,8 +442,8 @@ func testLedgerConcurrency(t *testing.T, handles ...coffee.Ledger) {
 	}
 }
 
-// TestRefundAgainstDelivery: of a refund and a delivery that are made at the same
-// time one succeeds, and the ledger knows which.
+// TestRefundAgainstDelivery: if a refund and a delivery are made at the same time,
+// one succeeds, and the ledger knows which.
 func TestRefundAgainstDelivery(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "ledger.db")
@@ -477,8 +477,8 @@ func testRefundAgainstDelivery(t *testing.T, one, other coffee.Ledger) {
 	}
 }
 
-// TestLedgerOfAnEarlierVersion: a ledger that knows no deliveries gets their table
-// when it is opened, and keeps what is in it.
+// TestLedgerOfAnEarlierVersion: opening a ledger without deliveries adds their
+// table and keeps the entries.
 func TestLedgerOfAnEarlierVersion(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "ledger.db")
@@ -515,7 +515,7 @@ func testLedgerOfAnEarlierVersion(t *testing.T, where, driver, dsn, downgrade st
 }
 
 // TestLedgerFileIsTakenAway: the file is deleted or replaced while it is open.
-// What would be written then is lost with the next start, so nothing is taken.
+// Anything written then would be lost at the next start, so every write fails.
 func TestLedgerFileIsTakenAway(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
@@ -551,8 +551,8 @@ func TestLedgerFileIsTakenAway(t *testing.T) {
 	}
 }
 
-// TestLedgerIsTakenAwayInATransaction: the file is deleted between the look at it
-// and the commit. The charge is not acknowledged.
+// TestLedgerIsTakenAwayInATransaction: the file is deleted between the check and
+// the commit. The charge is not acknowledged.
 func TestLedgerIsTakenAwayInATransaction(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "ledger.db")
@@ -568,7 +568,7 @@ func TestLedgerIsTakenAwayInATransaction(t *testing.T) {
 	}
 }
 
-// TestLedgerNames: what Open takes for a URL, and that it shows no password.
+// TestLedgerNames: what Open takes for a URL, and that no error reveals a password.
 func TestLedgerNames(t *testing.T) {
 	t.Parallel()
 	for where, want := range map[string]string{
@@ -607,7 +607,7 @@ func TestLedgerNames(t *testing.T) {
 	}
 }
 
-// TestLedgerInAnotherDatabase: a database that is no ledger is left as it is.
+// TestLedgerInAnotherDatabase: a database that is not a ledger is left unchanged.
 func TestLedgerInAnotherDatabase(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "other.db")
@@ -633,8 +633,8 @@ func TestLedgerInAnotherDatabase(t *testing.T) {
 	}
 }
 
-// TestLedgerNamesOfOneFile: by a symbolic link a ledger is the same one; a hard link
-// would have a log of its own.
+// TestLedgerNamesOfOneFile: a symbolic link leads to the same ledger. A hard link
+// is rejected, because it would have a log of its own.
 func TestLedgerNamesOfOneFile(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
@@ -643,7 +643,7 @@ func TestLedgerNamesOfOneFile(t *testing.T) {
 	if err := os.Symlink("real.db", soft); err != nil {
 		t.Fatal(err)
 	}
-	one := openLedger(t, soft) // which makes it
+	one := openLedger(t, soft) // creates the file
 	if _, err := one.Charge(ctx, coffee.Charge{OrderID: "1", RunID: "run", Amount: 525}); err != nil {
 		t.Fatal(err)
 	}
@@ -754,14 +754,14 @@ func TestLedgerFile(t *testing.T) {
 	}
 }
 
-// TestLedgerInTrouble: the disk is full, the database read-only or locked. A
-// charge then fails, which is no refusal, leaves no row half written, and
-// succeeds when the trouble is over.
+// TestLedgerInTrouble: the disk is full, or the database is read-only or locked. A
+// charge then fails without being refused, leaves no half-written row, and succeeds
+// when the trouble is over.
 func TestLedgerInTrouble(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
 	for name, test := range map[string]struct{ begin, end string }{
-		"disk full": {`PRAGMA max_page_count = 1`, `PRAGMA max_page_count = 1000000`}, // no page more than there are
+		"disk full": {`PRAGMA max_page_count = 1`, `PRAGMA max_page_count = 1000000`}, // no more pages than there are
 		"read-only": {`PRAGMA query_only = ON`, `PRAGMA query_only = OFF`},
 		"locked":    {`PRAGMA busy_timeout = 10`, `PRAGMA busy_timeout = 5000`},
 	} {
@@ -769,7 +769,7 @@ func TestLedgerInTrouble(t *testing.T) {
 			t.Parallel()
 			path := filepath.Join(t.TempDir(), "ledger.db")
 			ledger := openLedger(t, path)
-			db := ledger.(*sqlLedger).db // of one connection, which the pragmas are for
+			db := ledger.(*sqlLedger).db // it has one connection, to which the pragmas apply
 			if _, err := db.Exec(test.begin); err != nil {
 				t.Fatal(err)
 			}

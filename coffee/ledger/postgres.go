@@ -23,34 +23,34 @@ var postgresDeliveriesSchema string
 // database waits for the next statement of a transaction.
 const postgresPatience = 10 * time.Second
 
-// lockPostgresOrder begins each transaction that writes. What it sets is for the
-// transaction alone, and not for the session: behind a connection pooler the
-// session is somebody else's a moment later, and poolers refuse settings that
-// come with the connection.
+// lockPostgresOrder begins each transaction that writes. Its settings are for the
+// transaction, not for the session: behind a connection pooler the session belongs
+// to another client a moment later, and poolers refuse settings that come with the
+// connection.
 //
-// What was committed must survive a power failure, or the failure of the primary:
-// so synchronous_commit is raised where the server or the role has lowered it.
-// And a worker whose machine vanishes in a transaction must not keep others from
-// the order for as long as the network takes to notice.
+// A commit must survive a power failure, or the failure of the primary, so
+// synchronous_commit is raised where the server or the role has lowered it. A
+// worker whose machine vanishes in a transaction must not block the order for as
+// long as the network takes to notice, so an idle transaction times out.
 var lockPostgresOrder = fmt.Sprintf(`SELECT
 	set_config('synchronous_commit', CASE WHEN current_setting('synchronous_commit') IN ('off', 'local') THEN 'on' ELSE current_setting('synchronous_commit') END, true),
 	set_config('idle_in_transaction_session_timeout', '%d', true),
 	pg_advisory_xact_lock(hashtextextended('coffee ledger ' || $1, 0))`, postgresPatience.Milliseconds())
 
 // openPostgres opens the ledger in a PostgreSQL database. If there is none, it
-// creates its tables, or returns [coffee.ErrNoLedger].
+// creates its tables if create is true, and returns [coffee.ErrNoLedger] otherwise.
 func openPostgres(ctx context.Context, databaseURL string, create bool) (coffee.Ledger, error) {
-	config, err := pgx.ParseConfig(databaseURL) // its errors do not tell the password
+	config, err := pgx.ParseConfig(databaseURL) // its errors do not reveal the password
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the ledger: %w", err)
 	}
 	where := fmt.Sprintf("%s on %s:%d", config.Database, config.Host, config.Port)
-	// Behind a pooler that hands out a connection for each transaction, a
-	// statement that was prepared once is on another connection the next time.
+	// Behind a pooler that assigns a connection to each transaction, a statement
+	// that was prepared once is on another connection the next time.
 	config.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	db := stdlib.OpenDB(*config)
-	// A transaction is short. A server has 100 connections for all of its
-	// clients unless it is told otherwise.
+	// A transaction is short. By default a server has 100 connections for all of
+	// its clients.
 	db.SetMaxOpenConns(10)
 	db.SetMaxIdleConns(10)
 	db.SetConnMaxIdleTime(time.Minute)
@@ -61,16 +61,16 @@ func openPostgres(ctx context.Context, databaseURL string, create bool) (coffee.
 	}
 	return &sqlLedger{
 		db: db,
-		// Each statement sees what was committed before it: so the one after
-		// the lock sees everything that was done under the lock before.
+		// Each statement sees what was committed before it, so the one after the
+		// lock sees everything that was done under the lock before.
 		isolation: sql.LevelReadCommitted,
 		lockOrder: lockPostgresOrder,
 		now:       time.Now,
 	}, nil
 }
 
-// createPostgresTables creates what is missing. A role that may only read and
-// insert can use tables that are there.
+// createPostgresTables creates the tables that are missing. A role that may only
+// read and insert can use existing tables.
 func createPostgresTables(ctx context.Context, db *sql.DB, create bool) error {
 	tables := func(db querier) (entries, deliveries bool, err error) {
 		const visible = `EXISTS (SELECT FROM pg_class WHERE relname = '%s' AND pg_table_is_visible(oid))`
@@ -89,7 +89,7 @@ func createPostgresTables(ctx context.Context, db *sql.DB, create bool) error {
 		return err
 	}
 	defer tx.Rollback() // does nothing after Commit
-	// CREATE TABLE IF NOT EXISTS fails when two do it at once.
+	// CREATE TABLE IF NOT EXISTS fails when two sessions run it at once.
 	if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('coffee ledger', 0))`); err != nil {
 		return err
 	}

@@ -1,7 +1,7 @@
 -- The ledger. Amounts are in cents.
 --
--- Unlike triggers on INSERT, constraints hold whatever transactions run at the
--- same time. So the rules are constraints:
+-- Unlike triggers on INSERT, constraints hold whatever transactions run
+-- concurrently. So the rules are constraints:
 --   one entry of each kind per order        ledger_entries_pkey
 --   a charge or a void, never both          ledger_entries_first
 --   a refund has its charge, and equals it  ledger_entries_refund

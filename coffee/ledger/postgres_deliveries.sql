@@ -1,9 +1,10 @@
--- The coffees that were handed out. Such an order has a charge that stands, and
--- is not refunded any more.
+-- The coffees that were handed out. Such an order has a charge that stands, and can
+-- no longer be refunded.
 --
--- No constraint spans two tables. So a trigger checks the rule, under the lock
--- that the ledger itself takes for an order: of a refund and a delivery that are
--- made at the same time, one waits for the other, and then sees it.
+-- No constraint can exclude a row because of one in another table, so a trigger
+-- checks the rule. It takes the same lock on the order as the ledger itself: of a
+-- refund and a delivery made at the same time, one waits for the other, and then
+-- sees it.
 CREATE TABLE IF NOT EXISTS ledger_deliveries (
     order_id    TEXT        NOT NULL CHECK (order_id <> ''),
     run_id      TEXT        NOT NULL CHECK (run_id <> ''),

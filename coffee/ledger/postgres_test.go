@@ -58,8 +58,8 @@ func TestPostgresLedgerIsCreatedOnce(t *testing.T) {
 	wg.Wait()
 }
 
-// TestPostgresLedgerDatabaseRefuses goes around the code, and around its lock:
-// even then the database does not let anybody cook the books.
+// TestPostgresLedgerDatabaseRefuses bypasses the code and its lock: the database
+// itself does not let anyone cook the books.
 func TestPostgresLedgerDatabaseRefuses(t *testing.T) {
 	t.Parallel()
 	where := ledgertest.PostgresURL(t)
@@ -107,8 +107,9 @@ func TestPostgresRefundAgainstDelivery(t *testing.T) {
 	testRefundAgainstDelivery(t, openLedger(t, where), openLedger(t, where))
 }
 
-// TestPostgresRefundAgainstDeliveryAroundTheLock: transactions that do not know of
-// the ledger's lock. The database itself lets one of them through.
+// TestPostgresRefundAgainstDeliveryAroundTheLock: two transactions that do not know
+// of the ledger's lock refund and deliver the same order at the same time. The
+// database itself lets only one of them through.
 func TestPostgresRefundAgainstDeliveryAroundTheLock(t *testing.T) {
 	t.Parallel()
 	where := ledgertest.PostgresURL(t)
@@ -143,7 +144,7 @@ func TestPostgresLedgerOfAnEarlierVersion(t *testing.T) {
 		`DROP TRIGGER ledger_entries_delivered ON ledger_entries; DROP TABLE ledger_deliveries; DROP FUNCTION ledger_deliveries_check`)
 }
 
-// TestPostgresOpenExisting: a schema without a ledger is left as it is.
+// TestPostgresOpenExistingLedger: a schema without a ledger is left as it is.
 func TestPostgresOpenExistingLedger(t *testing.T) {
 	t.Parallel()
 	where := ledgertest.PostgresURL(t)
@@ -203,8 +204,8 @@ func TestPostgresCommitsAreSynchronous(t *testing.T) {
 	}
 }
 
-// TestPostgresBehindAPooler: PgBouncer in transaction mode gives each transaction
-// another connection to the server, and takes no settings with a connection.
+// TestPostgresBehindAPooler: PgBouncer in transaction mode gives each transaction a
+// different connection to the server, and takes no settings with a connection.
 func TestPostgresBehindAPooler(t *testing.T) {
 	t.Parallel()
 	where := ledgertest.PoolerURL(t)

@@ -9,15 +9,15 @@ import (
 	"example.com/coffee/coffee"
 )
 
-// sqlLedger is a [coffee.Ledger] in a SQL database. Its statements are plain SQL with
-// $1 for parameters; what differs from engine to engine is set when it is
-// opened.
+// sqlLedger is a [coffee.Ledger] in a SQL database. Its statements are plain SQL
+// with $1 for parameters. What differs between engines is set when it is opened.
 type sqlLedger struct {
 	db *sql.DB
-	// isolation is that of the transactions that write.
+	// isolation is the isolation level of transactions that write.
 	isolation sql.IsolationLevel
-	// lockOrder, unless empty, is the statement that such a transaction starts
-	// with, so that one at a time works on an order. Its parameter is the id.
+	// lockOrder, unless empty, is the first statement of a transaction that writes.
+	// It lets only one transaction at a time work on an order. Its parameter is the
+	// order id.
 	lockOrder string
 	// inPlace, unless nil, returns an error if what is written now would be lost,
 	// because the database is not where the next process will look for it.
@@ -98,7 +98,7 @@ func (l *sqlLedger) Paid(ctx context.Context, orderID string) (delivered bool, e
 	return a.delivered, a.paid()
 }
 
-// account is what the ledger holds of one order.
+// account is what the ledger holds for one order.
 type account struct {
 	charge    *coffee.Entry
 	closing   *coffee.Entry // the refund or the void
@@ -116,15 +116,15 @@ func (a account) paid() error {
 	return nil
 }
 
-// record lets decide look at the order's entries, and appends the entry that
-// it returns unless that one is in the ledger already.
+// record lets decide look at the order's entries. It appends the entry that decide
+// returns, unless that entry is already in the ledger.
 func (l *sqlLedger) record(ctx context.Context, orderID string, decide func(account) (*coffee.Entry, error)) (recorded coffee.Entry, err error) {
 	err = l.write(ctx, orderID, func(tx *sql.Tx, a account) error {
 		entry, err := decide(a)
 		if err != nil {
 			return err
 		}
-		if entry.RecordedAt.IsZero() { // it did not come out of the ledger
+		if entry.RecordedAt.IsZero() { // it is not from the ledger
 			entry.RecordedAt = l.timestamp()
 			if _, err := tx.ExecContext(ctx,
 				`INSERT INTO ledger_entries (order_id, kind, amount_cents, run_id, recorded_at) VALUES ($1, $2, $3, $4, $5)`,
@@ -142,7 +142,7 @@ func (l *sqlLedger) record(ctx context.Context, orderID string, decide func(acco
 	return recorded, nil
 }
 
-// write runs a transaction on an order that nobody else writes in between.
+// write runs do in a transaction, during which nothing else writes to the order.
 func (l *sqlLedger) write(ctx context.Context, orderID string, do func(tx *sql.Tx, a account) error) (err error) {
 	defer func() {
 		if err != nil && !coffee.IsRefusal(err) {
@@ -184,7 +184,7 @@ func (l *sqlLedger) checkPlace() error {
 }
 
 func (l *sqlLedger) timestamp() time.Time {
-	return l.now().UTC().Truncate(time.Microsecond) // PostgreSQL keeps no more
+	return l.now().UTC().Truncate(time.Microsecond) // PostgreSQL keeps no finer time
 }
 
 // querier is a database or a transaction.
@@ -193,8 +193,8 @@ type querier interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// readAccount reads what the ledger holds of an order. Outside of a transaction
-// that locks the order, deliveries are read first: whatever is recorded in
+// readAccount reads what the ledger holds for an order. It reads deliveries first,
+// for calls outside a transaction that locks the order: whatever is recorded in
 // between then makes the answer stricter, not laxer.
 func readAccount(ctx context.Context, db querier, orderID string) (a account, err error) {
 	if err := db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM ledger_deliveries WHERE order_id = $1)`, orderID).Scan(&a.delivered); err != nil {
@@ -223,8 +223,9 @@ func (l *sqlLedger) Entries(ctx context.Context, orderID string) ([]coffee.Entry
 	return entries, nil
 }
 
-// queryEntries relies on a charge being older than the entry that closes it,
-// and on "charge" sorting before "refund" and "void".
+// queryEntries returns the entries of an order, oldest first. It relies on a charge
+// being older than the entry that closes it, and on "charge" sorting before
+// "refund" and "void".
 func queryEntries(ctx context.Context, db querier, orderID string) ([]coffee.Entry, error) {
 	rows, err := db.QueryContext(ctx,
 		`SELECT order_id, kind, amount_cents, run_id, recorded_at FROM ledger_entries WHERE order_id = $1 ORDER BY kind`, orderID)

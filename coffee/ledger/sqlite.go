@@ -19,8 +19,8 @@ import (
 //go:embed sqlite.sql
 var sqliteSchema string
 
-// openSQLiteFile opens the ledger in a file. If there is none, it creates it, or
-// returns [coffee.ErrNoLedger].
+// openSQLiteFile opens the ledger in a file. If there is none, it creates one if
+// create is true, and returns [coffee.ErrNoLedger] otherwise.
 func openSQLiteFile(ctx context.Context, path string, create bool) (_ coffee.Ledger, err error) {
 	defer func() {
 		if err != nil {
@@ -59,8 +59,8 @@ func openSQLiteFile(ctx context.Context, path string, create bool) (_ coffee.Led
 	return ledger, nil
 }
 
-// checkSQLiteFile refuses a file that is damaged or no ledger, before anything is
-// written to it.
+// checkSQLiteFile returns an error if the file is damaged or not a ledger, before
+// anything is written to it.
 func checkSQLiteFile(ctx context.Context, absolute string) (err error) {
 	db, err := sql.Open("sqlite", sqlitefile.DSN(absolute, "rw", map[string]string{"busy_timeout": "5000"}))
 	if err != nil {
@@ -81,8 +81,8 @@ func checkSQLiteFile(ctx context.Context, absolute string) (err error) {
 	return nil
 }
 
-// stayInPlace returns a function that fails when the file, which is open by this
-// name, has been deleted or replaced. What is written to it then is lost: the next
+// stayInPlace returns a function that fails once the file, which is open under this
+// name, has been deleted or replaced. Anything written to it then is lost: the next
 // process finds another file, or none.
 func stayInPlace(name string) (func() error, error) {
 	opened, err := os.Stat(name)
@@ -97,7 +97,7 @@ func stayInPlace(name string) (func() error, error) {
 	}, nil
 }
 
-// createSQLiteFile makes an empty ledger, unless another process is faster.
+// createSQLiteFile creates an empty ledger, unless another process does so first.
 func createSQLiteFile(ctx context.Context, path string) error {
 	err := sqlitefile.Create(path, func(draft string) error {
 		ledger, err := openSQLite(ctx, fileDSN(draft))
@@ -112,16 +112,16 @@ func createSQLiteFile(ctx context.Context, path string) error {
 	return err
 }
 
-// fileDSN is how a ledger in a file is opened. A commit survives a power failure,
-// as it does on the Temporal server: otherwise the two could disagree about a
-// charge.
+// fileDSN returns the data source name of a ledger in a file. A commit survives a
+// power failure, as it does on the Temporal server; otherwise the two could
+// disagree about a charge.
 func fileDSN(absolute string) string {
 	return sqlitefile.DSN(absolute, "rw", map[string]string{
 		"journal_mode": "wal", "synchronous": "full", "busy_timeout": "5000", // milliseconds
 	}) + sqlitefile.Immediate
 }
 
-// OpenMemoryLedger opens a new ledger that is gone when it is closed.
+// OpenMemory opens a new ledger in memory, which is gone when it is closed.
 func OpenMemory(ctx context.Context) (coffee.Ledger, error) {
 	l, err := openSQLite(ctx, "file::memory:")
 	if err != nil {

@@ -9,7 +9,7 @@ CREATE TABLE IF NOT EXISTS ledger_entries (
     CHECK (CASE kind WHEN 'void' THEN amount_cents = 0 ELSE amount_cents > 0 END)
 );
 
--- What the code promises, the database enforces as well.
+-- The database itself enforces what the code promises.
 CREATE TRIGGER IF NOT EXISTS ledger_entries_no_update BEFORE UPDATE ON ledger_entries
 BEGIN
     SELECT RAISE(ABORT, 'ledger entries are never changed');
@@ -20,8 +20,8 @@ BEGIN
     SELECT RAISE(ABORT, 'ledger entries are never deleted');
 END;
 
--- The triggers on INSERT also look for the entry itself: INSERT OR REPLACE
--- deletes without asking the trigger on DELETE.
+-- The triggers on INSERT also look for the entry itself, because INSERT OR REPLACE
+-- deletes rows without firing the trigger on DELETE.
 CREATE TRIGGER IF NOT EXISTS ledger_entries_first BEFORE INSERT ON ledger_entries
 WHEN NEW.kind IN ('charge', 'void') AND EXISTS (SELECT 1 FROM ledger_entries WHERE order_id = NEW.order_id)
 BEGIN
@@ -38,8 +38,8 @@ BEGIN
     SELECT RAISE(ABORT, 'a refund equals its charge, and there is one');
 END;
 
--- The coffees that were handed out. Such an order has a charge that stands, and
--- is not refunded any more.
+-- The coffees that were handed out. Such an order has a charge that stands, and can
+-- no longer be refunded.
 CREATE TABLE IF NOT EXISTS ledger_deliveries (
     order_id    TEXT NOT NULL PRIMARY KEY CHECK (order_id <> ''),
     run_id      TEXT NOT NULL CHECK (run_id <> ''),

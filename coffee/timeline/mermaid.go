@@ -8,8 +8,8 @@ import (
 	"unicode"
 )
 
-// WriteMermaid draws a Gantt chart in the language of Mermaid, which many Markdown
-// viewers show. Times are in milliseconds since the order was placed. It returns
+// WriteMermaid draws a Gantt chart in the Mermaid language, which many Markdown
+// viewers render. Times are in milliseconds since the order was placed. It returns
 // the writer's error.
 func (t Timeline) WriteMermaid(to io.Writer) error {
 	w := bufio.NewWriter(to)
@@ -28,7 +28,7 @@ func (t Timeline) WriteMermaid(to io.Writer) error {
 		if row.Kind == KindMoment {
 			tag += "milestone, "
 		} else {
-			end = max(end, begin+1) // without a length it would not be seen
+			end = max(end, begin+1) // a bar without length would be invisible
 		}
 		if !row.nested() {
 			fmt.Fprintf(w, "  section %s\n", plain(row.Name))
@@ -42,8 +42,8 @@ func (t Timeline) WriteMermaid(to io.Writer) error {
 	return w.Flush()
 }
 
-// plain leaves out what means something to Mermaid, or to the HTML that it is
-// shown in.
+// plain removes characters that mean something to Mermaid, or to the HTML that it
+// is shown in.
 func plain(s string) string {
 	s = strings.Map(func(r rune) rune {
 		switch {

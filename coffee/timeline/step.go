@@ -14,21 +14,21 @@ import (
 	"example.com/coffee/coffee"
 )
 
-// step is an activity, with all of its attempts. The methods of a step that is
-// nil, because its history is incomplete, do nothing.
+// step is an activity with all its attempts. The methods that read events do
+// nothing if the step is nil because its history is incomplete.
 type step struct {
 	activity, id string
 	amount       coffee.Cents
 	policy       *commonpb.RetryPolicy
 	scheduled    time.Time
 
-	// Of the last attempt: its number, its beginning, and why the one before it
+	// Of the last attempt: its number, when it began, and why the one before it
 	// failed.
 	attempt int
 	started time.Time
 	before  *failurepb.Failure
 
-	ended   time.Time // zero if it goes on
+	ended   time.Time // zero while it is running
 	state   State
 	outcome string
 	failure string // of the last attempt
@@ -46,8 +46,8 @@ func (s *step) start(event *historypb.HistoryEvent) {
 	s.events = append(s.events, events(event)...)
 }
 
-// end keeps what happened first: a step that was cancelled may still complete,
-// but nobody waits for it.
+// end records how the step ended, the first time only: a cancelled step may still
+// complete, but the order no longer waits for it.
 func (s *step) end(event *historypb.HistoryEvent, state State, outcome string) {
 	if s == nil {
 		return
@@ -70,7 +70,7 @@ func (s *step) fail(event *historypb.HistoryEvent, failure *failurepb.Failure, r
 	s.end(event, StateFailed, outcome)
 }
 
-// done is what it means that the activity has completed.
+// done says in words what a completed activity has done.
 func (s *step) done(result *commonpb.Payloads) string {
 	if s == nil {
 		return ""
@@ -142,7 +142,7 @@ func (s *step) rows(readAt time.Time) []Row {
 	return rows
 }
 
-// takePending takes over what the server says of a step that goes on.
+// takePending stores what the server says about a step under way.
 func (s *step) takePending(readAt time.Time) {
 	info := s.pending
 	if info == nil {
@@ -156,13 +156,13 @@ func (s *step) takePending(readAt time.Time) {
 	}
 }
 
-// waits is a row if the only attempt has had to wait for a worker.
+// waits returns a row if the only attempt had to wait for a worker.
 func (s *step) waits(readAt time.Time) []Row {
 	row := Row{Kind: KindWait, Name: waitName, Start: s.scheduled, End: s.started, State: StateWaiting, Outcome: waitOutcome}
 	until := s.started
 	if until.IsZero() {
 		if s.pending == nil || !s.ended.IsZero() {
-			return nil // it is over, and its beginning was not written down
+			return nil // it is over, and its start was not recorded
 		}
 		row.Outcome, until = "it waits for one", readAt
 	}
@@ -175,10 +175,10 @@ func (s *step) waits(readAt time.Time) []Row {
 // mostAttempts is how many earlier attempts get rows of their own.
 const mostAttempts = 10
 
-// earlier are the attempts before the last one, each with the backoff after it.
+// earlier returns the attempts before the last one, each with the backoff after it.
 func (s *step) earlier() (rows []Row) {
 	count := s.attempt - 1
-	// What the server knows for certain: when the next one begins, or began.
+	// The server knows for certain only when the last attempt began, or will begin.
 	next := s.started
 	if next.IsZero() {
 		next = when(s.pending.GetNextAttemptScheduleTime())
@@ -210,7 +210,7 @@ func (s *step) earlier() (rows []Row) {
 	return rows
 }
 
-// backoff is how long Temporal waits after an attempt, counted from 1.
+// backoff returns how long Temporal waits after an attempt. Attempts count from 1.
 func (s *step) backoff(attempt int) time.Duration {
 	first, coefficient := s.policy.GetInitialInterval().AsDuration(), s.policy.GetBackoffCoefficient()
 	backoff := first.Seconds() * math.Pow(max(coefficient, 1), float64(attempt-1))

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// The measures of the picture, in pixels.
+// The dimensions of the picture, in pixels.
 const (
 	svgWidth   = 820
 	svgMargin  = 16
@@ -18,12 +18,12 @@ const (
 	svgBarLeft = 130
 	svgBarWide = 400
 	svgTextAt  = svgBarLeft + svgBarWide + 14
-	// svgChars is how much text fits beside a bar.
+	// svgChars is how many characters of text fit beside a bar.
 	svgChars = 38
 )
 
-// svgStyle has colours that are told apart by people who do not see all of them,
-// on light and on dark ground.
+// svgStyle has colours that people with colour blindness can tell apart, on a light
+// and on a dark background.
 const svgStyle = `
 text { font: 13px system-ui, sans-serif; fill: #24292f; }
 .title { font-size: 16px; font-weight: 600; }
@@ -41,8 +41,8 @@ text { font: 13px system-ui, sans-serif; fill: #24292f; }
 }
 `
 
-// WriteSVG draws a picture that needs nothing besides, with a description for
-// those who cannot see it. It returns the writer's error.
+// WriteSVG draws a self-contained picture, with a description for those who cannot
+// see it. It returns the writer's error.
 func (t Timeline) WriteSVG(to io.Writer) error {
 	w := bufio.NewWriter(to)
 	height := svgTop + svgRow*len(t.Rows) + svgMargin + 18
@@ -88,7 +88,7 @@ func (t Timeline) WriteSVG(to io.Writer) error {
 	return w.Flush()
 }
 
-// words tells the rows one after the other.
+// words describes the rows one after another.
 func (t Timeline) words() string {
 	var all []string
 	for _, row := range t.Rows {
@@ -104,7 +104,8 @@ func (t Timeline) words() string {
 	return strings.Join(all, "; ")
 }
 
-// escape makes text of anything. What XML cannot have becomes U+FFFD.
+// escape turns any string into XML text. Characters that XML does not allow become
+// U+FFFD.
 func escape(s string) string {
 	var b strings.Builder
 	_ = xml.EscapeText(&b, []byte(s)) // a Builder does not fail

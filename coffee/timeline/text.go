@@ -12,10 +12,10 @@ import (
 	"example.com/coffee/coffee"
 )
 
-// TextOptions say how [Timeline.WriteText] draws.
+// TextOptions configure [Timeline.WriteText].
 type TextOptions struct {
-	// Width is that of the terminal, in columns; 0 means 80, and less than 60
-	// is taken for 60.
+	// Width is the width of the terminal, in columns; 0 means 80, and other values
+	// below 60 mean 60.
 	Width int
 	// Colour adds ANSI escape sequences.
 	Colour bool
@@ -91,7 +91,8 @@ func (r Row) nested() bool {
 	return r.Kind == KindAttempt || r.Kind == KindBackoff
 }
 
-// until is the end of a row, or the moment up to which it is known to go on.
+// until returns the end of a row, or the time up to which it is known to be in
+// progress.
 func (r Row) until(t Timeline) time.Time {
 	if r.End.IsZero() {
 		return t.Until()
@@ -99,7 +100,7 @@ func (r Row) until(t Timeline) time.Time {
 	return r.End
 }
 
-// took is how long a row is.
+// took returns how long a row lasted, marked with ~ if that is an estimate.
 func (r Row) took(t Timeline) string {
 	took := Duration(r.until(t).Sub(r.Start))
 	if r.Estimated {
@@ -108,7 +109,7 @@ func (r Row) took(t Timeline) string {
 	return took
 }
 
-// span is where a row is on a line of a length of 1.
+// span returns where a row begins and ends on a line of length 1.
 func (t Timeline) span(row Row) (from, to float64) {
 	all := t.Until().Sub(t.StartedAt).Seconds()
 	if all <= 0 {
@@ -118,7 +119,7 @@ func (t Timeline) span(row Row) (from, to float64) {
 	return place(row.Start), max(place(row.Start), place(row.until(t)))
 }
 
-// bar is a row's bar with the space before it.
+// bar returns a row's bar, with the space before it.
 func (t Timeline) bar(row Row, width int) string {
 	from, to := t.span(row)
 	begin := min(width-1, int(from*float64(width)))

@@ -1,10 +1,10 @@
-// Package timeline tells the life of an order from its history: a row for each
-// step, for each attempt and the backoff after it, for what came from outside,
-// and for the time in which no worker was there.
+// Package timeline turns the history of an order into rows: one for each step, for
+// each attempt and the backoff after it, for each event from outside, and for each
+// time without a worker.
 //
-// [New] turns a history into rows; it is a pure function, and understands as
-// much of a history as there is to understand. The rest of the package draws the
-// rows: as text (text.go), as a picture (svg.go), and for documents (mermaid.go).
+// [New] is a pure function. It reads as much of a history as it understands. The
+// rest of the package draws the rows: as text (text.go), as a picture (svg.go), and
+// for documents (mermaid.go).
 package timeline
 
 import (
@@ -24,7 +24,7 @@ import (
 	"example.com/coffee/coffee"
 )
 
-// Timeline is the life of an order.
+// Timeline is the history of an order, as rows.
 type Timeline struct {
 	OrderID     string       `json:"order_id"`
 	Drink       coffee.Drink `json:"drink,omitempty"`
@@ -43,21 +43,21 @@ type Timeline struct {
 	Rows   []Row     `json:"rows"`
 }
 
-// Row is a part of an order's life.
+// Row is one part of a timeline.
 type Row struct {
 	Kind Kind `json:"kind"`
 	// Name says in a word or two what it is.
 	Name  string    `json:"name"`
 	Start time.Time `json:"start"`
-	// End is zero while it goes on, and equal to Start for what has no length.
+	// End is zero while the row is in progress, and equal to Start for a moment.
 	End     time.Time `json:"end,omitzero"`
 	State   State     `json:"state"`
 	Outcome string    `json:"outcome,omitempty"`
-	// Estimated: Temporal keeps the beginning of the last attempt alone. When
-	// those before it began and ended follows from the retry policy, if each took
-	// as long as the others.
+	// Estimated is true if Start and End are estimates. Temporal records the
+	// beginning of the last attempt only. The times of the earlier attempts follow
+	// from the retry policy, if all of them took equally long.
 	Estimated bool `json:"estimated,omitempty"`
-	// Events are those of Temporal's history that the row comes from.
+	// Events are the events in Temporal's history that the row comes from.
 	Events []Event `json:"events,omitempty"`
 }
 
@@ -70,10 +70,10 @@ const (
 	KindAttempt Kind = "attempt"
 	KindBackoff Kind = "backoff"
 	KindWait    Kind = "wait"   // for a worker
-	KindMoment  Kind = "moment" // something came from outside
+	KindMoment  Kind = "moment" // something that came from outside
 )
 
-// State is how a row went.
+// State is the state of a row.
 type State string
 
 // The states of a row.
@@ -92,10 +92,11 @@ type Event struct {
 	Time time.Time `json:"time"`
 }
 
-// patience is how long a task may wait for a worker without a row of its own.
+// patience is how long a task may wait for a worker before the wait gets a row of
+// its own.
 const patience = time.Second
 
-// New tells what happened.
+// New returns the timeline of a history.
 func New(history coffee.History) Timeline {
 	r := &reader{
 		timeline: Timeline{OrderID: history.OrderID, Status: coffee.StatusRunning, ReadAt: history.ReadAt, Rows: []Row{}},
@@ -113,12 +114,12 @@ type reader struct {
 	timeline Timeline
 	parts    []part // in the order in which they began
 	steps    map[int64]*step
-	task     *historypb.HistoryEvent // the workflow task that is scheduled and not started
+	task     *historypb.HistoryEvent // the workflow task that is scheduled but not started
 	// receiptAt is when the receipt was first scheduled; zero if it was not.
 	receiptAt time.Time
 }
 
-// part is one row, or a step with what belongs to it.
+// part is one row, or a step with the rows that belong to it.
 type part interface{ rows(readAt time.Time) []Row }
 
 type single Row
@@ -178,7 +179,8 @@ func (r *reader) read(event *historypb.HistoryEvent) {
 	}
 }
 
-// waited adds a row if a workflow task has waited for a worker for long.
+// waited adds a row if a workflow task has waited for a worker for longer than
+// patience.
 func (r *reader) waited(until *historypb.HistoryEvent) {
 	if r.task == nil {
 		return
@@ -278,8 +280,8 @@ func (r *reader) end(event *historypb.HistoryEvent, status coffee.OrderStatus, e
 	r.timeline.EndedAt = when(event.GetEventTime())
 }
 
-// pending adds what the history does not have yet: how far the steps are that go
-// on.
+// pending adds what the history does not have yet: the progress of the steps under
+// way.
 func (r *reader) pending(activities []*workflowpb.PendingActivityInfo) {
 	for _, info := range activities {
 		for _, s := range r.steps {
@@ -304,10 +306,11 @@ func (r *reader) finish() Timeline {
 		}
 		parts = append(parts, p.rows(t.ReadAt))
 	}
-	// What came while a worker was at work is in the history after what it did.
+	// What arrived while a worker was busy comes after what the worker did in the
+	// history.
 	slices.SortStableFunc(parts, func(a, b []Row) int { return a[0].Start.Compare(b[0].Start) })
 	t.Rows = append(t.Rows, slices.Concat(parts...)...)
-	if !t.EndedAt.IsZero() { // what nobody waited for any more
+	if !t.EndedAt.IsZero() { // what the order no longer waited for
 		for i := range t.Rows {
 			if t.Rows[i].End.IsZero() {
 				t.Rows[i].End, t.Rows[i].State, t.Rows[i].Outcome = t.EndedAt, StateCancelled, "the order ended"
@@ -317,7 +320,7 @@ func (r *reader) finish() Timeline {
 	return t
 }
 
-// Order says which order it is, and what was ordered.
+// Order returns a title: the order id, what was ordered, and the price.
 func (t Timeline) Order() string {
 	title := "Order " + coffee.Printable(t.OrderID)
 	if t.Drink != "" {
@@ -332,7 +335,8 @@ func (t Timeline) Order() string {
 	return title
 }
 
-// Summary says how it ended and how long it took, or for how long it runs.
+// Summary returns how the order ended and how long it took, or how long it has been
+// running.
 func (t Timeline) Summary() string {
 	if t.EndedAt.IsZero() {
 		return "running for " + Duration(t.ReadAt.Sub(t.StartedAt))
@@ -340,7 +344,8 @@ func (t Timeline) Summary() string {
 	return coffee.Printable(t.Ending) + " after " + Duration(t.EndedAt.Sub(t.StartedAt))
 }
 
-// Until is when it ended, or when it was read.
+// Until returns when the order ended, or when its history was read if it is
+// running.
 func (t Timeline) Until() time.Time {
 	if t.EndedAt.IsZero() {
 		return t.ReadAt
@@ -348,8 +353,8 @@ func (t Timeline) Until() time.Time {
 	return t.EndedAt
 }
 
-// Duration is a duration in at most seven characters: 25 ms, 0.5 s, 2m03s, 3h04m,
-// 2d05h.
+// Duration formats a duration in at most seven characters: 25 ms, 0.5 s, 2m03s,
+// 3h04m, 2d05h.
 func Duration(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch d = max(d, 0); {
@@ -374,8 +379,8 @@ func events(all ...*historypb.HistoryEvent) (list []Event) {
 	return list
 }
 
-// typeName is a type as the Web UI has it: ActivityTaskScheduled. Of one that
-// this program is too old to know it is the number.
+// typeName returns an event type as the Web UI shows it: ActivityTaskScheduled. For
+// a type that this program is too old to know, it returns the number.
 func typeName(t enumspb.EventType) string { return t.String() }
 
 func when(t *timestamppb.Timestamp) time.Time {
@@ -385,7 +390,7 @@ func when(t *timestamppb.Timestamp) time.Time {
 	return t.AsTime()
 }
 
-// message is what a failure says, and what lies at the bottom of it.
+// message returns what the root cause of a failure says.
 func message(failure *failurepb.Failure) string {
 	for failure.GetCause() != nil {
 		failure = failure.GetCause()
@@ -402,7 +407,7 @@ func message(failure *failurepb.Failure) string {
 	return clip(failure.GetMessage(), 200)
 }
 
-// decode reads the first payload, if it is what is expected.
+// decode decodes the first payload, and reports whether that worked.
 func decode(payloads *commonpb.Payloads, into any) bool {
 	return len(payloads.GetPayloads()) > 0 && converter.GetDefaultDataConverter().FromPayload(payloads.GetPayloads()[0], into) == nil
 }

@@ -30,7 +30,7 @@ import (
 	"example.com/coffee/coffee"
 )
 
-// The golden files are made anew with: go test ./coffee/timeline -update
+// To update the golden files: go test ./coffee/timeline -update
 var update = flag.Bool("update", false, "write the golden files")
 
 func readHistories(t testing.TB) map[string]*historypb.History {
@@ -100,7 +100,8 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// checkText: no line is wider than the terminal, and none moves its cursor.
+// checkText checks that no line is wider than the terminal, and that none moves its
+// cursor.
 func checkText(t testing.TB, text string, width int) {
 	t.Helper()
 	for _, line := range strings.Split(text, "\n") {
@@ -151,7 +152,7 @@ func jam() *failurepb.Failure {
 	return &failurepb.Failure{Message: "brew machine jammed", FailureInfo: &failurepb.Failure_ApplicationFailureInfo{ApplicationFailureInfo: &failurepb.ApplicationFailureInfo{Type: coffee.ErrorTypeJammed}}}
 }
 
-// TestRunning: what goes on is drawn as far as it is known.
+// TestRunning: a step in progress is drawn with what is known about it.
 func TestRunning(t *testing.T) {
 	for name, c := range map[string]struct {
 		events  []*historypb.HistoryEvent
@@ -222,7 +223,7 @@ func TestRunning(t *testing.T) {
 	}
 }
 
-// TestForeignText: what came from outside is text wherever it is shown.
+// TestForeignText: text from outside is shown as plain text everywhere.
 func TestForeignText(t *testing.T) {
 	evil := "</text><script>alert(1)</script>\x1b[2J\x00: ;#%%{}`\u202e" + strings.Repeat("x", 500)
 	line := New(coffee.History{OrderID: evil, ReadAt: at(9).AsTime(), Events: []*historypb.HistoryEvent{
@@ -274,7 +275,7 @@ func TestColour(t *testing.T) {
 	}
 }
 
-// TestAnyHistory: whatever a history is like, there is a drawing of it.
+// TestAnyHistory: any history can be drawn.
 func TestAnyHistory(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)

@@ -16,7 +16,7 @@ import (
 	_ "modernc.org/sqlite" // the driver "sqlite"
 )
 
-// Problem is why a file cannot be used as a database.
+// Problem says why a file cannot be used as a database.
 type Problem struct {
 	// Text completes a sentence that begins with the name of the file: "is empty".
 	Text string
@@ -27,10 +27,10 @@ func (p *Problem) Error() string { return "it " + p.Text }
 func (p *Problem) Unwrap() error { return p.Err }
 
 // Find reports whether there is a database at a path, which must have been
-// resolved. It returns a [*Problem] for what SQLite would take for a new database,
-// forgetting without a word what was in the old one: an empty file, and a missing
-// file whose write-ahead log is still there, which would be replayed into the new
-// one. It also refuses whatever is not a regular file.
+// resolved. It returns a [*Problem] for what SQLite would silently take for a new
+// database, losing what was in the old one: an empty file, or a missing file whose
+// write-ahead log is still there and would be replayed into the new one. It also
+// refuses anything that is not a regular file.
 func Find(path string) (bool, error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -65,8 +65,8 @@ func Check(ctx context.Context, db *sql.DB) error {
 }
 
 // DSN returns the data source name of a database for the driver "sqlite". The mode
-// is SQLite's: rw, ro or memory. Pragmas are set on each connection; of two of the
-// same name the later one wins.
+// is SQLite's: rw, ro or memory. Pragmas are set on each connection; a later one
+// overrides an earlier one of the same name.
 func DSN(name, mode string, pragmas ...map[string]string) string {
 	all := map[string]string{}
 	for _, more := range pragmas {
@@ -79,12 +79,12 @@ func DSN(name, mode string, pragmas ...map[string]string) string {
 	return "file:" + (&url.URL{Path: filepath.ToSlash(name)}).EscapedPath() + "?" + query.Encode()
 }
 
-// Immediate, appended to a [DSN], has transactions take the write lock when they
+// Immediate, appended to a [DSN], makes transactions take the write lock when they
 // begin, so that what they have read stays true until they write.
 const Immediate = "&_txlock=immediate"
 
-// Reason returns an error's text without the path in it, for messages that name the
-// file already.
+// Reason returns an error's text without the path in it, for messages that already
+// name the file.
 func Reason(err error) string {
 	var pathError *fs.PathError
 	if errors.As(err, &pathError) {

@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// Create makes a file whole or not at all: fill makes it under another name, and
-// it gets its own name when it is complete and durable. No database may be open on
-// it when fill returns. Create returns [fs.ErrExist] if there is a file of this name
+// Create creates a file whole or not at all. fill writes it under another name,
+// and it gets its own name when it is complete and durable. No database may be
+// open on it when fill returns. Create returns [fs.ErrExist] if the name is taken
 // by then.
 func Create(path string, fill func(draft string) error) (err error) {
 	d, err := NewDraft(path)
@@ -26,9 +26,9 @@ func Create(path string, fill func(draft string) error) (err error) {
 	return d.Publish()
 }
 
-// Draft is a file that is being made under another name, readable by its owner
-// alone. It gets its name when it is complete: so a file is never seen half made,
-// and an empty one is never one that was just begun.
+// Draft is a file that is being written under another name, readable by its owner
+// only. It gets its own name when it is complete, so a file of that name is never
+// half written, and an empty one is never one that was just begun.
 type Draft struct {
 	hold *Hold
 	name string
@@ -37,8 +37,8 @@ type Draft struct {
 
 const draftInfix = ".new-"
 
-// NewDraft begins a file, after it has removed what is left of drafts of the same
-// file whose process was killed.
+// NewDraft begins a file. It first removes what is left of drafts of the same file
+// whose process was killed.
 func NewDraft(path string) (*Draft, error) {
 	if err := removeDrafts(path); err != nil {
 		return nil, err
@@ -59,19 +59,20 @@ func NewDraft(path string) (*Draft, error) {
 			}
 			err = d.hold.Release()
 		}
-		// Somebody may have taken it for one that was left, before it was held.
+		// Another process may have taken the draft for an abandoned one before it
+		// was held.
 		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrHeld) {
 			return nil, errors.Join(err, removeAll(d.name))
 		}
 	}
 }
 
-// Name is what the file is called for the time being.
+// Name returns the temporary name of the file.
 func (d *Draft) Name() string { return d.name }
 
 // Publish gives the file its name, and returns when that is durable. It returns
-// [fs.ErrExist] if there is a file of this name. The draft remains to be closed,
-// and no database may be open on it.
+// [fs.ErrExist] if the name is taken. No database may be open on the draft, which
+// must still be closed.
 func (d *Draft) Publish() error {
 	// What is in it must be durable before its name is.
 	if err := d.hold.file.Sync(); err != nil {
@@ -83,9 +84,9 @@ func (d *Draft) Publish() error {
 	return SyncDir(filepath.Dir(d.path))
 }
 
-// linkNew renames a file as [renameNew] does, where the system cannot. A rename
-// would replace a file that has come meanwhile; it is for file systems without hard
-// links.
+// linkNew renames a file as [renameNew] does, where the system cannot. On a file
+// system without hard links it uses a rename, which would replace a file that was
+// created meanwhile.
 func linkNew(from, to string) error {
 	err := os.Link(from, to)
 	if err == nil {
@@ -97,11 +98,11 @@ func linkNew(from, to string) error {
 	return err
 }
 
-// Close removes the draft, unless it was published, with whatever SQLite has left
+// Close removes the draft, unless it was published, and whatever SQLite has left
 // beside it.
 func (d *Draft) Close() error { return errors.Join(removeAll(d.name), d.hold.Release()) }
 
-// removeDrafts removes the drafts of a file that nobody holds.
+// removeDrafts removes the drafts of a file that no process holds.
 func removeDrafts(path string) error {
 	dir := filepath.Dir(path)
 	entries, err := os.ReadDir(dir)
@@ -113,7 +114,8 @@ func removeDrafts(path string) error {
 			continue
 		}
 		name := filepath.Join(dir, entry.Name())
-		// What SQLite has put beside a draft goes with it, or is left of one.
+		// A file that SQLite has put beside a draft is removed with the draft, or
+		// by itself if the draft is gone.
 		draft, beside := withoutSuffix(name)
 		if _, err := os.Stat(draft); beside && err == nil {
 			continue
@@ -135,13 +137,13 @@ func removeDrafts(path string) error {
 	return nil
 }
 
-// abandoned reports whether a draft that is not held is left of a process that was
-// killed. Where holds do not reach other processes, its age has to tell.
+// abandoned reports whether a draft that is not held was left by a process that
+// was killed. Where holds do not exclude other processes, the draft's age decides.
 func abandoned(draft os.FileInfo) bool {
 	return Holds || time.Since(draft.ModTime()) > time.Hour
 }
 
-// besides are the endings of the files that SQLite puts beside a database.
+// besides are the suffixes of the files that SQLite puts beside a database.
 var besides = []string{"-journal", "-wal", "-shm"}
 
 func withoutSuffix(name string) (database string, beside bool) {
@@ -153,7 +155,7 @@ func withoutSuffix(name string) (database string, beside bool) {
 	return name, false
 }
 
-// removeAll removes a database, as far as it is there.
+// removeAll removes a database and the files beside it, if they exist.
 func removeAll(name string) error {
 	var errs []error
 	for _, ending := range append([]string{""}, besides...) {

@@ -7,11 +7,11 @@ import (
 	"sync"
 )
 
-// ErrHeld: another process, or another part of this one, holds the file.
+// ErrHeld means that another process, or another part of this one, holds the file.
 var ErrHeld = errors.New("the file is in use")
 
-// Hold is a hold on a file, under whatever name. One at most is on a file at any
-// time, as far as the system has locks for it; see [Holds].
+// Hold is exclusive use of a file, under all of its names. A file has at most one
+// hold in this process, and at most one in all processes if [Holds] is true.
 //
 // A process that closes a file loses SQLite's locks on it, so no hold may be
 // released while this process has the file open as a database.
@@ -20,7 +20,7 @@ type Hold struct {
 	info os.FileInfo
 }
 
-// holds are those of this process, which the system's locks do not tell apart.
+// holds are the holds of this process, which [Take] checks before it opens a file.
 var holds struct {
 	sync.Mutex
 	all []*Hold
@@ -30,7 +30,8 @@ var holds struct {
 func Take(path string) (*Hold, error) {
 	holds.Lock()
 	defer holds.Unlock()
-	// Before it is opened: to close it again could harm whoever holds it.
+	// This comes before the file is opened: closing it again could harm its
+	// holder.
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
@@ -50,7 +51,7 @@ func Take(path string) (*Hold, error) {
 	return h, nil
 }
 
-// Release gives the file up.
+// Release gives up the hold.
 func (h *Hold) Release() error {
 	holds.Lock()
 	defer holds.Unlock()

@@ -1,7 +1,7 @@
-// Package sqlitefile is what the server's database and the ledger have in common as
-// files: which file a name stands for (this file), that one process at most uses it
-// (hold.go), that it is made whole or not at all (draft.go), what is refused as a
-// database (database.go), and how a database in use is copied (snapshot.go).
+// Package sqlitefile handles the files of the server's database and of the ledger.
+// It resolves the name of a file (this file), keeps a file to one process
+// (hold.go), creates a file whole or not at all (draft.go), refuses what is not a
+// database (database.go), and copies a database in use (snapshot.go).
 package sqlitefile
 
 import (
@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// Resolve returns the absolute path of a file, without symbolic links. The file
-// need not exist, its directory must: a link to a file that does not exist yet
-// stands for that file. SQLite, too, names the files that it puts beside a database
-// after where its links lead.
+// Resolve returns the absolute path of a file, without symbolic links. The
+// directory of the file must exist. The file need not: a link to a file that does
+// not exist yet stands for that file. SQLite resolves links too when it names the
+// files that it puts beside a database.
 func Resolve(path string) (string, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -32,7 +32,7 @@ func Resolve(path string) (string, error) {
 		}
 		path = filepath.Join(dir, filepath.Base(path))
 		target, err := os.Readlink(path)
-		if err != nil { // it is no link
+		if err != nil { // it is not a link
 			return path, nil
 		}
 		if !filepath.IsAbs(target) {
@@ -43,9 +43,9 @@ func Resolve(path string) (string, error) {
 	return "", errors.New("too many levels of symbolic links")
 }
 
-// CheckNames returns an error if a file has more than one name. SQLite keeps its log
-// beside a database, by name: what was written under one name would be lost under
-// another one, and what is written then is no longer what the log belongs to
+// CheckNames returns an error if a file has more than one name. SQLite finds a
+// database's log by the database's name. What was written under one name would be
+// lost under another, and what is then written there no longer matches the log
 // (https://www.sqlite.org/howtocorrupt.html, 2.5).
 func CheckNames(path string) error {
 	for range 20 {

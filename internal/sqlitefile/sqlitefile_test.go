@@ -64,7 +64,8 @@ func TestResolve(t *testing.T) {
 	}
 }
 
-// TestTake: one hold on a file, whatever it is called, until it is released.
+// TestTake checks that a file has one hold, whatever it is called, until it is
+// released.
 func TestTake(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -153,7 +154,7 @@ func TestDraft(t *testing.T) {
 	if data, err := os.ReadFile(path); string(data) != "whole" {
 		t.Errorf("got %s, %v", data, err)
 	}
-	// One that comes too late, and one that is given up.
+	// One draft comes too late, and one is given up.
 	for _, publish := range []bool{true, false} {
 		late, err := NewDraft(path)
 		if err != nil {
@@ -173,8 +174,8 @@ func TestDraft(t *testing.T) {
 	}
 }
 
-// TestDraftsThatWereLeft: what a process that was killed has left is removed, and
-// what another one is working on is not.
+// TestDraftsThatWereLeft checks that the drafts of a killed process are removed,
+// and that those in use are not.
 func TestDraftsThatWereLeft(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -1,14 +1,15 @@
-// Package typo finds the name that somebody meant.
+// Package typo finds the name that a mistyped word was meant to be.
 package typo
 
 import "github.com/xrash/smetrics"
 
-// maxLength bounds what a word is compared with: nobody mistypes a longer name.
+// maxLength bounds the length in bytes of a word: a longer one is not a mistyped
+// name.
 const maxLength = 64
 
-// Nearest returns the name that takes the fewest edits to get from word to it. It
-// reports false if more than about a third of each name's letters would have to
-// change. Of names that are equally near, the first counts.
+// Nearest returns the name that is the fewest edits away from word. It reports
+// false if more than about a third of each name's letters would have to change. Of
+// equally near names the first wins.
 func Nearest(word string, names []string) (string, bool) {
 	if len(word) > maxLength {
 		return "", false

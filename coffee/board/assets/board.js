@@ -1,6 +1,6 @@
 "use strict";
-// The page of the order board. The server tells what has changed; this shows it.
-// Text from outside is only ever set as text.
+// The script of the order board. The server sends what has changed, and the script
+// shows it. Text from outside is only ever set as text.
 
 const $ = (id) => document.getElementById(id);
 const orders = new Map(); // by id: {data, row}
@@ -90,7 +90,7 @@ const paint = ({ data, row }) => {
   tick({ data, row });
 };
 
-// tick paints what changes with time alone.
+// tick updates what changes only with time.
 const tick = ({ data, row }) => {
   setText(row.stage_, state(data));
   setText(row.age_, duration((over(data) ? data.ended_at : now()) - data.started_at));
@@ -119,7 +119,7 @@ const show = (data) => {
   } else if (!entry.row.parentNode || wasOver) {
     place(entry, $("ended"));
   } else if (!entry.folding) {
-    // It stays a moment, so that one sees how it ended, unless it is crowded.
+    // Keep it for a moment to show how it ended, unless the list is crowded.
     entry.folding = setTimeout(() => {
       entry.folding = 0;
       if (orders.get(data.id) !== entry) return;
@@ -220,7 +220,7 @@ setInterval(() => {
   for (const entry of orders.values()) if (!over(entry.data)) (entry.data.retry_at ? paint : tick)(entry);
 }, 500);
 
-// What the person does.
+// User actions.
 
 const say = (text, wrong) => {
   $("said").className = wrong ? "wrong" : "";

@@ -1,5 +1,5 @@
-// Package ledgertest has what the tests of several packages need to work with a
-// ledger in PostgreSQL.
+// Package ledgertest helps the tests of several packages use a ledger in
+// PostgreSQL.
 package ledgertest
 
 import (
@@ -17,8 +17,8 @@ import (
 // database that tests may create schemas in.
 const PostgresVariable = "COFFEE_TEST_POSTGRES"
 
-// PostgresURL is the URL of a new, empty schema, which is dropped when the test
-// ends. Without a database the test is skipped; in CI, it fails.
+// PostgresURL returns the URL of a new, empty schema, which is dropped when the
+// test ends. Without a database it skips the test; in CI, it fails the test.
 func PostgresURL(t testing.TB) string {
 	t.Helper()
 	base := variable(t, PostgresVariable)
@@ -46,9 +46,9 @@ func PostgresURL(t testing.TB) string {
 // transaction mode, in front of the server of [PostgresVariable].
 const PoolerVariable = "COFFEE_TEST_PGBOUNCER"
 
-// PoolerURL is the URL of a new, empty database behind a connection pooler, which
-// is dropped when the test ends. Without a pooler the test is skipped; in CI, it
-// fails.
+// PoolerURL returns the URL of a new, empty database behind a connection pooler.
+// The database is dropped when the test ends. Without a pooler it skips the test;
+// in CI, it fails the test.
 func PoolerURL(t testing.TB) string {
 	t.Helper()
 	u, err := url.Parse(variable(t, PoolerVariable))
@@ -70,8 +70,8 @@ func PoolerURL(t testing.TB) string {
 	return u.String()
 }
 
-// variable is the value of an environment variable. Without it the test is
-// skipped; in CI, it fails.
+// variable returns the value of an environment variable. If that is not set, it
+// skips the test; in CI, it fails the test.
 func variable(t testing.TB, name string) string {
 	t.Helper()
 	value := os.Getenv(name)
@@ -84,7 +84,7 @@ func variable(t testing.TB, name string) string {
 	return value
 }
 
-// OpenPostgres opens a PostgreSQL database until the test ends.
+// OpenPostgres opens a PostgreSQL database and closes it when the test ends.
 func OpenPostgres(t testing.TB, databaseURL string) *sql.DB {
 	t.Helper()
 	db, err := sql.Open("pgx", databaseURL)

@@ -1,13 +1,13 @@
 //go:build unix
 
-// Package chaos runs the program against itself: a server, two workers and a client,
-// each in a process of its own, that are killed and frozen while orders are under
-// way, and in the end an audit of what has become of the orders.
+// Package chaos tests the program by injecting faults. It runs a server, two workers
+// and a client, each in a process of its own, kills and freezes them while orders
+// are in progress, and audits the orders at the end.
 //
-// plan.go decides from the seed what is ordered and which faults are injected,
-// process.go keeps the processes alive, client.go is the client with its journal
-// in journal.go, faults.go injects the faults, and verdict.go and report.go say what
-// has come of it.
+// plan.go derives the orders and the faults from the seed, process.go keeps the
+// processes alive, client.go is the client with its journal in journal.go,
+// faults.go injects the faults, and verdict.go and report.go judge and report the
+// outcome.
 package chaos
 
 import (
@@ -28,7 +28,7 @@ import (
 
 // Options say what a run does.
 type Options struct {
-	// Seed decides what is ordered and which faults are injected when.
+	// Seed decides what is ordered, and which faults are injected and when.
 	Seed uint64
 	// Orders is how many orders are placed, 1 or more, and Kills how often a
 	// process is killed, 0 or more.
@@ -37,15 +37,15 @@ type Options struct {
 	Dir string
 	// Connect connects to the namespace default of the server at an address.
 	Connect func(ctx context.Context, address string) (client.Client, error)
-	// Say is told what happens, as it happens, a line at a time.
+	// Say is called with a line of text whenever something happens.
 	Say func(line string)
 }
 
-// namespace is the one that the orders are placed in.
+// namespace is where the orders are placed.
 const namespace = client.DefaultNamespace
 
-// Exit codes of the program that are no news when one of its processes ends with
-// them: after a failure, and after an interrupt.
+// Exit codes of a process that need not be incidents: after a failure, if the server
+// was away, and after an interrupt.
 const (
 	exitFailure     = 1
 	exitInterrupted = 130
@@ -80,7 +80,7 @@ func Run(ctx context.Context, options Options) (*Report, error) {
 	}
 	r.say("stopping the client and the workers, auditing")
 	r.stop(theClient, worker1, worker2)
-	if err := r.waitForServer(ctx); err != nil { // the last fault may have been for it
+	if err := r.waitForServer(ctx); err != nil { // the last fault may have hit it
 		return nil, err
 	}
 	report, err := r.report(ctx)
@@ -122,7 +122,7 @@ func (r *run) start(ctx context.Context) error {
 			"--address", r.server, "--journal", r.Dir, "--orders", fmt.Sprint(r.Orders), "--seed", fmt.Sprint(r.Seed))},
 	} {
 		p.env, p.log = env, r.path(strings.ReplaceAll(p.name, " ", "-")+".log")
-		if i != theServer { // the others would only complain that it is not there yet
+		if i != theServer { // the others would only complain until it is up
 			if err := r.waitForServer(ctx); err != nil {
 				return err
 			}
@@ -137,9 +137,9 @@ func (r *run) start(ctx context.Context) error {
 	return nil
 }
 
-// freePort returns a port that is free, and stays free while the server that is to
-// have it is down: the system does not give it out for outgoing connections, of
-// which the other processes then make many.
+// freePort returns a free port that stays free while its server is down. The other
+// processes open many connections then, but the port is outside the range that the
+// system uses for outgoing connections.
 func freePort() (int, error) {
 	var err error
 	for range 100 {
@@ -152,8 +152,8 @@ func freePort() (int, error) {
 	return 0, err
 }
 
-// patience is how long a run waits for something that must happen: a server that
-// answers, an order that ends.
+// patience is how long a run waits for something that must happen: for the server
+// to answer, for an order to end.
 const patience = 2 * time.Minute
 
 // waitForServer returns when the server answers.
@@ -182,8 +182,8 @@ func (r *run) connect(ctx context.Context) (client.Client, error) {
 	return r.Connect(ctx, r.server)
 }
 
-// waitForEnd returns when the client has seen the end of every order, or when
-// nothing has ended for a long time: the report says what is stuck.
+// waitForEnd returns when the client has seen the end of every order, or when no
+// order has ended for a long time. The report then says which ones are stuck.
 func (r *run) waitForEnd(ctx context.Context) error {
 	ended, last := 0, time.Now()
 	for time.Since(last) < patience {
@@ -205,8 +205,8 @@ func (r *run) waitForEnd(ctx context.Context) error {
 	return nil
 }
 
-// lines returns the lines of one of the client's files, without one that is still
-// being written.
+// lines returns the lines of one of the client's files, without a line that is
+// still being written.
 func (r *run) lines(name string) ([]string, error) {
 	data, err := os.ReadFile(r.path(name))
 	if errors.Is(err, os.ErrNotExist) {
@@ -221,7 +221,7 @@ func (r *run) lines(name string) ([]string, error) {
 	return lines, err
 }
 
-// stop stops processes. What was wrong with them are incidents.
+// stop stops processes, and records what went wrong with them as incidents.
 func (r *run) stop(which ...int) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
@@ -231,8 +231,8 @@ func (r *run) stop(which ...int) {
 			r.incidents = append(r.incidents, err.Error())
 		}
 		for _, exit := range p.exits {
-			// A process that cannot reach the server may end with exitFailure: it
-			// is started again.
+			// A process that cannot reach the server may end with exitFailure. It
+			// is restarted.
 			if i != theServer && exit.code == exitFailure && r.outages.during(exit.ended.Add(-outageExcuse), exit.ended) {
 				continue
 			}
@@ -241,7 +241,7 @@ func (r *run) stop(which ...int) {
 	}
 }
 
-// killAll leaves nothing behind, however the run ended.
+// killAll leaves no process behind, however the run ended.
 func (r *run) killAll() {
 	for _, p := range r.processes {
 		if p != nil {

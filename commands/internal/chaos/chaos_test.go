@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// TestPlanFaults: there is one freeze for every four kills, and every other one is
-// longer than a charge may take, so that a zombie wakes up when it is too late.
+// TestPlanFaults: there is one freeze for every four kills. Every other freeze is
+// longer than a charge may take, so that the zombie wakes up too late.
 func TestPlanFaults(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(50) {
@@ -71,8 +71,8 @@ func TestIdleWorkers(t *testing.T) {
 	}
 }
 
-// TestMain lets a run start this test binary in place of the program: it ends with
-// the exit code that is its argument.
+// TestMain lets a run start this test binary in place of the program. Its argument
+// is then its exit code.
 func TestMain(m *testing.M) {
 	if os.Args[0] == "coffee" {
 		code, err := strconv.Atoi(os.Args[1])
@@ -84,8 +84,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestProcessesThatEnd: a process that ends with an error by itself is an incident,
-// unless it is one that may have found no server.
+// TestProcessesThatEnd: a process that ends by itself with an error is an incident,
+// unless the reason may be that it could not reach the server.
 func TestProcessesThatEnd(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -103,7 +103,7 @@ func TestProcessesThatEnd(t *testing.T) {
 	}
 	for name, test := range map[string]struct {
 		which  int
-		server string // that is watched
+		server string // the address that is watched
 		code   string
 		want   bool
 	}{

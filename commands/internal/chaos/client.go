@@ -16,9 +16,9 @@ import (
 	"example.com/coffee/coffee"
 )
 
-// RunClient is the client of a run: a process of its own, which can be killed at any
-// time. It places the orders of the seed that have not ended yet, and returns when
-// all have. The directory has its journal.
+// RunClient runs the client of a run, in a process of its own that can be killed at
+// any time. It places the orders of the seed that have not ended yet, and returns
+// when all have ended. Its journal is in dir.
 func RunClient(ctx context.Context, conn client.Client, namespace, dir string, seed uint64, orders int) error {
 	journal, err := openJournal(dir)
 	if err != nil {
@@ -28,14 +28,14 @@ func RunClient(ctx context.Context, conn client.Client, namespace, dir string, s
 	return errors.Join(c.run(ctx, seed, orders), journal.close())
 }
 
-// customer places orders, whatever happens to the server and to itself.
+// customer places orders, whatever happens to the server or to itself.
 type customer struct {
 	conn    client.Client
 	orders  *coffee.Client
 	journal *journal
 }
 
-// run places all orders that have not ended yet, and returns when all have.
+// run places all orders that have not ended yet, and returns when all have ended.
 func (c *customer) run(ctx context.Context, seed uint64, orders int) error {
 	var wg sync.WaitGroup
 	var once sync.Once
@@ -59,8 +59,8 @@ func (c *customer) run(ctx context.Context, seed uint64, orders int) error {
 	return failure
 }
 
-// serve sees to one order, from the start or from wherever it is. An error is
-// one that ends the client; what the client must never see is a breach.
+// serve takes one order to its end, from the start or from where a killed client
+// left it. Its errors end the client; what a client must never see is a breach.
 func (c *customer) serve(ctx context.Context, order plannedOrder) error {
 	id := order.request.OrderID
 	if err := c.journal.write(journalSent, id); err != nil {
@@ -134,12 +134,12 @@ func (c *customer) place(ctx context.Context, request coffee.OrderRequest) error
 	return err
 }
 
-// wrongAnswer is an answer that trying again does not make right.
+// wrongAnswer is an answer that retrying cannot fix.
 type wrongAnswer struct{ string }
 
 func (e *wrongAnswer) Error() string { return e.string }
 
-// placeInvalid sends what our own client would not.
+// placeInvalid sends input that our own client would refuse.
 func (c *customer) placeInvalid(ctx context.Context, id string, input any) error {
 	_, err := c.conn.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
 		ID:                    coffee.WorkflowID(id),
@@ -153,8 +153,8 @@ func (c *customer) placeInvalid(ctx context.Context, id string, input any) error
 	return err
 }
 
-// insist does it again until the answer is one that counts, and not that the
-// server is away.
+// insist retries until it gets an answer that counts. Any other error means that
+// the server is away.
 func (c *customer) insist(ctx context.Context, do func() error) error {
 	for {
 		err := do()
@@ -172,9 +172,9 @@ func (c *customer) insist(ctx context.Context, do func() error) error {
 	}
 }
 
-// breach writes down what should not have happened.
+// breach records what should not have happened, and that the order has ended.
 func (c *customer) breach(ctx context.Context, id, format string, args ...any) error {
-	if ctx.Err() != nil { // it is only that this process was asked to stop
+	if ctx.Err() != nil { // this process was asked to stop, and that is all
 		return ctx.Err()
 	}
 	if err := c.journal.write(journalBreaches, "order "+id+" "+coffee.Printable(fmt.Sprintf(format, args...))); err != nil {

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Environment is an environment for the processes of a run, in which nothing of the
-// user's leads anywhere but into the directory.
+// Environment returns an environment in which the program keeps its data in dir, and
+// ignores the user's own data and configuration.
 func Environment(dir string) ([]string, error) {
 	config := filepath.Join(dir, "temporal.toml")
 	if err := os.WriteFile(config, nil, 0o600); err != nil {

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// injectedFault is a fault, and when it was injected.
+// injectedFault is a fault and the time at which it was injected.
 type injectedFault struct {
 	fault
 	when time.Time
@@ -41,7 +41,7 @@ func (r *run) injectAll(ctx context.Context) error {
 			}
 			select {
 			case <-r.processes[theClient].done:
-				return nil // the orders have all ended: there is nothing left to disturb
+				return nil // all orders have ended: there is nothing left to disturb
 			default:
 			}
 			if time.Since(last) > patience {
@@ -55,10 +55,11 @@ func (r *run) injectAll(ctx context.Context) error {
 	return nil
 }
 
-// inject injects a fault, and reports whether its victim was there.
+// inject injects a fault, and reports whether it did: the victim may be down, or a
+// freeze may still be waiting for a charge.
 func (r *run) inject(f fault) bool {
 	isWorker := f.victim == worker1 || f.victim == worker2
-	if isWorker && r.processes[f.victim].isFrozen() { // it is to wake up again
+	if isWorker && r.processes[f.victim].isFrozen() { // it must wake up again
 		f.victim = worker1 + worker2 - f.victim
 	}
 	victim := r.processes[f.victim]
@@ -76,7 +77,7 @@ func (r *run) inject(f fault) bool {
 		return false
 	}
 	r.injected = append(r.injected, injectedFault{fault: f, when: time.Now()})
-	sent, _ := r.lines(journalSent) // for show
+	sent, _ := r.lines(journalSent) // only for the message
 	ended, _ := r.lines(journalEnded)
 	r.say("%-6s %-8s for %4.1f s; %d of %d orders sent, %d ended", what, victim.name, f.pause.Seconds(), len(sent), r.Orders, len(ended))
 	return true

@@ -13,15 +13,15 @@ import (
 // The files of a journal. Each has the ids of orders, one per line.
 const (
 	journalSent         = "sent"         // before an order is sent
-	journalAcknowledged = "acknowledged" // after the server has said that it has it
-	journalCancelled    = "cancelled"    // after the server has said that it has the request to cancel it
+	journalAcknowledged = "acknowledged" // after the server has acknowledged it
+	journalCancelled    = "cancelled"    // after the server has acknowledged the request to cancel it
 	journalEnded        = "ended"        // after its result is known
 	// journalBreaches has a line for each thing that a client must never see.
 	journalBreaches = "breaches"
 )
 
-// journal is what the client has on disk. Other than its memory it survives the
-// client.
+// journal is the client's record on disk. Unlike the client's memory, it survives
+// a kill.
 type journal struct {
 	mu    sync.Mutex
 	files map[string]*os.File
@@ -47,8 +47,8 @@ func openJournal(dir string) (*journal, error) {
 	return j, nil
 }
 
-// write writes a line, and returns when it is on disk. A line that is there
-// already is not written again.
+// write writes a line and syncs it to disk. It does not write a line that is
+// already there.
 func (j *journal) write(name, line string) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -10,27 +10,27 @@ import (
 	"example.com/coffee/coffee"
 )
 
-// pace is how far apart orders are sent.
+// pace is the interval between orders.
 const pace = 200 * time.Millisecond
 
 // plannedOrder is one order of a chaos run, and what its client does with it. It
-// follows from the seed and the number of the order alone, so that a client
-// that was killed goes on where it was.
+// depends only on the seed and the number of the order, so that a client that was
+// killed carries on where it was.
 type plannedOrder struct {
 	request coffee.OrderRequest
-	// input, unless nil, is what is sent instead: no worker should accept it.
+	// input, unless nil, is sent instead. No worker should accept it.
 	input any
-	// twice makes the client place the order once more.
+	// twice makes the client place the order a second time.
 	twice bool
-	// another, unless empty, is a drink that the client orders under the same
-	// id: that must be refused.
+	// another, unless empty, is a drink that the client orders with the same id,
+	// which must be refused.
 	another coffee.Drink
 	// cancelAfter is how long after its acknowledgement the order is cancelled;
 	// negative if it is not.
 	cancelAfter time.Duration
 }
 
-// planOrder decides about order n, counted from 0.
+// planOrder plans order n, counted from 0.
 func planOrder(seed uint64, n int) plannedOrder {
 	r := rand.New(rand.NewPCG(seed, uint64(n)))
 	menu := coffee.Menu()
@@ -71,16 +71,15 @@ const (
 	processCount
 )
 
-// fault is something that is done to a process.
+// fault is a kill or a freeze of a process.
 type fault struct {
 	victim int
-	// freeze says that the victim is stopped and wakes up again, as a zombie.
+	// freeze means that the victim is suspended and wakes up again, as a zombie.
 	// Otherwise it is killed.
 	freeze bool
-	// pause is for how long it is frozen, or how long it takes until it is
-	// started again.
+	// pause is how long the victim is frozen, or down before it is restarted.
 	pause time.Duration
-	// at is when: when this share of the orders has been sent, from 0 to 1.
+	// at is the share of the orders, from 0 to 1, that are sent before the fault.
 	at float64
 }
 
@@ -91,8 +90,8 @@ func planFaults(seed uint64, kills int) []fault {
 	freezes := kills / 4
 	faults := make([]fault, 0, kills+freezes)
 	for i := range freezes {
-		// Longer than a brew's heartbeat timeout, by when another worker has tried;
-		// and every other one longer than the timeout of a charge.
+		// Longer than a brew's heartbeat timeout, so that another worker has tried
+		// by then. Every other freeze is longer than the timeout of a charge, too.
 		pause := coffee.BrewHeartbeatTimeout + time.Duration(r.Int64N(int64(coffee.ActivityTimeout)))
 		if i%2 == 0 {
 			pause = coffee.ActivityTimeout + time.Second + time.Duration(r.Int64N(int64(4*time.Second)))

@@ -14,38 +14,37 @@ import (
 	"time"
 )
 
-// process is a part of a chaos run that runs in a process of its own. It is
-// started again whenever it ends, as a service manager would.
+// process is one process of a chaos run. It is restarted whenever it ends, as a
+// service manager would do.
 type process struct {
 	name string
 	args []string
 	env  []string
 	log  string // the file that gets its output
-	// once says that it is not started again once it has succeeded.
+	// once means that it is not restarted after it has succeeded.
 	once bool
 
 	mu       sync.Mutex
 	cmd      *exec.Cmd // nil while it is down
 	downtime time.Duration
 	killed   bool
-	frozen   int // how many freezes are not over yet
+	frozen   int // the freezes that are not over yet
 	stopping bool
-	done     chan struct{} // closed when it is not started again any more
+	done     chan struct{} // closed when it will not be restarted any more
 	err      error         // why, if that is an error
-	exits    []exit        // how it ended when nobody had made it end
-	pids     []int         // of all that it has been so far
-	logStart int64         // where the log of the process that is running begins
+	exits    []exit        // the times that it ended by itself with an error
+	pids     []int         // its process ids so far
+	logStart int64         // where the log of the current process begins
 }
 
-// exit is the end of a process that nobody had made end.
+// exit is the end of a process that ended by itself with an error.
 type exit struct {
 	began, ended time.Time
 	code         int
 	what         string
 }
 
-// restartPause is how long it takes until a process that ended by itself is
-// started again.
+// restartPause is the pause before a process that ended by itself is restarted.
 const restartPause = 200 * time.Millisecond
 
 // start starts the process and keeps it alive until it is stopped.
@@ -62,8 +61,8 @@ func (p *process) start() error {
 	go func() {
 		defer close(p.done)
 		defer log.Close()
-		// A child that must not outlive its parent is tied to the thread that
-		// started it.
+		// On Linux a child that must not outlive its parent is tied to the thread
+		// that started it.
 		runtime.LockOSThread()
 		for p.runOnce(executable, log) {
 		}
@@ -90,7 +89,7 @@ func (p *process) runOnce(executable string, log *os.File) (again bool) {
 		return false
 	}
 	began := time.Now()
-	if info, err := log.Stat(); err == nil { // otherwise the log is read from where it began before
+	if info, err := log.Stat(); err == nil { // otherwise logStart stays where it was
 		p.logStart = info.Size()
 	}
 	p.cmd, p.downtime, p.frozen, p.killed = cmd, restartPause, 0, false
@@ -108,7 +107,7 @@ func (p *process) runOnce(executable string, log *os.File) (again bool) {
 	if stopping || p.once && err == nil {
 		return false
 	}
-	time.Sleep(downtime) // it is down for so long
+	time.Sleep(downtime) // it stays down
 	return true
 }
 
@@ -119,8 +118,8 @@ func (p *process) isFrozen() bool {
 	return p.cmd != nil && p.frozen > 0
 }
 
-// kill kills the process, which stays down for so long. It returns its process
-// id, 0 if it was down already.
+// kill kills the process, which stays down for the downtime. It returns the process
+// id, or 0 if the process was already down.
 func (p *process) kill(downtime time.Duration) (pid int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -134,8 +133,8 @@ func (p *process) kill(downtime time.Duration) (pid int) {
 	return p.cmd.Process.Pid
 }
 
-// freeze stops the process where it is, and wakes it later. It returns its process
-// id, 0 if it was down.
+// freeze suspends the process, and wakes it after the pause. It returns the process
+// id, or 0 if the process was down.
 func (p *process) freeze(pause time.Duration) (pid int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -157,8 +156,8 @@ func (p *process) freeze(pause time.Duration) (pid int) {
 	return cmd.Process.Pid
 }
 
-// stop wakes the process, asks it to end, and waits until it has. When the
-// context ends first, it kills the process.
+// stop wakes the process, asks it to end, and waits until it has. If the context
+// ends first, stop kills the process.
 func (p *process) stop(ctx context.Context) error {
 	p.mu.Lock()
 	p.stopping = true

@@ -2,8 +2,8 @@ package chaos
 
 import "syscall"
 
-// childAttributes make a child deaf to the terminal's Ctrl-C, which is for its
-// parent, and end it when its parent dies, however it dies.
+// childAttributes returns attributes that shield a child from the terminal's Ctrl-C,
+// which is for its parent, and kill it when its parent dies, however that happens.
 func childAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }

@@ -33,9 +33,9 @@ type Report struct {
 	Seconds   float64  `json:"seconds"`
 }
 
-// Recovery is how long it took from a fault until a worker had taken each order
-// that was under way one step further, in seconds. It includes what the step
-// itself takes. An order counts once for each fault that it lived through.
+// Recovery is the time from a fault until a worker had taken an order in progress
+// one step further, in seconds. It includes the time of the step itself. An order
+// counts once for each fault that it lived through.
 type Recovery struct {
 	Orders int     `json:"orders"`
 	P50    float64 `json:"p50_seconds"`
@@ -46,7 +46,7 @@ type Recovery struct {
 // Kills is how many processes were killed.
 func (r *Report) Kills() int { return r.KillsOfServer + r.KillsOfWorkers + r.KillsOfClient }
 
-// report asks the journal, the processes and the auditor what has become of it.
+// report collects the outcome from the journal, the processes and the auditor.
 func (r *run) report(ctx context.Context) (*Report, error) {
 	report := &Report{Seed: r.Seed, Incidents: []string{}}
 	sent, err1 := r.lines(journalSent)

@@ -18,19 +18,19 @@ import (
 	"example.com/coffee/coffee"
 )
 
-// history is what a chaos run wants to know of an order's history, besides
-// what the auditor says.
+// history is what a chaos run needs from an order's history, in addition to the
+// auditor's report.
 type history struct {
-	// steps are the moments at which the order was started and taken further.
+	// steps are the times of its start and of its completed workflow tasks.
 	steps []time.Time
 	// cancelled is true if a request to cancel it has arrived.
 	cancelled bool
-	// workers are the identities of those who worked on it.
+	// workers are the identities of the workers that worked on it.
 	workers []string
 }
 
-// readHistories reads the histories of orders, by their ids. One that was lost
-// is for the auditor to report.
+// readHistories reads the histories of orders, by id. The history of a lost order
+// is empty: the auditor reports it.
 func readHistories(ctx context.Context, orders *coffee.Client, ids []string) (map[string]*history, error) {
 	histories := map[string]*history{}
 	for _, id := range ids {
@@ -57,7 +57,7 @@ func readHistories(ctx context.Context, orders *coffee.Client, ids []string) (ma
 	return histories, nil
 }
 
-// recovery measures how long the orders took that were under way when a fault was injected.
+// recovery measures how long orders in progress took to recover from a fault.
 func (r *run) recovery(histories map[string]*history) Recovery {
 	var took []float64
 	for _, h := range histories {
@@ -75,7 +75,7 @@ func (r *run) recovery(histories map[string]*history) Recovery {
 	return Recovery{Orders: len(took), P50: took[len(took)/2], P99: took[len(took)*99/100], Max: took[len(took)-1]}
 }
 
-// lostCancels are the orders whose cancel was acknowledged, and never arrived.
+// lostCancels reports the cancels that were acknowledged but never arrived.
 func lostCancels(histories map[string]*history, cancelled []string) (incidents []string) {
 	for _, id := range cancelled {
 		if h := histories[id]; h == nil || !h.cancelled {
@@ -85,8 +85,8 @@ func lostCancels(histories map[string]*history, cancelled []string) (incidents [
 	return incidents
 }
 
-// idleWorkers are the workers that have done nothing, in a run that is long enough
-// for two.
+// idleWorkers reports the workers that have done nothing, in a run that is long
+// enough for two.
 func (r *run) idleWorkers(histories map[string]*history) (incidents []string) {
 	worked := map[int]bool{} // by process id, which the SDK's identities begin with
 	for _, h := range histories {
@@ -105,7 +105,7 @@ func (r *run) idleWorkers(histories map[string]*history) (incidents []string) {
 	return incidents
 }
 
-// lateCharges counts what the workers say of charges that outlived their attempts.
+// lateCharges counts the charges in the workers' logs that outlived their attempts.
 func (r *run) lateCharges() (all, refused int, err error) {
 	for _, i := range []int{worker1, worker2} {
 		log, err := os.ReadFile(r.processes[i].log)
@@ -118,21 +118,21 @@ func (r *run) lateCharges() (all, refused int, err error) {
 	return all + refused, refused, nil
 }
 
-// outageExcuse is for how long after an outage of the server another process may
-// end because of it: one that was about to start notices at once, and the limit for
-// an answer is ten seconds.
+// outageExcuse is how long after an outage of the server another process may end
+// because of it. A process that was about to start notices at once, and the limit
+// for an answer is ten seconds.
 const outageExcuse = 12 * time.Second
 
-// outages knows when the server could not be reached.
+// outages records when the server could not be reached.
 type outages struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 
 	mu    sync.Mutex
-	times []time.Time // when it was found not to answer
+	times []time.Time // when it did not answer
 }
 
-// watchOutages looks at the server all the time, from the moment that it answers.
+// watchOutages probes the server at short intervals until stop is called.
 func watchOutages(address string) *outages {
 	ctx, cancel := context.WithCancel(context.Background())
 	o := &outages{cancel: cancel, done: make(chan struct{})}
@@ -161,7 +161,7 @@ func (o *outages) stop() {
 	<-o.done
 }
 
-// during reports whether the server was away at some time in between.
+// during reports whether the server could not be reached at some time in between.
 func (o *outages) during(from, to time.Time) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -9,8 +9,8 @@ import (
 	"go.temporal.io/server/common/persistence/sql/sqlplugin"
 )
 
-// The tables of the cluster: who is in it, its namespaces, shards and Nexus
-// endpoints. A namespace's partition is always the same, and so is a cluster's.
+// The tables of the cluster: its members, namespaces, shards and Nexus endpoints.
+// All namespaces are in one partition, and so are all clusters.
 
 const namespacePartition = 54321
 
@@ -112,8 +112,8 @@ func (t tables) UpdateNamespaceMetadata(ctx context.Context, row *sqlplugin.Name
 
 const selectClusters = `SELECT data, data_encoding, version FROM cluster_metadata_info WHERE metadata_partition = 0`
 
-// SaveClusterMetadata implements [sqlplugin.ClusterMetadata]. A row that is new
-// has version 0.
+// SaveClusterMetadata implements [sqlplugin.ClusterMetadata]. A new row has
+// version 0.
 func (t tables) SaveClusterMetadata(ctx context.Context, row *sqlplugin.ClusterMetadataRow) (sql.Result, error) {
 	if row.Version == 0 {
 		return t.run.exec(ctx, `INSERT INTO cluster_metadata_info (metadata_partition, cluster_name, data, data_encoding, version) VALUES (0, ?, ?, ?, 1)`,

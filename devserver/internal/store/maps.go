@@ -9,8 +9,8 @@ import (
 	"go.temporal.io/server/common/primitives"
 )
 
-// mapTable is the SQL of one of the tables that hold what a run has several of:
-// activities, timers, children and so on, each under a key.
+// mapTable is the SQL for one of the tables that hold a run's activities, timers,
+// children and so on, each under a key.
 type mapTable struct {
 	replace, selectAll, delete, deleteAll string
 }
@@ -35,7 +35,7 @@ var (
 	chasmNodes       = newMapTable("chasm_node_maps", "chasm_path", "metadata", "metadata_encoding", "data", "data_encoding")
 )
 
-// deleteKeys deletes some of a run's rows.
+// deleteKeys deletes the rows of a run that have one of the keys.
 func deleteKeys[K any](ctx context.Context, t tables, query string, shardID int32, namespaceID primitives.UUID, workflowID string, runID primitives.UUID, keys []K) (sql.Result, error) {
 	return each(ctx, t, query, keys, func(key *K) []any { return []any{shardID, namespaceID, workflowID, runID, *key} })
 }

@@ -9,9 +9,9 @@ import (
 	"go.temporal.io/server/common/persistence/sql/sqlplugin"
 )
 
-// The tables of the matching service: task queues, the tasks that nobody waited
-// for, and what is known of a queue's workers. Each queue and each task is in a
-// table of the first version, or, if its queue is a fair one, of the second.
+// The tables of the matching service: task queues, tasks that no poller was
+// waiting for, and what is known about a queue's workers. Queues and tasks are in
+// tables of the first version or, if the queue is a fair one, of the second.
 
 const (
 	ofQueue         = ` WHERE range_hash = ? AND task_queue_id = ?`
@@ -137,8 +137,8 @@ func (t tables) GetTaskQueueUserData(ctx context.Context, request *sqlplugin.Get
 		request.NamespaceID, request.TaskQueueName)
 }
 
-// UpdateTaskQueueUserData implements [sqlplugin.MatchingTaskQueueUserData]. A row
-// that is new has version 0.
+// UpdateTaskQueueUserData implements [sqlplugin.MatchingTaskQueueUserData]. A new
+// row has version 0.
 func (t tables) UpdateTaskQueueUserData(ctx context.Context, request *sqlplugin.UpdateTaskQueueDataRequest) error {
 	if request.Version == 0 {
 		_, err := t.run.exec(ctx, `INSERT INTO task_queue_user_data (namespace_id, task_queue_name, data, data_encoding, version) VALUES (?, ?, ?, ?, 1)`,

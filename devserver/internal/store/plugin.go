@@ -20,8 +20,7 @@ const PluginName = "sqlite-prepared"
 
 func init() { sql.RegisterPlugin(PluginName, plugin{}) }
 
-// open has the databases that are open, by their names: a plugin is told no more
-// than the name.
+// open holds the open databases by name, because a plugin is told only the name.
 var open sync.Map
 
 type plugin struct{}
@@ -45,11 +44,11 @@ func (plugin) CreateDB(kind sqlplugin.DbKind, cfg *config.SQL, _ resolver.Servic
 	return &handle{DB: db.(*DB), kind: kind}, nil
 }
 
-// handle is a database in the hands of the server, which asks it for the version
+// handle is a database as the server uses it: the server asks it for the version
 // of its schema.
 type handle struct {
 	*DB
-	sqlplugin.AdminCRUD // of which the server uses nothing
+	sqlplugin.AdminCRUD // nil: the server does not use it
 	kind                sqlplugin.DbKind
 }
 
@@ -66,6 +65,6 @@ func (h *handle) ExpectedVersion() string {
 	return sqlite.Version
 }
 
-// VerifyVersion implements [sqlplugin.AdminDB]. The schema of a file is checked
-// before the file is opened.
+// VerifyVersion implements [sqlplugin.AdminDB]. It has nothing to do: the schema
+// of a file is checked before the file is opened.
 func (h *handle) VerifyVersion() error { return nil }

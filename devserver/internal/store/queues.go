@@ -8,8 +8,8 @@ import (
 	"go.temporal.io/server/common/persistence/sql/sqlplugin"
 )
 
-// The queues in which the server's services leave messages for each other, of
-// the first version and of the second.
+// Queues in which the server's services leave messages for each other, of the
+// first version and of the second.
 
 const selectMessages = `SELECT message_id, message_payload, message_encoding FROM queue WHERE queue_type = ?`
 

@@ -1,11 +1,9 @@
-// Package store is where the server keeps what it knows: Temporal's own SQL
-// stores, tables and all, on a connection to SQLite that prepares each statement
-// once.
+// Package store keeps the server's state in Temporal's own SQL stores and tables,
+// on a connection to SQLite that prepares each statement once.
 //
-// Temporal's SQLite plugin has every statement parsed and planned each time that
-// it is executed, which is half of its work: an order executes some three
-// hundred of them. And the plugin keeps its connection for the life of the
-// process.
+// Temporal's SQLite plugin has every statement parsed and planned each time it is
+// executed, which is half of its work: an order executes some three hundred of
+// them. The plugin also keeps its connection open for the life of the process.
 package store
 
 import (
@@ -24,7 +22,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// DB is a database. Everything is written on one connection.
+// DB is a database. All writes go through one connection.
 type DB struct {
 	tables
 	visibility
@@ -37,9 +35,9 @@ type DB struct {
 
 var _ sqlplugin.DB = (*DB)(nil)
 
-// Open opens a database, and makes it known to the server under a name. The
-// queries of users run on other connections if there is a dsn for them, so that
-// nothing waits for them.
+// Open opens a database and registers it for the server under a name. Users'
+// queries run on other connections if queriesDSN is not empty, so that nothing
+// waits for them.
 func Open(ctx context.Context, name, dsn, queriesDSN string) (*DB, error) {
 	db, err := openPool(dsn)
 	if err != nil {
@@ -69,11 +67,11 @@ func openPool(dsn string) (*sqlx.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db.MapperFunc(strcase.ToSnake) // columns to the fields of sqlplugin's rows
+	db.MapperFunc(strcase.ToSnake) // maps columns to the fields of sqlplugin's rows
 	return db, nil
 }
 
-// Setup makes the schema of a database that is in memory and so has none yet.
+// Setup creates the schema of a database in memory, which has none yet.
 func (d *DB) Setup(ctx context.Context, create func(*sql.Tx) error) error {
 	release, err := d.conn.acquire(ctx)
 	if err != nil {
@@ -91,8 +89,8 @@ func (d *DB) Setup(ctx context.Context, create func(*sql.Tx) error) error {
 	return tx.Commit()
 }
 
-// Shutdown closes the connections, as soon as nobody writes any more. If that
-// takes longer than ten seconds it gives up and returns an error.
+// Shutdown closes the connections as soon as nothing uses the one for writing.
+// After ten seconds it gives up and returns an error.
 func (d *DB) Shutdown() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -125,16 +123,16 @@ func (d *DB) IsDupEntryError(err error) bool {
 	return errors.As(err, &failure) && failure.Code()&0xff == sqlite3.SQLITE_CONSTRAINT
 }
 
-// txPatience is how long a transaction may take. Temporal's own are over after
-// milliseconds, and their requests after some seconds.
+// txPatience is how long a transaction may take. Temporal's own take milliseconds,
+// and their requests some seconds.
 const txPatience = time.Minute
 
 // BeginTx begins a transaction that has the connection for itself. It returns an
 // error if the context ends before the connection is free.
 //
-// When the context ends, or after a minute, the transaction is rolled back: if
-// its request has panicked nobody else does that, and without the connection the
-// server could do nothing any more.
+// The transaction is rolled back when the context ends, or after a minute. If its
+// request has panicked nothing else does that, and without the connection the
+// server could do nothing more.
 func (d *DB) BeginTx(ctx context.Context) (sqlplugin.Tx, error) {
 	release, err := d.conn.acquire(ctx)
 	if err != nil {
@@ -148,7 +146,7 @@ func (d *DB) BeginTx(ctx context.Context) (sqlplugin.Tx, error) {
 	t := &tx{conn: d.conn, release: release}
 	t.tables.run = inTx{t}
 	stop := context.AfterFunc(ctx, func() {
-		// If it is over already, this comes too late and does nothing.
+		// This does nothing if the transaction is over already.
 		_ = t.end(fmt.Errorf("the transaction was rolled back: %w", context.Cause(ctx)), "ROLLBACK")
 	})
 	t.unwatch = func() { stop(); cancel() }
@@ -158,13 +156,13 @@ func (d *DB) BeginTx(ctx context.Context) (sqlplugin.Tx, error) {
 // tx is a transaction.
 type tx struct {
 	tables
-	sqlplugin.Visibility // which is not written in transactions
+	sqlplugin.Visibility // nil: it is not written in transactions
 	conn                 *conn
 	release              func()
 	unwatch              func() // stops waiting for the context
 
 	mu   sync.Mutex // one statement at a time
-	over error      // why it is over; nil while it is not
+	over error      // why the transaction is over; nil until then
 }
 
 var (
@@ -187,8 +185,8 @@ func (t *tx) Rollback() error {
 	return t.end(errTxOver, "ROLLBACK")
 }
 
-// end ends the transaction with a statement, and gives the connection back. What
-// is asked of the transaction afterwards gets the error why.
+// end ends the transaction with a statement and gives the connection back. Later
+// uses of the transaction return the error why.
 func (t *tx) end(why error, statement string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -205,7 +203,7 @@ func (t *tx) end(why error, statement string) error {
 	return err
 }
 
-// use runs a statement of the transaction, unless it is over.
+// use runs a statement of the transaction, or returns why the transaction is over.
 func (t *tx) use(run func() error) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -215,27 +213,27 @@ func (t *tx) use(run func() error) error {
 	return run()
 }
 
-// writes counts what is written to a database, for whoever makes it durable.
+// writes counts the commits to a database, for the code that makes them durable.
 type writes struct{ begun, ended atomic.Uint64 }
 
 func (w *writes) begin() { w.begun.Add(1) }
 func (w *writes) end()   { w.ended.Add(1) }
 
-// Writes returns how many commits have ended, and whether others are under way.
-// What was committed is counted before anybody but its writer can have seen it, or
-// else is still under way.
+// Writes returns how many commits have ended, and whether others are under way. A
+// commit that anyone but its writer can have seen is either counted or under way.
 func (d *DB) Writes() (ended uint64, underWay bool) {
 	ended = d.conn.writes.ended.Load()
 	return ended, d.conn.writes.begun.Load() != ended
 }
 
-// conn is the one connection. Whoever has taken the token out of free has it.
+// conn is the one connection. It belongs to the caller that has taken the token
+// out of free.
 //
-// Limits are written as "? + 0": if SQLite recognizes a parameter as the limit it
-// plans for its value, and prepares the statement again for the next one.
+// Limits are written as "? + 0". If SQLite recognizes a parameter as the limit, it
+// plans for its value and prepares the statement again for the next value.
 //
-// Statements run to their end whatever happens to the request that they belong
-// to: they take microseconds, and to watch a context takes longer.
+// Statements run to completion whatever happens to their request: they take
+// microseconds, and watching a context takes longer.
 type conn struct {
 	conn       *sqlx.Conn
 	free       chan struct{}

@@ -25,8 +25,7 @@ import (
 	"go.temporal.io/server/schema/sqlite"
 )
 
-// schemaWriter is as much of a [sqlplugin.AdminDB] as it takes to set up a
-// schema.
+// schemaWriter implements what setting up a schema needs of [sqlplugin.AdminDB].
 type schemaWriter struct {
 	sqlplugin.AdminDB
 	tx *sql.Tx
@@ -57,8 +56,8 @@ func openInMemory(t *testing.T) *DB {
 // visibilityMethods are those of the visibility table that do not take a query.
 var visibilityMethods = []string{"InsertIntoVisibility", "ReplaceIntoVisibility", "GetFromVisibility", "DeleteFromVisibility"}
 
-// TestAgainstTemporal does the same with our tables and with those of Temporal's
-// plugin, at random, and compares what they answer.
+// TestAgainstTemporal calls random methods on our tables and on those of
+// Temporal's plugin, and compares the results.
 func TestAgainstTemporal(t *testing.T) {
 	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
@@ -133,7 +132,8 @@ func describe(args []reflect.Value) string {
 	return strings.Join(all, ", ")
 }
 
-// inTransaction commits if there was no error, as the stores do.
+// inTransaction calls a method in a transaction, which it commits if there was no
+// error, as the stores do.
 func inTransaction(ctx context.Context, t *testing.T, db sqlplugin.DB, name string, args []reflect.Value) (string, error) {
 	t.Helper()
 	tx, err := db.BeginTx(ctx)
@@ -151,7 +151,7 @@ func inTransaction(ctx context.Context, t *testing.T, db sqlplugin.DB, name stri
 	return answer, err
 }
 
-// call calls a method and returns what it answers as text.
+// call calls a method and returns its results as text.
 func call(ctx context.Context, on any, name string, args []reflect.Value) (string, error) {
 	out := reflect.ValueOf(on).MethodByName(name).Call(append([]reflect.Value{reflect.ValueOf(ctx)}, args...))
 	if err, _ := out[len(out)-1].Interface().(error); err != nil {
@@ -172,7 +172,7 @@ func call(ctx context.Context, on any, name string, args []reflect.Value) (strin
 	return fmt.Sprint(answers), nil
 }
 
-// text is a value with what its pointers point to.
+// text formats a value, and what its pointers point to.
 func text(v reflect.Value) string {
 	switch v.Kind() {
 	case reflect.Pointer:
@@ -202,7 +202,7 @@ func text(v reflect.Value) string {
 	return fmt.Sprintf("%v", v.Interface())
 }
 
-// randomArguments are those of a method, but for the context.
+// randomArguments returns arguments for a method, without the context.
 func randomArguments(random *rand.Rand, method reflect.Type) (args []reflect.Value) {
 	for i := range method.NumIn() - 1 {
 		args = append(args, randomValue(random, method.In(i+1), ""))
@@ -210,7 +210,7 @@ func randomArguments(random *rand.Rand, method reflect.Type) (args []reflect.Val
 	return args
 }
 
-// randomValue makes rows and filters out of few values, so that they meet.
+// randomValue makes rows and filters from few values, so that they match.
 func randomValue(random *rand.Rand, kind reflect.Type, field string) reflect.Value {
 	v := reflect.New(kind).Elem()
 	switch {
@@ -291,8 +291,8 @@ func randomValue(random *rand.Rand, kind reflect.Type, field string) reflect.Val
 	return v
 }
 
-// TestStatementsAreFew: they are prepared once each, whatever they are called
-// with.
+// TestStatementsAreFew checks that statements are prepared once each, whatever
+// their arguments.
 func TestStatementsAreFew(t *testing.T) {
 	t.Parallel()
 	db := openInMemory(t)
@@ -308,7 +308,8 @@ func TestStatementsAreFew(t *testing.T) {
 	}
 }
 
-// TestBeginTxWaits for the connection no longer than its context.
+// TestBeginTxWaits checks that BeginTx waits for the connection no longer than its
+// context allows.
 func TestBeginTxWaits(t *testing.T) {
 	t.Parallel()
 	db := openInMemory(t)

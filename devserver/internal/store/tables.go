@@ -9,7 +9,7 @@ import (
 	"go.temporal.io/server/common/persistence/sql/sqlplugin"
 )
 
-// tables are all tables but that of visibility. Those of the history service are
+// tables implements all tables except visibility. Those of the history service are
 // in this file, in tasks.go and in maps.go.
 type tables struct{ run runner }
 
@@ -105,8 +105,8 @@ func (t tables) WriteLockExecutions(ctx context.Context, f sqlplugin.ExecutionsF
 
 // Current executions: the run that a workflow id stands for.
 
-// currentTable is the SQL of one of the two tables: workflows have one of their
-// own, and everything else that the server runs shares the other.
+// currentTable is the SQL for one of the two tables: workflows have their own, and
+// everything else that the server runs shares the other.
 type currentTable struct {
 	insert, update, selectRow, selectJoined, delete string
 	archetypes                                      bool // it has a column for them
@@ -214,8 +214,8 @@ func (t tables) DeleteFromBufferedEvents(ctx context.Context, f sqlplugin.Buffer
 	return t.run.exec(ctx, `DELETE FROM buffered_events`+ofRun, f.ShardID, f.NamespaceID, f.WorkflowID, f.RunID)
 }
 
-// History: the events of each run, in nodes of the branches of a tree. A
-// transaction's number is stored negative, so that the last one comes first.
+// History: the events of each run, in nodes of the branches of a tree. Transaction
+// ids are stored negated, so that the latest one comes first.
 
 const (
 	ofBranch    = ` WHERE shard_id = ? AND tree_id = ? AND branch_id = ?`

@@ -8,14 +8,14 @@ import (
 	"go.temporal.io/server/common/persistence/sql/sqlplugin"
 )
 
-// taskTable is the SQL of one of the tables that hold the tasks of a shard. A
+// taskTable is the SQL for one of the tables that hold the tasks of a shard. A
 // task that is due at some time has that time in its key.
 type taskTable struct {
 	insert, selectRange, delete, deleteRange string
 }
 
-// newTaskTable: queue names the columns that tell the queue, as a condition and
-// as a list.
+// newTaskTable returns the SQL for a table. queue lists the columns that identify
+// the queue, and queueCondition is a condition on them.
 func newTaskTable(name, queue, queueCondition, queuePlaceholders string) taskTable {
 	return taskTable{
 		insert:      `INSERT INTO ` + name + ` (` + queue + `, task_id, data, data_encoding) VALUES (` + queuePlaceholders + `, ?, ?, ?)`,
@@ -52,8 +52,8 @@ var (
 	scheduledTasks      = newTimedTaskTable("history_scheduled_tasks", shardCategory, ofShardCategory, `?, ?`)
 )
 
-// timestamp is a time as the tables have it: in microseconds, and never before
-// the year 1000. Texts of times compare like the times.
+// timestamp returns a time as the tables store it: in microseconds, and with the
+// year 1000 for the zero time. As text, such times sort in order of time.
 func timestamp(t time.Time) time.Time {
 	if t.IsZero() {
 		return time.Date(1000, 1, 1, 0, 0, 0, 0, time.UTC)

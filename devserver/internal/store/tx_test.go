@@ -9,8 +9,9 @@ import (
 	"go.temporal.io/server/common/persistence/sql/sqlplugin"
 )
 
-// TestTxThatIsAbandoned: a request panics in its transaction, and nobody commits
-// it or rolls it back. The server has one connection, and goes on.
+// TestTxThatIsAbandoned has a request panic in its transaction, which is then
+// neither committed nor rolled back. The server has one connection, and must go
+// on.
 func TestTxThatIsAbandoned(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -49,7 +50,7 @@ func TestTxThatIsAbandoned(t *testing.T) {
 			if err := next.Commit(); err != nil {
 				t.Error(err)
 			}
-			// Whoever comes back to it is told.
+			// Later uses of the transaction are refused.
 			if _, err := abandoned.SelectFromShards(patient, sqlplugin.ShardsFilter{ShardID: 1}); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("a statement: %v", err)
 			}
@@ -63,7 +64,7 @@ func TestTxThatIsAbandoned(t *testing.T) {
 	}
 }
 
-// TestWrites: commits are counted, and nothing else.
+// TestWrites checks that commits are counted, and nothing else.
 func TestWrites(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()

@@ -13,7 +13,7 @@ import (
 // visibility is the table that lists of workflows are read from.
 type visibility struct {
 	conn    *conn
-	queries *sqlx.DB // for the queries of users; nil if they are to use conn
+	queries *sqlx.DB // for users' queries; nil if they use conn
 }
 
 var _ sqlplugin.Visibility = visibility{}
@@ -23,7 +23,7 @@ var (
 	visibilityValues  = strings.TrimSuffix(strings.Repeat("?, ", len(sqlplugin.DbFields)), ", ")
 
 	insertVisibility = `INSERT INTO executions_visibility (` + visibilityColumns + `) VALUES (` + visibilityValues + `) ON CONFLICT (namespace_id, run_id) DO NOTHING`
-	// A late write does not undo a later one.
+	// A late write does not undo a newer one.
 	upsertVisibility = `INSERT INTO executions_visibility (` + visibilityColumns + `) VALUES (` + visibilityValues + `) ON CONFLICT (namespace_id, run_id) DO UPDATE SET ` +
 		`(` + visibilityColumns + `) = (excluded.` + strings.Join(sqlplugin.DbFields, ", excluded.") + `) ` +
 		`WHERE executions_visibility.` + sqlplugin.VersionColumnName + ` < excluded.` + sqlplugin.VersionColumnName
@@ -35,8 +35,8 @@ var (
 // in its full-text index.
 const listSeparator = "♡"
 
-// visibilityArgs are in the order of [sqlplugin.DbFields], which is that of the
-// fields.
+// visibilityArgs returns a row's values in the order of [sqlplugin.DbFields],
+// which is the order of the row's fields.
 func visibilityArgs(row *sqlplugin.VisibilityRow) []any {
 	var closed *time.Time
 	if row.CloseTime != nil {
@@ -102,10 +102,10 @@ func (v visibility) GetFromVisibility(ctx context.Context, f sqlplugin.Visibilit
 	return &row, nil
 }
 
-// The queries of the others are the user's. They are not kept, and since they can
-// take long they end with the request.
+// The methods below run users' queries. These are not kept as prepared statements,
+// and they end with the request because they can take long.
 
-// query runs a query where users' queries run.
+// query calls run with the connection for users' queries.
 func (v visibility) query(ctx context.Context, run func(sqlx.QueryerContext) error) error {
 	if v.queries != nil {
 		return run(v.queries)

@@ -1,0 +1,331 @@
+//go:build unix
+
+package commands
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"example.com/coffee/coffee/audit"
+)
+
+// TestDocs runs the commands in README.md and docs/*.md as they stand, each document
+// in a shell and a home directory of its own, and compares what they print with what
+// the document shows. Times, dates and made-up ids may differ.
+//
+// A comment before a block says how it is run:
+//
+//	<!-- in a terminal of its own -->  it runs until the document ends
+//	<!-- not run: REASON -->           it cannot be run here
+//	<!-- run --> and <!-- test -->     .ci/run runs it
+//
+// The servers have the ports that they have by default, as a reader's would.
+func TestDocs(t *testing.T) {
+	if conn, err := net.DialTimeout("tcp", "127.0.0.1:7233", time.Second); err == nil {
+		conn.Close()
+		if os.Getenv("CI") != "" {
+			t.Fatal("port 7233 is taken")
+		}
+		t.Skip("a server has port 7233: the documents' commands would go to it")
+	}
+	documents, err := filepath.Glob("../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, document := range append([]string{"../README.md"}, documents...) {
+		t.Run(filepath.Base(document), func(t *testing.T) {
+			blocks := consoleBlocks(t, document)
+			if len(blocks) == 0 {
+				return
+			}
+			s := newShell(t)
+			for _, block := range blocks {
+				for _, c := range block.commands {
+					if block.background {
+						s.background(c)
+					} else {
+						s.run(c)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestDocsLinks: what a document links to is there.
+func TestDocsLinks(t *testing.T) {
+	t.Parallel()
+	link := regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
+	documents, err := filepath.Glob("../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, document := range append(documents, "../README.md", "../CONTRIBUTING.md", "../CHANGELOG.md") {
+		text, err := os.ReadFile(document)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, match := range link.FindAllStringSubmatch(string(text), -1) {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(document), match[1])); err != nil {
+				t.Errorf("%s links to %s: %v", document, match[1], err)
+			}
+		}
+	}
+}
+
+// TestDocsRules: the list of the audit's rules is word for word that of the audit.
+func TestDocsRules(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../docs/durability.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, rule := range audit.Rules() {
+		if want := fmt.Sprintf("\n%d. %s.\n", i+1, rule); !strings.Contains(string(text), want) {
+			t.Errorf("docs/durability.md does not have %q", want)
+		}
+	}
+}
+
+// consoleBlock is a block of commands in a document.
+type consoleBlock struct {
+	background bool
+	commands   []docCommand
+}
+
+// docCommand is a command with what it prints according to the document.
+type docCommand struct {
+	line string
+	want []string
+}
+
+func consoleBlocks(t *testing.T, document string) (blocks []consoleBlock) {
+	t.Helper()
+	text, err := os.ReadFile(document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var before string // the line before the block that is not empty
+	inside, skipped := false, false
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSuffix(line, "\n")
+		switch {
+		case !inside && line == "```console":
+			inside = true
+			skipped = strings.HasPrefix(before, "<!-- not run: ") || before == "<!-- run -->" || before == "<!-- test -->"
+			if !skipped {
+				blocks = append(blocks, consoleBlock{background: before == "<!-- in a terminal of its own -->"})
+			}
+		case inside && line == "```":
+			inside = false
+		case inside && !skipped:
+			block := &blocks[len(blocks)-1]
+			if command, ok := strings.CutPrefix(line, "$ "); ok {
+				block.commands = append(block.commands, docCommand{line: command})
+			} else if last := len(block.commands) - 1; last >= 0 {
+				block.commands[last].want = append(block.commands[last].want, line)
+			}
+		}
+		if line != "" {
+			before = line
+		}
+	}
+	return blocks
+}
+
+// shell is a bash that the commands of one document run in.
+type shell struct {
+	t     *testing.T
+	home  string
+	env   []string
+	in    io.Writer
+	lines chan string
+	// made-up order ids, in the order of their appearance
+	docIDs, realIDs []string
+}
+
+func newShell(t *testing.T) *shell {
+	t.Helper()
+	home, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin, pids := filepath.Join(home, "bin"), filepath.Join(home, "pids")
+	executable, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The pkill of the document reaches the processes of the document alone.
+	pkill := "#!/bin/bash\n# pkill SIGNAL -f PATTERN\nwhile read -r pid; do\n" +
+		"\ttr '\\0' ' ' 2>/dev/null <\"/proc/$pid/cmdline\" | grep -q -- \"$3\" && kill \"$1\" \"$pid\"\ndone <" + pids + "\n"
+	for _, err := range []error{
+		os.Mkdir(bin, 0o700), os.Symlink(executable, filepath.Join(bin, "coffee")),
+		os.WriteFile(filepath.Join(bin, "pkill"), []byte(pkill), 0o700), os.WriteFile(pids, nil, 0o600),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := &shell{t: t, home: home, env: []string{"HOME=" + home, "PATH=" + bin + ":" + os.Getenv("PATH"), "TMPDIR=" + t.TempDir()}}
+	s.in, s.lines = s.start(exec.Command("bash"))
+	return s
+}
+
+// start starts a process whose output comes in lines, and ends it with all that it
+// has started when the test ends.
+func (s *shell) start(cmd *exec.Cmd) (io.Writer, chan string) {
+	s.t.Helper()
+	cmd.Dir, cmd.Env = s.home, s.env
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	cmd.Stdout, cmd.Stderr = w, w
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	w.Close()
+	lines := make(chan string, 10_000)
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		defer close(lines)
+		scanner := bufio.NewScanner(r)
+		scanner.Buffer(nil, 1<<20)
+		for scanner.Scan() {
+			lines <- scanner.Text()
+		}
+	})
+	s.t.Cleanup(func() {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // it may be gone already
+		_ = cmd.Wait()
+		reading.Wait()
+		r.Close()
+	})
+	pids, err := os.OpenFile(filepath.Join(s.home, "pids"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer pids.Close()
+	if _, err := fmt.Fprintln(pids, cmd.Process.Pid); err != nil {
+		s.t.Fatal(err)
+	}
+	return in, lines
+}
+
+// docPatience is how long a command of a document may take.
+const docPatience = 2 * time.Minute
+
+// run runs a command to its end, and compares its output.
+func (s *shell) run(c docCommand) {
+	s.t.Helper()
+	const end = "the command ended with "
+	if _, err := fmt.Fprintf(s.in, "%s\necho \"%s$?\"\n", c.line, end); err != nil {
+		s.t.Fatal(err)
+	}
+	var got []string
+	timeout := time.After(docPatience)
+	for {
+		select {
+		case line, ok := <-s.lines:
+			if !ok {
+				s.t.Fatalf("$ %s\nended the shell", c.line)
+			}
+			code, ended := strings.CutPrefix(line, end)
+			if !ended {
+				got = append(got, line)
+				continue
+			}
+			failed := slices.ContainsFunc(c.want, func(line string) bool { return strings.HasPrefix(line, "coffee: ") })
+			if code != "0" && !failed {
+				s.t.Fatalf("$ %s\nended with exit code %s:\n%s", c.line, code, strings.Join(got, "\n"))
+			}
+			if missing, ok := s.compare(c.want, got); !ok {
+				s.t.Fatalf("$ %s\ndid not print %q; it printed\n%s", c.line, missing, strings.Join(got, "\n"))
+			}
+			return
+		case <-timeout:
+			s.t.Fatalf("$ %s\nhas not ended; it printed\n%s", c.line, strings.Join(got, "\n"))
+		}
+	}
+}
+
+// background starts a command, and returns when it has printed what the document
+// shows.
+func (s *shell) background(c docCommand) {
+	s.t.Helper()
+	_, lines := s.start(exec.Command("bash", "-c", "exec "+c.line))
+	var got []string
+	timeout := time.After(docPatience)
+	for {
+		missing, ok := s.compare(c.want, got)
+		if ok {
+			return
+		}
+		select {
+		case line, open := <-lines:
+			if !open {
+				s.t.Fatalf("$ %s\nended; it printed\n%s", c.line, strings.Join(got, "\n"))
+			}
+			got = append(got, line)
+		case <-timeout:
+			s.t.Fatalf("$ %s\nhas not printed %q, but\n%s", c.line, missing, strings.Join(got, "\n"))
+		}
+	}
+}
+
+var (
+	madeUp    = regexp.MustCompile(`"order_id": "([2-9a-hjkmnp-z]{6})"`)
+	changing  = regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d|[0-9a-f]{8}-[0-9a-f-]{27}|~?\d+(\.\d+)? (s|ms)\b|[█▒·▼]+`)
+	manySpace = regexp.MustCompile(`\s+`)
+)
+
+// compare reports whether the lines that a document shows are in the output, in
+// their order; if not, it returns the first one that is missing.
+func (s *shell) compare(want, got []string) (missing string, ok bool) {
+	collect := func(lines []string, into *[]string) {
+		for _, line := range lines {
+			if match := madeUp.FindStringSubmatch(line); match != nil && !slices.Contains(*into, match[1]) {
+				*into = append(*into, match[1])
+			}
+		}
+	}
+	collect(want, &s.docIDs)
+	collect(got, &s.realIDs)
+	for _, line := range want {
+		wanted := shape(line, s.docIDs, "")
+		i := slices.IndexFunc(got, func(line string) bool { return shape(line, s.realIDs, s.home) == wanted })
+		if i < 0 {
+			return line, false
+		}
+		got = got[i+1:]
+	}
+	return "", true
+}
+
+// shape is a line without what differs from run to run.
+func shape(line string, ids []string, home string) string {
+	for _, id := range ids {
+		line = strings.ReplaceAll(line, id, "ID")
+	}
+	if home != "" {
+		line = strings.ReplaceAll(line, home, "/home/you")
+	}
+	return strings.TrimSpace(manySpace.ReplaceAllString(changing.ReplaceAllString(line, "#"), " "))
+}
