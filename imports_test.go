@@ -81,6 +81,14 @@ func TestImportRules(t *testing.T) {
 			}
 		}
 	}
+	// A program that uses the client, the board or the timeline links no database.
+	for _, path := range []string{"coffee", "coffee/board", "coffee/timeline"} {
+		for _, dep := range packages[module+"/"+path].Deps {
+			if under(dep, "modernc.org/sqlite") || under(dep, "github.com/jackc/pgx") || dep == "database/sql" {
+				t.Errorf("%s links %s", path, dep)
+			}
+		}
+	}
 	// The tests of the application must build without the server.
 	for path := range listPackages(t, "-test", "./coffee/...") {
 		if under(path, server) || under(path, ui) {

@@ -50,7 +50,7 @@ func (e *ConflictError) Error() string {
 	if e.Existing.Drink == "" {
 		return fmt.Sprintf("order id %s belongs to a workflow that is not a coffee order", Quote(e.OrderID))
 	}
-	return fmt.Sprintf("order %s is another order: %s", e.OrderID, e.Existing)
+	return fmt.Sprintf("order id %s is already taken: %s", e.OrderID, e.Existing)
 }
 
 // EndedError reports that an order's workflow ended without a result, for example

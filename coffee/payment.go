@@ -19,7 +19,7 @@ type PaymentService struct {
 
 // Log messages about a charge that has outlived its attempt.
 const (
-	LateCharge        = "charged late: the attempt had been given up"
+	LateCharge        = "charged late, after the attempt was given up"
 	LateChargeRefused = "late charge refused"
 )
 

@@ -54,7 +54,7 @@ func PricingByName(name string) (PricingStrategy, error) {
 		}
 		names = append(names, strategy.Name())
 	}
-	return nil, fmt.Errorf("no such pricing strategy: %s; there are %s", Quote(name), strings.Join(names, ", "))
+	return nil, fmt.Errorf("no such pricing strategy: %s; choose one of %s", Quote(name), strings.Join(names, ", "))
 }
 
 // StandardPricing charges by size, plus a surcharge for drinks with a lot of milk.

@@ -126,7 +126,7 @@ func (w *OrderWorkflow) decide(ctx workflow.Context, input converter.RawValue) (
 	err := workflow.SideEffectWithOptions(ctx, workflow.SideEffectOptions{Summary: "accept or refuse"}, func(ctx workflow.Context) any {
 		request, err := decodeOrder(workflowID, input)
 		if err == nil && cron != "" {
-			err = &InvalidOrderError{Problem: "an order is made once: it has no cron schedule"}
+			err = &InvalidOrderError{Problem: "an order is made once: it cannot have a cron schedule"}
 		}
 		if err != nil {
 			return acceptance{Problem: err.Error(), Stop: cron != ""}
@@ -154,7 +154,7 @@ func decodeOrder(workflowID string, input converter.RawValue) (OrderRequest, err
 	}
 	var request OrderRequest
 	if err := converter.GetDefaultDataConverter().FromPayload(input.Payload(), &request); err != nil {
-		return OrderRequest{}, &InvalidOrderError{Problem: "the workflow's input is no order: " + Quote(err.Error())}
+		return OrderRequest{}, &InvalidOrderError{Problem: "the workflow's input is not an order: " + Quote(err.Error())}
 	}
 	request, err := request.Normalize()
 	if err != nil {
@@ -163,7 +163,7 @@ func decodeOrder(workflowID string, input converter.RawValue) (OrderRequest, err
 	if want := WorkflowID(request.OrderID); workflowID != want {
 		return OrderRequest{}, &InvalidOrderError{
 			Field:   "order_id",
-			Problem: fmt.Sprintf("the workflow id is %s: the one of order %s is %s", Quote(workflowID), request.OrderID, want),
+			Problem: fmt.Sprintf("the workflow id is %s: for order %s it must be %s", Quote(workflowID), request.OrderID, want),
 		}
 	}
 	return request, nil

@@ -19,12 +19,12 @@ import (
 func auditCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:  "audit",
-		Usage: "check that no order was lost and nobody was charged wrongly",
-		Description: "Reads the ledger and the history of every order, replays each history, and compares. It changes nothing, " +
-			"unless --repair is given. The exit code is 0 if all is well, and 6 if a rule is broken.",
+		Usage: "check that no order was lost and every charge is right",
+		Description: "Compares the ledger with the history of every order, and replays each history. It changes nothing " +
+			"unless --repair is given. The exit code is 6 if a rule is broken.",
 		Flags: slices.Concat([]cli.Flag{
-			&cli.StringFlag{Name: "acknowledged", Usage: "`FILE` of ids, one per line, of orders that were accepted: they must exist, and have ended"},
-			&cli.BoolFlag{Name: "repair", Usage: "settle what can be settled: give back what was charged for orders that were stopped from outside"},
+			&cli.StringFlag{Name: "acknowledged", Usage: "`FILE` with the ids of accepted orders, one per line: each must exist and have ended"},
+			&cli.BoolFlag{Name: "repair", Usage: "refund or void orders that were terminated or timed out without a coffee"},
 			outputFlag(),
 			ledgerFlag(""),
 		}, connectFlags()),
@@ -77,7 +77,7 @@ func runAudit(ctx context.Context, a *app, plan auditPlan) error {
 	if err != nil {
 		return err
 	}
-	const hint = "choose the ledger that the workers write to with --ledger"
+	const hint = "name the ledger that the workers write to with --ledger"
 	if _, err := os.Stat(where); err != nil && !isPostgres(where) {
 		return &hintedError{fmt.Errorf("there is no ledger %s", where), hint}
 	}
@@ -122,7 +122,7 @@ func verdict(report *audit.Report) error {
 	hint := ""
 	for _, breach := range report.Breaches {
 		if breach.Settleable {
-			hint = "coffee audit --repair gives back what was charged for orders without a coffee"
+			hint = "refund orders that got no coffee with: coffee audit --repair"
 		}
 	}
 	return &exitError{code: exitBreach, message: plural(len(report.Breaches), "breach", "breaches"), hint: hint}

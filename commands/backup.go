@@ -19,8 +19,8 @@ func backupCommand(a *app) *cli.Command {
 		Name:      "backup",
 		Usage:     "copy a server's database and its ledgers while they are in use",
 		ArgsUsage: "FILE",
-		Description: "FILE becomes a copy of the database; a copy of each ledger is put beside it. They are of the same moment. " +
-			"To go back to it, start a server and a worker on the copies.",
+		Description: "Copies the database to FILE, and each ledger to a file beside it. The copies are taken together. " +
+			"To go back to them, start a server and a worker on the copies.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "db-filename", Aliases: []string{"f"}, Usage: "SQLite `FILE` of the server", DefaultText: "coffee.db in the data directory"},
 			&cli.StringFlag{Name: "ledger", Usage: "SQLite `FILE` of the ledger", DefaultText: "$" + ledgerVariable + ", or those of the server in the data directory"},
@@ -50,7 +50,7 @@ func parseBackup(c *cli.Context) (plan backupPlan, err error) {
 		return plan, err
 	}
 	if c.Args().Len() != 1 || plan.to == "" {
-		return plan, usageErrorf(c, "backup takes the name of one file")
+		return plan, usageErrorf(c, "backup takes one file name")
 	}
 	plan.ledger, err = parseLedger(c)
 	return plan, err
@@ -71,7 +71,7 @@ func runBackup(ctx context.Context, a *app, plan backupPlan) (err error) {
 	}
 	stamp, err := devserver.ReadStamp(ctx, database)
 	if err != nil {
-		return &hintedError{err, "name the file of the server with --db-filename"}
+		return &hintedError{err, "name the server's database with --db-filename"}
 	}
 	ledgers, err := a.ledgersToCopy(plan, stamp.ClusterID)
 	if err != nil {

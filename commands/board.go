@@ -19,13 +19,13 @@ import (
 func boardCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:  "board",
-		Usage: "serve the order board, a page in the browser",
-		Description: "The page shows the orders of any Temporal server as they move, and places and cancels them. " +
-			"It asks nobody for a password, so it listens on this machine alone unless it is told otherwise. coffee server has a board of its own.",
+		Usage: "serve the order board, a web page",
+		Description: "Shows the orders of any Temporal server as they move, and lets you place and cancel them. " +
+			"It has no password, so by default it listens on this machine only. coffee server includes a board.",
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "ip", Usage: "`ADDRESS` to listen on", Value: "127.0.0.1"},
 			&cli.IntFlag{Name: "port", Usage: "`PORT` to listen on; 0 means a free one", Value: 8080},
-			&cli.StringFlag{Name: "ui-url", Usage: "`URL` of Temporal's Web UI, for links to it", DefaultText: "the one of a server on this machine"},
+			&cli.StringFlag{Name: "ui-url", Usage: "`URL` of Temporal's Web UI, for links to it", DefaultText: "that of a server on this machine"},
 		}, connectFlags()),
 		Action: func(c *cli.Context) error {
 			if err := noArguments(c); err != nil {
@@ -73,7 +73,7 @@ func runBoard(ctx context.Context, a *app, plan boardPlan) error {
 	}
 	defer conn.Close()
 	if !devserver.IsLoopback(plan.ip) {
-		a.log.Warn().Str("ip", plan.ip).Msg("listening beyond this machine: whoever reaches the board can place and cancel orders")
+		a.log.Warn().Str("ip", plan.ip).Msg("listening beyond this machine: anyone who can reach the board can place and cancel orders")
 	}
 	listener, err := devserver.Listen("board", plan.ip, plan.port)
 	if err != nil {

@@ -181,9 +181,9 @@ func TestBoardInABrowser(t *testing.T) {
 
 	// Without a worker the board says so, until one has started.
 	page.placeInPage("102")
-	page.until("no worker", `document.getElementById("problem").textContent.startsWith("No worker is there")`)
+	page.until("no worker", `document.getElementById("problem").textContent.startsWith("No worker is running")`)
 	page.picture("no-worker")
-	s.hireWith(coffee.WorkerOptions{Services: coffee.DefaultServiceConfig()})
+	s.startWorkerWith(coffee.WorkerOptions{Services: coffee.DefaultServiceConfig()})
 	page.until("a worker", `document.getElementById("problem").hidden`)
 
 	// The machine jams three times for order 102, but not for the others.
@@ -229,7 +229,7 @@ func TestBoardInABrowser(t *testing.T) {
 
 	// The same id with another drink is refused with a message.
 	page.do(chromedp.SetValue("#drink", "mocha", chromedp.ByID), chromedp.SetValue("#order_id", "102", chromedp.ByID), chromedp.Click("#order button", chromedp.ByQuery))
-	page.until("it is refused", `document.getElementById("said").textContent.includes("order 102 is another order: latte (M)")`)
+	page.until("it is refused", `document.getElementById("said").textContent.includes("order id 102 is already taken: latte (M)")`)
 }
 
 // TestBoardByKeyboard: everything can be reached and done without a mouse.
@@ -237,7 +237,7 @@ func TestBoardByKeyboard(t *testing.T) {
 	t.Parallel()
 	browser := browser(t)
 	s := newShop(t)
-	s.hireWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{ChargeTime: 2 * time.Second, BrewTime: 9 * time.Second, ReceiptTime: time.Millisecond}})
+	s.startWorkerWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{ChargeTime: 2 * time.Second, BrewTime: 9 * time.Second, ReceiptTime: time.Millisecond}})
 	page := openBoard(t, browser, s.serveTestBoard())
 	page.until("it is live", `document.getElementById("link").textContent === "live"`)
 	// tabTo presses the tab key until the wanted element has the focus.
@@ -277,7 +277,7 @@ func TestBoardLooks(t *testing.T) {
 	t.Parallel()
 	browser := browser(t)
 	s := newShop(t)
-	s.hireWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{ChargeTime: time.Millisecond, BrewTime: 9 * time.Second, ReceiptTime: time.Millisecond}})
+	s.startWorkerWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{ChargeTime: time.Millisecond, BrewTime: 9 * time.Second, ReceiptTime: time.Millisecond}})
 	const evil = `<img src=x onerror="pwned=1">`
 	for _, order := range []coffee.OrderRequest{{OrderID: evil, Drink: evil + coffee.Drink(strings.Repeat("long", 50)), Size: "M"}, {OrderID: "plain", Drink: "latte", Size: "L"}} {
 		_, err := s.conn.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: coffee.WorkflowID(order.OrderID), TaskQueue: coffee.TaskQueue,

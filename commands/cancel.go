@@ -17,10 +17,10 @@ func cancelCommand(a *app) *cli.Command {
 		Name:      "cancel",
 		Usage:     "cancel an order and wait for the outcome",
 		ArgsUsage: "[ID]",
-		Description: "Without an id it cancels the order that is running, if there is just one. " +
+		Description: "Without an id it cancels the running order, if there is exactly one. " +
 			"The exit code is 1 if it was too late.",
 		Flags: slices.Concat([]cli.Flag{
-			&cli.StringFlag{Name: "reason", Usage: "`TEXT` to go with the request"},
+			&cli.StringFlag{Name: "reason", Usage: "record this `TEXT` with the request"},
 			outputFlag(),
 		}, connectFlags()),
 		Action: func(c *cli.Context) error {
@@ -71,7 +71,7 @@ func theRunningOrder(c *cli.Context, out *output, orders *coffee.Client) (string
 		return "", errors.New("no order is running")
 	case 1:
 		id := running[0].OrderID
-		out.notef("order %s is the only one that is running: cancelling it", coffee.Printable(id))
+		out.notef("cancelling order %s, the only one running", coffee.Printable(id))
 		return id, nil
 	}
 	var lines strings.Builder
@@ -93,7 +93,7 @@ func cancelOrder(ctx context.Context, out *output, orders *coffee.Client, plan c
 	}
 	result, err := awaitCancelled(ctx, orders, id)
 	if errors.Is(err, errNoWorker) {
-		out.notef("the request to cancel order %s is recorded, but no worker is running: it takes effect as soon as one is", id)
+		out.notef("the request to cancel order %s is recorded, but no worker is running: it takes effect once a worker is running", id)
 		return nil
 	}
 	if ctx.Err() != nil {

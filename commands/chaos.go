@@ -21,15 +21,15 @@ func chaosCommand(a *app) *cli.Command {
 		Name:  "chaos",
 		Usage: "prove that no order is lost and nobody is charged twice, under kill -9",
 		Description: "Starts a server, two workers and a client, each in a process of its own, in a temporary directory. " +
-			"The client places orders, five a second; it cancels some, places some twice, and some are invalid. " +
+			"The client places five orders a second: some it cancels, some it places twice, and some are invalid. " +
 			"Meanwhile the processes are killed with SIGKILL and started again, and for every four kills " +
-			"a worker is frozen with SIGSTOP until others have taken over its work, and then wakes up. " +
-			"In the end coffee audit gives its verdict; the exit code is 6 if a rule is broken.",
+			"a worker is frozen with SIGSTOP until another has taken over its work, and then resumed. " +
+			"At the end the orders are audited as by coffee audit; the exit code is 6 if a rule is broken.",
 		Flags: []cli.Flag{
-			&cli.IntFlag{Name: "orders", Usage: "how many orders are placed", Value: 200},
-			&cli.IntFlag{Name: "kills", Usage: "how often a process is killed", Value: 20},
-			&cli.Uint64Flag{Name: "seed", Usage: "decides what is ordered, and which faults are injected when", DefaultText: "another one each time"},
-			&cli.StringFlag{Name: "dir", Usage: "`DIRECTORY` to work in, which is kept", DefaultText: "a temporary one, kept only if something is wrong"},
+			&cli.IntFlag{Name: "orders", Usage: "place `N` orders", Value: 200},
+			&cli.IntFlag{Name: "kills", Usage: "kill a process `N` times", Value: 20},
+			&cli.Uint64Flag{Name: "seed", Usage: "`N` that decides what is ordered and which faults are injected", DefaultText: "random"},
+			&cli.StringFlag{Name: "dir", Usage: "`DIRECTORY` to work in, which is kept", DefaultText: "a temporary one, kept only on failure"},
 			outputFlag(),
 		},
 		Subcommands: []*cli.Command{chaosClientCommand(a)},
@@ -114,7 +114,7 @@ func runChaos(ctx context.Context, a *app, plan chaosPlan) error {
 		return errors.Join(ctx.Err(), cleanUp())
 	}
 	if err != nil {
-		return &hintedError{err, "everything is in " + dir}
+		return &hintedError{err, "logs and databases are in " + dir}
 	}
 	if plan.asJSON {
 		err = a.out.json(report)
@@ -127,7 +127,7 @@ func runChaos(ctx context.Context, a *app, plan chaosPlan) error {
 	if breaches := len(report.Audit.Breaches) + len(report.Incidents); breaches > 0 {
 		return &exitError{
 			code:    exitBreach,
-			message: fmt.Sprintf("%s; everything is in %s", plural(breaches, "breach", "breaches"), dir),
+			message: fmt.Sprintf("%s; logs and databases are in %s", plural(breaches, "breach", "breaches"), dir),
 			hint:    fmt.Sprintf("the same faults again: coffee chaos --orders %d --kills %d --seed %d", plan.orders, plan.kills, plan.seed),
 		}
 	}
@@ -158,7 +158,7 @@ func printChaos(out *output, r *chaos.Report) {
 	out.line("Sent", "%s, %d acknowledged", plural(r.Sent, "order", "orders"), r.Acknowledged)
 	out.line("Kills", "%d: %d of the server, %d of workers, %d of the client", r.Kills(), r.KillsOfServer, r.KillsOfWorkers, r.KillsOfClient)
 	out.line("Freezes", "%d of workers; %s came late, %d refused", r.Freezes, plural(r.LateCharges, "charge", "charges"), r.LateRefused)
-	out.line("Recovery", "p50 %.1f s, p99 %.1f s, at most %.1f s, from a fault to the next step of an order under way", r.Recovery.P50, r.Recovery.P99, r.Recovery.Max)
+	out.line("Recovery", "p50 %.1f s, p99 %.1f s, max %.1f s, from a fault to the next step of an order in progress", r.Recovery.P50, r.Recovery.P99, r.Recovery.Max)
 	printAudit(out, r.Audit)
 	for _, incident := range r.Incidents {
 		out.printf("\nBREACH seen from outside\n  %s\n", incident)

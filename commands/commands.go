@@ -57,11 +57,11 @@ func groups(a *app, last string) []group {
 		return command
 	}
 	return []group{
-		{"RUNNING IT", []*cli.Command{serverCommand(a), workerCommand(a)}},
+		{"RUNNING", []*cli.Command{serverCommand(a), workerCommand(a)}},
 		{"ORDERS", []*cli.Command{orderCommand(a), completing(statusCommand(a), all), completing(cancelCommand(a), running)}},
 		{"LOOKING CLOSER", []*cli.Command{completing(timelineCommand(a), all), boardCommand(a), menuCommand(a)}},
-		{"PROVING IT", []*cli.Command{auditCommand(a), chaosCommand(a), rushCommand(a)}},
-		{"KEEPING IT", []*cli.Command{readyCommand(a), backupCommand(a), completionCommand(a)}},
+		{"PROVING", []*cli.Command{auditCommand(a), chaosCommand(a), rushCommand(a)}},
+		{"KEEPING", []*cli.Command{readyCommand(a), backupCommand(a), completionCommand(a)}},
 	}
 }
 
@@ -76,7 +76,7 @@ func newRoot(a *app, args []string) *cli.App {
 			"coffee server; coffee worker; coffee order --drink latte    each in its own terminal",
 		Version: version(),
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "log-level", Usage: "`LEVEL` of log messages: debug, info, warn, error or never", DefaultText: "info; warn for what the Temporal server and SDK say"},
+			&cli.StringFlag{Name: "log-level", Usage: "`LEVEL` of log messages: debug, info, warn, error or never", DefaultText: "info; warn for the Temporal server and SDK"},
 			&cli.StringFlag{Name: "log-format", Usage: "`FORMAT` of log messages: text or json", DefaultText: "text on a terminal, json otherwise"},
 		},
 		Before: func(c *cli.Context) error {
@@ -146,7 +146,7 @@ USAGE:
 COMMANDS:` + list.String() + `
 OPTIONS:{{template "visibleFlagTemplate" .}}
 
-   coffee COMMAND --help says more.
+   Run coffee COMMAND --help for its flags.
 `
 }
 
@@ -195,7 +195,7 @@ func noSuchCommand(c *cli.Context, groups []group) error {
 	if near, ok := typo.Nearest(name, names); ok {
 		return usageErrorf(c, "no such command: %q; did you mean %s?", name, near)
 	}
-	return usageErrorf(c, "no such command: %q; there are %s", name, strings.Join(names, ", "))
+	return usageErrorf(c, "no such command: %q; the commands are %s", name, strings.Join(names, ", "))
 }
 
 // version returns the version of the module, or of the source if the program was

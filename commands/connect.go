@@ -17,7 +17,7 @@ import (
 // connectFlags say how to reach a Temporal server. A flag takes precedence over its
 // environment variable, which takes precedence over the file.
 func connectFlags() []cli.Flag {
-	const category = "CONNECTION (flag over TEMPORAL_* variable over temporal.toml)"
+	const category = "CONNECTION (flags override TEMPORAL_* variables, which override temporal.toml)"
 	text := func(name, usage string, aliases ...string) *cli.StringFlag {
 		return &cli.StringFlag{Name: name, Usage: usage, Aliases: aliases, Category: category}
 	}
@@ -28,18 +28,18 @@ func connectFlags() []cli.Flag {
 	return []cli.Flag{
 		withDefault(text("address", "`HOST:PORT` of the Temporal server"), client.DefaultHostPort),
 		withDefault(text("namespace", "`NAME` of the Temporal namespace", "n"), client.DefaultNamespace),
-		text("api-key", "`KEY` for the server"),
-		&cli.BoolFlag{Name: "tls", Usage: "use TLS (the default when there is a certificate or an API key)", Category: category},
+		text("api-key", "API `KEY`"),
+		&cli.BoolFlag{Name: "tls", Usage: "use TLS (the default with a certificate or an API key)", Category: category},
 		text("tls-cert-path", "client certificate `FILE`"),
 		text("tls-cert-data", "client certificate as `PEM`"),
 		text("tls-key-path", "client key `FILE`"),
 		text("tls-key-data", "client key as `PEM`"),
 		text("tls-ca-path", "server CA certificate `FILE`"),
 		text("tls-ca-data", "server CA certificate as `PEM`"),
-		text("tls-server-name", "`NAME` that the server's certificate is for"),
-		&cli.BoolFlag{Name: "tls-disable-host-verification", Usage: "do not check whose certificate it is", Category: category},
+		text("tls-server-name", "`NAME` to expect in the server's certificate"),
+		&cli.BoolFlag{Name: "tls-disable-host-verification", Usage: "do not verify the server's certificate", Category: category},
 		text("profile", "`NAME` of a profile in the configuration file"),
-		withDefault(text("config-file", "`FILE` to read profiles from"), "temporal.toml where the Temporal CLI has it"),
+		withDefault(text("config-file", "`FILE` to read profiles from"), "the Temporal CLI's temporal.toml"),
 	}
 }
 

@@ -29,7 +29,7 @@ func (a *app) dataDir() (string, error) {
 	}
 	if mode := info.Mode().Perm(); mode&0o022 != 0 && runtime.GOOS != "windows" {
 		a.log.Warn().Str("directory", dir).Stringer("mode", mode).
-			Msg("others can write to the data directory, and so replace what is in it; chmod 700 keeps them out")
+			Msg("other users can write to the data directory and replace its files: run chmod 700 on it")
 	}
 	return dir, nil
 }

@@ -77,7 +77,7 @@ func serverProblem(err error, address string) error {
 	case errors.As(err, &missing):
 		return &hintedError{
 			fmt.Errorf("there is no namespace %q on %s", missing.Namespace, address),
-			"check --namespace; a server started with coffee server --namespace NAME has it",
+			"check --namespace; or start a server that has it: coffee server --namespace NAME",
 		}
 	case noAnswer(err) && address == client.DefaultHostPort:
 		return &hintedError{fmt.Errorf("no Temporal server answers at %s", address), "start one with: coffee server"}
@@ -149,15 +149,15 @@ func explain(err error) (code int, hint string) {
 	case errors.As(err, &hinted):
 		return exitFailure, hinted.hint
 	case errors.As(err, &port):
-		return exitFailure, "choose another with " + portFlags[port.Name] + ", or stop the program that has it"
+		return exitFailure, "choose another with " + portFlags[port.Name] + ", or stop the program that uses it"
 	case errors.As(err, &locked):
 		return exitFailure, "use that server, stop it, or choose another file with --db-filename"
 	case errors.As(err, &database):
-		return exitFailure, "choose another file with --db-filename, or move this one out of the way (it has not been changed)"
+		return exitFailure, "choose another file with --db-filename, or move this one away"
 	case errors.As(err, &denied):
 		return exitFailure, "check --api-key or the TLS certificate, and --namespace"
 	case errors.Is(err, coffee.ErrNotFound):
-		return exitFailure, "coffee status lists the orders"
+		return exitFailure, "list the orders with: coffee status"
 	case errors.Is(err, coffee.ErrNotIndexed):
 		return exitFailure, "add it with: temporal operator search-attribute create --name " + coffee.SearchAttributeStatus + " --type Keyword"
 	}

@@ -141,7 +141,7 @@ func testWorkerDies(t *testing.T, activity, instant string) {
 		t.Errorf("when the worker died, the ledger had %s; want %s", got, want)
 	}
 
-	s.hire()
+	s.startWorker()
 	if cancelled {
 		result, err := s.orders.Result(ctx, "123")
 		if err != nil || result.Status != coffee.StatusCancelled || !result.Refunded {

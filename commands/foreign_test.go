@@ -22,7 +22,7 @@ func TestOrderWithACronSchedule(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	s := newShop(t)
-	s.hire()
+	s.startWorker()
 	for id, drink := range map[string]string{"good": "latte", "bad": "engine oil"} {
 		_, err := s.conn.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: coffee.WorkflowID(id), TaskQueue: coffee.TaskQueue, CronSchedule: "@every 1s"},
 			coffee.WorkflowType, map[string]any{"order_id": id, "drink": drink, "size": "M"})

@@ -88,15 +88,15 @@ func (s *shop) wantNoBreach(ctx context.Context) {
 	}
 }
 
-// hire starts a worker whose services take no time and never fail.
-func (s *shop) hire() {
+// startWorker starts a worker whose services take no time and never fail.
+func (s *shop) startWorker() {
 	s.t.Helper()
-	s.hireWith(coffee.WorkerOptions{})
+	s.startWorkerWith(coffee.WorkerOptions{})
 }
 
-// hireWith starts a worker that writes to the shop's ledger, unless the options
+// startWorkerWith starts a worker that writes to the shop's ledger, unless the options
 // have their own. The test's cleanup calls stop if the test has not.
-func (s *shop) hireWith(options coffee.WorkerOptions) (stop func()) {
+func (s *shop) startWorkerWith(options coffee.WorkerOptions) (stop func()) {
 	s.t.Helper()
 	options.Namespace = s.conn.namespace
 	if options.Ledger == nil {
@@ -214,12 +214,12 @@ func TestAnotherPriceList(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	s := newShop(t)
-	stop := s.hireWith(coffee.WorkerOptions{Pricing: flatPricing(100), Services: coffee.ServiceConfig{BrewTime: 9 * time.Second}})
+	stop := s.startWorkerWith(coffee.WorkerOptions{Pricing: flatPricing(100), Services: coffee.ServiceConfig{BrewTime: 9 * time.Second}})
 	s.place(ctx, "123")
 	s.await(ctx, "123", func(view coffee.OrderView) bool { return view.Stage == coffee.StageBrewing })
 	stop()
 	worker.PurgeStickyWorkflowCache() // the workers of a process share it
-	s.hireWith(coffee.WorkerOptions{Pricing: flatPricing(999)})
+	s.startWorkerWith(coffee.WorkerOptions{Pricing: flatPricing(999)})
 	s.wantResult(ctx, "123", 100)
 	if balance, err := s.ledger.Balance(ctx); err != nil || balance.Charges != 1 || balance.Net() != 100 {
 		t.Errorf("the ledger has %+v, %v", balance, err)
@@ -233,7 +233,7 @@ func TestReset(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	s := newShop(t)
-	s.hire()
+	s.startWorker()
 	s.place(ctx, "123")
 	s.wantResult(ctx, "123", 525)
 	const firstTaskCompleted = 4
@@ -292,7 +292,7 @@ func TestForeignClient(t *testing.T) {
 	if err := s.conn.CancelWorkflow(ctx, "order-125", ""); err != nil {
 		t.Fatal(err)
 	}
-	s.hire()
+	s.startWorker()
 	run := start("123")
 	want(run, map[string]any{"order_id": "123", "status": "COMPLETED", "charged": true, "brewed": true, "receipt_sent": true, "amount_cents": 525})
 	want(cancelled, map[string]any{"order_id": "124", "status": "CANCELLED", "charged": false, "brewed": false, "receipt_sent": false, "amount_cents": 525})
@@ -318,7 +318,7 @@ func TestAThousandOrdersAtOnce(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*patience)
 	defer cancel()
 	s := newShop(t)
-	s.hire()
+	s.startWorker()
 	const orders = 1000
 	var mu sync.Mutex
 	statuses := map[coffee.OrderStatus]int{}
@@ -375,7 +375,7 @@ func TestFiftyOrdersWithOneID(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	s := newShop(t)
-	s.hire()
+	s.startWorker()
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	placed := map[coffee.Drink]int{}
@@ -416,7 +416,7 @@ func TestInvalidOrderFromAForeignClient(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	s := newShop(t)
-	s.hire()
+	s.startWorker()
 	for i, input := range []any{nil, "latte", 42, []string{"a"}, map[string]any{"order_id": 1}, strings.Repeat("x", 1_900_000)} {
 		run, err := s.conn.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: fmt.Sprintf("order-bad%d", i), TaskQueue: coffee.TaskQueue}, coffee.WorkflowType, input)
 		if err != nil {

@@ -23,8 +23,8 @@ const ledgerVariable = "COFFEE_LEDGER"
 func ledgerFlag(category string) cli.Flag {
 	return &cli.StringFlag{
 		Name:        "ledger",
-		Usage:       "SQLite `FILE` or postgres:// URL that money is written down in",
-		DefaultText: "$" + ledgerVariable + ", or a file for each server, in the data directory",
+		Usage:       "ledger of charges and refunds: a SQLite `FILE` or a postgres:// URL",
+		DefaultText: "$" + ledgerVariable + ", or a file per server and namespace in the data directory",
 		Category:    category,
 	}
 }
@@ -101,7 +101,7 @@ func (a *app) openLedger(ctx context.Context, choice ledgerChoice, conn *connect
 		book, err = ledger.Open(ctx, where)
 	}
 	if err != nil {
-		return nil, "", &hintedError{err, "choose another one with --ledger"}
+		return nil, "", &hintedError{err, "choose another ledger with --ledger"}
 	}
 	return book, redacted(where), nil
 }
@@ -114,8 +114,8 @@ func refuseNewLedger(ctx context.Context, conn *connection, where string) error 
 		return err
 	}
 	return &hintedError{
-		fmt.Errorf("there is no ledger %s, but order %s has been charged: the ledger was moved, or lost", where, coffee.Printable(charged)),
-		"put it back, say where it is with --ledger, or begin a new one with --new-ledger",
+		fmt.Errorf("there is no ledger %s, but order %s has been charged: the ledger was moved or lost", where, coffee.Printable(charged)),
+		"put it back, name it with --ledger, or start a new one with --new-ledger",
 	}
 }
 

@@ -17,15 +17,15 @@ func orderCommand(a *app) *cli.Command {
 		Name:  "order",
 		Usage: "place an order and wait for its result",
 		Description: "The exit code is 0 if the order was completed, 3 if it failed, 4 if it was cancelled, " +
-			"and 5 if its id belongs to another order.",
+			"and 5 if the order id is already taken.",
 		Flags: slices.Concat([]cli.Flag{
-			&cli.StringFlag{Name: "drink", Aliases: []string{"d"}, Usage: "`NAME` of a drink; coffee menu shows them"},
+			&cli.StringFlag{Name: "drink", Aliases: []string{"d"}, Usage: "`NAME` of the drink; see coffee menu"},
 			&cli.StringFlag{Name: "size", Aliases: []string{"s"}, Usage: "`SIZE` of the drink: S, M or L", Value: string(coffee.SizeM)},
-			&cli.StringFlag{Name: "order-id", Usage: "`ID` of the order; the same id again joins the order (default: a new one)"},
-			&cli.BoolFlag{Name: "query", Usage: "print the state of the order once, after it has started"},
+			&cli.StringFlag{Name: "order-id", Usage: "`ID` of the order; the same id again joins that order", DefaultText: "a new one"},
+			&cli.BoolFlag{Name: "query", Usage: "query the order once it has started, and print its state"},
 			&cli.StringFlag{Name: "cancel-after", Usage: "cancel the order after `TIME`: seconds (1.0) or a duration (1500ms)"},
 			&cli.BoolFlag{Name: "no-wait", Usage: "do not wait for the result"},
-			devFlag("bring a server and a worker, in memory: nothing else is needed, and nothing is left"),
+			devFlag("run a server in memory and a worker in this process; nothing else is needed, and nothing is kept"),
 		}, workerFlags("WORKER (with --dev)"), connectFlags()),
 		Action: func(c *cli.Context) error {
 			if err := noArguments(c); err != nil {
@@ -116,7 +116,7 @@ func (o *ordering) run(ctx context.Context) error {
 		return o.notPlaced(ctx, err)
 	}
 	if placed.Joined {
-		o.out.notef("order %s has been placed before: joining it", id)
+		o.out.notef("order %s already exists: joining it", id)
 	}
 	if o.plan.noWait {
 		return o.out.json(struct {
@@ -152,7 +152,7 @@ func (o *ordering) notPlaced(ctx context.Context, err error) error {
 	}
 	return &exitError{
 		code:    code,
-		message: fmt.Sprintf("%v: order %s may have been placed, or not", err, o.plan.request.OrderID),
+		message: fmt.Sprintf("%v: order %s may or may not have been placed", err, o.plan.request.OrderID),
 		hint:    "to make sure, place it again with --order-id " + o.plan.request.OrderID,
 	}
 }
@@ -203,7 +203,7 @@ func (o *ordering) interrupted() error {
 	}
 	return &exitError{
 		code:    exitInterrupted,
-		message: "interrupted: order " + id + " goes on",
+		message: "interrupted: order " + id + " continues",
 		hint:    "look at it with: coffee status " + id,
 	}
 }
@@ -222,7 +222,7 @@ func (o *ordering) outcome(ctx context.Context, result coffee.OrderResult) error
 		if result.Status == coffee.StatusFailed {
 			return &exitError{code: exitFailed, message: "order " + result.OrderID + " failed" + reason + refundInWords(result)}
 		}
-		o.out.notef("the coffee is ready, but its receipt could not be sent%s", reason)
+		o.out.notef("the coffee is ready, but the receipt could not be sent%s", reason)
 	case o.plan.cancelAfter >= 0:
 		o.out.notef("too late to cancel: the coffee was made")
 	}
@@ -240,7 +240,7 @@ func (o *output) hintIfNoWorker(ctx context.Context, orders *coffee.Client, id s
 	go func() {
 		defer close(done)
 		if waitForNoWorker(ctx, orders, id) {
-			o.notef("no worker is polling the task queue %s: order %s waits for one; start it with: coffee worker", coffee.TaskQueue, id)
+			o.notef("no worker is polling the task queue %s: order %s is waiting for one; start one with: coffee worker", coffee.TaskQueue, id)
 		}
 	}()
 	return func() {

@@ -80,7 +80,7 @@ func TestCancelWhileTheChargeIsUnderWay(t *testing.T) {
 	defer cancel()
 	s := newShop(t)
 	g := newGate(s.ledger)
-	s.hireWith(coffee.WorkerOptions{Ledger: g})
+	s.startWorkerWith(coffee.WorkerOptions{Ledger: g})
 	s.place(ctx, "123")
 	g.wait(ctx, t)
 	if err := s.orders.Cancel(ctx, "123", ""); err != nil {
@@ -107,7 +107,7 @@ func TestZombieCharge(t *testing.T) {
 	defer cancel()
 	s := newShop(t)
 	g := newGate(s.ledger)
-	s.hireWith(coffee.WorkerOptions{Ledger: g, Services: coffee.ServiceConfig{BrewTime: 9 * time.Second}})
+	s.startWorkerWith(coffee.WorkerOptions{Ledger: g, Services: coffee.ServiceConfig{BrewTime: 9 * time.Second}})
 	s.place(ctx, "123")
 	g.wait(ctx, t)
 	s.await(ctx, "123", func(view coffee.OrderView) bool { return view.Stage == coffee.StageBrewing })
@@ -134,7 +134,7 @@ func TestCancelAgainstCompletion(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	defer cancel()
 	s := newShop(t)
-	s.hire()
+	s.startWorker()
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
@@ -190,7 +190,7 @@ func TestOrderIDComesBack(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	s := newShop(t)
-	s.hire()
+	s.startWorker()
 	s.place(ctx, "123")
 	s.wantResult(ctx, "123", 525)
 	_, err := s.conn.WorkflowService().DeleteWorkflowExecution(ctx, &workflowservice.DeleteWorkflowExecutionRequest{
@@ -231,7 +231,7 @@ func TestLedgerIsBusy(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	s := newShop(t)
-	s.hire()
+	s.startWorker()
 	db, err := sql.Open("sqlite", "file:"+s.book+"?_txlock=immediate")
 	if err != nil {
 		t.Fatal(err)
@@ -263,7 +263,7 @@ func TestWorkersThatDiffer(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { ledger.Close() })
-		s.hireWith(coffee.WorkerOptions{Ledger: ledger, Pricing: price, Services: coffee.ServiceConfig{
+		s.startWorkerWith(coffee.WorkerOptions{Ledger: ledger, Pricing: price, Services: coffee.ServiceConfig{
 			BrewFailureRate: 0.3, BrewTime: 50 * time.Millisecond, Seed: uint64(i),
 		}})
 	}
@@ -351,7 +351,7 @@ func TestStoppedFromOutside(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	s := newShop(t)
-	s.hireWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{BrewTime: 9 * time.Second}})
+	s.startWorkerWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{BrewTime: 9 * time.Second}})
 	s.place(ctx, "terminated")
 	_, err := s.conn.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
 		ID: coffee.WorkflowID("timed-out"), TaskQueue: coffee.TaskQueue, WorkflowExecutionTimeout: 8 * time.Second, // less than the brew
@@ -400,7 +400,7 @@ func TestStoppedBeforeALateCharge(t *testing.T) {
 	defer cancel()
 	s := newShop(t)
 	g := newGate(s.ledger)
-	s.hireWith(coffee.WorkerOptions{Ledger: g})
+	s.startWorkerWith(coffee.WorkerOptions{Ledger: g})
 	s.place(ctx, "123")
 	g.wait(ctx, t)
 	if err := s.conn.TerminateWorkflow(ctx, coffee.WorkflowID("123"), "", "test"); err != nil {
@@ -426,7 +426,7 @@ func TestHostileClient(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	s := newShop(t)
-	s.hireWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{BrewTime: 2 * time.Second}})
+	s.startWorkerWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{BrewTime: 2 * time.Second}})
 	s.place(ctx, "victim")
 	s.place(ctx, "bystander")
 	s.await(ctx, "victim", func(view coffee.OrderView) bool { return view.Stage == coffee.StageBrewing })
@@ -512,7 +512,7 @@ func TestZombieRefund(t *testing.T) {
 	defer cancel()
 	s := newShop(t)
 	g := &refundGate{newGate(s.ledger)}
-	stop := s.hireWith(coffee.WorkerOptions{Ledger: g, Services: coffee.ServiceConfig{BrewTime: 9 * time.Second}})
+	stop := s.startWorkerWith(coffee.WorkerOptions{Ledger: g, Services: coffee.ServiceConfig{BrewTime: 9 * time.Second}})
 	s.place(ctx, "123")
 	s.await(ctx, "123", func(view coffee.OrderView) bool { return view.Stage == coffee.StageBrewing })
 	if err := s.orders.Cancel(ctx, "123", ""); err != nil {
@@ -523,7 +523,7 @@ func TestZombieRefund(t *testing.T) {
 	if err := s.resetTo(ctx, "123", chargedTask, false); err != nil {
 		t.Fatal(err)
 	}
-	s.hire()
+	s.startWorker()
 	s.wantResult(ctx, "123", 525)
 	if err := g.release(ctx); !errors.Is(err, coffee.ErrDelivered) {
 		t.Errorf("the zombie's refund: %v", err)
@@ -564,7 +564,7 @@ func TestFrozenBrew(t *testing.T) {
 	defer cancel()
 	s := newShop(t)
 	f := &frozenBrew{gate: newGate(s.ledger)}
-	s.hireWith(coffee.WorkerOptions{Ledger: f})
+	s.startWorkerWith(coffee.WorkerOptions{Ledger: f})
 	s.place(ctx, "123")
 	f.wait(ctx, t)
 	if err := s.orders.Cancel(ctx, "123", ""); err != nil {

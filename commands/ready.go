@@ -15,10 +15,10 @@ func readyCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:  "ready",
 		Usage: "wait until a server is ready",
-		Description: "For scripts that start a server in the background. Ready means that the server's health service says so, and that it has the namespace. " +
-			"The exit code is 1 if that does not come true in time.",
+		Description: "For scripts that start a server in the background. A server is ready when its health check passes and it has the namespace. " +
+			"The exit code is 1 if that takes longer than --timeout.",
 		Flags: slices.Concat([]cli.Flag{
-			&cli.DurationFlag{Name: "timeout", Usage: "how long to wait; 0 means to ask once", Value: 30 * time.Second},
+			&cli.DurationFlag{Name: "timeout", Usage: "wait at most this `DURATION`; 0 means to ask once", Value: 30 * time.Second},
 		}, connectFlags()),
 		Action: func(c *cli.Context) error {
 			if err := noArguments(c); err != nil {

@@ -104,7 +104,7 @@ func (story story) record(t *testing.T, name string) {
 	s := newShop(t)
 	stage := newStage(s)
 	stage.begin(ctx, id, story)
-	stop := stage.hire()
+	stop := stage.startWorker()
 	defer stop()
 	s.ended(ctx, id)
 	if story.resetTo != 0 {
@@ -162,8 +162,8 @@ func (s *stage) begin(ctx context.Context, id string, story story) {
 	s.orders[options.ID] = &staged{story: story, id: id, runID: run.GetRunID()}
 }
 
-// hire starts the worker.
-func (s *stage) hire() (stop func()) {
+// startWorker starts the worker.
+func (s *stage) startWorker() (stop func()) {
 	s.t.Helper()
 	w := worker.New(s.conn.Client, coffee.TaskQueue, worker.Options{DisableRegistrationAliasing: true, Identity: "worker"})
 	(&coffee.OrderWorkflow{Pricing: coffee.StandardPricing{}, Indexed: true}).Register(w)

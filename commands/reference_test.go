@@ -46,6 +46,7 @@ func reference() string {
 	writeFlags(&doc, root.Flags)
 	shared := map[string][]cli.Flag{}
 	for _, group := range groups(a, "") {
+		finish(a, "", group.commands)
 		fmt.Fprintf(&doc, "\n## %s%s\n", group.title[:1], strings.ToLower(group.title[1:]))
 		for _, command := range group.commands {
 			writeCommand(&doc, command, shared)
@@ -126,6 +127,7 @@ func writeFlags(doc *strings.Builder, flags []cli.Flag) {
 			continue
 		}
 		names, meaning, _ := strings.Cut(flag.String(), "\t")
+		names, _, _ = strings.Cut(names, " [ ") // a flag that can be repeated is shown twice
 		names = "`" + strings.ReplaceAll(strings.TrimSpace(names), ", ", "`, `") + "`"
 		fmt.Fprintf(doc, "| %s | %s |\n", names, strings.ReplaceAll(strings.TrimSpace(meaning), "|", `\|`))
 	}

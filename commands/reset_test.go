@@ -73,7 +73,7 @@ func TestResetOfACompletedOrder(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	s := newShop(t)
-	stop := s.hireWith(coffee.WorkerOptions{})
+	stop := s.startWorkerWith(coffee.WorkerOptions{})
 	ids := []string{"cancelled", "terminated", "let"}
 	for _, id := range ids {
 		s.place(ctx, id)
@@ -92,7 +92,7 @@ func TestResetOfACompletedOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	// A second coffee would take so long that the test would fail.
-	s.hireWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{BrewTime: 9 * time.Second, BrewFailureRate: 1}})
+	s.startWorkerWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{BrewTime: 9 * time.Second, BrewFailureRate: 1}})
 	s.wantResult(ctx, "cancelled", 525)
 	s.wantResult(ctx, "let", 525)
 	report := s.audit(ctx, s.book, audit.Options{Repair: s.ledger})
@@ -108,7 +108,7 @@ func TestWaitingThroughAReset(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	s := newShop(t)
-	stop := s.hireWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{BrewTime: 9 * time.Second}})
+	stop := s.startWorkerWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{BrewTime: 9 * time.Second}})
 	s.place(ctx, "123")
 	type answer struct {
 		result coffee.OrderResult
@@ -126,13 +126,13 @@ func TestWaitingThroughAReset(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s.hire()
+	s.startWorker()
 	s.wantResult(ctx, "123", 525)
 	if got := <-waiting; got.err != nil || got.result.Status != coffee.StatusCompleted {
 		t.Errorf("got %+v, %v", got.result, got.err)
 	}
 	// An order that is terminated and not reset has no result.
-	stop = s.hireWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{BrewTime: 9 * time.Second}})
+	stop = s.startWorkerWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{BrewTime: 9 * time.Second}})
 	defer stop()
 	s.place(ctx, "124")
 	if err := s.conn.TerminateWorkflow(ctx, coffee.WorkflowID("124"), "", "test"); err != nil {
@@ -153,7 +153,7 @@ func TestResets(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 4*patience)
 	defer cancel()
 	s := newStage(newShop(t))
-	defer s.hire()()
+	defer s.startWorker()()
 
 	// First runs. Each order is for one of the places to reset to. Those left over
 	// are not reset.

@@ -24,16 +24,16 @@ func rushCommand(a *app) *cli.Command {
 	settings := slices.DeleteFunc(workerFlags("WORKER (with --dev)"), func(flag cli.Flag) bool { return flag.Names()[0] == "concurrency" })
 	return &cli.Command{
 		Name:  "rush",
-		Usage: "place a lot of orders, and measure how long they take",
-		Description: "Places orders and waits for their results: so many at a time, the next one when one has ended, or so many a second. " +
-			"An order's time starts when it is due. With the worker's default settings it is a realistic day; with " +
-			"--charge-time 0 --brew-time 0 --receipt-time 0 --brew-failure-rate 0 what is measured is the engine.",
+		Usage: "place many orders, and measure throughput and latency",
+		Description: "Places orders and waits for their results: --concurrency orders at a time, or --rate orders a second. " +
+			"An order's time starts when it is due. The worker's default settings make a realistic day; with " +
+			"--charge-time 0 --brew-time 0 --receipt-time 0 --brew-failure-rate 0 the server and the ledger alone are measured.",
 		Flags: slices.Concat([]cli.Flag{
-			&cli.IntFlag{Name: "orders", Usage: "how many orders are placed", Value: 1000},
-			&cli.IntFlag{Name: "concurrency", Usage: "how many orders are under way at once, at most", Value: 50},
-			&cli.Float64Flag{Name: "rate", Usage: "how many orders are due in a second", DefaultText: "one whenever another has ended"},
+			&cli.IntFlag{Name: "orders", Usage: "place `N` orders", Value: 1000},
+			&cli.IntFlag{Name: "concurrency", Usage: "place at most `N` orders at once", Value: 50},
+			&cli.Float64Flag{Name: "rate", Usage: "place `N` orders a second", DefaultText: "the next one when one has ended"},
 			outputFlag(),
-			devFlag("bring a server and a worker, in memory"),
+			devFlag("run a server in memory and a worker in this process"),
 		}, settings, connectFlags()),
 		Action: func(c *cli.Context) error {
 			if err := noArguments(c); err != nil {
@@ -166,7 +166,7 @@ func runRush(ctx context.Context, a *app, plan rushPlan) (err error) {
 		report.print(a.out)
 	}
 	if err == nil && r.failures > 0 {
-		err = fmt.Errorf("%s without a result, the first of them because: %w", plural(r.failures, "order", "orders"), r.failure)
+		err = fmt.Errorf("%s without a result; the first error: %w", plural(r.failures, "order", "orders"), r.failure)
 	}
 	return err
 }
@@ -293,7 +293,7 @@ func (r *rushReport) print(out *output) {
 	}
 	line("Load", "%s", load)
 	line("Throughput", "%.1f orders/s in %.1f s", r.PerSecond, r.Seconds)
-	line("Latency", "p50 %.0f ms, p90 %.0f ms, p99 %.0f ms, at most %.0f ms", r.Latency.P50, r.Latency.P90, r.Latency.P99, r.Latency.Max)
+	line("Latency", "p50 %.0f ms, p90 %.0f ms, p99 %.0f ms, max %.0f ms", r.Latency.P50, r.Latency.P90, r.Latency.P99, r.Latency.Max)
 	if r.Ledger != nil {
 		line("Ledger", "%s, %s, %s; net %s", plural(int(r.Ledger.Charges), "charge", "charges"),
 			plural(int(r.Ledger.Refunds), "refund", "refunds"), plural(int(r.Ledger.Voids), "void", "voids"), r.Ledger.NetCents)

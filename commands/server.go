@@ -30,25 +30,25 @@ func serverCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:  "server",
 		Usage: "run a Temporal server with its Web UI and the order board",
-		Description: "The flags are those of temporal server start-dev. Unlike there, what the server knows " +
-			"survives a restart, unless --in-memory is given.",
+		Description: "Takes the flags of temporal server start-dev. Unlike start-dev, it keeps its data " +
+			"across restarts, unless --in-memory is given.",
 		Flags: slices.Concat([]cli.Flag{
-			&cli.StringFlag{Name: "db-filename", Aliases: []string{"f"}, Usage: "SQLite `FILE` that keeps everything", DefaultText: "coffee.db in the data directory"},
-			&cli.BoolFlag{Name: "in-memory", Usage: "keep everything in memory: it is gone when the server stops"},
+			&cli.StringFlag{Name: "db-filename", Aliases: []string{"f"}, Usage: "SQLite database `FILE`", DefaultText: "coffee.db in the data directory"},
+			&cli.BoolFlag{Name: "in-memory", Usage: "keep all data in memory; it is lost when the server stops"},
 			&cli.StringFlag{Name: "ip", Usage: "`ADDRESS` to listen on", Value: "127.0.0.1"},
 			&cli.IntFlag{Name: "port", Aliases: []string{"p"}, Usage: "`PORT` of the gRPC API", Value: 7233},
 			&cli.IntFlag{Name: "http-port", Usage: "`PORT` of the HTTP API", DefaultText: "off"},
-			&cli.StringFlag{Name: "ui-ip", Usage: "`ADDRESS` for the Web UI to listen on", DefaultText: "that of --ip"},
-			&cli.IntFlag{Name: "ui-port", Usage: "`PORT` of the Web UI", DefaultText: "that of --port + 1000"},
-			&cli.IntFlag{Name: "board-port", Usage: "`PORT` of the order board, which listens where the Web UI does", DefaultText: "that of --port + 1001"},
+			&cli.StringFlag{Name: "ui-ip", Usage: "`ADDRESS` for the Web UI to listen on", DefaultText: "same as --ip"},
+			&cli.IntFlag{Name: "ui-port", Usage: "`PORT` of the Web UI", DefaultText: "--port + 1000"},
+			&cli.IntFlag{Name: "board-port", Usage: "`PORT` of the order board, on the Web UI's address", DefaultText: "--port + 1001"},
 			&cli.BoolFlag{Name: "headless", Usage: "run without the Web UI and the order board"},
 			&cli.IntFlag{Name: "metrics-port", Usage: "`PORT` of the Prometheus metrics", DefaultText: "off"},
-			&cli.StringSliceFlag{Name: "namespace", Aliases: []string{"n"}, Usage: "`NAME` of a namespace to have besides default; can be repeated"},
-			&cli.DurationFlag{Name: "retention", Usage: "how long finished orders are kept, 1h or more", DefaultText: "72h in a new database"},
-			&cli.StringSliceFlag{Name: "search-attribute", Usage: "`NAME=TYPE` of a search attribute to have; can be repeated"},
-			&cli.StringSliceFlag{Name: "dynamic-config-value", Usage: "`KEY=JSON` for the server's dynamic configuration; can be repeated"},
-			&cli.StringSliceFlag{Name: "sqlite-pragma", Usage: "`NAME=VALUE` of a SQLite pragma; can be repeated"},
-			&cli.BoolFlag{Name: "worker", Usage: "run a worker as well"},
+			&cli.StringSliceFlag{Name: "namespace", Aliases: []string{"n"}, Usage: "`NAME` of an additional namespace; can be repeated"},
+			&cli.DurationFlag{Name: "retention", Usage: "how long a finished order is kept: a `DURATION` of 1h or more", DefaultText: "72h in a new database"},
+			&cli.StringSliceFlag{Name: "search-attribute", Usage: "custom search attribute `NAME=TYPE`; can be repeated"},
+			&cli.StringSliceFlag{Name: "dynamic-config-value", Usage: "dynamic configuration value `KEY=JSON`; can be repeated"},
+			&cli.StringSliceFlag{Name: "sqlite-pragma", Usage: "SQLite pragma `NAME=VALUE`; can be repeated"},
+			&cli.BoolFlag{Name: "worker", Usage: "also run a worker"},
 		}, workerFlags("WORKER (with --worker)")),
 		Action: func(c *cli.Context) error {
 			if err := noArguments(c); err != nil {
@@ -104,7 +104,7 @@ func (a *app) defaultDatabase() (string, error) {
 func runServer(ctx context.Context, a *app, plan serverPlan) (err error) {
 	for _, ip := range []string{plan.server.IP, plan.server.UIIP} {
 		if !devserver.IsLoopback(ip) {
-			a.log.Warn().Str("ip", ip).Msg("listening beyond this machine: whoever reaches the server can do everything")
+			a.log.Warn().Str("ip", ip).Msg("listening beyond this machine: anyone who can reach the server has full access")
 			break
 		}
 	}

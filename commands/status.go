@@ -18,12 +18,12 @@ import (
 func statusCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:      "status",
-		Usage:     "show an order, or the latest ones",
+		Usage:     "show one order, or list the latest",
 		ArgsUsage: "[ID]",
 		Flags: slices.Concat([]cli.Flag{
 			&cli.IntFlag{Name: "limit", Usage: "show at most `N` orders", Value: coffee.DefaultListLimit},
-			&cli.StringFlag{Name: "status", Usage: "show the orders that are running, completed, failed or cancelled"},
-			&cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "show what changes, until the order is over or an interrupt comes"},
+			&cli.StringFlag{Name: "status", Usage: "list only orders of this `STATUS`: running, completed, failed or cancelled"},
+			&cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "keep showing it until the order is over, or until an interrupt"},
 			outputFlag(),
 		}, connectFlags()),
 		Action: func(c *cli.Context) error {
@@ -159,7 +159,7 @@ func describeOrder(w io.Writer, view coffee.OrderView) {
 	line("Started", "%s", view.StartedAt.Local().Format(time.DateTime))
 	line("Took", "%s", yesNo(view.EndedAt.IsZero(), age(view)+" so far", age(view)))
 	if !view.WorkerAnswered {
-		fmt.Fprintln(w, "No worker answered: this is what the server alone knows.")
+		fmt.Fprintln(w, "No worker answered: this is only what the server knows.")
 	}
 }
 

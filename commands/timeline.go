@@ -14,14 +14,14 @@ import (
 func timelineCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:      "timeline",
-		Usage:     "draw the life of an order",
+		Usage:     "draw the timeline of an order",
 		ArgsUsage: "ID",
-		Description: "Each step is a row, and so is each attempt, the backoff after it, what came from outside, and the time in which no worker was there. " +
-			"No worker is needed. A length with ~ is estimated: Temporal keeps the times of the last attempt only.",
+		Description: "Draws a row for each step, attempt, backoff and event from outside, and for the time without a worker. " +
+			"It needs no worker. A length with ~ is an estimate: Temporal keeps the times of the last attempt only.",
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "format", Usage: "`FORMAT` of the drawing: text, json, svg or mermaid", Value: "text"},
-			&cli.BoolFlag{Name: "events", Usage: "list the events of Temporal's history that each row comes from"},
-			&cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "draw it until the order is over"},
+			&cli.BoolFlag{Name: "events", Usage: "list the events of the history behind each row"},
+			&cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "redraw it until the order is over"},
 		}, connectFlags()),
 		Action: func(c *cli.Context) error {
 			plan, err := parseTimeline(c)
@@ -58,7 +58,7 @@ func parseTimeline(c *cli.Context) (plan timelinePlan, err error) {
 		return plan, err
 	}
 	if plan.id == "" {
-		return plan, usageErrorf(c, "timeline needs the id of an order")
+		return plan, usageErrorf(c, "timeline needs an order id")
 	}
 	plan.server, err = parseConnect(c)
 	return plan, err

@@ -26,7 +26,7 @@ func TestUpgradeSideBySide(t *testing.T) {
 	defer cancel()
 	s := newShop(t)
 	slow := coffee.ServiceConfig{BrewTime: 2 * time.Second}
-	stopOld := s.hireWith(coffee.WorkerOptions{Services: slow})
+	stopOld := s.startWorkerWith(coffee.WorkerOptions{Services: slow})
 	var ids []string
 	place := func(prefix string) {
 		for i := range 5 {

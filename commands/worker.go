@@ -16,12 +16,12 @@ import (
 func workerCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:  "worker",
-		Usage: "run a worker: it does the work of the orders",
-		Description: "The worker polls the task queue " + coffee.TaskQueue + " and runs the workflow and its activities. " +
-			"Any number of workers can run, on any number of machines. " +
-			"On an interrupt it takes no more work and lets what is running finish.",
+		Usage: "run a worker, which does the work of the orders",
+		Description: "Polls the task queue " + coffee.TaskQueue + ", and runs the workflow and its activities. " +
+			"Start as many workers as you like, on any number of machines. " +
+			"On an interrupt a worker takes no more work and lets running activities finish.",
 		Flags: slices.Concat(
-			[]cli.Flag{devFlag("bring a server as well, in memory")},
+			[]cli.Flag{devFlag("also run a server, in memory")},
 			workerFlags("WORKER"), connectFlags()),
 		Action: func(c *cli.Context) error {
 			if err := noArguments(c); err != nil {
@@ -55,17 +55,17 @@ func workerFlags(category string) []cli.Flag {
 		strategies = append(strategies, strategy.Name())
 	}
 	return []cli.Flag{
-		&cli.Float64Flag{Name: "brew-failure-rate", Usage: "share of brew attempts that jam, 0 to 1", Value: defaults.BrewFailureRate, Category: category},
-		&cli.DurationFlag{Name: "charge-time", Usage: "how long a charge takes", Value: defaults.ChargeTime, Category: category},
-		&cli.DurationFlag{Name: "brew-time", Usage: "how long a brew takes", Value: defaults.BrewTime, Category: category},
-		&cli.DurationFlag{Name: "receipt-time", Usage: "how long a receipt takes", Value: defaults.ReceiptTime, Category: category},
-		&cli.Uint64Flag{Name: "seed", Usage: "decides which brew attempts jam", Value: defaults.Seed, Category: category},
+		&cli.Float64Flag{Name: "brew-failure-rate", Usage: "`FRACTION` of brew attempts that jam, 0 to 1", Value: defaults.BrewFailureRate, Category: category},
+		&cli.DurationFlag{Name: "charge-time", Usage: "`DURATION` of a charge", Value: defaults.ChargeTime, Category: category},
+		&cli.DurationFlag{Name: "brew-time", Usage: "`DURATION` of a brew", Value: defaults.BrewTime, Category: category},
+		&cli.DurationFlag{Name: "receipt-time", Usage: "`DURATION` of sending a receipt", Value: defaults.ReceiptTime, Category: category},
+		&cli.Uint64Flag{Name: "seed", Usage: "`N` that decides which brew attempts jam", Value: defaults.Seed, Category: category},
 		&cli.StringFlag{Name: "pricing", Usage: "`NAME` of the pricing strategy: " + strings.Join(strategies, ", "), Value: strategies[0], Category: category},
-		&cli.Float64Flag{Name: "late-charge-rate", Usage: "share of charges that go on when their attempt is given up, 0 to 1", Category: category, Hidden: true},
-		&cli.IntFlag{Name: "concurrency", Usage: "how many activities run at once", Value: coffee.DefaultConcurrency, Category: category},
+		&cli.Float64Flag{Name: "late-charge-rate", Usage: "`FRACTION` of charges that go on after their attempt was given up, 0 to 1", Category: category, Hidden: true},
+		&cli.IntFlag{Name: "concurrency", Usage: "run at most `N` activities at once", Value: coffee.DefaultConcurrency, Category: category},
 		ledgerFlag(category),
-		&cli.BoolFlag{Name: "new-ledger", Usage: "begin a new ledger even if orders of the server have been charged", Category: category},
-		&cli.DurationFlag{Name: "drain-time", Usage: "how long running activities may take to finish after an interrupt", Value: 10 * time.Second, Category: category},
+		&cli.BoolFlag{Name: "new-ledger", Usage: "start a new ledger even if orders of the server have been charged", Category: category},
+		&cli.DurationFlag{Name: "drain-time", Usage: "`DURATION` for which running activities may finish after an interrupt", Value: 10 * time.Second, Category: category},
 	}
 }
 
@@ -172,7 +172,7 @@ func (a *app) workerStarted(conn *connection, ledger string) {
 func (a *app) workUntilInterrupted(ctx context.Context, tasks *background) error {
 	tasks.wait(ctx)
 	if ctx.Err() != nil {
-		a.log.Info().Msg("stopping: running activities may finish; interrupt again to stop at once")
+		a.log.Info().Msg("stopping: waiting for running activities; interrupt again to stop at once")
 	}
 	err := tasks.stop()
 	if err == nil {

@@ -32,10 +32,10 @@ func Backup(ctx context.Context, copies ...Copy) (err error) {
 	}()
 	for _, c := range copies {
 		if c.From == "" || c.To == "" {
-			return errors.New("a copy needs a file to copy, and a name")
+			return errors.New("a backup needs a source file and a target file")
 		}
 		if _, err := os.Lstat(c.To); err == nil {
-			return fmt.Errorf("%s exists already", c.To)
+			return fmt.Errorf("%s already exists", c.To)
 		}
 		s, err := sqlitefile.OpenSnapshot(ctx, c.From)
 		if err != nil {

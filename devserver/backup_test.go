@@ -181,7 +181,7 @@ func TestBackupThatFails(t *testing.T) {
 		ctx            context.Context
 		from, to, want string
 	}{
-		{context.Background(), "good.db", "there.db", "exists already"},
+		{context.Background(), "good.db", "there.db", "already exists"},
 		{context.Background(), "no.db", "x.db", "no such file"},
 		{context.Background(), "good.db", "no/x.db", "no such file"},
 		{context.Background(), "damaged.db", "x.db", "damaged"},

@@ -117,7 +117,7 @@ func lockFile(file string) (*flock.Flock, error) {
 	lock := flock.New(path, flock.SetPermissions(0o600), flock.SetFlag(os.O_CREATE|os.O_RDWR|notThroughLinks))
 	locked, err := lock.TryLock()
 	if info, statErr := os.Lstat(path); statErr == nil && !info.Mode().IsRegular() {
-		return fail(path+" is not a file of its own; remove it", errors.Join(err, lock.Unlock()))
+		return fail(path+" is not a regular file; remove it", errors.Join(err, lock.Unlock()))
 	}
 	if err != nil {
 		return fail(sqlitefile.Reason(err), err)
@@ -188,7 +188,7 @@ func check(ctx context.Context, file string) (clusterID string, err error) {
 		return "", err
 	}
 	if stamp.ServerVersion != ServerVersion {
-		return "", &DatabaseError{File: file, Problem: fmt.Sprintf("was written by Temporal server %s, and this one is %s", stamp.ServerVersion, ServerVersion)}
+		return "", &DatabaseError{File: file, Problem: fmt.Sprintf("was written by Temporal server %s, but this server is %s", stamp.ServerVersion, ServerVersion)}
 	}
 	return stamp.ClusterID, nil
 }

@@ -105,7 +105,7 @@ func TestLockFileIsAnother(t *testing.T) {
 			defer cancel()
 			_, err := Start(ctx, Options{DatabaseFile: file})
 			var database *DatabaseError
-			if !errors.As(err, &database) || !strings.Contains(err.Error(), "x.db.lock is not a file of its own; remove it") {
+			if !errors.As(err, &database) || !strings.Contains(err.Error(), "x.db.lock is not a regular file; remove it") {
 				t.Errorf("got %v", err)
 			}
 			if data, err := os.ReadFile(precious); err != nil || string(data) != "precious" {
@@ -130,7 +130,7 @@ func TestDatabaseIsNoFile(t *testing.T) {
 	if err := errors.Join(mkfifo(pipe), os.Mkdir(sub, 0o700), os.Symlink("loop.db", loop)); err != nil {
 		t.Fatal(err)
 	}
-	for file, want := range map[string]string{pipe: "is not a file", sub: "is not a file", loop: "cannot be opened"} {
+	for file, want := range map[string]string{pipe: "is not a regular file", sub: "is not a regular file", loop: "cannot be opened"} {
 		_, err := Start(context.Background(), Options{DatabaseFile: file})
 		var database *DatabaseError
 		if !errors.As(err, &database) || !strings.Contains(err.Error(), want) {

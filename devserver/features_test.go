@@ -113,7 +113,7 @@ func testFeatures(t *testing.T, server *Server) {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	hire := func(queue string, options worker.Options) worker.Worker {
+	startWorker := func(queue string, options worker.Options) worker.Worker {
 		w := worker.New(c, queue, options)
 		w.RegisterWorkflow(patient)
 		w.RegisterWorkflow(child)
@@ -125,7 +125,7 @@ func testFeatures(t *testing.T, server *Server) {
 		return w
 	}
 	const queue = "features"
-	hire(queue, worker.Options{})
+	startWorker(queue, worker.Options{})
 	begin := func(t *testing.T, options client.StartWorkflowOptions) client.WorkflowRun {
 		t.Helper()
 		if options.ID == "" {
@@ -282,7 +282,7 @@ func testFeatures(t *testing.T, server *Server) {
 
 	t.Run("worker deployment", func(t *testing.T) {
 		version := worker.WorkerDeploymentVersion{DeploymentName: "cafe", BuildID: "1.0"}
-		hire("deployed", worker.Options{DeploymentOptions: worker.DeploymentOptions{UseVersioning: true, Version: version,
+		startWorker("deployed", worker.Options{DeploymentOptions: worker.DeploymentOptions{UseVersioning: true, Version: version,
 			DefaultVersioningBehavior: workflow.VersioningBehaviorPinned}})
 		handle := c.WorkerDeploymentClient().GetHandle("cafe")
 		eventually(t, "the version", func() (bool, error) {

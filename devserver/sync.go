@@ -78,7 +78,7 @@ func (s *syncer) sync() error {
 		s.mu.Lock()
 		s.done = s.begun
 		if err != nil {
-			s.err = fmt.Errorf("database %s: what was written may be lost: %w", s.path, err)
+			s.err = fmt.Errorf("database %s: the latest writes may be lost: %w", s.path, err)
 			s.failed(s.err)
 		}
 		s.ended.Broadcast()

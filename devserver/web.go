@@ -31,7 +31,7 @@ func guard(ip string, next http.Handler) http.Handler {
 			host = r.Host
 		}
 		if host != "localhost" && net.ParseIP(host) == nil {
-			http.Error(w, "this server is reached as localhost", http.StatusForbidden)
+			http.Error(w, "reach this server as localhost or by its IP address", http.StatusForbidden)
 			return
 		}
 		next.ServeHTTP(w, r)

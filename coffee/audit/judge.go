@@ -152,13 +152,13 @@ func (j *judge) entries() {
 		case len(charges) == 0:
 			j.breach(RuleRefund, nil, "a refund of %s without a charge", refund.Amount)
 		case !same:
-			j.breach(RuleRefund, nil, "the refund is not of the charge: %s by run %s", refund.Amount, refund.RunID)
+			j.breach(RuleRefund, nil, "the refund does not match the charge: %s by run %s", refund.Amount, refund.RunID)
 		}
 	}
 	for _, charge := range charges {
 		for _, closing := range slices.Concat(refunds, voids) {
 			if closing.Kind == coffee.EntryVoid || closing.Number < charge.Number {
-				j.breach(RuleClosed, nil, "a charge, although there is a %s", closing.Kind)
+				j.breach(RuleClosed, nil, "charged despite a %s", closing.Kind)
 			}
 		}
 	}
@@ -236,7 +236,7 @@ func (j *judge) net(chain []*story, net, price coffee.Cents) {
 	}
 	if s.completedOrder() {
 		if s.cancelled {
-			j.breach(RuleNet, s, "it was cancelled in time, and completed all the same")
+			j.breach(RuleNet, s, "it was cancelled in time, but completed")
 		}
 		if !s.brewed && !s.toldDelivered {
 			j.breach(RuleNet, s, "it %s, but no coffee was made", s.end)

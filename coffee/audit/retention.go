@@ -80,7 +80,7 @@ func (h *horizon) suspicious(row Row) string {
 		return "" // if it is suspicious, so is its charge
 	}
 	if row.RecordedAt.IsZero() {
-		return "and it has no time that can be read"
+		return "and its time cannot be read"
 	}
 	soon := h.now.Add(-shortestRetention)
 	// The row was written after every row before it, however wrong its clock was.

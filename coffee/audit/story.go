@@ -180,7 +180,7 @@ func (s *story) closed(event *historypb.HistoryEvent) {
 			s.end = "ended " + string(result.Status)
 			s.amounts = append(s.amounts, amount{result.AmountCents, where(event, s.end)})
 		} else {
-			s.end = "ended with a result that is none"
+			s.end = "ended with a result that cannot be decoded"
 		}
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
 		s.end = "ended with an error: " + coffee.Quote(event.GetWorkflowExecutionFailedEventAttributes().GetFailure().GetMessage())

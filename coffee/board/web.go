@@ -103,7 +103,7 @@ func (b *Board) Handler(allowed func(host string) bool) http.Handler {
 		header.Set("Cross-Origin-Resource-Policy", "same-origin")
 		header.Set("Cache-Control", "no-store")
 		if !allowed(r.Host) {
-			http.Error(w, "this board is not reached by that name", http.StatusForbidden)
+			http.Error(w, "this board does not answer to that host name", http.StatusForbidden)
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, mostBody)

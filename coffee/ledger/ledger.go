@@ -56,7 +56,7 @@ var (
 // contain a password.
 func PostgresURL(where string) (string, error) {
 	if where == "" {
-		return "", errors.New("it has no name")
+		return "", errors.New("it is empty: name a SQLite file or a postgres:// URL")
 	}
 	if scheme := urlScheme.FindStringSubmatch(where); scheme != nil {
 		switch name := strings.ToLower(scheme[1]); name {

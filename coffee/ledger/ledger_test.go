@@ -625,7 +625,7 @@ func TestLedgerInAnotherDatabase(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(context.Background(), path); err == nil || !strings.Contains(err.Error(), "something else") {
+	if _, err := Open(context.Background(), path); err == nil || !strings.Contains(err.Error(), "another program") {
 		t.Errorf("got %v", err)
 	}
 	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(after, before) {

@@ -76,7 +76,7 @@ func checkSQLiteFile(ctx context.Context, absolute string) (err error) {
 		return err
 	}
 	if !isLedger {
-		return errors.New("it is the database of something else")
+		return errors.New("it is another program's database")
 	}
 	return nil
 }

@@ -164,7 +164,7 @@ func (s *step) waits(readAt time.Time) []Row {
 		if s.pending == nil || !s.ended.IsZero() {
 			return nil // it is over, and its start was not recorded
 		}
-		row.Outcome, until = "it waits for one", readAt
+		row.Outcome, until = "waiting for a worker", readAt
 	}
 	if until.Sub(s.scheduled) <= patience {
 		return nil

@@ -194,7 +194,7 @@ func (r *reader) waited(until *historypb.HistoryEvent) {
 
 const (
 	waitName    = "no worker"
-	waitOutcome = "it waited for one"
+	waitOutcome = "waited for a worker"
 )
 
 func (r *reader) moment(event *historypb.HistoryEvent, name string, state State, outcome string) {
@@ -253,7 +253,7 @@ func (r *reader) close(event *historypb.HistoryEvent) {
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
 		result, ok := coffee.DecodeResult(event.GetWorkflowExecutionCompletedEventAttributes().GetResult())
 		if !ok {
-			r.end(event, "", "ended with a result that is no order's")
+			r.end(event, "", "ended with a result that is not an order's")
 			return
 		}
 		r.timeline.AmountCents = result.AmountCents
@@ -271,7 +271,7 @@ func (r *reader) close(event *historypb.HistoryEvent) {
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED:
 		r.end(event, "", "ended without a result: the workflow was cancelled")
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
-		r.end(event, "", "goes on in another run")
+		r.end(event, "", "continued in another run")
 	}
 }
 
@@ -296,7 +296,7 @@ func (r *reader) finish() Timeline {
 	t := r.timeline
 	if r.task != nil && t.EndedAt.IsZero() && t.ReadAt.Sub(when(r.task.GetEventTime())) > patience {
 		r.parts = append(r.parts, single{Kind: KindWait, Name: waitName, Start: when(r.task.GetEventTime()), State: StateWaiting,
-			Outcome: "it waits for one", Events: events(r.task)})
+			Outcome: "waiting for a worker", Events: events(r.task)})
 	}
 	var parts [][]Row
 	for _, p := range r.parts {
@@ -398,9 +398,9 @@ func message(failure *failurepb.Failure) string {
 	if timeout := failure.GetTimeoutFailureInfo(); timeout != nil {
 		switch timeout.GetTimeoutType() {
 		case enumspb.TIMEOUT_TYPE_HEARTBEAT:
-			return "the worker was lost"
+			return "worker lost: no heartbeat"
 		case enumspb.TIMEOUT_TYPE_START_TO_CLOSE:
-			return "it took too long"
+			return "took longer than its timeout"
 		}
 		return "timed out"
 	}

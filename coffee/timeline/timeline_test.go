@@ -182,16 +182,16 @@ func TestRunning(t *testing.T) {
 		},
 		"no worker for the order": {
 			[]*historypb.HistoryEvent{started(t, "latte"), taskScheduled(2, 0)}, nil,
-			10, "wait no worker 0-? waiting it waits for one",
+			10, "wait no worker 0-? waiting waiting for a worker",
 		},
 		"no worker for a step": {
 			[]*historypb.HistoryEvent{started(t, "latte"), scheduled(5, 1, coffee.ActivityChargeCustomer)},
 			&workflowpb.PendingActivityInfo{ActivityId: "a", Attempt: 1, State: enumspb.PENDING_ACTIVITY_STATE_SCHEDULED, ScheduledTime: at(1)},
-			10, "step charge 1-? running under way\nwait no worker 1-? waiting it waits for one",
+			10, "step charge 1-? running under way\nwait no worker 1-? waiting waiting for a worker",
 		},
 		"a worker came late": {
 			[]*historypb.HistoryEvent{started(t, "latte"), taskScheduled(2, 0), taskStarted(3, 7)}, nil,
-			10, "wait no worker 0-7 waiting it waited for one",
+			10, "wait no worker 0-7 waiting waited for a worker",
 		},
 		"terminated while brewing": {
 			[]*historypb.HistoryEvent{started(t, "latte"), scheduled(5, 1, coffee.ActivityBrewCoffee),

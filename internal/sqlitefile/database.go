@@ -36,7 +36,7 @@ func Find(path string) (bool, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		// A process that only reads can leave an empty log behind.
 		if log, err := os.Stat(path + "-wal"); err == nil && log.Size() > 0 {
-			return false, &Problem{Text: fmt.Sprintf("is gone, but %s-wal is there, with the last of what was in it: restore it, or delete the -wal file as well to begin a new one", filepath.Base(path))}
+			return false, &Problem{Text: fmt.Sprintf("is missing, but %s-wal is there and holds its latest changes: restore the file, or delete the -wal file as well to start a new one", filepath.Base(path))}
 		}
 		return false, nil
 	}
@@ -44,9 +44,9 @@ func Find(path string) (bool, error) {
 	case err != nil:
 		return false, err
 	case !info.Mode().IsRegular():
-		return false, &Problem{Text: "is not a file"}
+		return false, &Problem{Text: "is not a regular file"}
 	case info.Size() == 0:
-		return false, &Problem{Text: "is empty: restore it, or delete it, and the -wal file beside it, to begin a new one"}
+		return false, &Problem{Text: "is empty: restore it, or delete it and the -wal file beside it to start a new one"}
 	}
 	return true, nil
 }

@@ -72,7 +72,7 @@ func (s *Snapshot) CopyTo(ctx context.Context, to string) error {
 	var pathError *fs.PathError
 	switch {
 	case errors.Is(err, fs.ErrExist):
-		return errors.New("it exists already")
+		return errors.New("it already exists")
 	case errors.As(err, &pathError): // the path is that of the draft
 		return errors.New(Reason(err))
 	}

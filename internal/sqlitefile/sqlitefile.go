@@ -58,5 +58,5 @@ func CheckNames(path string) error {
 		}
 		time.Sleep(50 * time.Millisecond) // it may be about to be published, see linkNew
 	}
-	return errors.New("it has more than one name (a hard link), and SQLite's log would belong to one of them: leave it one name")
+	return errors.New("it has more than one name (a hard link), but SQLite's log belongs to only one of them: remove the other names")
 }

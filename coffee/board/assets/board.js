@@ -191,7 +191,7 @@ const take = (news) => {
   clock = news.now - Date.now();
   $("link").className = news.problem ? "" : "live";
   setText($("link"), news.problem ? "no server" : "live");
-  problem(news.problem || (news.no_worker ? "No worker is there: orders wait for one. Start it with: coffee worker" : ""));
+  problem(news.problem || (news.no_worker ? "No worker is running, and orders are waiting. Start one with: coffee worker" : ""));
   if (news.all) {
     const there = new Set(news.orders.map((order) => order.id));
     for (const id of [...orders.keys()]) if (!there.has(id)) forget(id);
@@ -211,7 +211,7 @@ const listen = () => {
   source.addEventListener("error", () => {
     $("link").className = "";
     setText($("link"), "connecting");
-    problem("The board does not answer. The page goes on when it is back.");
+    problem("The board is not responding. This page reconnects when it is back.");
     if (source.readyState === EventSource.CLOSED) setTimeout(listen, 2000);
   });
 };

@@ -132,7 +132,7 @@ func (r *run) start(ctx context.Context) error {
 		}
 		r.processes[i] = p
 	}
-	r.say("a server, two workers and a client are up")
+	r.say("a server, two workers and a client are running")
 	r.outages = watchOutages(r.server)
 	return nil
 }
@@ -168,7 +168,7 @@ func (r *run) waitForServer(ctx context.Context) error {
 		}
 		select {
 		case <-r.processes[theServer].done:
-			return errors.Join(errors.New("the server cannot be started"), r.processes[theServer].err)
+			return errors.Join(errors.New("the server did not start"), r.processes[theServer].err)
 		case <-ctx.Done():
 			return fmt.Errorf("the server does not answer: %w", err)
 		case <-time.After(50 * time.Millisecond):

@@ -87,7 +87,7 @@ func (c *customer) serve(ctx context.Context, order plannedOrder) error {
 		request.Drink = order.another
 		var conflict *coffee.ConflictError
 		if err := c.insist(ctx, func() error { return c.place(ctx, request) }); !errors.As(err, &conflict) {
-			return c.breach(ctx, id, "another order of the same id was not refused, but: %v", err)
+			return c.breach(ctx, id, "another order of the same id was not refused: %v", err)
 		}
 	}
 	cancelled := false
@@ -116,11 +116,11 @@ func (c *customer) serve(ctx context.Context, order plannedOrder) error {
 	switch {
 	case order.input != nil && errors.As(err, &ended):
 	case order.input != nil:
-		return c.breach(ctx, id, "was invalid, and yet it ended %s, %v", result.Status, err)
+		return c.breach(ctx, id, "was invalid, but ended %s, %v", result.Status, err)
 	case err != nil:
 		return c.breach(ctx, id, "has no result: %v", err)
 	case result.Status == coffee.StatusCancelled && !cancelled:
-		return c.breach(ctx, id, "was cancelled, and nobody asked for it")
+		return c.breach(ctx, id, "was cancelled without a request")
 	}
 	return c.journal.write(journalEnded, id)
 }

@@ -61,7 +61,7 @@ func (r *run) report(ctx context.Context) (*Report, error) {
 	report.Incidents = append(report.Incidents, breaches...)
 	for _, id := range sent {
 		if !slices.Contains(ended, id) {
-			report.Incidents = append(report.Incidents, "order "+id+" was sent, and the client has not seen its end")
+			report.Incidents = append(report.Incidents, "order "+id+" was sent, but the client never saw it end")
 		}
 	}
 	for _, fault := range r.injected {
