@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -12,8 +13,11 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/mock"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 	"pgregory.net/rapid"
 
@@ -34,6 +38,11 @@ type kitchen struct {
 	ledger     coffee.Ledger
 	activities *coffee.Activities
 
+	// info, unless nil, changes what the workflow is told about itself.
+	info func(*workflow.Info)
+	// scheduled are the activities that the workflow has scheduled.
+	scheduled []string
+
 	mu       sync.Mutex
 	attempts map[string]int
 	started  time.Time
@@ -46,10 +55,46 @@ func newKitchen(t *testing.T) *kitchen {
 	k := &kitchen{TestWorkflowEnvironment: suite.NewTestWorkflowEnvironment(), t: t, ledger: memoryLedger(t), attempts: map[string]int{}}
 	k.activities = coffee.NewActivities(coffee.NewServiceFactory(coffee.ServiceConfig{}, k.ledger, zerolog.Nop()))
 	k.activities.Register(k)
+	k.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{&watch{kitchen: k}}})
 	(&coffee.OrderWorkflow{Pricing: coffee.StandardPricing{}}).Register(k)
 	k.SetStartWorkflowOptions(client.StartWorkflowOptions{ID: coffee.WorkflowID(latte.OrderID), TaskQueue: coffee.TaskQueue})
 	k.started = k.Now()
 	return k
+}
+
+// watch records what the kitchen's workflow schedules, and changes its info.
+type watch struct {
+	interceptor.WorkerInterceptorBase
+	interceptor.WorkflowOutboundInterceptorBase
+	kitchen *kitchen
+}
+
+func (w *watch) InterceptWorkflow(_ workflow.Context, next interceptor.WorkflowInboundInterceptor) interceptor.WorkflowInboundInterceptor {
+	return &watchBegin{interceptor.WorkflowInboundInterceptorBase{Next: next}, w}
+}
+
+func (w *watch) ExecuteActivity(ctx workflow.Context, name string, args ...any) workflow.Future {
+	w.kitchen.scheduled = append(w.kitchen.scheduled, name)
+	return w.Next.ExecuteActivity(ctx, name, args...)
+}
+
+func (w *watch) GetInfo(ctx workflow.Context) *workflow.Info {
+	info := *w.Next.GetInfo(ctx)
+	if w.kitchen.info != nil {
+		w.kitchen.info(&info)
+	}
+	return &info
+}
+
+// watchBegin passes a workflow's calls to its watch.
+type watchBegin struct {
+	interceptor.WorkflowInboundInterceptorBase
+	watch *watch
+}
+
+func (b *watchBegin) Init(outbound interceptor.WorkflowOutboundInterceptor) error {
+	b.watch.Next = outbound
+	return b.Next.Init(b.watch)
 }
 
 // memoryLedger returns a real ledger in memory, which is closed when the test ends.
@@ -123,6 +168,24 @@ func (k *kitchen) state() coffee.OrderState {
 		k.t.Fatal(err)
 	}
 	return state
+}
+
+// reset makes the workflow's run the product of a reset. The first run has charged the
+// order.
+func (k *kitchen) reset() {
+	k.t.Helper()
+	k.info = func(info *workflow.Info) { info.OriginalRunID = "first run" }
+	if _, err := k.ledger.Charge(context.Background(), coffee.Charge{OrderID: "123", RunID: "first run", Amount: 525}); err != nil {
+		k.t.Fatal(err)
+	}
+}
+
+// wantScheduled checks which activities the workflow has scheduled.
+func (k *kitchen) wantScheduled(want ...string) {
+	k.t.Helper()
+	if !slices.Equal(k.scheduled, want) {
+		k.t.Errorf("it scheduled %v, want %v", k.scheduled, want)
+	}
 }
 
 // wantNet checks what must always hold: a customer without a coffee has paid
@@ -299,16 +362,124 @@ func (k *kitchen) runID() string {
 	return entries[0].RunID
 }
 
-// TestCancelTogetherWithTheEndOfAStep: a signal that the worker sees in the
-// same workflow task as the end of the brew is in time.
+// TestCancelTogetherWithTheEndOfAStep: a signal that the worker sees in the same
+// workflow task as the end of a step is in time, and the next step does not begin.
 func TestCancelTogetherWithTheEndOfAStep(t *testing.T) {
 	t.Parallel()
-	k := newKitchen(t)
-	k.OnActivity(coffee.ActivityBrewCoffee, mock.Anything, mock.Anything).Return(func(ctx context.Context, in coffee.BrewInput) (bool, error) {
-		k.SignalWorkflowSkippingWorkflowTask(coffee.SignalCancelOrder, nil)
-		return k.activities.BrewCoffee(ctx, in)
+	cancelled := func(k *kitchen) { k.SignalWorkflowSkippingWorkflowTask(coffee.SignalCancelOrder, nil) }
+	t.Run("charge", func(t *testing.T) {
+		t.Parallel()
+		k := newKitchen(t)
+		k.OnActivity(coffee.ActivityChargeCustomer, mock.Anything, mock.Anything).Return(func(ctx context.Context, in coffee.ChargeInput) (bool, error) {
+			cancelled(k)
+			return k.activities.ChargeCustomer(ctx, in)
+		})
+		k.want(k.order(), coffee.OrderResult{Status: coffee.StatusCancelled, Charged: true, Refunded: true})
+		k.wantScheduled("charge_customer", "refund_customer")
 	})
-	k.want(k.order(), coffee.OrderResult{Status: coffee.StatusCancelled, Charged: true, Brewed: true, Refunded: true})
+	t.Run("brew", func(t *testing.T) {
+		t.Parallel()
+		k := newKitchen(t)
+		k.OnActivity(coffee.ActivityBrewCoffee, mock.Anything, mock.Anything).Return(func(ctx context.Context, in coffee.BrewInput) (bool, error) {
+			cancelled(k)
+			return k.activities.BrewCoffee(ctx, in)
+		})
+		k.want(k.order(), coffee.OrderResult{Status: coffee.StatusCancelled, Charged: true, Brewed: true, Refunded: true})
+		k.wantScheduled("charge_customer", "brew_coffee", "refund_customer")
+	})
+}
+
+// TestReceiptIsRefused: the payment was refunded before the coffee was handed out. The
+// order fails, and the workflow does not go on to deliver the coffee.
+func TestReceiptIsRefused(t *testing.T) {
+	t.Parallel()
+	k := newKitchen(t)
+	k.OnActivity(coffee.ActivitySendReceipt, mock.Anything, mock.Anything).Return(func(ctx context.Context, in coffee.ReceiptInput) (bool, error) {
+		if _, err := k.ledger.Refund(ctx, "123", k.runID()); err != nil {
+			return false, err
+		}
+		return k.activities.SendReceipt(ctx, in)
+	})
+	k.want(k.order(), coffee.OrderResult{Status: coffee.StatusFailed, Charged: true, Brewed: true, Refunded: true})
+	k.wantScheduled("charge_customer", "brew_coffee", "send_receipt", "refund_customer")
+}
+
+// TestCancelTooLate: cancel signals that come after the brew are drained, or the SDK
+// would warn that they were lost.
+func TestCancelTooLate(t *testing.T) {
+	t.Parallel()
+	k := newKitchen(t)
+	k.steps(2*time.Second, 0, 0, 0, 0)
+	var unread []string
+	k.RegisterWorkflowWithOptions(func(ctx workflow.Context, input converter.RawValue) (coffee.OrderResult, error) {
+		result, err := (&coffee.OrderWorkflow{Pricing: coffee.StandardPricing{}}).OrderCoffeeWorkflow(ctx, input)
+		unread = workflow.GetUnhandledSignalNames(ctx)
+		return result, err
+	}, workflow.RegisterOptions{Name: "wrapped"})
+	for range 2 {
+		k.RegisterDelayedCallback(func() { k.SignalWorkflow(coffee.SignalCancelOrder, nil) }, 5*time.Second)
+	}
+	k.ExecuteWorkflow("wrapped", latte)
+	var result coffee.OrderResult
+	if err := k.GetWorkflowResult(&result); err != nil || result.Status != coffee.StatusCompleted {
+		t.Errorf("got %+v, %v", result, err)
+	}
+	if len(unread) > 0 {
+		t.Errorf("signals left unread: %v", unread)
+	}
+}
+
+// TestCancelBeforeTheCharge: the first run has nothing to refund. A run created by a
+// reset refunds what an earlier run charged.
+func TestCancelBeforeTheCharge(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		reset     bool
+		want      coffee.OrderResult
+		scheduled []string
+	}{
+		"first run": {false, coffee.OrderResult{Status: coffee.StatusCancelled}, nil},
+		"reset":     {true, coffee.OrderResult{Status: coffee.StatusCancelled, Charged: true, Refunded: true}, []string{"refund_customer"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			k := newKitchen(t)
+			if test.reset {
+				k.reset()
+			} else {
+				k.info = func(info *workflow.Info) { info.OriginalRunID = info.WorkflowExecution.RunID }
+			}
+			k.RegisterDelayedCallback(func() { k.SignalWorkflow(coffee.SignalCancelOrder, nil) }, 0)
+			k.want(k.order(), test.want)
+			k.wantScheduled(test.scheduled...)
+		})
+	}
+}
+
+// TestHandedOutBeforeAReset: an earlier run handed out the coffee, so it is too late
+// for the order to be cancelled or to fail.
+func TestHandedOutBeforeAReset(t *testing.T) {
+	t.Parallel()
+	for name, meanwhile := range map[string]func(*kitchen){
+		"cancelled": func(k *kitchen) {
+			k.RegisterDelayedCallback(func() { k.SignalWorkflow(coffee.SignalCancelOrder, nil) }, 0)
+		},
+		"failed": func(k *kitchen) { k.steps(0, maxAttempts, 0, 0, 0) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			k := newKitchen(t)
+			k.reset()
+			if err := k.ledger.Deliver(context.Background(), "123"); err != nil {
+				t.Fatal(err)
+			}
+			meanwhile(k)
+			k.want(k.order(), coffee.OrderResult{Status: coffee.StatusCompleted, Charged: true, Brewed: true, ReceiptSent: true})
+			if state := k.state(); state.Cancelled || state.Failure != "" {
+				t.Errorf("got %+v", state)
+			}
+		})
+	}
 }
 
 func TestCancelWhileFailing(t *testing.T) {
@@ -379,6 +550,47 @@ func TestOrderIDComesBack(t *testing.T) {
 	entries, err := k.ledger.Entries(context.Background(), "123")
 	if err != nil || len(entries) != 1 || entries[0].RunID != "earlier run" {
 		t.Errorf("the ledger has %v, %v", entries, err)
+	}
+}
+
+// TestCron: an order with a cron schedule is refused. It ends as cancelled, because a
+// failure would not end the schedule.
+func TestCron(t *testing.T) {
+	t.Parallel()
+	k := newKitchen(t)
+	k.info = func(info *workflow.Info) { info.CronSchedule = "0 7 * * *" }
+	k.ExecuteWorkflow(coffee.WorkflowType, latte)
+	err := k.GetWorkflowError()
+	var cancelled *temporal.CanceledError
+	var problem string
+	if !errors.As(err, &cancelled) || cancelled.Details(&problem) != nil || !strings.Contains(problem, "cron schedule") {
+		t.Errorf("got %v, problem %q", err, problem)
+	}
+	k.wantScheduled()
+}
+
+// TestPriceByTheWorkflowsClock: the price depends on the time at which the order is
+// accepted.
+func TestPriceByTheWorkflowsClock(t *testing.T) {
+	t.Parallel()
+	for at, want := range map[string]coffee.Cents{"14:59": 525, "15:00": 420, "16:59": 420, "17:00": 525} {
+		t.Run(at, func(t *testing.T) {
+			t.Parallel()
+			accepted, err := time.Parse(time.RFC3339, "2026-11-24T"+at+":00Z")
+			if err != nil {
+				t.Fatal(err)
+			}
+			k := newKitchen(t)
+			k.SetStartTime(accepted)
+			happyHour := coffee.HappyHourPricing{Regular: coffee.StandardPricing{}, FromHour: 15, ToHour: 17, PercentOff: 20}
+			k.RegisterWorkflowWithOptions((&coffee.OrderWorkflow{Pricing: happyHour}).OrderCoffeeWorkflow, workflow.RegisterOptions{Name: "happy"})
+			k.ExecuteWorkflow("happy", latte)
+			var result coffee.OrderResult
+			if err := k.GetWorkflowResult(&result); err != nil || result.AmountCents != want {
+				t.Errorf("got %+v, %v; want %s", result, err, want)
+			}
+			k.wantNet(result)
+		})
 	}
 }
 

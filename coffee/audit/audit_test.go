@@ -10,9 +10,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/mock"
 	commonpb "go.temporal.io/api/common/v1"
+	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
+	workflowpb "go.temporal.io/api/workflow/v1"
+	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/mocks"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/ledger"
@@ -250,6 +257,7 @@ func TestUnsettled(t *testing.T) {
 		"cancelled, and the refund is lost": {"cancelled_while_brewing", nil, []Row{charge(525)}, true},
 		"completed":                         {"completed", nil, []Row{charge(525)}, false},
 		"running":                           {"completed", running, []Row{charge(525)}, false},
+		"running, and brewing":              {"cancelled_while_brewing", func(s *story) { terminated(s); running(s) }, []Row{charge(525)}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -384,6 +392,190 @@ func TestHorizon(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestHistoriesAreDeletedOutOfOrder: of two orders that ended within half an hour of
+// each other, the history of the later one may be deleted first.
+func TestHistoriesAreDeletedOutOfOrder(t *testing.T) {
+	t.Parallel()
+	const keep = 72 * time.Hour
+	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	for later, want := range map[time.Duration]bool{29 * time.Minute: false, 61 * time.Minute: true} {
+		stories, rows := map[string][]*story{}, []Row{}
+		for i, at := range []time.Time{now.Add(-keep), now.Add(-keep + later)} {
+			id := []string{"oldest", "later"}[i]
+			stories[id] = []*story{{origin: runID, beganAt: at, ended: true, endedAt: at}}
+			rows = append(rows, Row{Number: int64(i + 1), OrderID: id, Kind: coffee.EntryCharge, RunID: runID, RecordedAt: at})
+		}
+		h := newHorizon(now, keep, stories, rows, func(id string) string { return id })
+		deleted := Row{Number: 3, OrderID: "deleted", Kind: coffee.EntryCharge, RunID: runID, RecordedAt: now.Add(-keep + later)}
+		if got := h.suspicious(deleted); (got != "") != want {
+			t.Errorf("%v later: got %q, want %v", later, got, want)
+		}
+	}
+}
+
+// TestSums: the ledger's net is the price of the coffees that were made, plus what
+// running orders have paid and what orders past their retention have left.
+func TestSums(t *testing.T) {
+	t.Parallel()
+	completed, terminatedRun, runningRun := storyOf(history(t, "completed")), storyOf(history(t, "completed")), storyOf(history(t, "completed"))
+	onTheCounter(terminatedRun)
+	running(runningRun)
+	for name, test := range map[string]struct {
+		s    *story
+		rows []Row
+		net  coffee.Cents
+		want []Rule
+	}{
+		"completed":                     {completed, []Row{charge(525)}, 525, nil},
+		"on the counter, paid":          {terminatedRun, []Row{charge(525)}, 525, nil},
+		"on the counter, refunded":      {terminatedRun, []Row{charge(525), refund(525)}, 0, nil},
+		"running":                       {runningRun, []Row{charge(525)}, 525, nil},
+		"past its retention":            {nil, []Row{charge(525)}, 525, nil},
+		"completed, for nothing":        {completed, nil, 0, []Rule{RuleNet}},
+		"more than the rows add up to":  {completed, []Row{charge(525)}, 526, []Rule{RuleNet}},
+		"less than running orders paid": {runningRun, []Row{charge(525)}, 0, []Rule{RuleNet}},
+	} {
+		a := &auditor{report: &Report{}, stories: map[string][]*story{}}
+		if test.s != nil {
+			a.stories["order-123"] = []*story{test.s}
+		}
+		a.sums(byOrder(test.rows), test.net)
+		var got []Rule
+		for _, breach := range a.report.Breaches {
+			got = append(got, breach.Rule)
+		}
+		if !slices.Equal(got, test.want) {
+			t.Errorf("%s: got rules %v, want %v", name, ints(got), ints(test.want))
+		}
+	}
+}
+
+// server is a fake server with one run of order 123. It lists the run on two pages,
+// as happens when a run ends between the two requests.
+func server(events ...*historypb.HistoryEvent) client.Client {
+	info := &workflowpb.WorkflowExecutionInfo{Execution: execution(), Type: &commonpb.WorkflowType{Name: "OrderCoffeeWorkflow"}, StartTime: timestamppb.Now()}
+	c := &mocks.Client{}
+	c.On("WorkflowService").Return(namespaces{})
+	for _, page := range [][2]string{{"", "second page"}, {"second page", ""}} {
+		c.On("ListWorkflow", mock.Anything, mock.MatchedBy(func(request *workflowservice.ListWorkflowExecutionsRequest) bool {
+			return string(request.GetNextPageToken()) == page[0]
+		})).Return(&workflowservice.ListWorkflowExecutionsResponse{Executions: []*workflowpb.WorkflowExecutionInfo{info}, NextPageToken: []byte(page[1])}, nil)
+	}
+	c.On("DescribeWorkflowExecution", mock.Anything, "order-123", "").
+		Return(&workflowservice.DescribeWorkflowExecutionResponse{WorkflowExecutionInfo: info}, nil)
+	c.On("GetWorkflowHistory", mock.Anything, "order-123", runID, false, mock.Anything).
+		Return(func(context.Context, string, string, bool, enumspb.HistoryEventFilterType) client.HistoryEventIterator {
+			return &iterator{events}
+		})
+	return c
+}
+
+// namespaces is a fake of the gRPC service whose namespace keeps histories for ever.
+type namespaces struct {
+	workflowservice.WorkflowServiceClient
+}
+
+func (namespaces) DescribeNamespace(context.Context, *workflowservice.DescribeNamespaceRequest, ...grpc.CallOption) (*workflowservice.DescribeNamespaceResponse, error) {
+	return &workflowservice.DescribeNamespaceResponse{}, nil
+}
+
+// iterator iterates over events.
+type iterator struct{ events []*historypb.HistoryEvent }
+
+func (i *iterator) HasNext() bool { return len(i.events) > 0 }
+
+func (i *iterator) Next() (*historypb.HistoryEvent, error) {
+	next := i.events[0]
+	i.events = i.events[1:]
+	return next, nil
+}
+
+// chargedLedger returns a ledger in a file, in which order 123 is charged, and its
+// path.
+func chargedLedger(t *testing.T) (coffee.Ledger, string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "ledger.db")
+	book, err := ledger.Open(context.Background(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { book.Close() })
+	if _, err := book.Charge(context.Background(), coffee.Charge{OrderID: "123", RunID: runID, Amount: 525}); err != nil {
+		t.Fatal(err)
+	}
+	return book, path
+}
+
+// TestRunListedTwice: a run that is on two pages of the list is read once.
+func TestRunListedTwice(t *testing.T) {
+	t.Parallel()
+	_, path := chargedLedger(t)
+	read := 0
+	report, err := Run(context.Background(), Options{
+		Client: server(history(t, "completed").GetEvents()...), Namespace: "default", Book: openBook(t, path), Acknowledged: []string{"123"},
+		Progress: func(now, known int) {
+			if read++; now != 1 || known != 1 {
+				t.Errorf("read %d of %d", now, known)
+			}
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if read != 1 || report.Replayed != 1 || report.Orders != (Orders{Completed: 1}) || len(report.Breaches) != 0 {
+		t.Errorf("read %d times, got %+v", read, report)
+	}
+}
+
+// TestSettle: an order that was terminated while brewing is refunded. If the ledger
+// refuses the refund, the breach remains and the audit continues.
+func TestSettle(t *testing.T) {
+	t.Parallel()
+	events := append(history(t, "cancelled_while_brewing").GetEvents()[:9:9], &historypb.HistoryEvent{ // up to the end of the charge
+		EventId: 10, EventType: enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED, EventTime: timestamppb.Now(),
+		Attributes: &historypb.HistoryEvent_WorkflowExecutionTerminatedEventAttributes{},
+	})
+	for name, test := range map[string]struct {
+		refuse  error
+		repairs int
+		want    []Rule
+	}{
+		"refunded": {nil, 1, nil},
+		"refused":  {coffee.ErrDelivered, 0, []Rule{RuleNet}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			book, path := chargedLedger(t)
+			report, err := Run(context.Background(), Options{
+				Client: server(events...), Namespace: "default", Book: openBook(t, path), Repair: &refusing{book, test.refuse},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []Rule
+			for _, breach := range report.Breaches {
+				got = append(got, breach.Rule)
+			}
+			if !slices.Equal(got, test.want) || len(report.Repairs) != test.repairs {
+				t.Errorf("got rules %v, want %v; repairs %+v", ints(got), ints(test.want), report.Repairs)
+			}
+		})
+	}
+}
+
+// refusing is a ledger that may refuse every refund.
+type refusing struct {
+	coffee.Ledger
+	refusal error
+}
+
+func (l *refusing) Refund(ctx context.Context, orderID, runID string) (coffee.Entry, error) {
+	if l.refusal != nil {
+		return coffee.Entry{}, l.refusal
+	}
+	return l.Ledger.Refund(ctx, orderID, runID)
 }
 
 // TestReplayOfAnotherWorkflow: a history that this workflow cannot have written.

@@ -754,6 +754,26 @@ func TestLedgerFile(t *testing.T) {
 	}
 }
 
+// TestLedgerPragmas: a commit survives a power failure, as it does on the Temporal
+// server. Otherwise the two could disagree about a charge.
+func TestLedgerPragmas(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "ledger.db")
+	for _, opened := range []string{"created", "existing"} {
+		ledger := openLedger(t, path)
+		for pragma, want := range map[string]string{
+			"synchronous":  "2", // full
+			"journal_mode": "wal",
+			"busy_timeout": "5000", // milliseconds
+		} {
+			var got string
+			if err := ledger.(*sqlLedger).db.QueryRow(`PRAGMA ` + pragma).Scan(&got); err != nil || got != want {
+				t.Errorf("%s: %s is %s, %v; want %s", opened, pragma, got, err, want)
+			}
+		}
+	}
+}
+
 // TestLedgerInTrouble: the disk is full, or the database is read-only or locked. A
 // charge then fails without being refused, leaves no half-written row, and succeeds
 // when the trouble is over.

@@ -1,0 +1,253 @@
+package coffee
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/mock"
+	commonpb "go.temporal.io/api/common/v1"
+	enumspb "go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
+	"go.temporal.io/api/serviceerror"
+	workflowpb "go.temporal.io/api/workflow/v1"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/mocks"
+	"go.temporal.io/sdk/temporal"
+	"google.golang.org/grpc"
+)
+
+// fakeService has the calls that the client makes without the SDK.
+type fakeService struct {
+	workflowservice.WorkflowServiceClient
+	signal    func(*workflowservice.SignalWorkflowExecutionRequest) error
+	taskQueue func(*workflowservice.DescribeTaskQueueRequest) *workflowservice.DescribeTaskQueueResponse
+}
+
+func (s *fakeService) SignalWorkflowExecution(_ context.Context, request *workflowservice.SignalWorkflowExecutionRequest, _ ...grpc.CallOption) (*workflowservice.SignalWorkflowExecutionResponse, error) {
+	return &workflowservice.SignalWorkflowExecutionResponse{}, s.signal(request)
+}
+
+func (s *fakeService) DescribeTaskQueue(_ context.Context, request *workflowservice.DescribeTaskQueueRequest, _ ...grpc.CallOption) (*workflowservice.DescribeTaskQueueResponse, error) {
+	return s.taskQueue(request), nil
+}
+
+// described is the server's description of a run of order 123.
+func described(runID string, status enumspb.WorkflowExecutionStatus) *workflowservice.DescribeWorkflowExecutionResponse {
+	return &workflowservice.DescribeWorkflowExecutionResponse{WorkflowExecutionInfo: &workflowpb.WorkflowExecutionInfo{
+		Execution: &commonpb.WorkflowExecution{WorkflowId: "order-123", RunId: runID}, Status: status,
+	}}
+}
+
+func payloads(t *testing.T, value any) *commonpb.Payloads {
+	t.Helper()
+	encoded, err := converter.GetDefaultDataConverter().ToPayloads(value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return encoded
+}
+
+// startedAs is the first event of a workflow with order 123's id.
+func startedAs(workflowType string, input *commonpb.Payloads) *historypb.HistoryEvent {
+	return &historypb.HistoryEvent{
+		EventType: enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED,
+		Attributes: &historypb.HistoryEvent_WorkflowExecutionStartedEventAttributes{WorkflowExecutionStartedEventAttributes: &historypb.WorkflowExecutionStartedEventAttributes{
+			WorkflowType: &commonpb.WorkflowType{Name: workflowType}, WorkflowId: "order-123", Input: input,
+		}},
+	}
+}
+
+// iterate returns an iterator over events.
+func iterate(events ...*historypb.HistoryEvent) *mocks.HistoryEventIterator {
+	iterator := &mocks.HistoryEventIterator{}
+	for _, event := range events {
+		iterator.On("HasNext").Return(true).Once()
+		iterator.On("Next").Return(event, nil).Once()
+	}
+	iterator.On("HasNext").Return(false)
+	return iterator
+}
+
+// TestPlaceExisting: placing the same order again joins it, and anything else under
+// its id is a conflict.
+func TestPlaceExisting(t *testing.T) {
+	t.Parallel()
+	latte := OrderRequest{OrderID: "123", Drink: "latte", Size: "M"}
+	large := OrderRequest{OrderID: "123", Drink: "latte", Size: "L"}
+	for name, test := range map[string]struct {
+		existing *historypb.HistoryEvent
+		conflict *OrderRequest // nil: joined
+	}{
+		"the same":                   {startedAs("OrderCoffeeWorkflow", payloads(t, latte)), nil},
+		"the same in capitals":       {startedAs("OrderCoffeeWorkflow", payloads(t, OrderRequest{"123", "LATTE", "m"})), nil},
+		"another size":               {startedAs("OrderCoffeeWorkflow", payloads(t, large)), &large},
+		"another workflow":           {startedAs("SomethingElse", payloads(t, latte)), &OrderRequest{}},
+		"an order that is not valid": {startedAs("OrderCoffeeWorkflow", payloads(t, 42)), &OrderRequest{}},
+		"an order without input":     {startedAs("OrderCoffeeWorkflow", nil), &OrderRequest{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := &mocks.Client{}
+			server.On("ExecuteWorkflow", mock.Anything, mock.Anything, mock.Anything, mock.Anything).
+				Return(nil, serviceerror.NewWorkflowExecutionAlreadyStarted("already started", "request", "run"))
+			server.On("GetWorkflowHistory", mock.Anything, "order-123", "run", false, mock.Anything).Return(iterate(test.existing))
+			placed, err := NewClient(server, "default").Place(t.Context(), latte)
+			var conflict *ConflictError
+			switch {
+			case test.conflict == nil:
+				if want := (Placed{Order: latte, RunID: "run", Joined: true}); err != nil || placed != want {
+					t.Errorf("got %+v, %v; want %+v", placed, err, want)
+				}
+			case !errors.As(err, &conflict) || conflict.OrderID != "123" || conflict.Existing != *test.conflict:
+				t.Errorf("got %+v, %v; want a conflict with %+v", placed, err, *test.conflict)
+			}
+		})
+	}
+}
+
+// TestResultAfterAReset: a reset terminates the run that Result waits for, so Result
+// follows the order to its new run. Without a reset, the order is over.
+func TestResultAfterAReset(t *testing.T) {
+	t.Parallel()
+	terminated := fmt.Errorf("%w: %w", &temporal.WorkflowExecutionError{}, &temporal.TerminatedError{})
+	for _, reset := range []bool{true, false} {
+		server, first, second := &mocks.Client{}, &mocks.WorkflowRun{}, &mocks.WorkflowRun{}
+		first.On("Get", mock.Anything, mock.Anything).Return(terminated)
+		var want OrderResult
+		if reset {
+			want = OrderResult{OrderID: "123", Status: StatusCompleted}
+			second.On("Get", mock.Anything, mock.Anything).Run(func(args mock.Arguments) { *args.Get(1).(*OrderResult) = want }).Return(nil)
+		} else {
+			second.On("Get", mock.Anything, mock.Anything).Return(terminated)
+		}
+		server.On("GetWorkflow", mock.Anything, "order-123", "").Return(first)
+		server.On("GetWorkflow", mock.Anything, "order-123", "run-2").Return(second)
+		server.On("DescribeWorkflowExecution", mock.Anything, "order-123", "").
+			Return(described("run-2", enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED), nil)
+		result, err := NewClient(server, "default").Result(t.Context(), "123")
+		var ended *EndedError
+		if result != want || errors.As(err, &ended) == reset {
+			t.Errorf("reset is %v: got %+v, %v", reset, result, err)
+		}
+	}
+}
+
+// TestCancelSends: a cancel without a reason has no argument at all, not even a null,
+// because a worker in another language may take none.
+func TestCancelSends(t *testing.T) {
+	t.Parallel()
+	var sent []*workflowservice.SignalWorkflowExecutionRequest
+	server := &mocks.Client{}
+	server.On("WorkflowService").Return(&fakeService{signal: func(request *workflowservice.SignalWorkflowExecutionRequest) error {
+		sent = append(sent, request)
+		return nil
+	}})
+	server.On("SignalWorkflow", mock.Anything, "order-123", "", "cancel_order", CancelRequest{Reason: "too slow"}).Return(nil).Once()
+	orders := NewClient(server, "shop")
+	if err := errors.Join(orders.Cancel(t.Context(), "123", ""), orders.Cancel(t.Context(), "123", "too slow")); err != nil {
+		t.Fatal(err)
+	}
+	server.AssertNumberOfCalls(t, "SignalWorkflow", 1)
+	if len(sent) != 1 {
+		t.Fatalf("sent %v", sent)
+	}
+	got := sent[0]
+	if got.GetInput() != nil || got.GetSignalName() != "cancel_order" || got.GetWorkflowExecution().GetWorkflowId() != "order-123" ||
+		got.GetWorkflowExecution().GetRunId() != "" || got.GetNamespace() != "shop" || got.GetRequestId() == "" {
+		t.Errorf("sent %v", got)
+	}
+}
+
+// TestCancelErrors: the server says "not found" for an order that is over, just as it
+// does for one that never existed.
+func TestCancelErrors(t *testing.T) {
+	t.Parallel()
+	gone := serviceerror.NewNotFound("workflow execution already completed")
+	for name, test := range map[string]struct {
+		describe error
+		want     error
+	}{
+		"over":    {nil, ErrEnded},
+		"unknown": {gone, ErrNotFound},
+	} {
+		server := &mocks.Client{}
+		server.On("WorkflowService").Return(&fakeService{signal: func(*workflowservice.SignalWorkflowExecutionRequest) error { return gone }})
+		server.On("DescribeWorkflowExecution", mock.Anything, "order-123", "").
+			Return(described("run", enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED), test.describe)
+		if err := NewClient(server, "default").Cancel(t.Context(), "123", ""); !errors.Is(err, test.want) {
+			t.Errorf("%s: got %v, want %v", name, err, test.want)
+		}
+	}
+}
+
+// TestDescribeCancelled: the reason for a cancel is read from the history, which takes
+// no worker.
+func TestDescribeCancelled(t *testing.T) {
+	t.Parallel()
+	server := &mocks.Client{}
+	server.On("DescribeWorkflowExecution", mock.Anything, "order-123", "").
+		Return(described("run", enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED), nil)
+	server.On("GetWorkflowHistory", mock.Anything, "order-123", "run", false, mock.Anything).Return(iterate(
+		startedAs("OrderCoffeeWorkflow", payloads(t, OrderRequest{"123", "latte", "M"})),
+		&historypb.HistoryEvent{
+			EventType: enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED,
+			Attributes: &historypb.HistoryEvent_WorkflowExecutionSignaledEventAttributes{WorkflowExecutionSignaledEventAttributes: &historypb.WorkflowExecutionSignaledEventAttributes{
+				SignalName: "cancel_order", Input: payloads(t, CancelRequest{Reason: "too slow"}),
+			}},
+		},
+		&historypb.HistoryEvent{
+			EventType: enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED,
+			Attributes: &historypb.HistoryEvent_WorkflowExecutionCompletedEventAttributes{WorkflowExecutionCompletedEventAttributes: &historypb.WorkflowExecutionCompletedEventAttributes{
+				Result: payloads(t, OrderResult{OrderID: "123", Status: StatusCancelled, AmountCents: 525}),
+			}},
+		},
+	))
+	got, err := NewClient(server, "default").Describe(t.Context(), "123")
+	want := OrderView{
+		OrderState: OrderState{OrderID: "123", Drink: "latte", Size: "M", Stage: StageDone, AmountCents: 525, Cancelled: true, CancelReason: "too slow"},
+		Status:     StatusCancelled, CancelRequested: true, WorkerAnswered: true, RunID: "run",
+	}
+	if err != nil || got != want {
+		t.Errorf("got  %+v, %v\nwant %+v", got, err, want)
+	}
+}
+
+// TestForeignTextIsCut: a worker in another language may answer with text of any
+// length, which is cut to size.
+func TestForeignTextIsCut(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", 1000)
+	server := &mocks.Client{}
+	server.On("QueryWorkflow", mock.Anything, "order-123", "", "get_status").Return(client.NewValue(payloads(t, OrderState{
+		OrderID: long, Stage: Stage(long), Drink: Drink(long), Size: Size(long), Pricing: long, CancelReason: long, Failure: long,
+	})), nil)
+	got, err := NewClient(server, "default").State(t.Context(), "123")
+	name, text := long[:64]+"…", long[:200]+"…"
+	want := OrderState{OrderID: name, Stage: Stage(name), Drink: Drink(name), Size: Size(name), Pricing: name, CancelReason: text, Failure: text}
+	if err != nil || got != want {
+		t.Errorf("got  %+v, %v\nwant %+v", got, err, want)
+	}
+}
+
+// TestStatusQuery: the visibility query for each status. A terminated order counts as
+// failed, although it never wrote its status.
+func TestStatusQuery(t *testing.T) {
+	t.Parallel()
+	for status, want := range map[OrderStatus]string{
+		"":          "WorkflowType = 'OrderCoffeeWorkflow'",
+		"RUNNING":   "WorkflowType = 'OrderCoffeeWorkflow' AND ExecutionStatus = 'Running'",
+		"COMPLETED": "WorkflowType = 'OrderCoffeeWorkflow' AND CoffeeStatus = 'COMPLETED'",
+		"FAILED": "WorkflowType = 'OrderCoffeeWorkflow' AND (CoffeeStatus = 'FAILED' OR ExecutionStatus = 'Failed'" +
+			" OR ExecutionStatus = 'Terminated' OR ExecutionStatus = 'TimedOut')",
+		"CANCELLED": "WorkflowType = 'OrderCoffeeWorkflow' AND (CoffeeStatus = 'CANCELLED' OR ExecutionStatus = 'Canceled')",
+	} {
+		if got := statusQuery(status); got != want {
+			t.Errorf("%q:\ngot  %s\nwant %s", status, got, want)
+		}
+	}
+}

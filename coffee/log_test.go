@@ -1,0 +1,42 @@
+package coffee
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/rs/zerolog"
+	"go.temporal.io/api/serviceerror"
+)
+
+// TestSDKLoggerAftermath: what the SDK logs about an activity of a cancelled order, or
+// about a late heartbeat, is demoted to debug. Other warnings stay warnings.
+func TestSDKLoggerAftermath(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		err  error
+		want string
+	}{
+		"context cancelled":     {context.Canceled, "debug"},
+		"wrapped":               {fmt.Errorf("brew: %w", context.Canceled), "debug"},
+		"cancelled by server":   {serviceerror.NewCanceled("cancelled"), "debug"},
+		"activity is gone":      {serviceerror.NewNotFound("no such activity"), "debug"},
+		"deadline":              {context.DeadlineExceeded, "warn"},
+		"any other":             {errors.New("disk full"), "warn"},
+		"server is unavailable": {serviceerror.NewUnavailable("no connection"), "warn"},
+	} {
+		var out bytes.Buffer
+		NewSDKLogger(zerolog.New(&out)).Warn("Activity error.", "Attempt", 1, "Error", test.err)
+		var line struct{ Level, Error string }
+		if err := json.Unmarshal(out.Bytes(), &line); err != nil || line.Level != test.want || line.Error != test.err.Error() {
+			t.Errorf("%s: got %s (%v), want level %s", name, out.String(), err, test.want)
+		}
+	}
+	var out bytes.Buffer
+	if NewSDKLogger(zerolog.New(&out).Level(zerolog.InfoLevel)).Error("Activity error.", "Error", context.Canceled); out.Len() > 0 {
+		t.Errorf("at level info it says %s", out.String())
+	}
+}
