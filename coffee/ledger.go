@@ -7,7 +7,7 @@ import (
 )
 
 // Ledger is the record of all money that moved. It is append-only and holds at most
-// one entry of each kind per order. That makes its calls idempotent: they can be
+// one charge, and one refund or void, per order. That makes its calls idempotent: they can be
 // repeated after a crash, by a retry, or by two workers at once.
 //
 // It also records which coffees were handed out, because a delivery and a refund

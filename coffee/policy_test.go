@@ -19,8 +19,8 @@ import (
 	"go.temporal.io/sdk/activity"
 )
 
-// TestPolicy: the numbers that orders are made by. The first eight are part of the
-// contract: the seed document has them, or the README promises them.
+// TestPolicy pins the numbers that orders are made by, written out. The first four are
+// part of the contract.
 func TestPolicy(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {

@@ -22,7 +22,8 @@ const completionFlag = "--generate-bash-completion"
 // flagsFirst moves the flags of a command line in front of its arguments, because
 // urfave/cli v2 takes everything after an argument for another argument. A global
 // flag after the command, such as --log-level, moves in front of the command.
-// Whatever follows -- stays where it is.
+// Whatever follows -- stays where it is. A last flag that lacks its value stays last, so
+// that it does not take an argument for its value.
 func flagsFirst(root *cli.App, args []string) []string {
 	type level struct {
 		name        string
@@ -44,6 +45,9 @@ func flagsFirst(root *cli.App, args []string) []string {
 		args = args[1:]
 		current := levels[len(levels)-1]
 		if arg == "--" {
+			if last != nil && len(args) == 0 {
+				break // the user is about to type a flag
+			}
 			arguments = slices.Concat([]string{"--"}, arguments, args)
 			break
 		}
@@ -58,18 +62,26 @@ func flagsFirst(root *cli.App, args []string) []string {
 			continue
 		}
 		name, _, hasValue := strings.Cut(flagName(arg), "=")
-		owner := current
+		owner := len(levels) - 1
 		var flag cli.Flag
-		for _, l := range slices.Backward(levels) {
+		for i, l := range slices.Backward(levels) {
 			if flag = findFlag(l.flags, name); flag != nil {
-				owner = l
+				owner = i
 				break
 			}
 		}
-		owner.given = append(owner.given, arg)
-		if takesValue(flag) && !hasValue && len(args) > 0 {
-			owner.given = append(owner.given, args[0])
+		if flag != nil { // the parser refuses a flag under two names
+			arg = "--" + flag.Names()[0] + strings.TrimPrefix(flagName(arg), name)
+		}
+		levels[owner].given = append(levels[owner].given, arg)
+		if !takesValue(flag) || hasValue {
+			continue
+		}
+		if len(args) > 0 {
+			levels[owner].given = append(levels[owner].given, args[0])
 			args = args[1:]
+		} else if last == nil {
+			levels, arguments = levels[:owner+1], nil
 		}
 	}
 	var line []string
@@ -111,24 +123,27 @@ func onUsageError(c *cli.Context, err error, _ bool) error {
 	message := err.Error()
 	flags := slices.Concat(c.Command.Flags, c.App.Flags)
 	if match := unknownFlag.FindStringSubmatch(message); match != nil {
-		message = "no such flag: --" + match[1]
+		message = "no such flag: " + coffee.Printable("--"+match[1])
 		if near, ok := typo.Nearest(match[1], visibleNames(flags)); ok {
 			message += "; did you mean --" + near + "?"
 		}
 	} else if match := missingValue.FindStringSubmatch(message); match != nil {
-		message = "--" + match[1] + " needs a value"
+		message = coffee.Printable("--"+match[1]) + " needs a value"
 	} else if match := badValue.FindStringSubmatch(message); match != nil {
 		message = fmt.Sprintf("--%s is %s: use %s", match[2], match[1], expected(findFlag(flags, match[2])))
+	} else {
+		message = coffee.Printable(message)
 	}
-	return usageErrorf(c, "%s", coffee.Printable(message))
+	return usageErrorf(c, "%s", message)
 }
 
 // visibleNames returns the long names of the flags that --help shows.
 func visibleNames(flags []cli.Flag) []string {
 	var names []string
 	for _, flag := range flags {
-		if visible, ok := flag.(cli.VisibleFlag); !ok || visible.IsVisible() {
-			names = append(names, flag.Names()[0])
+		name := flag.Names()[0]
+		if visible, ok := flag.(cli.VisibleFlag); (!ok || visible.IsVisible()) && !slices.Contains(names, name) {
+			names = append(names, name)
 		}
 	}
 	return names

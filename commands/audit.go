@@ -23,7 +23,7 @@ func auditCommand(a *app) *cli.Command {
 		Description: "Compares the ledger with the history of every order, and replays each history. It changes nothing " +
 			"unless --repair is given. The exit code is 6 if a rule is broken.",
 		Flags: slices.Concat([]cli.Flag{
-			&cli.StringFlag{Name: "acknowledged", Usage: "`FILE` with the ids of accepted orders, one per line: each must exist and have ended"},
+			&cli.StringFlag{Name: "acknowledged", Usage: "`FILE` with the ids of orders that clients were told are accepted, one per line: each must exist and have ended"},
 			&cli.BoolFlag{Name: "repair", Usage: "refund or void orders that were terminated or timed out without a coffee"},
 			outputFlag(),
 			ledgerFlag(""),

@@ -109,6 +109,9 @@ func (a *app) ledgersToCopy(plan backupPlan, clusterID string) ([]devserver.Copy
 		return strings.TrimSuffix(plan.to, extension) + "-ledger" + namespace + cmp.Or(extension, ".db")
 	}
 	if where := plan.ledger.where; where != "" {
+		if err := plan.ledger.check(); err != nil {
+			return nil, err
+		}
 		if isPostgres(where) {
 			return nil, nil
 		}

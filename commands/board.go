@@ -75,7 +75,7 @@ func runBoard(ctx context.Context, a *app, plan boardPlan) error {
 	if !devserver.IsLoopback(plan.ip) {
 		a.log.Warn().Str("ip", plan.ip).Msg("listening beyond this machine: anyone who can reach the board can place and cancel orders")
 	}
-	listener, err := devserver.Listen("board", plan.ip, plan.port)
+	listener, err := listenForBoard(plan.ip, plan.port, "--port")
 	if err != nil {
 		return err
 	}
@@ -83,6 +83,15 @@ func runBoard(ctx context.Context, a *app, plan boardPlan) error {
 	a.out.printf("Order board %s\n", a.serveBoard(&tasks, listener, conn, plan.uiURL))
 	tasks.wait(ctx)
 	return tasks.stop()
+}
+
+// listenForBoard opens the port of a board, which a flag sets.
+func listenForBoard(ip string, port int, flag string) (net.Listener, error) {
+	listener, err := devserver.Listen("order board", ip, port)
+	if err != nil {
+		return nil, &hintedError{err, takenPortHint(flag)}
+	}
+	return listener, nil
 }
 
 // serveBoard serves a board on a listener, which it takes over, and returns its
@@ -100,23 +109,25 @@ func (a *app) serveBoard(tasks *background, listener net.Listener, conn *connect
 		return nil
 	})
 	tasks.start(func(ctx context.Context) error {
-		failed := make(chan error, 1)
-		go func() { failed <- server.Serve(listener) }()
-		select {
-		case err := <-failed:
-			return fmt.Errorf("the board failed: %w", err)
-		case <-ctx.Done():
+		stopped := make(chan error, 1)
+		unlessFailed := context.AfterFunc(ctx, func() { stopped <- shutDown(server) })
+		err := server.Serve(listener)
+		if errors.Is(err, http.ErrServerClosed) {
+			return <-stopped
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		err := server.Shutdown(ctx)
-		if errors.Is(err, context.DeadlineExceeded) {
-			err = server.Close()
-		}
-		if served := <-failed; !errors.Is(served, http.ErrServerClosed) {
-			err = errors.Join(err, served)
-		}
-		return err
+		unlessFailed()
+		return errors.Join(fmt.Errorf("the board failed: %w", err), shutDown(server))
 	})
 	return "http://" + listener.Addr().String()
+}
+
+// shutDown ends the event streams of a board, and gives other requests a second.
+func shutDown(server *http.Server) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	err := server.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = server.Close()
+	}
+	return err
 }

@@ -28,7 +28,7 @@ func chaosCommand(a *app) *cli.Command {
 		Flags: []cli.Flag{
 			&cli.IntFlag{Name: "orders", Usage: "place `N` orders", Value: 200},
 			&cli.IntFlag{Name: "kills", Usage: "kill a process `N` times", Value: 20},
-			&cli.Uint64Flag{Name: "seed", Usage: "`N` that decides what is ordered and which faults are injected", DefaultText: "random"},
+			&cli.Uint64Flag{Name: "seed", Usage: "`N` that decides what is ordered and which faults are injected; what they hit still differs", DefaultText: "random"},
 			&cli.StringFlag{Name: "dir", Usage: "`DIRECTORY` to work in, which is kept", DefaultText: "a temporary one, kept only on failure"},
 			outputFlag(),
 		},
@@ -59,6 +59,9 @@ func chaosClientCommand(a *app) *cli.Command {
 			&cli.Uint64Flag{Name: "seed"},
 		},
 		Action: func(c *cli.Context) error {
+			if c.String("address") == "" || c.String("journal") == "" {
+				return usageErrorf(c, "chaos client is started by coffee chaos")
+			}
 			conn, err := a.connect(c.Context, client.Options{HostPort: c.String("address"), Namespace: client.DefaultNamespace})
 			if err != nil {
 				return err
@@ -110,7 +113,7 @@ func runChaos(ctx context.Context, a *app, plan chaosPlan) error {
 		},
 		Say: func(line string) { a.out.notef("%s", line) },
 	})
-	if ctx.Err() != nil {
+	if err != nil && ctx.Err() != nil {
 		return errors.Join(ctx.Err(), cleanUp())
 	}
 	if err != nil {

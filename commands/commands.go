@@ -4,11 +4,12 @@
 //
 //   - app.go, what every command works with, and background.go, what runs while a
 //     command waits;
-//   - connect.go, ledger.go and dev.go, which open a connection to a server, a
-//     ledger, or all of it in this process;
-//   - output.go, words.go and screen.go, which print;
-//   - arguments.go, errors.go and completion.go: what a command line may say, how
-//     it fails, and how a shell completes it.
+//   - connect.go, ledger.go, data.go and dev.go, which open a connection to a
+//     server, a ledger in the data directory, or all of it in this process;
+//   - output.go, words.go, screen.go and live.go, which print;
+//   - arguments.go, errors.go, noworker.go and completion.go: what a command line
+//     may say, how it fails, what an order waits for, and how a shell completes a
+//     command line.
 package commands
 
 import (
@@ -35,6 +36,9 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 func run(ctx context.Context, args []string, a *app) int {
+	if completesArgument(args) {
+		return exitOK
+	}
 	setBuildID()
 	root := newRoot(a, args)
 	err := root.RunContext(ctx, flagsFirst(root, args))

@@ -44,9 +44,14 @@ function __coffee_complete
 	set -l line (commandline -opc)
 	set -l word (commandline -ct)
 	string match -q -- '-*' $word; and set -a line $word
-	$line --generate-bash-completion 2>/dev/null
+	set -l found ($line --generate-bash-completion 2>/dev/null)
+	if set -q found[1]
+		printf '%s\n' $found
+	else
+		__fish_complete_path $word
+	end
 end
-complete -c coffee -a '(__coffee_complete)'
+complete -c coffee -f -a '(__coffee_complete)'
 `},
 	{"powershell", "pwsh", `# Put this into $PROFILE: coffee completion powershell | Out-String | Invoke-Expression
 Register-ArgumentCompleter -Native -CommandName coffee -ScriptBlock {
@@ -94,7 +99,11 @@ func completionCommand(a *app) *cli.Command {
 func complete(a *app, last string, more func(*cli.Context) []string) cli.BashCompleteFunc {
 	return func(c *cli.Context) {
 		if strings.HasPrefix(last, "-") {
-			for _, name := range visibleNames(slices.Concat(c.Command.Flags, c.App.Flags)) {
+			flags := slices.Concat(c.Command.Flags, c.App.Flags)
+			if takesValue(findFlag(flags, flagName(last))) {
+				return // its value comes next: the shell offers files
+			}
+			for _, name := range visibleNames(flags) {
 				if flag := "--" + name; strings.HasPrefix(flag, last) {
 					a.out.printf("%s\n", flag)
 				}
@@ -150,4 +159,12 @@ func completed(args []string) (last string, ok bool) {
 		return "", false
 	}
 	return args[n-2], true
+}
+
+// completesArgument reports whether a command line is to be completed after a --,
+// where there is nothing to offer. urfave/cli would run the command.
+func completesArgument(args []string) bool {
+	_, completing := completed(args)
+	i := slices.Index(args, "--")
+	return completing && i >= 0 && i < len(args)-2
 }

@@ -27,8 +27,8 @@ func connectFlags() []cli.Flag {
 	}
 	return []cli.Flag{
 		withDefault(text("address", "`HOST:PORT` of the Temporal server"), client.DefaultHostPort),
-		withDefault(text("namespace", "`NAME` of the Temporal namespace", "n"), client.DefaultNamespace),
-		text("api-key", "API `KEY`"),
+		withDefault(text("namespace", "`NAME` of the namespace, a set of orders apart from others on the server", "n"), client.DefaultNamespace),
+		text("api-key", "`KEY` of a server that asks for one, such as Temporal Cloud"),
 		&cli.BoolFlag{Name: "tls", Usage: "use TLS (the default with a certificate or an API key)", Category: category},
 		text("tls-cert-path", "client certificate `FILE`"),
 		text("tls-cert-data", "client certificate as `PEM`"),
@@ -36,7 +36,7 @@ func connectFlags() []cli.Flag {
 		text("tls-key-data", "client key as `PEM`"),
 		text("tls-ca-path", "server CA certificate `FILE`"),
 		text("tls-ca-data", "server CA certificate as `PEM`"),
-		text("tls-server-name", "`NAME` to expect in the server's certificate"),
+		text("tls-server-name", "`NAME` to expect in the server's certificate, if it is not that in --address"),
 		&cli.BoolFlag{Name: "tls-disable-host-verification", Usage: "do not verify the server's certificate", Category: category},
 		text("profile", "`NAME` of a profile in the configuration file"),
 		withDefault(text("config-file", "`FILE` to read profiles from"), "the Temporal CLI's temporal.toml"),

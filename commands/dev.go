@@ -40,8 +40,8 @@ func parseWhere(c *cli.Context, but ...string) (server connectOptions, own *work
 type dev struct {
 	background
 	*connection
-	book  coffee.Ledger
-	where string // where the ledger is, for people
+	ledger coffee.Ledger
+	where  string // where the ledger is, for people
 }
 
 // startDev starts all of it.
@@ -61,8 +61,8 @@ func (a *app) startDev(ctx context.Context, options workerOptions) (_ *dev, err 
 		return nil, err
 	}
 	d.onStop(func() error { d.Close(); return nil })
-	if d.book, d.where, err = a.openLedger(ctx, options.ledger, d.connection, true); err != nil {
+	if d.ledger, d.where, err = a.openLedger(ctx, options.ledger, d.connection, true); err != nil {
 		return nil, err
 	}
-	return d, a.startWorker(ctx, &d.background, d.connection, options.WorkerOptions, d.book)
+	return d, a.startWorker(ctx, &d.background, d.connection, options.WorkerOptions, d.ledger)
 }

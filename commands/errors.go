@@ -149,7 +149,7 @@ func explain(err error) (code int, hint string) {
 	case errors.As(err, &hinted):
 		return exitFailure, hinted.hint
 	case errors.As(err, &port):
-		return exitFailure, "choose another with " + portFlags[port.Name] + ", or stop the program that uses it"
+		return exitFailure, takenPortHint(portFlags[port.Name])
 	case errors.As(err, &locked):
 		return exitFailure, "use that server, stop it, or choose another file with --db-filename"
 	case errors.As(err, &database):
@@ -165,12 +165,18 @@ func explain(err error) (code int, hint string) {
 }
 
 // portFlags names the flag that sets each port of the server.
-var portFlags = map[string]string{
-	"gRPC":    "--port",
-	"HTTP":    "--http-port",
-	"UI":      "--ui-port",
-	"metrics": "--metrics-port",
-	"board":   "--port",
+var portFlags = map[devserver.PortName]string{
+	devserver.PortGRPC:    "--port",
+	devserver.PortHTTP:    "--http-port",
+	devserver.PortUI:      "--ui-port",
+	devserver.PortMetrics: "--metrics-port",
+}
 
-	"order board": "--board-port",
+// takenPortHint says what to do about a port that cannot be opened, which a flag sets
+// if it is not empty.
+func takenPortHint(flag string) string {
+	if flag == "" {
+		return "stop the program that uses it"
+	}
+	return "choose another port with " + flag + ", or stop the program that uses it"
 }

@@ -29,7 +29,7 @@ func TestOrderWithACronSchedule(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := "no cron schedule"
+		want := "cannot have a cron schedule"
 		if id == "bad" {
 			want = "no such drink"
 		}

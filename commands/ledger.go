@@ -40,8 +40,7 @@ type ledgerChoice struct {
 	begin bool
 }
 
-// parseLedger parses the flags. It refuses anything that is neither a file nor a
-// postgres:// URL.
+// parseLedger parses the flags.
 func parseLedger(c *cli.Context) (ledgerChoice, error) {
 	// The variable must not set the flag, which is an error where no worker runs.
 	choice := ledgerChoice{
@@ -49,13 +48,19 @@ func parseLedger(c *cli.Context) (ledgerChoice, error) {
 		named: c.String("ledger") != "",
 		begin: c.Bool("new-ledger"),
 	}
-	if choice.where == "" {
+	if !choice.named { // whether the variable counts is not known yet
 		return choice, nil
 	}
-	if _, err := ledger.PostgresURL(choice.where); choice.where != "" && err != nil {
-		return choice, &usageError{message: fmt.Sprintf("--ledger: %v", err)}
+	return choice, choice.check()
+}
+
+// check refuses a name that is neither a file nor a postgres:// URL. The error does
+// not repeat it, because there may be a password in it.
+func (l ledgerChoice) check() error {
+	if _, err := ledger.PostgresURL(l.where); err != nil {
+		return &usageError{message: fmt.Sprintf("%s: %v", yesNo(l.named, "--ledger", "$"+ledgerVariable), err)}
 	}
-	return choice, nil
+	return nil
 }
 
 // ledgerPath returns the file or URL of the chosen ledger. By default each server
@@ -63,7 +68,7 @@ func parseLedger(c *cli.Context) (ledgerChoice, error) {
 // another.
 func (a *app) ledgerPath(ctx context.Context, choice ledgerChoice, conn *connection) (string, error) {
 	if choice.where != "" {
-		return choice.where, nil
+		return choice.where, choice.check()
 	}
 	dir, err := a.dataDir()
 	if err != nil {
@@ -83,27 +88,27 @@ func (a *app) ledgerPath(ctx context.Context, choice ledgerChoice, conn *connect
 // the server is in memory, in this process, and no flag names a ledger, the ledger
 // is in memory, too. The variable is ignored then: orders that will be forgotten do
 // not belong in a ledger that is kept.
-func (a *app) openLedger(ctx context.Context, choice ledgerChoice, conn *connection, inMemory bool) (book coffee.Ledger, where string, err error) {
+func (a *app) openLedger(ctx context.Context, choice ledgerChoice, conn *connection, inMemory bool) (opened coffee.Ledger, where string, err error) {
 	if inMemory && !choice.named {
-		book, err = ledger.OpenMemory(ctx)
-		return book, "in memory", err
+		opened, err = ledger.OpenMemory(ctx)
+		return opened, "in memory", err
 	}
 	if where, err = a.ledgerPath(ctx, choice, conn); err != nil {
 		return nil, "", err
 	}
-	book, err = ledger.OpenExisting(ctx, where)
+	opened, err = ledger.OpenExisting(ctx, where)
 	if errors.Is(err, coffee.ErrNoLedger) {
 		if !choice.begin {
 			if err := refuseNewLedger(ctx, conn, redacted(where)); err != nil {
 				return nil, "", err
 			}
 		}
-		book, err = ledger.Open(ctx, where)
+		opened, err = ledger.Open(ctx, where)
 	}
 	if err != nil {
 		return nil, "", &hintedError{err, "choose another ledger with --ledger"}
 	}
-	return book, redacted(where), nil
+	return opened, redacted(where), nil
 }
 
 // refuseNewLedger returns an error if orders on the server have been charged: their
@@ -126,11 +131,11 @@ func (a *app) ledgerIfAny(ctx context.Context, choice ledgerChoice, conn *connec
 	if err != nil {
 		return nil, err
 	}
-	book, err := ledger.OpenExisting(ctx, where)
+	opened, err := ledger.OpenExisting(ctx, where)
 	if errors.Is(err, coffee.ErrNoLedger) {
 		return nil, nil
 	}
-	return book, err
+	return opened, err
 }
 
 // isPostgres reports whether a ledger is in PostgreSQL. Its name must have been

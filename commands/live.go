@@ -95,7 +95,7 @@ func (m live) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 			m.problem = m.explain(msg.err)
 		} else {
 			m.views, m.problem, m.answered = msg.views, "", true
-			pause = min(longestPause, max(pause, 9*msg.took)) // requests take at most a tenth of the time
+			pause = min(longestPause, max(pause, 9*msg.took)) // within these limits requests take a tenth of the time
 		}
 		return m, tea.Tick(pause, func(time.Time) tea.Msg { return askAgain{} })
 	case askAgain:

@@ -74,7 +74,7 @@ func TestLiveTroubles(t *testing.T) {
 	first := live{width: 80, height: 24, ctx: t.Context(), explain: func(err error) string { return "explained: " + err.Error() },
 		list: func(context.Context) ([]coffee.OrderView, error) { asked++; return nil, errors.New("gone") }}
 	if !strings.Contains(first.text(now), "asking the server") {
-		t.Error("before there is an answer it should say that waiting for a worker")
+		t.Error("before there is an answer it should say that it is asking the server")
 	}
 	var m tea.Model = first
 	m, _ = m.Update(answer{views: liveOrders(now)})

@@ -17,7 +17,7 @@ func orderCommand(a *app) *cli.Command {
 		Name:  "order",
 		Usage: "place an order and wait for its result",
 		Description: "The exit code is 0 if the order was completed, 3 if it failed, 4 if it was cancelled, " +
-			"and 5 if the order id is already taken.",
+			"and 5 if its id belongs to a different order.",
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "drink", Aliases: []string{"d"}, Usage: "`NAME` of the drink; see coffee menu"},
 			&cli.StringFlag{Name: "size", Aliases: []string{"s"}, Usage: "`SIZE` of the drink: S, M or L", Value: string(coffee.SizeM)},
@@ -160,7 +160,7 @@ func (o *ordering) notPlaced(ctx context.Context, err error) error {
 // follow queries and cancels the order as requested, and waits for its result.
 func (o *ordering) follow(ctx context.Context) (coffee.OrderResult, error) {
 	id := o.plan.request.OrderID
-	stop := o.out.hintIfNoWorker(ctx, o.orders, id)
+	stop := hintIfNoWorker(ctx, o.out, o.orders, id)
 	defer stop()
 	if o.plan.query {
 		state, err := o.firstState(ctx)
@@ -227,42 +227,4 @@ func (o *ordering) outcome(ctx context.Context, result coffee.OrderResult) error
 		o.out.notef("too late to cancel: the coffee was made")
 	}
 	return nil
-}
-
-// noWorkerPatience is how long an order waits for a worker before the user is told.
-const noWorkerPatience = 2 * time.Second
-
-// hintIfNoWorker tells the user, once, if an order is waiting for a worker and
-// none is running: the most common reason why nothing happens.
-func (o *output) hintIfNoWorker(ctx context.Context, orders *coffee.Client, id string) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		if waitForNoWorker(ctx, orders, id) {
-			o.notef("no worker is polling the task queue %s: order %s is waiting for one; start one with: coffee worker", coffee.TaskQueue, id)
-		}
-	}()
-	return func() {
-		cancel()
-		<-done
-	}
-}
-
-// waitForNoWorker returns true once the order has waited too long for a worker,
-// or false if the context ends first.
-func waitForNoWorker(ctx context.Context, orders *coffee.Client, id string) bool {
-	ticker := time.NewTicker(noWorkerPatience)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return false
-		case <-ticker.C:
-		}
-		// An error of the server will surface in the command itself.
-		if none, err := orders.NoWorker(ctx, id); err == nil && none {
-			return true
-		}
-	}
 }

@@ -19,7 +19,7 @@ import (
 	"example.com/coffee/coffee"
 )
 
-var record = flag.Bool("record", false, "record the histories in coffee/testdata anew")
+var record = flag.Bool("record", false, "record the histories that are missing in coffee/testdata")
 
 func historyFile(name string) string {
 	return filepath.Join("..", "coffee", "testdata", "histories", name+".json")

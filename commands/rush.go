@@ -26,7 +26,7 @@ func rushCommand(a *app) *cli.Command {
 		Name:  "rush",
 		Usage: "place many orders, and measure throughput and latency",
 		Description: "Places orders and waits for their results: --concurrency orders at a time, or --rate orders a second. " +
-			"An order's time starts when it is due. The worker's default settings make a realistic day; with " +
+			"With --rate an order's time starts when it is due, however late it is placed. The worker's default settings make a realistic day; with " +
 			"--charge-time 0 --brew-time 0 --receipt-time 0 --brew-failure-rate 0 the server and the ledger alone are measured.",
 		Flags: slices.Concat([]cli.Flag{
 			&cli.IntFlag{Name: "orders", Usage: "place `N` orders", Value: 1000},
@@ -128,7 +128,7 @@ func runRush(ctx context.Context, a *app, plan rushPlan) (err error) {
 	var tasks background
 	defer func() { err = errors.Join(err, tasks.stop()) }()
 	var conn *connection
-	var book coffee.Ledger // nil if there is none on this machine
+	var ledger coffee.Ledger // nil if there is none on this machine
 	if plan.dev != nil {
 		if plan.quiet {
 			a.log = a.log.Level(zerolog.Disabled)
@@ -138,17 +138,17 @@ func runRush(ctx context.Context, a *app, plan rushPlan) (err error) {
 			return err
 		}
 		tasks.onStop(d.stop)
-		conn, book = d.connection, d.book
+		conn, ledger = d.connection, d.ledger
 	} else {
 		if conn, err = a.connect(ctx, plan.server); err != nil {
 			return err
 		}
 		tasks.onStop(func() error { conn.Close(); return nil })
-		if book, err = a.ledgerIfAny(ctx, plan.ledger, conn); err != nil {
+		if ledger, err = a.ledgerIfAny(ctx, plan.ledger, conn); err != nil {
 			return err
 		}
-		if book != nil {
-			tasks.onStop(book.Close)
+		if ledger != nil {
+			tasks.onStop(ledger.Close)
 		}
 	}
 	r := &rush{
@@ -156,7 +156,7 @@ func runRush(ctx context.Context, a *app, plan rushPlan) (err error) {
 		times:    hdrhistogram.New(1, time.Hour.Microseconds(), 3),
 		outcomes: map[coffee.OrderStatus]int{},
 	}
-	report, err := r.run(ctx, book)
+	report, err := r.run(ctx, ledger)
 	if err != nil {
 		return err
 	}

@@ -36,7 +36,7 @@ func (o *output) watch(ctx context.Context, watching bool, look func() (text []b
 			o.printf("%s", text)
 		}
 		shown = text
-		if final || !watching {
+		if final || !watching || o.out.err != nil {
 			return o.out.err
 		}
 		if !sleep(ctx, watchEvery) {

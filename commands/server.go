@@ -30,7 +30,7 @@ func serverCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:  "server",
 		Usage: "run a Temporal server with its Web UI and the order board",
-		Description: "Takes the flags of temporal server start-dev. Unlike start-dev, it keeps its data " +
+		Description: "Takes the common flags of temporal server start-dev. Unlike start-dev, it keeps its data " +
 			"across restarts, unless --in-memory is given.",
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "db-filename", Aliases: []string{"f"}, Usage: "SQLite database `FILE`", DefaultText: "coffee.db in the data directory"},
@@ -43,10 +43,10 @@ func serverCommand(a *app) *cli.Command {
 			&cli.IntFlag{Name: "board-port", Usage: "`PORT` of the order board, on the Web UI's address", DefaultText: "--port + 1001"},
 			&cli.BoolFlag{Name: "headless", Usage: "run without the Web UI and the order board"},
 			&cli.IntFlag{Name: "metrics-port", Usage: "`PORT` of the Prometheus metrics", DefaultText: "off"},
-			&cli.StringSliceFlag{Name: "namespace", Aliases: []string{"n"}, Usage: "`NAME` of an additional namespace; can be repeated"},
+			&cli.StringSliceFlag{Name: "namespace", Aliases: []string{"n"}, Usage: "also have the namespace `NAME`, besides default; can be repeated"},
 			&cli.DurationFlag{Name: "retention", Usage: "how long a finished order is kept: a `DURATION` of 1h or more", DefaultText: "72h in a new database"},
-			&cli.StringSliceFlag{Name: "search-attribute", Usage: "custom search attribute `NAME=TYPE`; can be repeated"},
-			&cli.StringSliceFlag{Name: "dynamic-config-value", Usage: "dynamic configuration value `KEY=JSON`; can be repeated"},
+			&cli.StringSliceFlag{Name: "search-attribute", Usage: "also have a search attribute `NAME=TYPE`, such as Shop=Keyword; can be repeated"},
+			&cli.StringSliceFlag{Name: "dynamic-config-value", Usage: "override a setting of the Temporal server, `KEY=JSON`; can be repeated"},
 			&cli.StringSliceFlag{Name: "sqlite-pragma", Usage: "SQLite pragma `NAME=VALUE`; can be repeated"},
 			&cli.BoolFlag{Name: "worker", Usage: "also run a worker"},
 		}, workerFlags("WORKER (with --worker)")),
@@ -129,18 +129,18 @@ func runServer(ctx context.Context, a *app, plan serverPlan) (err error) {
 	if plan.server.UI {
 		// Only now: a second server on the same file should be told about the
 		// first one, not about a port that is taken.
-		listener, err := devserver.Listen("order board", plan.server.UIIP, plan.boardPort)
+		listener, err := listenForBoard(plan.server.UIIP, plan.boardPort, "--board-port")
 		if err != nil {
 			return err
 		}
 		boardURL = a.serveBoard(&tasks, listener, conn, server.UIURL())
 	}
 	if plan.worker != nil {
-		book, where, err := a.openLedger(ctx, plan.worker.ledger, conn, plan.server.DatabaseFile == "")
+		opened, where, err := a.openLedger(ctx, plan.worker.ledger, conn, plan.server.DatabaseFile == "")
 		if err != nil {
 			return err
 		}
-		if err := a.startWorker(ctx, &tasks, conn, plan.worker.WorkerOptions, book); err != nil {
+		if err := a.startWorker(ctx, &tasks, conn, plan.worker.WorkerOptions, opened); err != nil {
 			return err
 		}
 		ledger = where
@@ -167,12 +167,15 @@ func (a *app) startServer(ctx context.Context, tasks *background, options devser
 	if err != nil {
 		return nil, err
 	}
+	// If the server fails it is stopped last too: its worker can still report what it
+	// has done if the part that failed is another one.
+	tasks.onStop(server.Stop)
 	tasks.start(func(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
-			return server.Stop()
+			return nil
 		case err := <-server.Failed():
-			return errors.Join(fmt.Errorf("the server failed: %w", err), server.Stop())
+			return fmt.Errorf("the server failed: %w", err)
 		}
 	})
 	return server, nil
@@ -233,37 +236,42 @@ func serverOptions(c *cli.Context) (options devserver.Options, err error) {
 			}
 		}
 	}
+	if c.Bool("in-memory") && options.DatabaseFile != "" {
+		return options, usageErrorf(c, "--in-memory and --db-filename exclude each other")
+	}
+	return options, addPairs(c, &options)
+}
+
+// addPairs reads the flags that are NAME=VALUE pairs.
+func addPairs(c *cli.Context, options *devserver.Options) error {
 	for _, pair := range c.StringSlice("search-attribute") {
 		name, value, err := parsePair(c, "search-attribute", pair)
 		if err != nil {
-			return options, err
+			return err
 		}
 		kind, err := enumspb.IndexedValueTypeFromString(value)
 		if err != nil || kind == enumspb.INDEXED_VALUE_TYPE_UNSPECIFIED {
-			return options, usageErrorf(c, "--search-attribute %s: there is no type %q; there are Bool, Datetime, Double, Int, Keyword, KeywordList, Text", name, value)
+			return usageErrorf(c, "--search-attribute %s: there is no type %q; there are Bool, Datetime, Double, Int, Keyword, KeywordList, Text", name, value)
 		}
 		options.SearchAttributes[name] = kind
 	}
 	for _, pair := range c.StringSlice("dynamic-config-value") {
 		name, value, err := parsePair(c, "dynamic-config-value", pair)
 		if err != nil {
-			return options, err
+			return err
 		}
 		var decoded any
 		if err := json.Unmarshal([]byte(value), &decoded); err != nil {
-			return options, usageErrorf(c, "--dynamic-config-value %s: %q is not JSON (a string needs quotes)", name, value)
+			return usageErrorf(c, "--dynamic-config-value %s: %q is not JSON (a string needs quotes)", name, value)
 		}
 		options.DynamicConfig[name] = decoded
 	}
 	for _, pair := range c.StringSlice("sqlite-pragma") {
 		name, value, err := parsePair(c, "sqlite-pragma", pair)
 		if err != nil {
-			return options, err
+			return err
 		}
 		options.SQLitePragmas[name] = value
 	}
-	if c.Bool("in-memory") && options.DatabaseFile != "" {
-		return options, usageErrorf(c, "--in-memory and --db-filename exclude each other")
-	}
-	return options, nil
+	return nil
 }

@@ -21,7 +21,7 @@ func workerCommand(a *app) *cli.Command {
 			"Start as many workers as you like, on any number of machines. " +
 			"On an interrupt a worker takes no more work and lets running activities finish.",
 		Flags: slices.Concat(
-			[]cli.Flag{devFlag("also run a server, in memory")},
+			[]cli.Flag{devFlag("also run a server in memory, on a free port that is printed")},
 			workerFlags("WORKER"), connectFlags()),
 		Action: func(c *cli.Context) error {
 			if err := noArguments(c); err != nil {
@@ -59,13 +59,13 @@ func workerFlags(category string) []cli.Flag {
 		&cli.DurationFlag{Name: "charge-time", Usage: "`DURATION` of a charge", Value: defaults.ChargeTime, Category: category},
 		&cli.DurationFlag{Name: "brew-time", Usage: "`DURATION` of a brew", Value: defaults.BrewTime, Category: category},
 		&cli.DurationFlag{Name: "receipt-time", Usage: "`DURATION` of sending a receipt", Value: defaults.ReceiptTime, Category: category},
-		&cli.Uint64Flag{Name: "seed", Usage: "`N` that decides which brew attempts jam", Value: defaults.Seed, Category: category},
+		&cli.Uint64Flag{Name: "seed", Usage: "`N` that decides which brew attempts jam: the same N and order id, the same jams", Value: defaults.Seed, Category: category},
 		&cli.StringFlag{Name: "pricing", Usage: "`NAME` of the pricing strategy: " + strings.Join(strategies, ", "), Value: strategies[0], Category: category},
 		&cli.Float64Flag{Name: "late-charge-rate", Usage: "`FRACTION` of charges that go on after their attempt was given up, 0 to 1", Category: category, Hidden: true},
-		&cli.IntFlag{Name: "concurrency", Usage: "run at most `N` activities at once", Value: coffee.DefaultConcurrency, Category: category},
+		&cli.IntFlag{Name: "concurrency", Usage: "run at most `N` activities (steps of orders) at once", Value: coffee.DefaultConcurrency, Category: category},
 		ledgerFlag(category),
-		&cli.BoolFlag{Name: "new-ledger", Usage: "start a new ledger even if orders of the server have been charged", Category: category},
-		&cli.DurationFlag{Name: "drain-time", Usage: "`DURATION` for which running activities may finish after an interrupt", Value: 10 * time.Second, Category: category},
+		&cli.BoolFlag{Name: "new-ledger", Usage: "start an empty ledger although orders of the server have been charged: for when theirs is lost for good", Category: category},
+		&cli.DurationFlag{Name: "drain-time", Usage: "after an interrupt, wait up to this `DURATION` for running activities", Value: 10 * time.Second, Category: category},
 	}
 }
 
@@ -118,15 +118,15 @@ func parseWorker(c *cli.Context) (workerOptions, error) {
 
 // startWorker starts a worker on a ledger, which is closed when the worker stops.
 // The context bounds only the start.
-func (a *app) startWorker(ctx context.Context, tasks *background, conn *connection, options coffee.WorkerOptions, book coffee.Ledger) error {
-	options.Namespace, options.Ledger, options.Log = conn.namespace, book, a.log
+func (a *app) startWorker(ctx context.Context, tasks *background, conn *connection, options coffee.WorkerOptions, ledger coffee.Ledger) error {
+	options.Namespace, options.Ledger, options.Log = conn.namespace, ledger, a.log
 	w, err := coffee.NewWorker(ctx, conn.Client, options)
 	if err != nil {
-		return errors.Join(err, book.Close())
+		return errors.Join(err, ledger.Close())
 	}
 	tasks.start(func(ctx context.Context) error {
 		err := w.Run(ctx) // lets running activities finish within the drain time
-		if closeErr := book.Close(); closeErr != nil {
+		if closeErr := ledger.Close(); closeErr != nil {
 			err = errors.Join(err, fmt.Errorf("cannot close the ledger: %w", closeErr))
 		}
 		return err
@@ -140,12 +140,12 @@ func runWorker(ctx context.Context, a *app, server connectOptions, options worke
 		return err
 	}
 	defer conn.Close()
-	book, where, err := a.openLedger(ctx, options.ledger, conn, false)
+	ledger, where, err := a.openLedger(ctx, options.ledger, conn, false)
 	if err != nil {
 		return err
 	}
 	var tasks background
-	if err := a.startWorker(ctx, &tasks, conn, options.WorkerOptions, book); err != nil {
+	if err := a.startWorker(ctx, &tasks, conn, options.WorkerOptions, ledger); err != nil {
 		return err
 	}
 	a.workerStarted(conn, where)

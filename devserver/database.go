@@ -37,8 +37,8 @@ func (e *LockedError) Error() string {
 	return fmt.Sprintf("database %s is in use by another server, process %d", e.File, e.PID)
 }
 
-// DatabaseError reports that a file cannot be used as the database. The file has
-// not been changed.
+// DatabaseError reports that a file cannot be used as the database. What was in the
+// file has not been changed, unless the problem is that it cannot be set up.
 type DatabaseError struct {
 	File    string
 	Problem string

@@ -12,11 +12,21 @@ import (
 	"github.com/shirou/gopsutil/v4/process"
 )
 
+// PortName says what a port is for, in a message.
+type PortName string
+
+// The ports of a server. [Listen] can be given any other name.
+const (
+	PortGRPC    PortName = "gRPC"
+	PortHTTP    PortName = "HTTP"
+	PortMetrics PortName = "metrics"
+	PortUI      PortName = "UI"
+)
+
 // PortError reports a port that cannot be opened.
 type PortError struct {
-	// Name says what the port is for: "gRPC", "HTTP", "metrics", "UI", or the name
-	// given to [Listen].
-	Name    string
+	// Name is one of the server's ports, or the name given to [Listen].
+	Name    PortName
 	Address string
 	// Holder is the program that listens on the port, as "name (process id)". It
 	// is empty if the port is not in use, or if the system does not say by whom.
@@ -61,21 +71,21 @@ func takePorts(o Options) (l listeners, err error) {
 			l.close()
 		}
 	}()
-	if l.frontend, err = Listen("gRPC", o.IP, o.Port); err != nil {
+	if l.frontend, err = Listen(PortGRPC, o.IP, o.Port); err != nil {
 		return l, err
 	}
 	if o.UI {
-		if l.ui, err = Listen("UI", o.UIIP, o.UIPort); err != nil {
+		if l.ui, err = Listen(PortUI, o.UIIP, o.UIPort); err != nil {
 			return l, err
 		}
 	}
 	if o.MetricsPort != 0 {
-		if l.metrics, err = Listen("metrics", o.IP, o.MetricsPort); err != nil {
+		if l.metrics, err = Listen(PortMetrics, o.IP, o.MetricsPort); err != nil {
 			return l, err
 		}
 	}
 	if o.HTTPPort != 0 {
-		listener, err := Listen("HTTP", o.IP, o.HTTPPort)
+		listener, err := Listen(PortHTTP, o.IP, o.HTTPPort)
 		if err != nil {
 			return l, err
 		}
@@ -86,7 +96,7 @@ func takePorts(o Options) (l listeners, err error) {
 
 // Listen opens a TCP listener for something that belongs to a server; errors call
 // it name. It returns a [*PortError] if it fails.
-func Listen(name, ip string, port int) (net.Listener, error) {
+func Listen(name PortName, ip string, port int) (net.Listener, error) {
 	listener, err := net.Listen("tcp", hostPort(ip, port))
 	if err != nil {
 		failed := &PortError{Name: name, Address: hostPort(ip, port), cause: err}

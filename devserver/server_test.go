@@ -261,11 +261,11 @@ func TestPortTaken(t *testing.T) {
 	defer listener.Close()
 	taken := listener.Addr().(*net.TCPAddr).Port
 	file := filepath.Join(t.TempDir(), "x.db")
-	for name, options := range map[string]Options{
-		"gRPC":    {Port: taken},
-		"HTTP":    {HTTPPort: taken},
-		"metrics": {MetricsPort: taken},
-		"UI":      {UI: true, UIPort: taken},
+	for name, options := range map[PortName]Options{
+		PortGRPC:    {Port: taken},
+		PortHTTP:    {HTTPPort: taken},
+		PortMetrics: {MetricsPort: taken},
+		PortUI:      {UI: true, UIPort: taken},
 	} {
 		options.DatabaseFile = file
 		_, err := Start(context.Background(), options)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,6 +18,7 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/ledger"
+	"example.com/coffee/internal/sqlitefile"
 )
 
 // kindDelivery is the kind of a row that records that a coffee was handed out. Such
@@ -113,8 +113,7 @@ func OpenBook(ctx context.Context, where string) (_ *Book, err error) {
 }
 
 func sqliteDSN(absolute string) string {
-	dsn := url.URL{Scheme: "file", Path: filepath.ToSlash(absolute), RawQuery: "mode=ro&_pragma=busy_timeout(5000)"}
-	return dsn.String()
+	return sqlitefile.DSN(absolute, "ro", map[string]string{"busy_timeout": "5000"}) // milliseconds
 }
 
 // Close releases the database.

@@ -63,7 +63,9 @@ func (s *Snapshot) Close() error {
 // CopyTo copies the snapshot to a new file, which is checked and durable when it
 // gets its name.
 func (s *Snapshot) CopyTo(ctx context.Context, to string) error {
+	begun := false
 	err := Create(to, func(draft string) error {
+		begun = true
 		if err := s.conn.Raw(func(conn any) error { return copyPages(ctx, conn, draft) }); err != nil {
 			return err
 		}
@@ -73,7 +75,7 @@ func (s *Snapshot) CopyTo(ctx context.Context, to string) error {
 	switch {
 	case errors.Is(err, fs.ErrExist):
 		return errors.New("it already exists")
-	case errors.As(err, &pathError): // the path is that of the draft
+	case !begun && errors.As(err, &pathError): // the path is that of the draft
 		return errors.New(Reason(err))
 	}
 	return err

@@ -90,22 +90,20 @@ func (c *customer) serve(ctx context.Context, order plannedOrder) error {
 			return c.breach(ctx, id, "another order of the same id was not refused: %v", err)
 		}
 	}
-	cancelled := false
-	if order.cancelAfter >= 0 {
+	cancelled := order.cancelAfter >= 0
+	if cancelled {
 		if !sleep(ctx, time.Until(acknowledged.Add(order.cancelAfter))) {
 			return ctx.Err()
 		}
 		err := c.insist(ctx, func() error { return c.orders.Cancel(ctx, id, "") })
-		if err != nil && !errors.Is(err, coffee.ErrEnded) {
+		if err != nil && !errors.Is(err, coffee.ErrEnded) { // which means too late
 			return c.breach(ctx, id, "cannot be cancelled: %v", err)
 		}
 		if err == nil {
-			err = c.journal.write(journalCancelled, id)
+			if err := c.journal.write(journalCancelled, id); err != nil {
+				return err
+			}
 		}
-		if err != nil && !errors.Is(err, coffee.ErrEnded) {
-			return err
-		}
-		cancelled = true
 	}
 	var result coffee.OrderResult
 	err := c.insist(ctx, func() (err error) {

@@ -1,0 +1,271 @@
+package timeline
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	commonpb "go.temporal.io/api/common/v1"
+	enumspb "go.temporal.io/api/enums/v1"
+	failurepb "go.temporal.io/api/failure/v1"
+	historypb "go.temporal.io/api/history/v1"
+	workflowpb "go.temporal.io/api/workflow/v1"
+	"go.temporal.io/sdk/converter"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"example.com/coffee/coffee"
+)
+
+// reader follows an order through its events.
+type reader struct {
+	timeline Timeline
+	parts    []part // in the order in which they began
+	steps    map[int64]*step
+	task     *historypb.HistoryEvent // the workflow task that is scheduled but not started
+	// receiptAt is when the receipt was first scheduled; zero if it was not.
+	receiptAt time.Time
+}
+
+// part is one row, or a step with the rows that belong to it.
+type part interface{ rows(readAt time.Time) []Row }
+
+type single Row
+
+func (s single) rows(time.Time) []Row { return []Row{Row(s)} }
+
+func (r *reader) read(event *historypb.HistoryEvent) {
+	if r.timeline.StartedAt.IsZero() {
+		r.timeline.StartedAt = when(event.GetEventTime())
+	}
+	switch event.GetEventType() {
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
+		if request, ok := coffee.DecodeRequest(event.GetWorkflowExecutionStartedEventAttributes().GetInput()); ok {
+			r.timeline.Drink, r.timeline.Size = request.Drink, request.Size
+		}
+	case enumspb.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED:
+		r.task = event
+	case enumspb.EVENT_TYPE_WORKFLOW_TASK_STARTED:
+		r.waited(event)
+	case enumspb.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT:
+		if event.GetWorkflowTaskTimedOutEventAttributes().GetTimeoutType() == enumspb.TIMEOUT_TYPE_START_TO_CLOSE {
+			r.moment(event, "worker lost", StateFailed, "it did not answer in time")
+		} else {
+			r.waited(event) // for the worker that knew the order
+		}
+	case enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED:
+		attributes := event.GetWorkflowTaskFailedEventAttributes()
+		if attributes.GetCause() == enumspb.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW {
+			r.moment(event, "reset", StateWaiting, "back to this point")
+		} else {
+			r.moment(event, "worker failed", StateFailed, message(attributes.GetFailure()))
+		}
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
+		r.signal(event)
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED:
+		r.moment(event, cancelName, StateCancelled, "through Temporal")
+	case enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+		r.schedule(event)
+	case enumspb.EVENT_TYPE_ACTIVITY_TASK_STARTED:
+		r.steps[event.GetActivityTaskStartedEventAttributes().GetScheduledEventId()].start(event)
+	case enumspb.EVENT_TYPE_ACTIVITY_TASK_CANCEL_REQUESTED:
+		r.steps[event.GetActivityTaskCancelRequestedEventAttributes().GetScheduledEventId()].end(event, StateCancelled, "cancelled")
+	case enumspb.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
+		attributes := event.GetActivityTaskCompletedEventAttributes()
+		s := r.steps[attributes.GetScheduledEventId()]
+		s.end(event, StateOK, s.done(attributes.GetResult()))
+	case enumspb.EVENT_TYPE_ACTIVITY_TASK_FAILED:
+		attributes := event.GetActivityTaskFailedEventAttributes()
+		r.steps[attributes.GetScheduledEventId()].fail(event, attributes.GetFailure(), attributes.GetRetryState())
+	case enumspb.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT:
+		attributes := event.GetActivityTaskTimedOutEventAttributes()
+		r.steps[attributes.GetScheduledEventId()].fail(event, attributes.GetFailure(), attributes.GetRetryState())
+	case enumspb.EVENT_TYPE_ACTIVITY_TASK_CANCELED:
+		r.steps[event.GetActivityTaskCanceledEventAttributes().GetScheduledEventId()].end(event, StateCancelled, "cancelled")
+	default:
+		r.close(event)
+	}
+}
+
+// waited adds a row if a workflow task has waited for a worker for longer than
+// patience.
+func (r *reader) waited(until *historypb.HistoryEvent) {
+	if r.task == nil {
+		return
+	}
+	from, to := when(r.task.GetEventTime()), when(until.GetEventTime())
+	if to.Sub(from) > patience {
+		r.parts = append(r.parts, single{Kind: KindWait, Name: waitName, Start: from, End: to, State: StateWaiting, Outcome: waitOutcome, Events: events(r.task, until)})
+	}
+	r.task = nil
+}
+
+func (r *reader) moment(event *historypb.HistoryEvent, name string, state State, outcome string) {
+	at := when(event.GetEventTime())
+	r.parts = append(r.parts, single{Kind: KindMoment, Name: name, Start: at, End: at, State: state, Outcome: outcome, Events: events(event)})
+}
+
+func (r *reader) signal(event *historypb.HistoryEvent) {
+	attributes := event.GetWorkflowExecutionSignaledEventAttributes()
+	if name := attributes.GetSignalName(); name != coffee.SignalCancelOrder {
+		r.moment(event, "signal", StateOK, clip(name, 60))
+		return
+	}
+	outcome := "by signal"
+	var request coffee.CancelRequest
+	if decode(attributes.GetInput(), &request) && request.Reason != "" {
+		outcome += ": " + clip(request.Reason, 200)
+	}
+	r.moment(event, cancelName, StateCancelled, outcome)
+}
+
+// cancelName is what a request to cancel is called.
+const cancelName = "cancel"
+
+// tooLate reports whether a request to cancel changed nothing: the receipt had been
+// scheduled, or the order had failed, or an earlier run had handed out the coffee.
+func (r *reader) tooLate(cancel single) bool {
+	if !r.timeline.EndedAt.IsZero() {
+		return r.timeline.Status == coffee.StatusCompleted || r.timeline.Status == coffee.StatusFailed
+	}
+	return !r.receiptAt.IsZero() && !cancel.Start.Before(r.receiptAt)
+}
+
+func (r *reader) schedule(event *historypb.HistoryEvent) {
+	attributes := event.GetActivityTaskScheduledEventAttributes()
+	s := &step{activity: attributes.GetActivityType().GetName(), id: attributes.GetActivityId(), policy: attributes.GetRetryPolicy(),
+		scheduled: when(event.GetEventTime()), events: events(event)}
+	var charge coffee.ChargeInput
+	if s.activity == coffee.ActivityChargeCustomer && decode(attributes.GetInput(), &charge) {
+		s.amount = charge.AmountCents
+		r.timeline.AmountCents = charge.AmountCents
+	}
+	if s.activity == coffee.ActivitySendReceipt && r.receiptAt.IsZero() {
+		r.receiptAt = s.scheduled
+	}
+	if s.activity == coffee.ActivityRefundCustomer {
+		s.amount = r.timeline.AmountCents
+	}
+	r.steps[event.GetEventId()] = s
+	r.parts = append(r.parts, s)
+}
+
+// close reads the events that end a workflow.
+func (r *reader) close(event *historypb.HistoryEvent) {
+	switch event.GetEventType() {
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
+		result, ok := coffee.DecodeResult(event.GetWorkflowExecutionCompletedEventAttributes().GetResult())
+		if !ok {
+			r.end(event, "", "ended with a result that is not an order's")
+			return
+		}
+		r.timeline.AmountCents = result.AmountCents
+		ending := strings.ToLower(string(result.Status))
+		if result.Refunded {
+			ending += ", " + result.AmountCents.String() + " refunded"
+		}
+		r.end(event, result.Status, ending)
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
+		r.end(event, "", "ended without a result: "+message(event.GetWorkflowExecutionFailedEventAttributes().GetFailure()))
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT:
+		r.end(event, "", "ended without a result: the workflow timed out")
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED:
+		r.end(event, "", strings.TrimSuffix("terminated: "+clip(event.GetWorkflowExecutionTerminatedEventAttributes().GetReason(), 200), ": "))
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED:
+		r.end(event, "", "ended without a result: the workflow was cancelled")
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
+		r.end(event, "", "continued in another run")
+	}
+}
+
+func (r *reader) end(event *historypb.HistoryEvent, status coffee.OrderStatus, ending string) {
+	r.timeline.Status, r.timeline.Ending = status, ending
+	r.timeline.EndedAt = when(event.GetEventTime())
+}
+
+// pending adds what the history does not have yet: the progress of the steps under
+// way.
+func (r *reader) pending(activities []*workflowpb.PendingActivityInfo) {
+	for _, info := range activities {
+		for _, s := range r.steps {
+			if s.id == info.GetActivityId() && s.ended.IsZero() {
+				s.pending = info
+			}
+		}
+	}
+}
+
+func (r *reader) finish() Timeline {
+	t := r.timeline
+	if r.task != nil && t.EndedAt.IsZero() && t.ReadAt.Sub(when(r.task.GetEventTime())) > patience {
+		r.parts = append(r.parts, single{Kind: KindWait, Name: waitName, Start: when(r.task.GetEventTime()), State: StateWaiting,
+			Outcome: "waiting for a worker", Events: events(r.task)})
+	}
+	var parts [][]Row
+	for _, p := range r.parts {
+		if cancel, ok := p.(single); ok && cancel.Name == cancelName && r.tooLate(cancel) {
+			cancel.State, cancel.Outcome = StateWaiting, "too late, "+cancel.Outcome
+			p = cancel
+		}
+		parts = append(parts, p.rows(t.ReadAt))
+	}
+	// What arrived while a worker was busy comes after what the worker did in the
+	// history.
+	slices.SortStableFunc(parts, func(a, b []Row) int { return a[0].Start.Compare(b[0].Start) })
+	t.Rows = append(t.Rows, slices.Concat(parts...)...)
+	if !t.EndedAt.IsZero() { // what the order no longer waited for
+		for i := range t.Rows {
+			if t.Rows[i].End.IsZero() {
+				t.Rows[i].End, t.Rows[i].State, t.Rows[i].Outcome = t.EndedAt, StateCancelled, "the order ended"
+			}
+		}
+	}
+	return t
+}
+
+func events(all ...*historypb.HistoryEvent) (list []Event) {
+	for _, event := range all {
+		list = append(list, Event{ID: event.GetEventId(), Type: typeName(event.GetEventType()), Time: when(event.GetEventTime())})
+	}
+	return list
+}
+
+// typeName returns an event type as the Web UI shows it: ActivityTaskScheduled. For
+// a type that this program is too old to know, it returns the number.
+func typeName(t enumspb.EventType) string { return t.String() }
+
+func when(t *timestamppb.Timestamp) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.AsTime()
+}
+
+// message returns what the root cause of a failure says.
+func message(failure *failurepb.Failure) string {
+	for failure.GetCause() != nil {
+		failure = failure.GetCause()
+	}
+	if timeout := failure.GetTimeoutFailureInfo(); timeout != nil {
+		switch timeout.GetTimeoutType() {
+		case enumspb.TIMEOUT_TYPE_HEARTBEAT:
+			return "worker lost: no heartbeat"
+		case enumspb.TIMEOUT_TYPE_START_TO_CLOSE:
+			return "took longer than its timeout"
+		}
+		return "timed out"
+	}
+	return clip(failure.GetMessage(), 200)
+}
+
+// decode decodes the first payload, and reports whether that worked.
+func decode(payloads *commonpb.Payloads, into any) bool {
+	return len(payloads.GetPayloads()) > 0 && converter.GetDefaultDataConverter().FromPayload(payloads.GetPayloads()[0], into) == nil
+}
+
+// clip cuts s to at most n characters.
+func clip(s string, n int) string {
+	if runes := []rune(s); len(runes) > n {
+		return string(runes[:n-1]) + "…"
+	}
+	return s
+}

@@ -1,0 +1,159 @@
+package commands
+
+// The tests in this file run the parser in this process, one after the other: it
+// writes to a variable of its package.
+
+import (
+	"bytes"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestFlagsFirst: the parser takes all that follows an argument for arguments, so
+// flags are moved in front of them, with their values, and to the command that has
+// them.
+func TestFlagsFirst(t *testing.T) {
+	root := newRoot(newApp(&bytes.Buffer{}, &bytes.Buffer{}), nil)
+	for line, want := range map[string]string{
+		"coffee":                                           "coffee",
+		"coffee status 123":                                "coffee status 123",
+		"coffee status 123 --watch":                        "coffee status --watch 123",
+		"coffee status 123 -o json":                        "coffee status --output json 123",
+		"coffee status 123 --output=json --limit 5":        "coffee status --output=json --limit 5 123",
+		"coffee status --log-level debug 123":              "coffee --log-level debug status 123",
+		"coffee status 123 --log-level=debug":              "coffee --log-level=debug status 123",
+		"coffee --log-level debug status 123":              "coffee --log-level debug status 123",
+		"coffee status -- 123 --watch":                     "coffee status -- 123 --watch",
+		"coffee status 1 --watch -- -2":                    "coffee status --watch -- 1 -2",
+		"coffee cancel 123 --reason --watch":               "coffee cancel --reason --watch 123",
+		"coffee cancel 123 --reason":                       "coffee cancel --reason",
+		"coffee server --log-level":                        "coffee --log-level",
+		"coffee backup -- --generate-bash-completion":      "coffee backup --generate-bash-completion",
+		"coffee timeline 123 --frmat svg":                  "coffee timeline --frmat 123 svg",
+		"coffee completion bash":                           "coffee completion bash",
+		"coffee chaos client --orders 5 --seed 7":          "coffee chaos client --orders 5 --seed 7",
+		"coffee frob --drink latte":                        "coffee --drink frob latte",
+		"coffee status - 123":                              "coffee status - 123",
+		"coffee backup x --generate-bash-completion":       "coffee backup x --generate-bash-completion",
+		"coffee status 1 --lim --generate-bash-completion": "coffee status --lim 1 --generate-bash-completion",
+	} {
+		if got := strings.Join(flagsFirst(root, strings.Fields(line)), " "); got != want {
+			t.Errorf("%s\ngot  %s\nwant %s", line, got, want)
+		}
+	}
+}
+
+// TestUsageErrors: a mistake is named, and so is the name that was probably meant.
+func TestUsageErrors(t *testing.T) {
+	for line, want := range map[string]string{
+		"ordr":                               "no such command: \"ordr\"; did you mean order?",
+		"frob":                               "no such command: \"frob\"; the commands are server, worker, order, status, cancel",
+		"order --drnk latte":                 "no such flag: --drnk; did you mean --drink?",
+		"order -drnk latte":                  "no such flag: --drnk; did you mean --drink?",
+		"status 1 --wach":                    "no such flag: --wach; did you mean --watch?",
+		"menu --log-levl debug":              "no such flag: --log-levl; did you mean --log-level?",
+		"order --quantity 2":                 "no such flag: --quantity\n",
+		"order --drink":                      "--drink needs a value",
+		"cancel 123 --reason":                "--reason needs a value",
+		"server --log-level":                 "--log-level needs a value",
+		"status --limit many":                `--limit is "many": use a whole number`,
+		"rush --rate fast":                   `--rate is "fast": use a number`,
+		"worker --brew-time 1":               `--brew-time is "1": use a duration, such as 1.5s or 200ms`,
+		"order --dev=maybe --drink latte":    `--dev is "maybe": use true or false, or leave the value out`,
+		"order --drink latte --brew-time 1s": "--brew-time is a setting of the worker",
+		"order --drink latte --dev --tls":    "--tls makes no sense with it",
+		"menu latte":                         `menu takes no argument: "latte"`,
+		"completion tcsh":                    "which shell? bash, zsh, fish or powershell",
+		"order --drink latte --\x1b[2J":      `no such flag: "--\x1b[2J"`,
+	} {
+		var stdout, stderr bytes.Buffer
+		code := Run(t.Context(), append([]string{"coffee"}, strings.Fields(line)...), &stdout, &stderr)
+		if code != 2 || !strings.Contains(stderr.String(), want) || stdout.Len() > 0 {
+			t.Errorf("%s\nexit code %d, stdout %q, stderr %q\nwant %q", line, code, stdout.String(), stderr.String(), want)
+		}
+	}
+}
+
+// TestFlagsWithCommas: a value with a comma in it is one value.
+func TestFlagsWithCommas(t *testing.T) {
+	var stderr bytes.Buffer
+	Run(t.Context(), []string{"coffee", "server", "--search-attribute", "a=Keyword,b=Int"}, &bytes.Buffer{}, &stderr)
+	if want := `type "Keyword,b=Int"`; !strings.Contains(stderr.String(), want) {
+		t.Errorf("got %q, want %q", stderr.String(), want)
+	}
+}
+
+// TestHelp: a newcomer sees the five commands of the program first, no flag of the
+// tests, and which flags are for --dev.
+func TestHelp(t *testing.T) {
+	help := func(args ...string) string {
+		var stdout, stderr bytes.Buffer
+		if code := Run(t.Context(), append([]string{"coffee"}, args...), &stdout, &stderr); code != 0 || stderr.Len() > 0 {
+			t.Fatalf("%v: exit code %d, stderr %q", args, code, stderr.String())
+		}
+		return stdout.String()
+	}
+	var names []string
+	for line := range strings.Lines(help("--help")) {
+		if fields := strings.Fields(line); strings.HasPrefix(line, "     ") && len(fields) > 1 {
+			names = append(names, fields[0])
+		}
+	}
+	if five := []string{"server", "worker", "order", "status", "cancel"}; len(names) < 14 || !slices.Equal(names[:5], five) {
+		t.Errorf("the commands are %v; the first five should be %v", names, five)
+	}
+	if help() != help("--help") {
+		t.Error("without a command the program should say the same as with --help")
+	}
+	order := help("order", "--help")
+	worker := strings.Index(order, "WORKER (with --dev)")
+	if worker < 0 || strings.Index(order, "--brew-time") < worker || strings.Index(order, "--drink") > worker {
+		t.Errorf("the worker's flags are not shown as such:\n%s", order)
+	}
+	if strings.Contains(order, "late-charge-rate") {
+		t.Error("a hidden flag is shown")
+	}
+	if order != help("order", "-h") {
+		t.Error("-h and --help differ")
+	}
+}
+
+// TestCompletion: what a shell offers, as the program tells it.
+func TestCompletion(t *testing.T) {
+	for line, want := range map[string]string{
+		"":                             "server worker order status cancel timeline board menu audit chaos rush ready backup completion",
+		"completion":                   "bash zsh fish powershell",
+		"order --dr":                   "--drink --drain-time",
+		"server --db-filename":         "", // the shell offers files
+		"order --drink latte --log":    "--log-level --log-format",
+		"backup --":                    "--db-filename --ledger --output --help --log-level --log-format --version",
+		"backup -- x":                  "", // nothing is run
+		"worker --late":                "", // hidden
+		"status --address 127.0.0.1:1": "", // the server cannot be asked
+	} {
+		var stdout, stderr bytes.Buffer
+		args := slices.Concat([]string{"coffee"}, strings.Fields(line), []string{completionFlag})
+		code := Run(t.Context(), args, &stdout, &stderr)
+		if got := strings.Join(strings.Fields(stdout.String()), " "); code != 0 || got != want || stderr.Len() > 0 {
+			t.Errorf("%q: exit code %d, stderr %q\ngot  %s\nwant %s", line, code, stderr.String(), got, want)
+		}
+	}
+}
+
+// TestCompletionScripts: each shell that is there accepts its script.
+func TestCompletionScripts(t *testing.T) {
+	for _, s := range completionScripts {
+		shell, err := exec.LookPath(s.shell)
+		if err != nil {
+			t.Logf("there is no %s here", s.shell)
+			continue
+		}
+		cmd := exec.Command(shell, "-n") // parse, do not run
+		cmd.Stdin = strings.NewReader(s.script)
+		if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
+			t.Errorf("%s: %v\n%s", s.shell, err, out)
+		}
+	}
+}
