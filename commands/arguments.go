@@ -19,18 +19,20 @@ import (
 // completionFlag is the flag that a shell appends to ask for completions.
 const completionFlag = "--generate-bash-completion"
 
+// level is the program or a command on a command line, with the flags given to it.
+type level struct {
+	name        string
+	flags       []cli.Flag
+	subcommands []*cli.Command
+	given       []string // flags, with their values
+}
+
 // flagsFirst moves the flags of a command line in front of its arguments, because
 // urfave/cli v2 takes everything after an argument for another argument. A global
 // flag after the command, such as --log-level, moves in front of the command.
-// Whatever follows -- stays where it is. A last flag that lacks its value stays last, so
-// that it does not take an argument for its value.
+// Whatever follows -- stays where it is. A last flag that lacks its value stays last,
+// so that it does not take an argument for its value.
 func flagsFirst(root *cli.App, args []string) []string {
-	type level struct {
-		name        string
-		flags       []cli.Flag
-		subcommands []*cli.Command
-		given       []string // flags, with their values
-	}
 	if len(args) == 0 {
 		return args
 	}
@@ -43,45 +45,28 @@ func flagsFirst(root *cli.App, args []string) []string {
 	for len(args) > 0 {
 		arg := args[0]
 		args = args[1:]
-		current := levels[len(levels)-1]
-		if arg == "--" {
-			if last != nil && len(args) == 0 {
-				break // the user is about to type a flag
+		switch {
+		case arg == "--" && last != nil && len(args) == 0: // the user is about to type a flag
+		case arg == "--":
+			arguments, args = slices.Concat([]string{"--"}, arguments, args), nil
+		case len(arg) >= 2 && arg[0] == '-':
+			owner, given, needsValue := ownerOf(levels, arg)
+			if needsValue && len(args) == 0 && last == nil {
+				levels, arguments = levels[:owner+1], nil
 			}
-			arguments = slices.Concat([]string{"--"}, arguments, args)
-			break
-		}
-		if len(arg) < 2 || arg[0] != '-' {
-			i := slices.IndexFunc(current.subcommands, func(c *cli.Command) bool { return c.HasName(arg) })
+			levels[owner].given = append(levels[owner].given, given)
+			if needsValue && len(args) > 0 {
+				levels[owner].given = append(levels[owner].given, args[0])
+				args = args[1:]
+			}
+		default:
+			commands := levels[len(levels)-1].subcommands
+			i := slices.IndexFunc(commands, func(c *cli.Command) bool { return c.HasName(arg) })
 			if i < 0 || len(arguments) > 0 {
 				arguments = append(arguments, arg)
-				continue
+			} else {
+				levels = append(levels, &level{name: arg, flags: commands[i].Flags, subcommands: commands[i].Subcommands})
 			}
-			c := current.subcommands[i]
-			levels = append(levels, &level{name: arg, flags: c.Flags, subcommands: c.Subcommands})
-			continue
-		}
-		name, _, hasValue := strings.Cut(flagName(arg), "=")
-		owner := len(levels) - 1
-		var flag cli.Flag
-		for i, l := range slices.Backward(levels) {
-			if flag = findFlag(l.flags, name); flag != nil {
-				owner = i
-				break
-			}
-		}
-		if flag != nil { // the parser refuses a flag under two names
-			arg = "--" + flag.Names()[0] + strings.TrimPrefix(flagName(arg), name)
-		}
-		levels[owner].given = append(levels[owner].given, arg)
-		if !takesValue(flag) || hasValue {
-			continue
-		}
-		if len(args) > 0 {
-			levels[owner].given = append(levels[owner].given, args[0])
-			args = args[1:]
-		} else if last == nil {
-			levels, arguments = levels[:owner+1], nil
 		}
 	}
 	var line []string
@@ -89,6 +74,19 @@ func flagsFirst(root *cli.App, args []string) []string {
 		line = append(append(line, l.name), l.given...)
 	}
 	return slices.Concat(line, arguments, last)
+}
+
+// ownerOf returns the innermost level that has a flag, which is the last one if none
+// has it, and the flag under its first name: the parser refuses a flag that is given
+// under two. It reports whether the flag's value is the next word.
+func ownerOf(levels []*level, arg string) (owner int, given string, needsValue bool) {
+	name, _, hasValue := strings.Cut(flagName(arg), "=")
+	for i, l := range slices.Backward(levels) {
+		if flag := findFlag(l.flags, name); flag != nil {
+			return i, "--" + flag.Names()[0] + strings.TrimPrefix(flagName(arg), name), takesValue(flag) && !hasValue
+		}
+	}
+	return len(levels) - 1, arg, false
 }
 
 // flagName returns an argument without the one or two hyphens of a flag.
