@@ -8,6 +8,7 @@ import (
 	"github.com/rs/zerolog"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/temporal"
 )
 
 // NewSDKLogger returns a logger for the Temporal SDK that writes to a zerolog
@@ -48,7 +49,7 @@ func isAftermath(keyvals []any) bool {
 		}
 		var gone *serviceerror.NotFound
 		var cancelled *serviceerror.Canceled
-		if errors.Is(err, context.Canceled) || errors.As(err, &cancelled) || errors.As(err, &gone) {
+		if errors.Is(err, context.Canceled) || errors.As(err, &cancelled) || temporal.IsCanceledError(err) || errors.As(err, &gone) {
 			return true
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rs/zerolog"
 	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/temporal"
 )
 
 // TestSDKLoggerAftermath: what the SDK logs about an activity of a cancelled order, or
@@ -23,6 +24,7 @@ func TestSDKLoggerAftermath(t *testing.T) {
 		"context cancelled":     {context.Canceled, "debug"},
 		"wrapped":               {fmt.Errorf("brew: %w", context.Canceled), "debug"},
 		"cancelled by server":   {serviceerror.NewCanceled("cancelled"), "debug"},
+		"cancelled activity":    {temporal.NewCanceledError(), "debug"}, // as the answer to a heartbeat says
 		"activity is gone":      {serviceerror.NewNotFound("no such activity"), "debug"},
 		"deadline":              {context.DeadlineExceeded, "warn"},
 		"any other":             {errors.New("disk full"), "warn"},

@@ -741,3 +741,27 @@ func TestBookBehindAPooler(t *testing.T) {
 		}
 	}
 }
+
+// TestCancelAfterToldDelivered: once an order has learned that an earlier run handed
+// out its coffee, another cancel is too late, even before the receipt is scheduled. It
+// was once reported as an order that was cancelled in time and completed.
+func TestCancelAfterToldDelivered(t *testing.T) {
+	t.Parallel()
+	h := history(t, "completed_after_reset")
+	refund := slices.IndexFunc(h.GetEvents(), func(event *historypb.HistoryEvent) bool {
+		var out coffee.RefundOutput
+		return decode(event.GetActivityTaskCompletedEventAttributes().GetResult(), &out) && out.Delivered
+	})
+	if refund < 0 {
+		t.Fatal("no refund was told that the coffee was handed out")
+	}
+	h.Events = slices.Insert(h.Events, refund+1, &historypb.HistoryEvent{
+		EventType: enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED,
+		Attributes: &historypb.HistoryEvent_WorkflowExecutionSignaledEventAttributes{
+			WorkflowExecutionSignaledEventAttributes: &historypb.WorkflowExecutionSignaledEventAttributes{SignalName: coffee.SignalCancelOrder},
+		},
+	})
+	if s := storyOf(h); s.cancelled || !s.toldDelivered {
+		t.Errorf("got %+v", s)
+	}
+}

@@ -117,7 +117,8 @@ func (s *story) accepted(event *historypb.HistoryEvent) {
 }
 
 func (s *story) cancel(event *historypb.HistoryEvent) {
-	if !s.receipt {
+	// An order that was told of an earlier delivery has only its receipt left to send.
+	if !s.receipt && !s.toldDelivered {
 		s.cancelled = true
 		s.note(event, "cancelled")
 	}
