@@ -37,10 +37,14 @@ func (l sdkLogger) write(level zerolog.Level, msg string, keyvals []any) {
 	l.logger.WithLevel(level).Fields(pairs(keyvals)).Msg(msg)
 }
 
+// workerStopping is the text of the error with which a poll ends while its worker
+// stops. The SDK does not export it (errStop in internal_worker_base.go).
+const workerStopping = "worker stopping"
+
 // isAftermath reports whether the SDK complains about an activity that no longer
-// matters, because its order was cancelled, or about a heartbeat that was in flight
-// when the activity ended. Both are expected, so they are neither warnings nor
-// errors.
+// matters, because its order was cancelled, about a heartbeat that was in flight when
+// the activity ended, or about a poll that was in flight when the worker stopped. All
+// are expected, so they are neither warnings nor errors.
 func isAftermath(keyvals []any) bool {
 	for _, v := range keyvals {
 		err, ok := v.(error)
@@ -49,7 +53,7 @@ func isAftermath(keyvals []any) bool {
 		}
 		var gone *serviceerror.NotFound
 		var cancelled *serviceerror.Canceled
-		if errors.Is(err, context.Canceled) || errors.As(err, &cancelled) || temporal.IsCanceledError(err) || errors.As(err, &gone) {
+		if errors.Is(err, context.Canceled) || errors.As(err, &cancelled) || temporal.IsCanceledError(err) || errors.As(err, &gone) || err.Error() == workerStopping {
 			return true
 		}
 	}

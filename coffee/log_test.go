@@ -13,8 +13,9 @@ import (
 	"go.temporal.io/sdk/temporal"
 )
 
-// TestSDKLoggerAftermath: what the SDK logs about an activity of a cancelled order, or
-// about a late heartbeat, is demoted to debug. Other warnings stay warnings.
+// TestSDKLoggerAftermath: what the SDK logs about an activity of a cancelled order,
+// about a late heartbeat, or about a poll of a worker that stops, is demoted to debug.
+// Other warnings stay warnings.
 func TestSDKLoggerAftermath(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -26,6 +27,7 @@ func TestSDKLoggerAftermath(t *testing.T) {
 		"cancelled by server":   {serviceerror.NewCanceled("cancelled"), "debug"},
 		"cancelled activity":    {temporal.NewCanceledError(), "debug"}, // as the answer to a heartbeat says
 		"activity is gone":      {serviceerror.NewNotFound("no such activity"), "debug"},
+		"worker stops":          {errors.New("worker stopping"), "debug"}, // as a poll that was in flight ends
 		"deadline":              {context.DeadlineExceeded, "warn"},
 		"any other":             {errors.New("disk full"), "warn"},
 		"server is unavailable": {serviceerror.NewUnavailable("no connection"), "warn"},
