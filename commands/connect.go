@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 	"go.temporal.io/api/workflowservice/v1"
@@ -141,7 +142,7 @@ func (a *app) complete(options *connectOptions) {
 		options.ConnectionOptions.GrpcCompression = &client.GrpcCompressionNone{} // it would only cost time
 	}
 	options.Logger = a.sdkLog()
-	options.ConnectionOptions.DialOptions = append(options.ConnectionOptions.DialOptions, a.dialOptions...)
+	options.ConnectionOptions.DialOptions = slices.Concat(a.dialOptions, options.ConnectionOptions.DialOptions)
 }
 
 // onThisMachine reports whether an address is localhost or a loopback address.

@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	"github.com/urfave/cli/v2"
-	"go.temporal.io/sdk/client"
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/devserver"
@@ -56,7 +55,7 @@ func (a *app) startDev(ctx context.Context, options workerOptions) (_ *dev, err 
 	if err != nil {
 		return nil, err
 	}
-	d.connection, err = a.connect(ctx, client.Options{HostPort: server.Address(), Namespace: client.DefaultNamespace})
+	d.connection, err = a.connect(ctx, server.ClientOptions())
 	if err != nil {
 		return nil, err
 	}

@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"time"
 
@@ -119,7 +117,7 @@ func runServer(ctx context.Context, a *app, plan serverPlan) (err error) {
 	}
 	var conn *connection
 	if plan.server.UI || plan.worker != nil {
-		conn, err = a.connect(ctx, client.Options{HostPort: server.Address(), Namespace: plan.server.Namespaces[0]})
+		conn, err = a.connect(ctx, server.ClientOptions())
 		if err != nil {
 			return err
 		}
@@ -155,17 +153,18 @@ func searchAttributes() map[string]enumspb.IndexedValueType {
 	return map[string]enumspb.IndexedValueType{coffee.SearchAttributeStatus: enumspb.INDEXED_VALUE_TYPE_KEYWORD}
 }
 
-// startServer starts a server in this process. A server allocates a lot and keeps
-// little, so collecting garbage less often makes it a tenth faster, for some
-// hundred megabytes under load. GOGC in the environment takes precedence.
+// startServer starts a server in this process.
 func (a *app) startServer(ctx context.Context, tasks *background, options devserver.Options) (*devserver.Server, error) {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400)
+	if err := boundMemory(); err != nil {
+		a.log.Debug().Err(err).Msg("how much memory there is cannot be found out")
 	}
 	options.Log = a.platform
 	server, err := devserver.Start(ctx, options)
 	if err != nil {
 		return nil, err
+	}
+	if err := releaseProgram(); err != nil {
+		a.log.Debug().Err(err).Msg("the program's pages stay in memory")
 	}
 	// If the server fails it is stopped last too: its worker can still report what it
 	// has done if the part that failed is another one.

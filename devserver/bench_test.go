@@ -1,15 +1,19 @@
 package devserver
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path"
 	"path/filepath"
-	"runtime"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +21,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/shirou/gopsutil/v4/process"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
@@ -33,42 +38,167 @@ import (
 
 // The benchmarks compare our server, as "coffee server" runs it, with stock, which
 // is set up as "temporal server start-dev" sets itself up: the same Temporal
-// server, the same client, in the same process. .ci/bench runs each benchmark in a
-// process of its own, since a server leaves something behind, and makes a table.
+// server, and the same client and worker.
+//
+// Apart, the server is a process of its own, as both have it: the program coffee,
+// and this test binary. Together, server, client and worker are one process, in
+// which our clients need no socket. .ci/bench runs each benchmark in processes of
+// its own, since a server leaves something behind, and makes a table.
 //
 // An order is a workflow with three activities in a row that do nothing.
 
-func compare(b *testing.B, bench func(b *testing.B, start func() benched)) {
+// benched is a server to compare.
+type benched interface {
+	ClientOptions() client.Options
+	Stop() error
+}
+
+// compare runs a benchmark on both servers, with both kinds of database, in each of
+// the places.
+func compare(b *testing.B, places []string, bench func(b *testing.B, start func() benched)) {
 	for _, database := range []string{"memory", "file"} {
-		options := func(b *testing.B) (o Options) {
-			if database == "file" {
-				o.DatabaseFile = filepath.Join(b.TempDir(), uuid.NewString())
+		file := func(b *testing.B) string {
+			if database == "memory" {
+				return ""
 			}
-			return o
+			return filepath.Join(b.TempDir(), uuid.NewString())
 		}
-		b.Run(database+"/stock", func(b *testing.B) {
-			bench(b, func() benched { return startStock(b, options(b)) })
-		})
-		b.Run(database+"/ours", func(b *testing.B) {
-			// The program does this for itself; the package does not.
-			worker.SetBinaryChecksum("bench")
-			defer debug.SetGCPercent(debug.SetGCPercent(400))
-			bench(b, func() benched {
-				b.Helper()
-				server, err := Start(context.Background(), options(b))
-				if err != nil {
-					b.Fatal(err)
-				}
-				return server
-			})
-		})
+		for _, place := range places {
+			for _, who := range []string{"stock", "ours"} {
+				b.Run(path.Join(database, place, who), func(b *testing.B) {
+					if place == "together" && who == "ours" {
+						worker.SetBinaryChecksum("bench") // as the program does
+					}
+					bench(b, func() benched { return starts[place+" "+who](b, file(b)) })
+				})
+			}
+		}
 	}
 }
 
-// benched is a server to compare.
-type benched interface {
-	Address() string
-	Stop() error
+// starts start a server on a file, or in memory if its name is empty.
+var starts = map[string]func(b *testing.B, file string) benched{
+	"together stock": func(b *testing.B, file string) benched { return startStock(b, file) },
+	"together ours": func(b *testing.B, file string) benched {
+		server, err := Start(context.Background(), Options{DatabaseFile: file})
+		if err != nil {
+			b.Fatal(err)
+		}
+		return server
+	},
+	"apart stock": func(b *testing.B, file string) benched {
+		self, err := os.Executable()
+		if err != nil {
+			b.Fatal(err)
+		}
+		return startProcess(b, exec.Command(self, "-test.run", "^$", "-test.bench", "^BenchmarkServeStock$", "-test.benchtime", "1x"), stockVariable+"="+file)
+	},
+	"apart ours": func(b *testing.B, file string) benched {
+		database := []string{"--in-memory"}
+		if file != "" {
+			database = []string{"--db-filename", file}
+		}
+		return startProcess(b, exec.Command(program(b), append([]string{"server", "--headless", "--port", "0"}, database...)...))
+	},
+}
+
+// program returns the path of coffee, which .ci/bench has built.
+func program(b *testing.B) string {
+	b.Helper()
+	if built := os.Getenv("COFFEE"); built != "" {
+		return built
+	}
+	built := filepath.Join(b.TempDir(), "coffee")
+	if said, err := exec.Command("go", "build", "-o", built, "example.com/coffee").CombinedOutput(); err != nil {
+		b.Fatalf("%v\n%s", err, said)
+	}
+	return built
+}
+
+// serverProcess is a server that is a process of its own.
+type serverProcess struct {
+	*process.Process
+	command *exec.Cmd
+	address string
+}
+
+// startProcess starts a server that prints a line with its address after "gRPC".
+func startProcess(b *testing.B, command *exec.Cmd, variables ...string) benched {
+	b.Helper()
+	command.Env = append(os.Environ(), variables...)
+	command.Stderr = os.Stderr
+	out, err := command.StdoutPipe()
+	if err == nil {
+		err = command.Start()
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	s := serverProcess{command: command}
+	lines := bufio.NewScanner(out)
+	for s.address == "" && lines.Scan() {
+		if words := strings.Fields(lines.Text()); len(words) == 2 && words[0] == "gRPC" {
+			s.address = words[1]
+		}
+	}
+	if s.address == "" {
+		b.Fatalf("%s ended without an address: %v", command, command.Wait())
+	}
+	go io.Copy(io.Discard, out)
+	if s.Process, err = process.NewProcess(int32(command.Process.Pid)); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { command.Process.Kill() })
+	return s
+}
+
+func (s serverProcess) ClientOptions() client.Options {
+	return client.Options{HostPort: s.address, ConnectionOptions: client.ConnectionOptions{GrpcCompression: &client.GrpcCompressionNone{}}}
+}
+
+func (s serverProcess) Stop() error {
+	return errors.Join(s.command.Process.Signal(os.Interrupt), s.command.Wait())
+}
+
+// resident returns the process's memory in MiB, as the kernel counts it.
+func (s serverProcess) resident(b *testing.B) float64 {
+	b.Helper()
+	memory, err := s.MemoryInfo()
+	if err != nil {
+		b.Fatal(err)
+	}
+	return float64(memory.RSS) / (1 << 20)
+}
+
+// processorTime returns the CPU time that the process has used.
+func (s serverProcess) processorTime(b *testing.B) time.Duration {
+	b.Helper()
+	times, err := s.Times()
+	if err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration((times.User + times.System) * float64(time.Second))
+}
+
+// stockVariable names the environment variable that makes BenchmarkServeStock serve.
+// Its value is the database's file.
+const stockVariable = "DEVSERVER_BENCH_STOCK"
+
+// BenchmarkServeStock is what a process with a stock server runs, until it is
+// interrupted.
+func BenchmarkServeStock(b *testing.B) {
+	file, ok := os.LookupEnv(stockVariable)
+	if !ok {
+		b.Skip("it is for a process of its own")
+	}
+	interrupted := make(chan os.Signal, 1)
+	signal.Notify(interrupted, os.Interrupt)
+	server := startStock(b, file)
+	fmt.Println("gRPC", server.address)
+	<-interrupted
+	if err := server.Stop(); err != nil {
+		b.Fatal(err)
+	}
 }
 
 // stock is a server as "temporal server start-dev" sets it up.
@@ -77,12 +207,14 @@ type stock struct {
 	address string
 }
 
-func (s stock) Address() string { return s.address }
+func (s stock) ClientOptions() client.Options {
+	return client.Options{HostPort: s.address, ConnectionOptions: client.ConnectionOptions{GrpcCompression: &client.GrpcCompressionNone{}}}
+}
 
 // startStock does what start-dev does (internal/devserver in the Temporal CLI's
 // source): four services on ports of their own, the HTTP API and Prometheus on
 // free ports, and very few settings.
-func startStock(b *testing.B, o Options) benched {
+func startStock(b *testing.B, file string) stock {
 	b.Helper()
 	must := func(err error) {
 		b.Helper()
@@ -99,7 +231,7 @@ func startStock(b *testing.B, o Options) benched {
 			}
 		}
 	}
-	o, err := o.withDefaults()
+	o, err := Options{DatabaseFile: file}.withDefaults()
 	must(err)
 	o.HTTPPort, o.MetricsPort = port(), port()
 	id := identity{ClusterID: uuid.NewString(), DatabaseName: cmp.Or(o.DatabaseFile, "stock-"+uuid.NewString())}
@@ -147,9 +279,11 @@ func startStock(b *testing.B, o Options) benched {
 	return stock{server, s.address}
 }
 
+var apart, both = []string{"apart"}, []string{"apart", "together"}
+
 // BenchmarkStart measures a start, from nothing to ready.
 func BenchmarkStart(b *testing.B) {
-	compare(b, func(b *testing.B, start func() benched) {
+	compare(b, both, func(b *testing.B, start func() benched) {
 		var took []time.Duration
 		for b.Loop() {
 			began := time.Now()
@@ -165,7 +299,7 @@ func BenchmarkStart(b *testing.B) {
 
 // BenchmarkStop measures a stop with a worker that polls.
 func BenchmarkStop(b *testing.B) {
-	compare(b, func(b *testing.B, start func() benched) {
+	compare(b, both, func(b *testing.B, start func() benched) {
 		var took []time.Duration
 		for b.Loop() {
 			server := start()
@@ -186,7 +320,7 @@ func BenchmarkStop(b *testing.B) {
 
 // BenchmarkOneAtATime measures how long an order takes when nothing else runs.
 func BenchmarkOneAtATime(b *testing.B) {
-	compare(b, func(b *testing.B, start func() benched) {
+	compare(b, both, func(b *testing.B, start func() benched) {
 		server := start()
 		c := orderClient(b, server)
 		w := orderWorker(b, c)
@@ -210,23 +344,14 @@ func BenchmarkOneAtATime(b *testing.B) {
 // are always under way.
 func BenchmarkFiftyAtATime(b *testing.B) {
 	const orders, concurrency = 250, 50
-	compare(b, func(b *testing.B, start func() benched) {
+	compare(b, both, func(b *testing.B, start func() benched) {
 		server := start()
 		c := orderClient(b, server)
 		w := orderWorker(b, c)
 		runOrder(b, c, "warm-up")
 		began, round := time.Now(), 0
 		for b.Loop() {
-			slots := make(chan struct{}, concurrency)
-			var wg sync.WaitGroup
-			for i := range orders {
-				slots <- struct{}{}
-				wg.Go(func() {
-					runOrder(b, c, fmt.Sprintf("%d-%d", round, i))
-					<-slots
-				})
-			}
-			wg.Wait()
+			atATime(orders, concurrency, func(i int) { runOrder(b, c, fmt.Sprintf("%d-%d", round, i)) })
 			round++
 		}
 		b.ReportMetric(float64(round*orders)/time.Since(began).Seconds(), "orders/s")
@@ -367,27 +492,79 @@ func benchFinish(b *testing.B, options Options, finished int) {
 	}
 }
 
-// BenchmarkIdle measures what an idle server costs: the process's CPU time, and
-// its memory in use.
+// BenchmarkIdle measures the CPU time of a server that nobody uses.
 func BenchmarkIdle(b *testing.B) {
-	compare(b, func(b *testing.B, start func() benched) {
-		before := inUse()
-		server := start()
-		memory := inUse() - before
+	compare(b, apart, func(b *testing.B, start func() benched) {
+		server := start().(serverProcess)
 		time.Sleep(10 * time.Second) // until the start is over
 		var busy, all time.Duration
 		for b.Loop() {
-			began, cpu := time.Now(), cpuTime(b)
-			time.Sleep(20 * time.Second)
-			busy += cpuTime(b) - cpu
+			began, cpu := time.Now(), server.processorTime(b)
+			time.Sleep(30 * time.Second)
+			busy += server.processorTime(b) - cpu
 			all += time.Since(began)
 		}
-		b.ReportMetric(float64(memory)/(1<<20), "MiB")
 		b.ReportMetric(100*busy.Seconds()/all.Seconds(), "cpu-percent")
 		if err := server.Stop(); err != nil {
 			b.Fatal(err)
 		}
 	})
+}
+
+// BenchmarkMemory measures a server's memory: when it is ready, and after 600 orders
+// at fifty at a time.
+func BenchmarkMemory(b *testing.B) {
+	compare(b, apart, func(b *testing.B, start func() benched) {
+		for b.Loop() {
+			server := start().(serverProcess)
+			b.ReportMetric(server.resident(b), "ready-MiB")
+			c := orderClient(b, server)
+			w := orderWorker(b, c)
+			atATime(600, 50, func(i int) { runOrder(b, c, fmt.Sprint(i)) })
+			b.ReportMetric(server.resident(b), "loaded-MiB")
+			benchStop(b, server, c, w)
+		}
+	})
+}
+
+// BenchmarkBacklog measures the memory of our server with ten thousand orders that
+// wait for a worker, when they are done, and ten minutes later.
+func BenchmarkBacklog(b *testing.B) {
+	const orders = 10_000
+	for _, file := range []string{"", "file"} {
+		b.Run(cmp.Or(file, "memory"), func(b *testing.B) {
+			if file != "" {
+				file = filepath.Join(b.TempDir(), file)
+			}
+			for b.Loop() {
+				server := starts["apart ours"](b, file).(serverProcess)
+				c := orderClient(b, server)
+				placed := make(chan client.WorkflowRun, orders)
+				atATime(orders, 50, func(i int) {
+					run, err := c.ExecuteWorkflow(context.Background(), client.StartWorkflowOptions{ID: fmt.Sprint(i), TaskQueue: "orders"}, threeSteps)
+					if err != nil {
+						b.Error(err)
+						return
+					}
+					placed <- run
+				})
+				close(placed)
+				b.ReportMetric(server.resident(b), "waiting-MiB")
+				w := orderWorker(b, c)
+				began := time.Now()
+				for run := range placed {
+					if err := run.Get(context.Background(), nil); err != nil {
+						b.Error(err)
+					}
+				}
+				b.ReportMetric(orders/time.Since(began).Seconds(), "orders/s")
+				b.ReportMetric(server.resident(b), "done-MiB")
+				time.Sleep(10 * time.Minute)
+				b.ReportMetric(server.resident(b), "later-MiB")
+				benchStop(b, server, c, w)
+			}
+		})
+	}
 }
 
 func reportMedian(b *testing.B, took []time.Duration, unit string) {
@@ -398,7 +575,9 @@ func reportMedian(b *testing.B, took []time.Duration, unit string) {
 
 func orderClient(b *testing.B, server benched) client.Client {
 	b.Helper()
-	c, err := client.Dial(client.Options{HostPort: server.Address(), Logger: quiet{}})
+	options := server.ClientOptions()
+	options.Logger = quiet{}
+	c, err := client.Dial(options)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -447,20 +626,18 @@ func benchStop(b *testing.B, server benched, c client.Client, w worker.Worker) {
 	}
 }
 
-func inUse() int64 {
-	runtime.GC()
-	var stats runtime.MemStats
-	runtime.ReadMemStats(&stats)
-	return int64(stats.HeapInuse + stats.StackInuse)
-}
-
-func cpuTime(b *testing.B) time.Duration {
-	b.Helper()
-	used, err := processorTime()
-	if err != nil {
-		b.Fatal(err)
+// atATime calls do n times, some of them at the same time.
+func atATime(n, concurrency int, do func(i int)) {
+	slots := make(chan struct{}, concurrency)
+	var wg sync.WaitGroup
+	for i := range n {
+		slots <- struct{}{}
+		wg.Go(func() {
+			do(i)
+			<-slots
+		})
 	}
-	return used
+	wg.Wait()
 }
 
 // quiet is a logger for clients whose server stops under them.

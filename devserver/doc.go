@@ -7,7 +7,9 @@
 //		return err
 //	}
 //	defer server.Stop()
-//	c, err := client.Dial(client.Options{HostPort: server.Address()})
+//	c, err := client.Dial(server.ClientOptions())
+//
+// Such a client needs no socket. Clients in other processes dial [Server.Address].
 //
 // The zero [Options] keep everything in memory and listen on free ports of the
 // loopback interface. A program can run several servers.
@@ -15,7 +17,8 @@
 // The server consists of Temporal's own services and behaves as it does elsewhere.
 // These differences make it fast on one machine: settings (config.go); services
 // that call each other instead of sending each other messages (services.go,
-// inprocess.go); a connection to SQLite with prepared statements (internal/store);
+// inprocess.go), and are called by clients in the same process (transport.go); a
+// connection to SQLite with prepared statements (internal/store);
 // one wait for the disk per reply instead of one per transaction (sync.go); waits
 // that end as soon as there is news or the server stops (polls.go); services that
 // are told when a namespace changes (namespaces.go).

@@ -25,7 +25,9 @@ func ExampleStart() {
 	}
 	defer server.Stop()
 
-	c, err := client.DialContext(ctx, client.Options{HostPort: server.Address(), Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler))})
+	options := server.ClientOptions()
+	options.Logger = log.NewStructuredLogger(slog.New(slog.DiscardHandler))
+	c, err := client.DialContext(ctx, options)
 	if err != nil {
 		fmt.Println(err)
 		return

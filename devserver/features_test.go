@@ -92,23 +92,29 @@ func TestFeatures(t *testing.T) {
 		"Seat": enumspb.INDEXED_VALUE_TYPE_KEYWORD, "Guests": enumspb.INDEXED_VALUE_TYPE_INT, "Wishes": enumspb.INDEXED_VALUE_TYPE_KEYWORD_LIST,
 		"Remark": enumspb.INDEXED_VALUE_TYPE_TEXT, "Due": enumspb.INDEXED_VALUE_TYPE_DATETIME,
 	}
-	for name, options := range map[string]Options{
+	for database, options := range map[string]Options{
 		"memory": {UI: true},
-		"file":   {UI: true, DatabaseFile: filepath.Join(t.TempDir(), "x.db")},
+		"file":   {UI: true, DatabaseFile: "x.db"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			options.SearchAttributes = attributes
-			server, _ := startTalking(t, options)
-			testFeatures(t, server)
-		})
+		for way, clientOptions := range waysIn {
+			t.Run(database+", "+way, func(t *testing.T) {
+				t.Parallel()
+				options := options
+				if options.DatabaseFile != "" {
+					options.DatabaseFile = filepath.Join(t.TempDir(), options.DatabaseFile)
+				}
+				options.SearchAttributes = attributes
+				server, _ := startTalking(t, options)
+				testFeatures(t, server, clientOptions(server))
+			})
+		}
 	}
 }
 
-func testFeatures(t *testing.T, server *Server) {
+func testFeatures(t *testing.T, server *Server, options client.Options) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	c, err := client.DialContext(ctx, client.Options{HostPort: server.Address(), Logger: quiet{}})
+	c, err := client.DialContext(ctx, options)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -54,40 +54,43 @@ func (p *inProcess) dialOptions() []grpc.DialOption {
 // call is the innermost interceptor of the service's clients: it stands in for
 // the connection.
 func (p *inProcess) call(ctx context.Context, name string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
-	var handle method
-	if methods := p.methods.Load(); methods != nil {
-		handle = (*methods)[name]
-	}
+	handle := p.method(name)
 	if handle == nil {
 		return invoke(ctx, name, request, reply, conn, options...)
 	}
 	stream := &serverStream{method: name}
-	ctx, cancel := serverContext(ctx, stream)
+	ctx, cancel := serverContext(context.Background(), ctx, stream)
 	defer cancel()
 	response, err := handle(ctx, func(into any) error { return copyMessage(into, request) })
-	for _, option := range options {
-		switch option := option.(type) {
-		case grpc.HeaderCallOption:
-			*option.HeaderAddr = stream.header
-		case grpc.TrailerCallOption:
-			*option.TrailerAddr = stream.trailer
-		}
-	}
+	stream.copyTo(options)
 	if err != nil {
 		return err
 	}
 	return copyMessage(reply, response)
 }
 
-// serverContext returns the context that would arrive at the other end of a
-// connection, with deadline and metadata. It ends when the client's context does.
-func serverContext(ctx context.Context, stream grpc.ServerTransportStream) (context.Context, context.CancelFunc) {
-	server, cancel := context.WithCancel(context.Background())
-	if deadline, ok := ctx.Deadline(); ok {
-		server, cancel = context.WithDeadline(context.Background(), deadline)
+// method returns a method by its full name, or nil if a call of it has to go by
+// gRPC.
+func (p *inProcess) method(name string) method {
+	methods := p.methods.Load()
+	if methods == nil {
+		return nil
 	}
-	stop := context.AfterFunc(ctx, cancel)
-	if md, ok := metadata.FromOutgoingContext(ctx); ok {
+	return (*methods)[name]
+}
+
+// serverContext returns the context that would arrive at the other end of a
+// connection, with the client's deadline and metadata. It ends when the context of
+// the server or the client does.
+func serverContext(server, client context.Context, stream grpc.ServerTransportStream) (context.Context, context.CancelFunc) {
+	var cancel context.CancelFunc
+	if deadline, ok := client.Deadline(); ok {
+		server, cancel = context.WithDeadline(server, deadline)
+	} else {
+		server, cancel = context.WithCancel(server)
+	}
+	stop := context.AfterFunc(client, cancel)
+	if md, ok := metadata.FromOutgoingContext(client); ok {
 		server = metadata.NewIncomingContext(server, md)
 	}
 	return grpc.NewContextWithServerTransportStream(server, stream), func() {
@@ -130,6 +133,18 @@ func (s *serverStream) SendHeader(md metadata.MD) error { return s.SetHeader(md)
 func (s *serverStream) SetTrailer(md metadata.MD) error {
 	s.trailer = metadata.Join(s.trailer, md)
 	return nil
+}
+
+// copyTo sets what a caller asked for with [grpc.Header] and [grpc.Trailer].
+func (s *serverStream) copyTo(options []grpc.CallOption) {
+	for _, option := range options {
+		switch option := option.(type) {
+		case grpc.HeaderCallOption:
+			*option.HeaderAddr = s.header
+		case grpc.TrailerCallOption:
+			*option.TrailerAddr = s.trailer
+		}
+	}
 }
 
 // serviceInterceptors returns the interceptors of a service's gRPC server, in

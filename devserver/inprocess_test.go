@@ -95,17 +95,23 @@ func TestInProcess(t *testing.T) {
 	}
 }
 
-// TestServerContext checks that the server's context ends with the client's.
+// TestServerContext checks that the context of a call ends with the client's and
+// with the server's.
 func TestServerContext(t *testing.T) {
 	t.Parallel()
-	client, cancelClient := context.WithCancel(context.Background())
-	server, cancel := serverContext(client, &serverStream{})
-	defer cancel()
-	if server.Err() != nil {
-		t.Fatal(server.Err())
+	for _, which := range []string{"client", "server"} {
+		client, cancelClient := context.WithCancel(context.Background())
+		server, cancelServer := context.WithCancel(context.Background())
+		ctx, cancel := serverContext(server, client, &serverStream{})
+		if ctx.Err() != nil {
+			t.Fatal(ctx.Err())
+		}
+		map[string]func(){"client": cancelClient, "server": cancelServer}[which]()
+		<-ctx.Done()
+		cancel()
+		cancelClient()
+		cancelServer()
 	}
-	cancelClient()
-	<-server.Done()
 }
 
 // TestCopyMessage copies histories, which are of one type at one end and of

@@ -104,11 +104,14 @@ func plainLevel(level zerolog.Level, msg string, tags []tag.Tag) zerolog.Level {
 		return zerolog.DebugLevel
 	}
 	for _, t := range tags {
+		if t.Key() != "error" {
+			continue
+		}
 		err, _ := t.Value().(string)
-		if t.Key() == "error" && (err == "task queue shutting down" || // a worker has left: its task goes to another one
+		if err == "task queue shutting down" || // a worker has left: its task goes to another one
 			strings.Contains(err, context.Canceled.Error()) || // the caller has gone away, or the server was told to stop
 			err == "shard status unknown" || // a write was cut off; if reloading the shard fails, that is logged
-			strings.Contains(err, "Frontend is not healthy yet")) { // the server's own workers start before it
+			strings.Contains(err, "Frontend is not healthy yet") { // the server's own workers start before it
 			return zerolog.DebugLevel
 		}
 	}

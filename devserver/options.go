@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -78,6 +79,9 @@ func (o Options) withDefaults() (Options, error) {
 		if port < 0 || port > 65535 {
 			return o, fmt.Errorf("%d is not a port: ports are 0 to 65535", port)
 		}
+	}
+	if reflect.ValueOf(o.Log).IsZero() {
+		o.Log = zerolog.Nop() // whose level says that it is disabled
 	}
 	if len(o.Namespaces) == 0 {
 		o.Namespaces = []string{"default"}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/encoding"
@@ -29,6 +30,21 @@ func (s *Server) endPolls(ctx context.Context, request any, _ *grpc.UnaryServerI
 	defer cancel()
 	defer context.AfterFunc(s.stopping, cancel)()
 	return handle(ctx, request)
+}
+
+// withoutStickyBacklog leaves out of a workflow task how many others wait in its
+// worker's sticky queue. As long as the SDK for Go believes that there are some, all
+// its pollers ask for them (getNextPollRequest in internal_task_pollers.go). Replies
+// overtake each other, so the last thing that it hears can be that there is one when
+// there is none: then every new workflow waits, up to ten seconds, until one of those
+// polls ends.
+func withoutStickyBacklog(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+	response, err := handle(ctx, request)
+	task, ok := response.(*workflowservice.PollWorkflowTaskQueueResponse)
+	if ok && request.(*workflowservice.PollWorkflowTaskQueueRequest).GetTaskQueue().GetKind() == enumspb.TASK_QUEUE_KIND_STICKY {
+		task.BacklogCountHint = 0
+	}
+	return response, err
 }
 
 // sendPlain leaves replies uncompressed. By default the server does as the client

@@ -9,6 +9,7 @@ import (
 
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
+	taskqueuepb "go.temporal.io/api/taskqueue/v1"
 	"go.temporal.io/api/workflowservice/v1"
 )
 
@@ -37,6 +38,27 @@ func TestEndPolls(t *testing.T) {
 		s.beginStop()
 		if _, err := s.endPolls(context.Background(), request, nil, func(ctx context.Context, _ any) (any, error) { return nil, ctx.Err() }); err != nil {
 			t.Errorf("%T: %v", request, err)
+		}
+	}
+}
+
+// TestWithoutStickyBacklog checks that a task from a sticky queue says nothing of
+// others, and one from another queue does.
+func TestWithoutStickyBacklog(t *testing.T) {
+	t.Parallel()
+	for kind, want := range map[enumspb.TaskQueueKind]int64{enumspb.TASK_QUEUE_KIND_STICKY: 0, enumspb.TASK_QUEUE_KIND_NORMAL: 7} {
+		request := &workflowservice.PollWorkflowTaskQueueRequest{TaskQueue: &taskqueuepb.TaskQueue{Kind: kind}}
+		got, err := withoutStickyBacklog(context.Background(), request, nil, func(context.Context, any) (any, error) {
+			return &workflowservice.PollWorkflowTaskQueueResponse{BacklogCountHint: 7}, nil
+		})
+		if err != nil || got.(*workflowservice.PollWorkflowTaskQueueResponse).GetBacklogCountHint() != want {
+			t.Errorf("%s: got %v, %v", kind, got, err)
+		}
+	}
+	broken := errors.New("broken")
+	for _, request := range []any{&workflowservice.PollWorkflowTaskQueueRequest{}, &workflowservice.StartWorkflowExecutionRequest{}} {
+		if got, err := withoutStickyBacklog(context.Background(), request, nil, func(context.Context, any) (any, error) { return nil, broken }); got != nil || !errors.Is(err, broken) {
+			t.Errorf("got %v, %v", got, err)
 		}
 	}
 }

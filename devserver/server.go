@@ -19,6 +19,7 @@ import (
 	"go.temporal.io/api/operatorservice/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
 	"go.temporal.io/server/common/authorization"
 	"go.temporal.io/server/common/config"
 	"go.temporal.io/server/schema/sqlite"
@@ -41,6 +42,8 @@ type Server struct {
 	store    *store.DB
 	syncer   *syncer // nil if SQLite syncs by itself, or in memory
 	temporal temporal.Server
+	// transport is the way in for clients in this process.
+	transport *transport
 	// closers close what Temporal leaves open.
 	closers    closers
 	namespaces namespaceWatch
@@ -64,7 +67,7 @@ func Start(ctx context.Context, options Options) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{options: options, alarm: &alarm{failed: make(chan error, 1)}}
+	s := &Server{options: options, transport: newTransport(), alarm: &alarm{failed: make(chan error, 1)}}
 	s.stopping, s.beginStop = context.WithCancel(context.Background())
 	s.stop = sync.OnceValue(s.shutdown)
 	defer func() {
@@ -104,6 +107,11 @@ func Start(ctx context.Context, options Options) (_ *Server, err error) {
 	if err := s.waitReady(ctx); err != nil {
 		return nil, err
 	}
+	go func() {
+		if err := s.transport.servePipe(); err != nil {
+			s.alarm.fail(err)
+		}
+	}()
 	if listeners.metrics != nil {
 		s.startMetrics(listeners.metrics)
 	}
@@ -117,6 +125,21 @@ func Start(ctx context.Context, options Options) (_ *Server, err error) {
 
 // Address returns the address of the gRPC API, as host:port, for a client.
 func (s *Server) Address() string { return s.address }
+
+// ClientOptions returns the options for a client in this process, in the first of
+// the namespaces. It reaches the server without a socket.
+func (s *Server) ClientOptions() client.Options {
+	return client.Options{
+		HostPort:          s.address,
+		Namespace:         s.options.Namespaces[0],
+		ConnectionOptions: client.ConnectionOptions{DialOptions: s.DialOptions()},
+	}
+}
+
+// DialOptions returns the options with which a gRPC connection to [Server.Address]
+// becomes one inside the process, without a socket. They must come after other
+// interceptors, which would not be called.
+func (s *Server) DialOptions() []grpc.DialOption { return s.transport.dialOptions() }
 
 // UIURL returns the URL of the Web UI, or "" if there is none.
 func (s *Server) UIURL() string {
@@ -166,6 +189,7 @@ func (s *Server) shutdown() error {
 			errs = append(errs, server.Close())
 		}
 	}
+	s.transport.close()
 	if s.temporal != nil {
 		errs = append(errs, s.temporal.Stop())
 	}
@@ -225,7 +249,7 @@ func (s *Server) openDatabase(ctx context.Context) (err error) {
 func (s *Server) startTemporal(frontend net.Listener) error {
 	port := frontend.Addr().(*net.TCPAddr).Port
 	s.address = hostPort(dialable(s.options.IP), port)
-	interceptors := []grpc.UnaryServerInterceptor{sendPlain, s.endPolls}
+	interceptors := []grpc.UnaryServerInterceptor{sendPlain, withoutStickyBacklog, s.endPolls}
 	if syncsReplies(s.options) {
 		s.syncer = newSyncer(s.identity.DatabaseName, s.store.Writes, s.alarm.fail)
 		interceptors = slices.Insert(interceptors, 0, s.syncer.beforeReply)

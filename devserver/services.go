@@ -31,7 +31,7 @@ import (
 // the process, and a frontend on a listener that is open already.
 func (s *Server) module(frontendListener net.Listener) fx.Option {
 	history, matching := newInProcess(&historyservice.HistoryService_ServiceDesc), newInProcess(&matchingservice.MatchingService_ServiceDesc)
-	p := services{ip: s.options.IP, history: history, matching: matching, frontend: frontendListener, closers: &s.closers, namespaces: &s.namespaces}
+	p := services{ip: s.options.IP, history: history, matching: matching, frontend: frontendListener, clients: s.transport, closers: &s.closers, namespaces: &s.namespaces}
 	return fx.Options(
 		fx.Provide(
 			temporal.NewServerFxImpl,
@@ -56,6 +56,7 @@ type services struct {
 	ip                string // of the HTTP API
 	history, matching *inProcess
 	frontend          net.Listener
+	clients           *transport
 	closers           *closers
 	namespaces        *namespaceWatch
 }
@@ -79,6 +80,9 @@ func (p services) newFrontend(params temporal.ServiceProviderParamsCommon) (temp
 		fx.Decorate(func(options frontend.GrpcServerOptions) frontend.GrpcServerOptions {
 			options.Options = append(slices.Clip(options.Options), grpc.NumStreamWorkers(streamWorkers))
 			return options
+		}),
+		fx.Invoke(func(server *grpc.Server, handler frontend.Handler, options frontend.GrpcServerOptions) {
+			p.clients.serve(server, handler, options.UnaryInterceptors)
 		}),
 		fx.Decorate(func(router *mux.Router) *mux.Router {
 			router.Use(func(next http.Handler) http.Handler { return guard(p.ip, next) })
