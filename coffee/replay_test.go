@@ -39,6 +39,10 @@ var outcomes = map[string]OrderStatus{
 	"cancelled_before_charge_patched":   StatusCancelled,
 	"completed_without_receipt_patched": StatusCompleted,
 
+	"completed_skipping_jams":  StatusCompleted,
+	"cancelled_skipping_jams":  StatusCancelled,
+	"failed_skipping_backoffs": StatusFailed,
+
 	"cancelled_after_reset":           StatusCancelled,
 	"cancelled_after_reset_unpatched": StatusCancelled,
 	"completed_after_reset":           StatusCompleted,

@@ -63,7 +63,7 @@ func groups(a *app, last string) []group {
 	return []group{
 		{"RUNNING", []*cli.Command{serverCommand(a), workerCommand(a)}},
 		{"ORDERS", []*cli.Command{orderCommand(a), completing(statusCommand(a), all), completing(cancelCommand(a), running)}},
-		{"LOOKING CLOSER", []*cli.Command{completing(timelineCommand(a), all), boardCommand(a), menuCommand(a)}},
+		{"LOOKING CLOSER", []*cli.Command{completing(timelineCommand(a), all), completing(skipCommand(a), running), boardCommand(a), menuCommand(a)}},
 		{"PROVING", []*cli.Command{auditCommand(a), chaosCommand(a), rushCommand(a)}},
 		{"KEEPING", []*cli.Command{readyCommand(a), backupCommand(a), completionCommand(a)}},
 	}

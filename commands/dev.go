@@ -43,19 +43,20 @@ type dev struct {
 	where  string // where the ledger is, for people
 }
 
-// startDev starts all of it.
-func (a *app) startDev(ctx context.Context, options workerOptions) (_ *dev, err error) {
+// startDev starts all of it. The connection skips the time of its orders if skipTime
+// is true.
+func (a *app) startDev(ctx context.Context, options workerOptions, skipTime bool) (_ *dev, err error) {
 	d := &dev{}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.stop())
 		}
 	}()
-	server, err := a.startServer(ctx, &d.background, devserver.Options{SearchAttributes: searchAttributes()})
+	server, err := a.startServer(ctx, &d.background, devserver.Options{SearchAttributes: searchAttributes(), TimeSkipping: skipTime})
 	if err != nil {
 		return nil, err
 	}
-	d.connection, err = a.connect(ctx, server.ClientOptions())
+	d.connection, err = a.connect(ctx, withSkipTime(server.ClientOptions(), skipTime))
 	if err != nil {
 		return nil, err
 	}

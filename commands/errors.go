@@ -158,6 +158,8 @@ func explain(err error) (code int, hint string) {
 		return exitFailure, "check --api-key or the TLS certificate, and --namespace"
 	case errors.Is(err, coffee.ErrNotFound):
 		return exitFailure, "list the orders with: coffee status"
+	case errors.Is(err, coffee.ErrNoTimeSkipping):
+		return exitFailure, "start one that does with: coffee server --time-skipping"
 	case errors.Is(err, coffee.ErrNotIndexed):
 		return exitFailure, "add it with: temporal operator search-attribute create --name " + coffee.SearchAttributeStatus + " --type Keyword"
 	}

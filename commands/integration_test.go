@@ -37,11 +37,14 @@ type shop struct {
 	book   string // the ledger's file
 }
 
-func newShop(t *testing.T) *shop {
+func newShop(t *testing.T) *shop { t.Helper(); return openShop(t, false) }
+
+// openShop opens a shop that skips the time of its orders if skipTime is true.
+func openShop(t *testing.T, skipTime bool) *shop {
 	t.Helper()
 	ctx := context.Background()
 	log := zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel)
-	server, err := devserver.Start(ctx, devserver.Options{SearchAttributes: searchAttributes(), Log: log})
+	server, err := devserver.Start(ctx, devserver.Options{SearchAttributes: searchAttributes(), TimeSkipping: skipTime, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +53,8 @@ func newShop(t *testing.T) *shop {
 			t.Error(err)
 		}
 	})
-	conn, err := (&app{log: log, platform: log}).connect(ctx, client.Options{HostPort: server.Address(), Namespace: client.DefaultNamespace})
+	options := client.Options{HostPort: server.Address(), Namespace: client.DefaultNamespace}
+	conn, err := (&app{log: log, platform: log}).connect(ctx, withSkipTime(options, skipTime))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,6 +25,7 @@ func orderCommand(a *app) *cli.Command {
 			&cli.BoolFlag{Name: "query", Usage: "query the order once it has started, and print its state"},
 			&cli.StringFlag{Name: "cancel-after", Usage: "cancel the order after `TIME`: seconds (1.0) or a duration (1500ms)"},
 			&cli.BoolFlag{Name: "no-wait", Usage: "do not wait for the result"},
+			skipTimeFlag(),
 			devFlag("run a server in memory and a worker in this process; nothing else is needed, and nothing is kept"),
 		}, workerFlags("WORKER (with --dev)"), connectFlags()),
 		Action: func(c *cli.Context) error {
@@ -45,6 +46,8 @@ type orderPlan struct {
 	request coffee.OrderRequest
 	query   bool
 	noWait  bool
+	// skipTime lets the order's backoffs pass at once.
+	skipTime bool
 	// cancelAfter is negative if the order is not to be cancelled.
 	cancelAfter time.Duration
 	// server is where the order goes, unless dev is set: then it goes to a server
@@ -62,6 +65,7 @@ func parseOrder(c *cli.Context) (plan orderPlan, err error) {
 		},
 		query:       c.Bool("query"),
 		noWait:      c.Bool("no-wait"),
+		skipTime:    c.Bool("skip-time"),
 		cancelAfter: -1,
 	}
 	if !c.IsSet("drink") {
@@ -90,11 +94,11 @@ func parseOrder(c *cli.Context) (plan orderPlan, err error) {
 
 func runOrder(ctx context.Context, a *app, plan orderPlan) (err error) {
 	if plan.dev == nil {
-		return a.withOrders(ctx, plan.server, func(orders *coffee.Client) error {
+		return a.withOrders(ctx, withSkipTime(plan.server, plan.skipTime), func(orders *coffee.Client) error {
 			return (&ordering{out: a.out, orders: orders, plan: plan}).run(ctx)
 		})
 	}
-	d, err := a.startDev(ctx, *plan.dev)
+	d, err := a.startDev(ctx, *plan.dev, plan.skipTime)
 	if err != nil {
 		return err
 	}
@@ -111,6 +115,11 @@ type ordering struct {
 
 func (o *ordering) run(ctx context.Context) error {
 	id := o.plan.request.OrderID
+	if o.plan.skipTime {
+		if err := o.orders.CheckTimeSkipping(ctx); err != nil {
+			return err
+		}
+	}
 	placed, err := o.orders.Place(ctx, o.plan.request)
 	if err != nil {
 		return o.notPlaced(ctx, err)
@@ -162,6 +171,9 @@ func (o *ordering) follow(ctx context.Context) (coffee.OrderResult, error) {
 	id := o.plan.request.OrderID
 	stop := hintIfNoWorker(ctx, o.out, o.orders, id)
 	defer stop()
+	if o.plan.skipTime {
+		defer noteIfTimeRuns(ctx, o.out, o.orders, id)()
+	}
 	if o.plan.query {
 		state, err := o.firstState(ctx)
 		if err != nil {

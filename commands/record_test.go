@@ -62,6 +62,11 @@ func stories() map[string]story {
 		"cancelled_before_charge_patched":   {cancelFirst: true},
 		"completed_without_receipt_patched": {failing: coffee.ActivitySendReceipt, times: forGood},
 
+		// With time skipped.
+		"completed_skipping_jams":  {failing: coffee.ActivityBrewCoffee, times: 4, skipTime: true},
+		"cancelled_skipping_jams":  {failing: coffee.ActivityChargeCustomer, times: 3, cancelAt: coffee.ActivityBrewCoffee, skipTime: true},
+		"failed_skipping_backoffs": {failing: coffee.ActivityBrewCoffee, times: forGood, skipTime: true},
+
 		// Reset by an operator after they had ended. There is one more history,
 		// cancelled_after_reset_unpatched, which only the code before the patch
 		// reset-refund could record.
@@ -86,6 +91,7 @@ type story struct {
 	cancelAt    string // the activity during which the order is cancelled
 	cancelFirst bool
 	natively    bool
+	skipTime    bool // if the history is recorded
 	duplicate   bool // an earlier order of this id has been charged
 	// resetTo, unless 0, is the event that the order is reset to after it has ended.
 	resetTo     int64
@@ -101,7 +107,7 @@ func (story story) record(t *testing.T, name string) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	const id = "123"
-	s := newShop(t)
+	s := openShop(t, story.skipTime)
 	stage := newStage(s)
 	stage.begin(ctx, id, story)
 	stop := stage.startWorker()

@@ -32,6 +32,7 @@ func rushCommand(a *app) *cli.Command {
 			&cli.IntFlag{Name: "orders", Usage: "place `N` orders", Value: 1000},
 			&cli.IntFlag{Name: "concurrency", Usage: "place at most `N` orders at once", Value: 50},
 			&cli.Float64Flag{Name: "rate", Usage: "place `N` orders a second", DefaultText: "the next one when one has ended"},
+			skipTimeFlag(),
 			outputFlag(),
 			devFlag("run a server in memory and a worker in this process"),
 		}, settings, connectFlags()),
@@ -53,6 +54,7 @@ type rushPlan struct {
 	count       int
 	concurrency int
 	rate        float64 // 0 means a closed load: an order is due when one has ended
+	skipTime    bool    // of each order
 	asJSON      bool
 	quiet       bool // no log of each order, unless --log-level is given: there are too many
 	// server is where the orders go, and ledger where the rush reads what they
@@ -63,7 +65,7 @@ type rushPlan struct {
 }
 
 func parseRush(c *cli.Context) (plan rushPlan, err error) {
-	plan = rushPlan{count: c.Int("orders"), concurrency: c.Int("concurrency"), rate: c.Float64("rate"), quiet: c.String("log-level") == ""}
+	plan = rushPlan{count: c.Int("orders"), concurrency: c.Int("concurrency"), rate: c.Float64("rate"), skipTime: c.Bool("skip-time"), quiet: c.String("log-level") == ""}
 	if plan.asJSON, err = wantsJSON(c); err != nil {
 		return plan, err
 	}
@@ -133,14 +135,14 @@ func runRush(ctx context.Context, a *app, plan rushPlan) (err error) {
 		if plan.quiet {
 			a.log = a.log.Level(zerolog.Disabled)
 		}
-		d, err := a.startDev(ctx, *plan.dev)
+		d, err := a.startDev(ctx, *plan.dev, plan.skipTime)
 		if err != nil {
 			return err
 		}
 		tasks.onStop(d.stop)
 		conn, ledger = d.connection, d.ledger
 	} else {
-		if conn, err = a.connect(ctx, plan.server); err != nil {
+		if conn, err = a.connect(ctx, withSkipTime(plan.server, plan.skipTime)); err != nil {
 			return err
 		}
 		tasks.onStop(func() error { conn.Close(); return nil })
@@ -149,6 +151,11 @@ func runRush(ctx context.Context, a *app, plan rushPlan) (err error) {
 		}
 		if ledger != nil {
 			tasks.onStop(ledger.Close)
+		}
+	}
+	if plan.skipTime {
+		if err := conn.orders().CheckTimeSkipping(ctx); err != nil {
+			return err
 		}
 	}
 	r := &rush{

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"slices"
 	"time"
@@ -46,6 +47,7 @@ func serverCommand(a *app) *cli.Command {
 			&cli.StringSliceFlag{Name: "search-attribute", Usage: "also have a search attribute `NAME=TYPE`, such as Shop=Keyword; can be repeated"},
 			&cli.StringSliceFlag{Name: "dynamic-config-value", Usage: "override a setting of the Temporal server, `KEY=JSON`; can be repeated"},
 			&cli.StringSliceFlag{Name: "sqlite-pragma", Usage: "SQLite pragma `NAME=VALUE`; can be repeated"},
+			&cli.BoolFlag{Name: "time-skipping", Usage: "let clients skip an order's backoffs, as coffee order --skip-time does"},
 			&cli.BoolFlag{Name: "worker", Usage: "also run a worker"},
 		}, workerFlags("WORKER (with --worker)")),
 		Action: func(c *cli.Context) error {
@@ -215,6 +217,7 @@ func serverOptions(c *cli.Context) (options devserver.Options, err error) {
 		Namespaces:       append([]string{client.DefaultNamespace}, c.StringSlice("namespace")...),
 		SearchAttributes: searchAttributes(),
 		Retention:        c.Duration("retention"),
+		TimeSkipping:     c.Bool("time-skipping"),
 		SQLitePragmas:    map[string]string{},
 		DynamicConfig:    map[string]any{},
 		DatabaseFile:     c.String("db-filename"),
@@ -262,6 +265,9 @@ func addPairs(c *cli.Context, options *devserver.Options) error {
 		var decoded any
 		if err := json.Unmarshal([]byte(value), &decoded); err != nil {
 			return usageErrorf(c, "--dynamic-config-value %s: %q is not JSON (a string needs quotes)", name, value)
+		}
+		if f, ok := decoded.(float64); ok && f == math.Trunc(f) && math.Abs(f) < 1<<53 {
+			decoded = int(f) // a setting that is a whole number takes no other type
 		}
 		options.DynamicConfig[name] = decoded
 	}

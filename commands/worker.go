@@ -153,7 +153,7 @@ func runWorker(ctx context.Context, a *app, server connectOptions, options worke
 }
 
 func runDevWorker(ctx context.Context, a *app, options workerOptions) error {
-	d, err := a.startDev(ctx, options)
+	d, err := a.startDev(ctx, options, false)
 	if err != nil {
 		return err
 	}

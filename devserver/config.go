@@ -152,6 +152,8 @@ func dynamicConfig(o Options) dynamicconfig.StaticClient {
 		// Each hop of a workflow waits for the transfer queue. Its default of
 		// 20 polls a second means up to 50 ms of waiting per hop.
 		"history.transferProcessorMaxPollRPS": 2000,
+		// The same for timers that are due at once, as when time is skipped.
+		"history.timerProcessorMaxPollRPS": 2000,
 		// Limits that protect a shared cluster from its tenants.
 		"frontend.rps":                     unlimited,
 		"frontend.namespaceRPS":            unlimited,
@@ -193,6 +195,12 @@ func dynamicConfig(o Options) dynamicconfig.StaticClient {
 		"history.visibilityProcessorSchedulerWorkerCount":             64,
 		"history.ReplicationProcessorSchedulerWorkerCount":            1,
 		"history.ReplicationLowPriorityProcessorSchedulerWorkerCount": 1,
+	}
+	if o.TimeSkipping {
+		values["frontend.WorkflowTimeSkippingEnabled"] = true
+		values["system.workflowTimeSkippingEnabled"] = true // its name in later servers
+		// Timers fire up to this much later, so each skip takes as long.
+		values["history.timerProcessorMaxTimeShift"] = 5 * time.Millisecond
 	}
 	if o.HTTPPort != 0 && IsLoopback(o.IP) {
 		// Without it a web page could reach the API by DNS rebinding.

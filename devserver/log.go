@@ -110,6 +110,7 @@ func plainLevel(level zerolog.Level, msg string, tags []tag.Tag) zerolog.Level {
 		err, _ := t.Value().(string)
 		if err == "task queue shutting down" || // a worker has left: its task goes to another one
 			strings.Contains(err, context.Canceled.Error()) || // the caller has gone away, or the server was told to stop
+			strings.HasPrefix(err, "The Time-Skipping feature is not enabled") || // the client is told
 			err == "shard status unknown" || // a write was cut off; if reloading the shard fails, that is logged
 			strings.Contains(err, "Frontend is not healthy yet") { // the server's own workers start before it
 			return zerolog.DebugLevel

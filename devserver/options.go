@@ -50,6 +50,9 @@ type Options struct {
 	// SQLitePragmas are set on each connection. They override the pragmas that the
 	// server sets itself.
 	SQLitePragmas map[string]string
+	// TimeSkipping lets clients ask for time to be skipped in a workflow; see
+	// [SkipTime].
+	TimeSkipping bool
 	// DynamicConfig holds values of Temporal's dynamic configuration, by key. They
 	// override the values that the server sets itself.
 	DynamicConfig map[string]any

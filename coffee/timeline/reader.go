@@ -81,8 +81,17 @@ func (r *reader) read(event *historypb.HistoryEvent) {
 		r.steps[attributes.GetScheduledEventId()].fail(event, attributes.GetFailure(), attributes.GetRetryState())
 	case enumspb.EVENT_TYPE_ACTIVITY_TASK_CANCELED:
 		r.steps[event.GetActivityTaskCanceledEventAttributes().GetScheduledEventId()].end(event, StateCancelled, "cancelled")
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TIME_SKIPPING_TRANSITIONED:
+		r.skip(event)
 	default:
 		r.close(event)
+	}
+}
+
+func (r *reader) skip(event *historypb.HistoryEvent) {
+	from, until := when(event.GetEventTime()), when(event.GetWorkflowExecutionTimeSkippingTransitionedEventAttributes().GetTargetTime())
+	if until.After(from) { // otherwise the event says only that no more will be skipped
+		r.timeline.Skips = append(r.timeline.Skips, Skip{from, until})
 	}
 }
 

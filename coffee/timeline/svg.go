@@ -30,6 +30,7 @@ text { font: 13px system-ui, sans-serif; fill: #24292f; }
 .dim { fill: #57606a; }
 .ground { fill: #ffffff; }
 .grid { stroke: #d0d7de; }
+.skipped { fill: #d0d7de; opacity: .5; }
 .ok { fill: #1a7f64; } .failed { fill: #cf222e; } .cancelled { fill: #8250df; } .running { fill: #0969da; } .waiting { fill: #bf8700; }
 .attempt { opacity: .6; } .backoff, .wait { opacity: .45; }
 @media (prefers-color-scheme: dark) {
@@ -37,6 +38,7 @@ text { font: 13px system-ui, sans-serif; fill: #24292f; }
   .dim { fill: #9da7b3; }
   .ground { fill: #0d1117; }
   .grid { stroke: #30363d; }
+  .skipped { fill: #30363d; }
   .ok { fill: #3fb990; } .failed { fill: #ff7b72; } .cancelled { fill: #d2a8ff; } .running { fill: #58a6ff; } .waiting { fill: #e3b341; }
 }
 `
@@ -55,6 +57,11 @@ func (t Timeline) WriteSVG(to io.Writer) error {
 	text("title", svgMargin, 26, clip(t.Order(), 90))
 	text("dim", svgMargin, 45, clip(t.Summary(), 110))
 	bottom := svgTop + svgRow*len(t.Rows) + 4
+	for _, skip := range t.Skips {
+		from, to := t.span(Row{Start: skip.From, End: skip.Until})
+		fmt.Fprintf(w, `<rect class="skipped" x="%.1f" y="%d" width="%.1f" height="%d"><title>%s skipped</title></rect>`+"\n",
+			svgBarLeft+from*svgBarWide, svgTop-4, max(1, (to-from)*svgBarWide), bottom-svgTop+4, Duration(skip.Until.Sub(skip.From)))
+	}
 	for i := range 5 {
 		x := svgBarLeft + i*svgBarWide/4
 		fmt.Fprintf(w, `<line class="grid" x1="%d" y1="%d" x2="%d" y2="%d"/>`+"\n", x, svgTop-4, x, bottom)
@@ -91,6 +98,9 @@ func (t Timeline) WriteSVG(to io.Writer) error {
 // words describes the rows one after another.
 func (t Timeline) words() string {
 	var all []string
+	if len(t.Skips) > 0 {
+		all = append(all, Duration(t.Skipped())+" were skipped")
+	}
 	for _, row := range t.Rows {
 		s := row.Name + " after " + Duration(row.Start.Sub(t.StartedAt))
 		if row.Kind != KindMoment {

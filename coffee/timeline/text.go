@@ -52,6 +52,9 @@ func (t Timeline) WriteText(to io.Writer, o TextOptions) error {
 	if len(t.Rows) > 0 {
 		fmt.Fprintf(w, "\n%-*s%*s%*s\n", nameWidth, "", startWidth, "START", tookWidth, "LENGTH")
 	}
+	if len(t.Skips) > 0 {
+		fmt.Fprintf(w, "%-*s%*s%*s  %s\n", nameWidth, "(skipped)", startWidth, "", tookWidth, Duration(t.Skipped()), strings.TrimRight(t.skipped(barWidth), " "))
+	}
 	paint := func(state State, s string) string {
 		if !o.Colour || s == "" {
 			return s
@@ -134,6 +137,19 @@ func (t Timeline) bar(row Row, width int) string {
 		glyph = "▒"
 	}
 	return strings.Repeat(" ", begin) + strings.Repeat(glyph, min(length, width-begin))
+}
+
+// skipped returns a line with a mark where time was skipped.
+func (t Timeline) skipped(width int) string {
+	line := []rune(strings.Repeat(" ", width))
+	for _, skip := range t.Skips {
+		from, to := t.span(Row{Start: skip.From, End: skip.Until})
+		begin := min(width-1, int(from*float64(width)))
+		for i := begin; i < min(width, max(begin+1, int(math.Round(to*float64(width))))); i++ {
+			line[i] = '╱'
+		}
+	}
+	return string(line)
 }
 
 // fit cuts s to at most n columns.

@@ -28,9 +28,18 @@ type Timeline struct {
 	StartedAt time.Time `json:"started_at"`
 	// EndedAt is zero while the order runs.
 	EndedAt time.Time `json:"ended_at,omitzero"`
-	// ReadAt is when the history was read.
+	// ReadAt is when the history was read, on the order's clock.
 	ReadAt time.Time `json:"-"`
-	Rows   []Row     `json:"rows"`
+	// Skips are the times that were skipped; see [coffee.Client.SkipTime]. All other
+	// times are those of the order's clock, which such a skip moves ahead.
+	Skips []Skip `json:"skips,omitempty"`
+	Rows  []Row  `json:"rows"`
+}
+
+// Skip is a time that passed on the order's clock only.
+type Skip struct {
+	From  time.Time `json:"from"`
+	Until time.Time `json:"until"`
 }
 
 // Row is one part of a timeline.
@@ -95,8 +104,17 @@ func New(history coffee.History) Timeline {
 	for _, event := range history.Events {
 		r.read(event)
 	}
+	r.timeline.ReadAt = r.timeline.ReadAt.Add(r.timeline.Skipped())
 	r.pending(history.Pending)
 	return r.finish()
+}
+
+// Skipped returns how much time was skipped.
+func (t Timeline) Skipped() (sum time.Duration) {
+	for _, skip := range t.Skips {
+		sum += skip.Until.Sub(skip.From)
+	}
+	return sum
 }
 
 const (
@@ -120,12 +138,18 @@ func (t Timeline) Order() string {
 }
 
 // Summary returns how the order ended and how long it took, or how long it has been
-// running.
+// running. If time was skipped it says both: how long that was on the order's clock,
+// and how long in fact.
 func (t Timeline) Summary() string {
-	if t.EndedAt.IsZero() {
-		return "running for " + Duration(t.ReadAt.Sub(t.StartedAt))
+	took := t.Until().Sub(t.StartedAt)
+	inWords := Duration(took)
+	if skipped := t.Skipped(); skipped > 0 {
+		inWords += " on its clock, " + Duration(took-skipped) + " in fact"
 	}
-	return coffee.Printable(t.Ending) + " after " + Duration(t.EndedAt.Sub(t.StartedAt))
+	if t.EndedAt.IsZero() {
+		return "running for " + inWords
+	}
+	return coffee.Printable(t.Ending) + " after " + inWords
 }
 
 // Until returns when the order ended, or when its history was read if it is
