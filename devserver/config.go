@@ -168,13 +168,12 @@ func dynamicConfig(o Options) dynamicconfig.StaticClient {
 		// Partitions spread a task queue over hosts; there is one host.
 		"matching.numTaskqueueReadPartitions":  1,
 		"matching.numTaskqueueWritePartitions": 1,
-		// What is kept of workflows to save reading it again, in bytes as stored; in
-		// memory it is several times as much. More than the largest workflow may
-		// take (limit.mutableStateSize.error).
-		"history.cacheSizeBasedLimit":        true,
-		"history.hostLevelCacheMaxSizeBytes": 16 << 20,
-		"history.cacheTTL":                   5 * time.Minute,
-		"history.cacheBackgroundEvict":       dynamicconfig.CacheBackgroundEvictSettings{Enabled: true, LoopInterval: time.Minute, MaxEntryPerCall: unlimited},
+		// What is kept of workflows to save reading it again: some twenty kilobytes
+		// each of ours. Temporal can bound it in bytes as well, but then it reads sizes
+		// that others are writing (lru.Release in common/cache).
+		"history.hostLevelCacheMaxSize": 2000,
+		"history.cacheTTL":              5 * time.Minute,
+		"history.cacheBackgroundEvict":  dynamicconfig.CacheBackgroundEvictSettings{Enabled: true, LoopInterval: time.Minute, MaxEntryPerCall: unlimited},
 		// A write may take its time on a machine that is busy with something else.
 		"history.shardIOTimeout": 30 * time.Second,
 		// Under load requests wait for each other. That is not worth logging here.

@@ -45,6 +45,8 @@ const (
 	drainTime = time.Second
 )
 
+var errStopped = status.Error(codes.Unavailable, "the server has stopped")
+
 func newTransport() *transport {
 	t := &transport{inProcess: newInProcess(&workflowservice.WorkflowService_ServiceDesc)}
 	t.ending, t.end = context.WithCancel(context.Background())
@@ -76,7 +78,7 @@ func (t *transport) call(ctx context.Context, name string, request, reply any, c
 		return status.Errorf(codes.ResourceExhausted, "grpc: received message larger than max (%d vs. %d)", len(sent), maxRequest)
 	}
 	if !t.begin() {
-		return status.Error(codes.Unavailable, "the server has stopped")
+		return errStopped
 	}
 	stream := &serverStream{method: name}
 	server, cancel := serverContext(t.ending, ctx, stream)
@@ -95,6 +97,12 @@ func (t *transport) call(ctx context.Context, name string, request, reply any, c
 	case err = <-ended:
 	case <-ctx.Done():
 		return status.FromContextError(ctx.Err()).Err()
+	case <-t.ending.Done():
+		select {
+		case err = <-ended:
+		default: // the call goes on, or a fatal error has ended its goroutine
+			return errStopped
+		}
 	}
 	stream.copyTo(options)
 	if err != nil {

@@ -199,8 +199,8 @@ func TestTransportStops(t *testing.T) {
 func TestTransportDeadline(t *testing.T) {
 	t.Parallel()
 	transport := newTransport()
-	stuck := make(chan struct{})
-	transport.serve(nil, stuckServer{stuck: stuck}, nil)
+	stuck, release := make(chan struct{}), make(chan struct{})
+	transport.serve(nil, stuckServer{stuck: stuck, release: release}, nil)
 	invoke := func(context.Context, string, any, any, *grpc.ClientConn, ...grpc.CallOption) error {
 		return errors.New("it went by gRPC")
 	}
@@ -213,9 +213,17 @@ func TestTransportDeadline(t *testing.T) {
 	if status.Code(err) != codes.Canceled {
 		t.Errorf("got %v", err)
 	}
+	// Another caller does not wait any longer than the server gives it.
+	other := make(chan error, 1)
 	go func() {
-		<-transport.ending.Done()
-		close(stuck)
+		other <- transport.call(context.Background(), workflowservice.WorkflowService_GetSystemInfo_FullMethodName, &workflowservice.GetSystemInfoRequest{}, &workflowservice.GetSystemInfoResponse{}, nil, invoke)
+	}()
+	<-stuck
+	go func() {
+		if err := <-other; status.Code(err) != codes.Unavailable {
+			t.Errorf("got %v", err)
+		}
+		close(release)
 	}()
 	transport.close()
 	err = transport.call(context.Background(), workflowservice.WorkflowService_GetSystemInfo_FullMethodName, &workflowservice.GetSystemInfoRequest{}, &workflowservice.GetSystemInfoResponse{}, nil, invoke)
@@ -225,14 +233,14 @@ func TestTransportDeadline(t *testing.T) {
 }
 
 // stuckServer takes no notice of a context. It says when it is stuck, and goes on
-// when the channel is closed.
+// when it is released.
 type stuckServer struct {
 	workflowservice.UnimplementedWorkflowServiceServer
-	stuck chan struct{}
+	stuck, release chan struct{}
 }
 
 func (s stuckServer) GetSystemInfo(context.Context, *workflowservice.GetSystemInfoRequest) (*workflowservice.GetSystemInfoResponse, error) {
 	s.stuck <- struct{}{}
-	<-s.stuck
+	<-s.release
 	return &workflowservice.GetSystemInfoResponse{}, nil
 }
