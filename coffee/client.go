@@ -217,8 +217,14 @@ func (c *Client) Cancel(ctx context.Context, orderID, reason string) error {
 	} else {
 		err = c.temporal.SignalWorkflow(ctx, WorkflowID(orderID), "", SignalCancelOrder, CancelRequest{Reason: reason})
 	}
+	return c.ended(ctx, orderID, err)
+}
+
+// ended turns the server's NotFound error about a change to an order into
+// [ErrNotFound], or into [ErrEnded] if the order is over: the server says "not found"
+// then, too.
+func (c *Client) ended(ctx context.Context, orderID string, err error) error {
 	if err = notFound(orderID, err); errors.Is(err, ErrNotFound) {
-		// The server also says "not found" for a workflow that is over.
 		if _, describeErr := c.temporal.DescribeWorkflowExecution(ctx, WorkflowID(orderID), ""); describeErr == nil {
 			return ErrEnded
 		}

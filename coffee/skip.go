@@ -44,24 +44,13 @@ func (c *Client) SkipTime(ctx context.Context, orderID string, by time.Duration)
 	if by > 0 {
 		config.FastForwardConfig = &commonpb.FastForwardConfig{Id: uuid.NewString(), Duration: durationpb.New(by)}
 	}
-	described, err := c.temporal.DescribeWorkflowExecution(ctx, WorkflowID(orderID), "")
-	if err != nil {
-		return notFound(orderID, err)
-	}
-	if described.GetWorkflowExecutionInfo().GetCloseTime() != nil {
-		return ErrEnded
-	}
-	_, err = c.temporal.WorkflowService().UpdateWorkflowExecutionOptions(ctx, &workflowservice.UpdateWorkflowExecutionOptionsRequest{
+	_, err := c.temporal.WorkflowService().UpdateWorkflowExecutionOptions(ctx, &workflowservice.UpdateWorkflowExecutionOptionsRequest{
 		Namespace:                c.namespace,
 		WorkflowExecution:        &commonpb.WorkflowExecution{WorkflowId: WorkflowID(orderID)},
 		WorkflowExecutionOptions: &workflowpb.WorkflowExecutionOptions{TimeSkippingConfig: config},
 		UpdateMask:               &fieldmaskpb.FieldMask{Paths: []string{"time_skipping_config"}},
 	})
-	var gone *serviceerror.NotFound
-	if errors.As(err, &gone) {
-		return ErrEnded // meanwhile
-	}
-	return noTimeSkipping(err)
+	return noTimeSkipping(c.ended(ctx, orderID, err))
 }
 
 // SkipsTime reports whether the order's time is skipped. The server stops skipping

@@ -28,8 +28,9 @@ const (
 // environment take precedence.
 var boundMemory = sync.OnceValue(func() error {
 	if os.Getenv("GOGC") == "" {
-		afterEachCollection(func() { debug.SetGCPercent(gcPercent(heapInUse())) })
-		debug.SetGCPercent(gcPercent(heapInUse()))
+		retune := func() { debug.SetGCPercent(gcPercent(heapInUse())) }
+		retune()
+		afterEachCollection(retune)
 	}
 	_, err := memlimit.Set(memlimit.WithRatio(memoryShare), memlimit.WithProvider(memlimit.ApplyFallback(memlimit.FromCgroup, memlimit.FromSystem)))
 	return err

@@ -1,7 +1,6 @@
 package commands
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"os"
@@ -19,18 +18,17 @@ func releaseProgram() error {
 	if err != nil {
 		return err
 	}
-	maps, err := os.Open("/proc/self/smaps")
+	maps, err := os.ReadFile("/proc/self/smaps")
 	if err != nil {
 		return err
 	}
-	defer maps.Close()
 	var errs []error
 	var begin, end uintptr // of a mapping of the program
-	for lines := bufio.NewScanner(maps); lines.Scan(); {
+	for line := range strings.Lines(string(maps)) {
 		// "00400000-04804000 r-xp 00000000 fe:00 10012874  /usr/bin/coffee" begins a
 		// mapping. Lines about it follow: "Anonymous:             8 kB".
-		line := lines.Text()
-		if !unicode.IsUpper(rune(line[0])) {
+		line = strings.TrimSuffix(line, "\n")
+		if line != "" && !unicode.IsUpper(rune(line[0])) {
 			begin, end = 0, 0
 			if strings.HasSuffix(line, " "+program) {
 				_, err := fmt.Sscanf(line, "%x-%x", &begin, &end)

@@ -43,11 +43,12 @@ func (p *inProcess) serve(server any, interceptors []grpc.UnaryServerInterceptor
 	p.methods.Store(&methods)
 }
 
-// dialOptions returns the options for the service's clients.
-func (p *inProcess) dialOptions() []grpc.DialOption {
+// dialOptions returns the options for the service's clients, whose requests are made
+// by call: that of this type or one like it.
+func (p *inProcess) dialOptions(call grpc.UnaryClientInterceptor) []grpc.DialOption {
 	return []grpc.DialOption{
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return p.listener.DialContext(ctx) }),
-		grpc.WithChainUnaryInterceptor(p.call),
+		grpc.WithChainUnaryInterceptor(call),
 	}
 }
 

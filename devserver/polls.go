@@ -36,8 +36,8 @@ func (s *Server) endPolls(ctx context.Context, request any, _ *grpc.UnaryServerI
 // worker's sticky queue. As long as the SDK for Go believes that there are some, all
 // its pollers ask for them (getNextPollRequest in internal_task_pollers.go). Replies
 // overtake each other, so the last thing that it hears can be that there is one when
-// there is none: then every new workflow waits, up to ten seconds, until one of those
-// polls ends.
+// there is none. Every new workflow then waits, for up to ten seconds, until one of
+// those polls returns.
 func withoutStickyBacklog(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 	response, err := handle(ctx, request)
 	task, ok := response.(*workflowservice.PollWorkflowTaskQueueResponse)

@@ -139,7 +139,7 @@ func (s *Server) ClientOptions() client.Options {
 // DialOptions returns the options with which a gRPC connection to [Server.Address]
 // becomes one inside the process, without a socket. They must come after other
 // interceptors, which would not be called.
-func (s *Server) DialOptions() []grpc.DialOption { return s.transport.dialOptions() }
+func (s *Server) DialOptions() []grpc.DialOption { return s.transport.dialOptions(s.transport.call) }
 
 // UIURL returns the URL of the Web UI, or "" if there is none.
 func (s *Server) UIURL() string {

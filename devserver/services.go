@@ -114,7 +114,7 @@ func (p services) build(params temporal.ServiceProviderParamsCommon, name primit
 			func(options map[primitives.ServiceName][]grpc.DialOption) map[primitives.ServiceName][]grpc.DialOption {
 				options = maps.Clone(options)
 				for name, service := range map[primitives.ServiceName]*inProcess{primitives.HistoryService: p.history, primitives.MatchingService: p.matching} {
-					options[name] = slices.Concat(options[name], service.dialOptions())
+					options[name] = slices.Concat(options[name], service.dialOptions(service.call))
 				}
 				return options
 			},

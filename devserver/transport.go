@@ -3,7 +3,6 @@ package devserver
 import (
 	"context"
 	"errors"
-	"net"
 	"sync"
 	"time"
 
@@ -51,14 +50,6 @@ func newTransport() *transport {
 	t := &transport{inProcess: newInProcess(&workflowservice.WorkflowService_ServiceDesc)}
 	t.ending, t.end = context.WithCancel(context.Background())
 	return t
-}
-
-// dialOptions returns the options for clients in this process.
-func (t *transport) dialOptions() []grpc.DialOption {
-	return []grpc.DialOption{
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return t.listener.DialContext(ctx) }),
-		grpc.WithChainUnaryInterceptor(t.call),
-	}
 }
 
 // call is the innermost interceptor of a client. Its errors are those of gRPC.

@@ -124,9 +124,7 @@ func (t Timeline) span(row Row) (from, to float64) {
 
 // bar returns a row's bar, with the space before it.
 func (t Timeline) bar(row Row, width int) string {
-	from, to := t.span(row)
-	begin := min(width-1, int(from*float64(width)))
-	length := max(1, int(math.Round(to*float64(width)))-begin)
+	begin, length := t.columns(row, width)
 	glyph := "█"
 	switch {
 	case row.Kind == KindMoment:
@@ -136,17 +134,24 @@ func (t Timeline) bar(row Row, width int) string {
 	case row.State == StateFailed || row.State == StateCancelled:
 		glyph = "▒"
 	}
-	return strings.Repeat(" ", begin) + strings.Repeat(glyph, min(length, width-begin))
+	return strings.Repeat(" ", begin) + strings.Repeat(glyph, length)
+}
+
+// columns returns which of the columns of a line a row takes: one or more.
+func (t Timeline) columns(row Row, width int) (begin, length int) {
+	from, to := t.span(row)
+	begin = min(width-1, int(from*float64(width)))
+	length = max(1, int(math.Round(to*float64(width)))-begin)
+	return begin, min(length, width-begin)
 }
 
 // skipped returns a line with a mark where time was skipped.
 func (t Timeline) skipped(width int) string {
 	line := []rune(strings.Repeat(" ", width))
 	for _, skip := range t.Skips {
-		from, to := t.span(Row{Start: skip.From, End: skip.Until})
-		begin := min(width-1, int(from*float64(width)))
-		for i := begin; i < min(width, max(begin+1, int(math.Round(to*float64(width))))); i++ {
-			line[i] = '╱'
+		begin, length := t.columns(Row{Start: skip.From, End: skip.Until}, width)
+		for i := range length {
+			line[begin+i] = '╱'
 		}
 	}
 	return string(line)
