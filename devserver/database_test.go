@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"go.temporal.io/server/common/namespace"
+
 	commonpb "go.temporal.io/api/common/v1"
 	taskqueuepb "go.temporal.io/api/taskqueue/v1"
 	"go.temporal.io/api/workflowservice/v1"
@@ -136,5 +138,13 @@ func TestDatabaseIsNoFile(t *testing.T) {
 		if !errors.As(err, &database) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v", file, err)
 		}
+	}
+}
+
+// TestMinRetention: the limit is Temporal's own.
+func TestMinRetention(t *testing.T) {
+	t.Parallel()
+	if minRetention != namespace.MinRetentionLocal {
+		t.Errorf("%v, but Temporal's is %v", minRetention, namespace.MinRetentionLocal)
 	}
 }

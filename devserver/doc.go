@@ -23,7 +23,10 @@
 // that end as soon as there is news or the server stops (polls.go); services that
 // are told when a namespace changes (namespaces.go).
 //
-// Read on in options.go (what can be set), database.go (the file, its lock and its
-// stamp), backup.go, server.go (start and stop), closers.go (what Stop closes),
-// ports.go, web.go, ui.go and log.go.
+// With the build tag noserver the package has everything but the server: see
+// noserver.go. Its tests need the server.
+//
+// Read on in options.go (what can be set), database.go (the file and its lock),
+// stamp.go (what the file says of itself), backup.go, server.go (start and stop),
+// closers.go (what Stop closes), ports.go, web.go, ui.go and log.go.
 package devserver

@@ -11,7 +11,6 @@ import (
 
 	"github.com/rs/zerolog"
 	enumspb "go.temporal.io/api/enums/v1"
-	"go.temporal.io/server/common/namespace"
 )
 
 // Options configure a [Server]. The zero value is ready to use.
@@ -64,6 +63,13 @@ type Options struct {
 // DefaultRetention is Temporal's own default for a namespace.
 const DefaultRetention = 72 * time.Hour
 
+// minRetention is the least that Temporal takes (namespace.MinRetentionLocal).
+const minRetention = time.Hour
+
+// ErrNoServer is returned by [Start] in a program that was built with the tag
+// noserver.
+var ErrNoServer = errors.New("this program was built without a Temporal server")
+
 // withDefaults returns the options with every zero value replaced, except those
 // that mean "none" or "free port". The error says which option is invalid.
 func (o Options) withDefaults() (Options, error) {
@@ -99,8 +105,8 @@ func (o Options) withDefaults() (Options, error) {
 		}
 	}
 	o.Namespaces = namespaces
-	if o.Retention != 0 && o.Retention < namespace.MinRetentionLocal {
-		return o, fmt.Errorf("the retention is %v: it must be %v or more", o.Retention, namespace.MinRetentionLocal)
+	if o.Retention != 0 && o.Retention < minRetention {
+		return o, fmt.Errorf("the retention is %v: it must be %v or more", o.Retention, minRetention)
 	}
 	return o, nil
 }

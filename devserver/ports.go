@@ -108,6 +108,8 @@ func Listen(name PortName, ip string, port int) (net.Listener, error) {
 	return listener, nil
 }
 
+func hostPort(ip string, port int) string { return net.JoinHostPort(ip, fmt.Sprint(port)) }
+
 // portHolder returns the program that listens on a port, as "name (process id)",
 // or "" if it cannot be found, for example because it is another user's.
 func portHolder(ip net.IP, port int) string {

@@ -1,3 +1,5 @@
+//go:build !noserver
+
 package devserver
 
 import (
@@ -99,8 +101,9 @@ func (p services) newWorker(params temporal.ServiceProviderParamsCommon) (tempor
 // streamWorkers is the number of goroutines that the frontend reuses for its
 // requests. A request gets a new goroutine only when all of these are busy.
 // Temporal's handlers need large stacks, which a new goroutine has to grow each
-// time.
-const streamWorkers = 256
+// time. gRPC uses them in turn, so each collection of garbage shrinks the stacks of
+// all of them: more of them would cost more memory and more time.
+const streamWorkers = 64
 
 func (p services) build(params temporal.ServiceProviderParamsCommon, name primitives.ServiceName, listener net.Listener, options ...fx.Option) (temporal.ServicesGroupOut, error) {
 	app := fx.New(

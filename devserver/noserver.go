@@ -1,0 +1,29 @@
+//go:build noserver
+
+package devserver
+
+import (
+	"context"
+
+	"go.temporal.io/sdk/client"
+	"google.golang.org/grpc"
+)
+
+// ServerVersion is "": there is no server in this program.
+const ServerVersion = ""
+
+// Server is a Temporal server that runs in this process. There is none.
+type Server struct{}
+
+// Start returns [ErrNoServer].
+func Start(context.Context, Options) (*Server, error) { return nil, ErrNoServer }
+
+func (*Server) Address() string                { return "" }
+func (*Server) ClientOptions() client.Options  { return client.Options{} }
+func (*Server) DialOptions() []grpc.DialOption { return nil }
+func (*Server) UIURL() string                  { return "" }
+func (*Server) HTTPURL() string                { return "" }
+func (*Server) MetricsURL() string             { return "" }
+func (*Server) DatabaseFile() string           { return "" }
+func (*Server) Failed() <-chan error           { return nil }
+func (*Server) Stop() error                    { return nil }

@@ -1,0 +1,97 @@
+package devserver
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"example.com/coffee/internal/sqlitefile"
+)
+
+// Stamp is what a server's database records about itself.
+type Stamp struct {
+	// ServerVersion is the version of the Temporal server that made it.
+	ServerVersion string
+	// ClusterID is a UUID, the same as in the server's answer to
+	// GetClusterInfo.
+	ClusterID string
+}
+
+// ReadStamp reads the stamp of a database, which a server may have open. It
+// returns a [*DatabaseError] if the file is not the database of a server.
+func ReadStamp(ctx context.Context, file string) (Stamp, error) {
+	if _, err := os.Stat(file); err != nil {
+		return Stamp{}, unusable(file, "opened", err)
+	}
+	return readStamp(ctx, file, false)
+}
+
+// readStamp reads the stamp. If check is true it first reads the whole file, to
+// find damage.
+func readStamp(ctx context.Context, file string, check bool) (stamp Stamp, err error) {
+	db, err := openSQLite(file)
+	if err != nil {
+		return Stamp{}, unusable(file, "opened", err)
+	}
+	defer func() {
+		if closeErr := db.Close(); err == nil && closeErr != nil {
+			stamp, err = Stamp{}, unusable(file, "closed", closeErr)
+		}
+	}()
+	if check {
+		if err := sqlitefile.Check(ctx, db); err != nil {
+			return Stamp{}, unusable(file, "read", err)
+		}
+	}
+	err = db.QueryRowContext(ctx, `SELECT server_version, cluster_id FROM devserver_stamp`).Scan(&stamp.ServerVersion, &stamp.ClusterID)
+	if err != nil && strings.Contains(err.Error(), "no such table") {
+		return Stamp{}, &DatabaseError{File: file, Problem: "was not made by this program", cause: err}
+	}
+	if err != nil {
+		return Stamp{}, unusable(file, "read", err)
+	}
+	return stamp, nil
+}
+
+func openSQLite(file string) (*sql.DB, error) {
+	return sql.Open("sqlite", sqlitefile.DSN(file, "rw", map[string]string{"synchronous": "full"})+sqlitefile.Immediate)
+}
+
+// LockedError reports that another server has the database open.
+type LockedError struct {
+	File string
+	PID  int // 0 if unknown
+}
+
+func (e *LockedError) Error() string {
+	if e.PID == 0 {
+		return fmt.Sprintf("database %s is in use by another server", e.File)
+	}
+	return fmt.Sprintf("database %s is in use by another server, process %d", e.File, e.PID)
+}
+
+// DatabaseError reports that a file cannot be used as the database. What was in the
+// file has not been changed, unless the problem is that it cannot be set up.
+type DatabaseError struct {
+	File    string
+	Problem string
+	cause   error
+}
+
+func (e *DatabaseError) Error() string { return fmt.Sprintf("database %s %s", e.File, e.Problem) }
+func (e *DatabaseError) Unwrap() error { return e.cause }
+
+// unusable returns a [*DatabaseError] for an error that does not name the file.
+// done is what failed: "opened", "created", "read" or "closed".
+func unusable(file, done string, err error) error {
+	var problem *sqlitefile.Problem
+	if errors.As(err, &problem) {
+		return &DatabaseError{File: file, Problem: problem.Text, cause: err}
+	}
+	return &DatabaseError{File: file, Problem: "cannot be " + done + ": " + sqlitefile.Reason(err), cause: err}
+}
