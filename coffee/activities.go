@@ -3,6 +3,7 @@ package coffee
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"go.temporal.io/sdk/activity"
@@ -59,11 +60,15 @@ func (a *Activities) BrewCoffee(ctx context.Context, in BrewInput) (bool, error)
 	if delivered, err := a.services.Payment().Paid(ctx, in.OrderID); err != nil || delivered {
 		return delivered, final(err)
 	}
-	stop := heartbeat(ctx, func() { activity.RecordHeartbeat(ctx) })
+	attempt := startAttempt(ctx)
+	stop := heartbeat(ctx, func() { activity.RecordHeartbeat(ctx, attempt.list(nil)) })
 	defer stop()
 	err := a.services.Brew().Brew(ctx, OrderRequest(in), int(activity.GetInfo(ctx).Attempt))
 	if errors.Is(err, ErrJammed) {
-		return false, expected(err, ErrorTypeJammed, temporal.ApplicationErrorOptions{})
+		attempts := attempt.list(err)
+		stop()
+		activity.RecordHeartbeat(ctx, attempts) // the next attempt reads it
+		return false, expected(err, ErrorTypeJammed, temporal.ApplicationErrorOptions{Details: []any{attempts}})
 	}
 	if err == nil { // it may have been refunded while this attempt was frozen
 		_, err = a.services.Payment().Paid(ctx, in.OrderID)
@@ -138,7 +143,8 @@ func invalidInput(err error) error {
 }
 
 // heartbeat calls record every [heartbeatInterval], the first time at once, until the
-// context ends or stop is called. stop returns when the last call is over.
+// context ends or stop is called. stop returns when the last call is over, and may be
+// called again.
 func heartbeat(ctx context.Context, record func()) (stop func()) {
 	stopping := make(chan struct{})
 	stopped := make(chan struct{})
@@ -157,8 +163,8 @@ func heartbeat(ctx context.Context, record func()) (stop func()) {
 			}
 		}
 	}()
-	return func() {
+	return sync.OnceFunc(func() {
 		close(stopping)
 		<-stopped
-	}
+	})
 }

@@ -54,9 +54,13 @@ func (r *reader) read(event *historypb.HistoryEvent) {
 		}
 	case enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED:
 		attributes := event.GetWorkflowTaskFailedEventAttributes()
-		if attributes.GetCause() == enumspb.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW {
+		switch attributes.GetCause() {
+		case enumspb.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND: // news came when the task was done
+		case enumspb.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW:
 			r.moment(event, "reset", StateWaiting, "back to this point")
-		} else {
+		case enumspb.WORKFLOW_TASK_FAILED_CAUSE_NON_DETERMINISTIC_ERROR:
+			r.moment(event, "worker failed", StateFailed, "its code does not fit the history")
+		default:
 			r.moment(event, "worker failed", StateFailed, message(attributes.GetFailure()))
 		}
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
@@ -142,7 +146,8 @@ func (r *reader) tooLate(cancel single) bool {
 func (r *reader) schedule(event *historypb.HistoryEvent) {
 	attributes := event.GetActivityTaskScheduledEventAttributes()
 	s := &step{activity: attributes.GetActivityType().GetName(), id: attributes.GetActivityId(), policy: attributes.GetRetryPolicy(),
-		scheduled: when(event.GetEventTime()), events: events(event)}
+		scheduled: when(event.GetEventTime()), events: events(event),
+		startToClose: attributes.GetStartToCloseTimeout().AsDuration(), heartbeat: attributes.GetHeartbeatTimeout().AsDuration()}
 	var charge coffee.ChargeInput
 	if s.activity == coffee.ActivityChargeCustomer && decode(attributes.GetInput(), &charge) {
 		s.amount = charge.AmountCents
@@ -207,7 +212,7 @@ func (r *reader) finish() Timeline {
 	t := r.timeline
 	if r.task != nil && t.EndedAt.IsZero() && t.ReadAt.Sub(when(r.task.GetEventTime())) > patience {
 		r.parts = append(r.parts, single{Kind: KindWait, Name: waitName, Start: when(r.task.GetEventTime()), State: StateWaiting,
-			Outcome: "waiting for a worker", Events: events(r.task)})
+			Outcome: waitingOutcome, Events: events(r.task)})
 	}
 	var parts [][]Row
 	for _, p := range r.parts {
@@ -255,15 +260,19 @@ func message(failure *failurepb.Failure) string {
 		failure = failure.GetCause()
 	}
 	if timeout := failure.GetTimeoutFailureInfo(); timeout != nil {
-		switch timeout.GetTimeoutType() {
-		case enumspb.TIMEOUT_TYPE_HEARTBEAT:
-			return "worker lost: no heartbeat"
-		case enumspb.TIMEOUT_TYPE_START_TO_CLOSE:
-			return "took longer than its timeout"
-		}
-		return "timed out"
+		return timeoutInWords(timeout.GetTimeoutType())
 	}
 	return clip(failure.GetMessage(), 200)
+}
+
+func timeoutInWords(kind enumspb.TimeoutType) string {
+	switch kind {
+	case enumspb.TIMEOUT_TYPE_HEARTBEAT:
+		return "heartbeat timeout: no sign of life"
+	case enumspb.TIMEOUT_TYPE_START_TO_CLOSE:
+		return "start-to-close timeout"
+	}
+	return "timed out"
 }
 
 // decode decodes the first payload, and reports whether that worked.

@@ -21,6 +21,8 @@ type step struct {
 	amount       coffee.Cents
 	policy       *commonpb.RetryPolicy
 	scheduled    time.Time
+	// The timeouts of an attempt; 0 if it has none.
+	startToClose, heartbeat time.Duration
 
 	// Of the last attempt: its number, when it began, and why the one before it
 	// failed.
@@ -32,6 +34,8 @@ type step struct {
 	state   State
 	outcome string
 	failure string // of the last attempt
+	// told is what its workers told about its attempts, oldest first.
+	told []coffee.Attempt
 
 	pending *workflowpb.PendingActivityInfo
 	events  []Event
@@ -43,6 +47,7 @@ func (s *step) start(event *historypb.HistoryEvent) {
 	}
 	attributes := event.GetActivityTaskStartedEventAttributes()
 	s.attempt, s.started, s.before = int(attributes.GetAttempt()), when(event.GetEventTime()), attributes.GetLastFailure()
+	s.told = append(s.told, coffee.AttemptsInFailure(s.before)...)
 	s.events = append(s.events, events(event)...)
 }
 
@@ -63,6 +68,7 @@ func (s *step) fail(event *historypb.HistoryEvent, failure *failurepb.Failure, r
 		return
 	}
 	s.failure = message(failure)
+	s.told = append(s.told, coffee.AttemptsInFailure(failure)...)
 	outcome := s.failure
 	if retries == enumspb.RETRY_STATE_MAXIMUM_ATTEMPTS_REACHED && s.attempt > 1 {
 		outcome = fmt.Sprintf("given up after %d attempts: %s", s.attempt, s.failure)
@@ -128,7 +134,7 @@ func (s *step) rows(readAt time.Time) []Row {
 	if s.attempt <= 1 {
 		return append(rows, s.waits(readAt)...)
 	}
-	rows = append(rows, s.earlier()...)
+	rows = append(rows, s.earlier(readAt)...)
 	if !s.started.IsZero() {
 		last := Row{Kind: KindAttempt, Name: attemptName(s.attempt), Start: s.started, End: s.ended, State: state, Outcome: s.outcome}
 		switch state {
@@ -149,6 +155,8 @@ func (s *step) takePending(readAt time.Time) {
 		return
 	}
 	s.attempt, s.before = int(info.GetAttempt()), info.GetLastFailure()
+	s.told = append(s.told, coffee.AttemptsInFailure(s.before)...)
+	s.told = append(s.told, coffee.DecodeAttempts(info.GetHeartbeatDetails())...)
 	if info.GetState() != enumspb.PENDING_ACTIVITY_STATE_SCHEDULED {
 		s.started = when(info.GetLastStartedTime())
 	} else {
@@ -164,50 +172,12 @@ func (s *step) waits(readAt time.Time) []Row {
 		if s.pending == nil || !s.ended.IsZero() {
 			return nil // it is over, and its start was not recorded
 		}
-		row.Outcome, until = "waiting for a worker", readAt
+		row.Outcome, until = waitingOutcome, readAt
 	}
 	if until.Sub(s.scheduled) <= patience {
 		return nil
 	}
 	return []Row{row}
-}
-
-// mostAttempts is how many earlier attempts get rows of their own.
-const mostAttempts = 10
-
-// earlier returns the attempts before the last one, each with the backoff after it.
-func (s *step) earlier() (rows []Row) {
-	count := s.attempt - 1
-	// The server knows for certain only when the last attempt began, or will begin.
-	next := s.started
-	if next.IsZero() {
-		next = when(s.pending.GetNextAttemptScheduleTime())
-	}
-	if count > mostAttempts {
-		return []Row{{Kind: KindAttempt, Name: fmt.Sprintf("attempts 1-%d", count), Start: s.scheduled, End: next, State: StateFailed, Outcome: message(s.before)}}
-	}
-	var backoffs time.Duration
-	for i := 1; i <= count; i++ {
-		backoffs += s.backoff(i)
-	}
-	each := max(0, next.Sub(s.scheduled)-backoffs) / time.Duration(count)
-	at := s.scheduled
-	for i := 1; i <= count; i++ {
-		outcome := "failed"
-		if i == count {
-			outcome = message(s.before)
-		}
-		end := at.Add(each)
-		rows = append(rows, Row{Kind: KindAttempt, Name: attemptName(i), Start: at, End: end, State: StateFailed, Outcome: outcome, Estimated: true})
-		at = end.Add(s.backoff(i))
-		backoff := Row{Kind: KindBackoff, Name: "backoff", Start: end, End: at, State: StateWaiting, Estimated: true}
-		if i == count && s.started.IsZero() && s.ended.IsZero() {
-			backoff.End = time.Time{}
-			backoff.Outcome = fmt.Sprintf("attempt %d follows", s.attempt)
-		}
-		rows = append(rows, backoff)
-	}
-	return rows
 }
 
 // backoff returns how long Temporal waits after an attempt. Attempts count from 1.

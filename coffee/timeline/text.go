@@ -112,13 +112,31 @@ func (r Row) took(t Timeline) string {
 	return took
 }
 
-// span returns where a row begins and ends on a line of length 1.
+// breakShare is the share of the line that a skip gets, however long it is.
+const breakShare = 1. / 12
+
+// span returns where a row begins and ends on a line of length 1. The line is an
+// axis of time that is broken where time was skipped.
 func (t Timeline) span(row Row) (from, to float64) {
-	all := t.Until().Sub(t.StartedAt).Seconds()
-	if all <= 0 {
+	passed := (t.Until().Sub(t.StartedAt) - t.Skipped()).Seconds()
+	if t.Until().Sub(t.StartedAt) <= 0 {
 		return 0, 1
 	}
-	place := func(at time.Time) float64 { return min(1, max(0, at.Sub(t.StartedAt).Seconds()/all)) }
+	broken := min(breakShare, 0.5/max(1, float64(len(t.Skips))))
+	unbroken := 1 - broken*float64(len(t.Skips))
+	place := func(at time.Time) (place float64) {
+		before := at.Sub(t.StartedAt).Seconds()
+		for _, skip := range t.Skips {
+			length := skip.Until.Sub(skip.From).Seconds()
+			done := min(length, max(0, at.Sub(skip.From).Seconds()))
+			place += broken * done / length
+			before -= done
+		}
+		if passed > 0 {
+			place += unbroken * before / passed
+		}
+		return min(1, max(0, place))
+	}
 	return place(row.Start), max(place(row.Start), place(row.until(t)))
 }
 

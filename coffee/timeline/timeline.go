@@ -118,8 +118,9 @@ func (t Timeline) Skipped() (sum time.Duration) {
 }
 
 const (
-	waitName    = "no worker"
-	waitOutcome = "waited for a worker"
+	waitName       = "no worker"
+	waitOutcome    = "waited for a worker"
+	waitingOutcome = "waiting for a worker"
 )
 
 // Order returns a title: the order id, what was ordered, and the price.

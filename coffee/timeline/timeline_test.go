@@ -170,6 +170,11 @@ func TestRunning(t *testing.T) {
 			&workflowpb.PendingActivityInfo{ActivityId: "a", Attempt: 3, State: enumspb.PENDING_ACTIVITY_STATE_SCHEDULED, LastFailure: jam(), NextAttemptScheduleTime: at(6)},
 			5, "step brew 1-? running under way\nattempt attempt 1 1-2~ failed failed\nbackoff backoff 2-3~ waiting\nattempt attempt 2 3-4~ failed brew machine jammed\nbackoff backoff 4-?~ waiting attempt 3 follows",
 		},
+		"no worker for the second attempt": {
+			[]*historypb.HistoryEvent{started(t, "latte"), scheduled(5, 1, coffee.ActivityBrewCoffee)},
+			&workflowpb.PendingActivityInfo{ActivityId: "a", Attempt: 2, State: enumspb.PENDING_ACTIVITY_STATE_SCHEDULED, LastFailure: jam(), ScheduledTime: at(3)},
+			5, "step brew 1-? running under way\nattempt attempt 1 1-2~ failed brew machine jammed\nbackoff backoff 2-3~ waiting\nwait no worker 3-? waiting waiting for a worker",
+		},
 		"second attempt": {
 			[]*historypb.HistoryEvent{started(t, "latte"), scheduled(5, 1, coffee.ActivityBrewCoffee)},
 			&workflowpb.PendingActivityInfo{ActivityId: "a", Attempt: 2, State: enumspb.PENDING_ACTIVITY_STATE_STARTED, LastFailure: jam(), LastStartedTime: at(3)},
@@ -179,6 +184,11 @@ func TestRunning(t *testing.T) {
 			[]*historypb.HistoryEvent{started(t, "latte"), scheduled(5, 1, coffee.ActivityRefundCustomer)},
 			&workflowpb.PendingActivityInfo{ActivityId: "a", Attempt: 2_000_000_000, State: enumspb.PENDING_ACTIVITY_STATE_STARTED, LastFailure: jam(), LastStartedTime: at(3)},
 			3.5, "step refund 1-? running under way\nattempt attempts 1-1999999999 1-3 failed brew machine jammed\nattempt attempt 2000000000 3-? running under way",
+		},
+		"no worker for one more attempt": {
+			[]*historypb.HistoryEvent{started(t, "latte"), scheduled(5, 1, coffee.ActivityRefundCustomer)},
+			&workflowpb.PendingActivityInfo{ActivityId: "a", Attempt: 13, State: enumspb.PENDING_ACTIVITY_STATE_SCHEDULED, LastFailure: jam(), ScheduledTime: at(3)},
+			5, "step refund 1-? running under way\nattempt attempts 1-12 1-3 failed brew machine jammed\nwait no worker 3-? waiting waiting for a worker",
 		},
 		"no worker for the order": {
 			[]*historypb.HistoryEvent{started(t, "latte"), taskScheduled(2, 0)}, nil,
