@@ -132,28 +132,31 @@ type outages struct {
 	times []time.Time // when it did not answer
 }
 
-// watchOutages probes the server at short intervals until stop is called.
+// watchOutages probes the server once, and then at short intervals until stop is
+// called.
 func watchOutages(address string) *outages {
 	ctx, cancel := context.WithCancel(context.Background())
 	o := &outages{cancel: cancel, done: make(chan struct{})}
+	o.probe(address)
 	go func() {
 		defer close(o.done)
-		for {
-			conn, err := net.DialTimeout("tcp", address, time.Second)
-			if err == nil {
-				err = conn.Close()
-			}
-			if err != nil {
-				o.mu.Lock()
-				o.times = append(o.times, time.Now())
-				o.mu.Unlock()
-			}
-			if !sleep(ctx, 20*time.Millisecond) {
-				return
-			}
+		for sleep(ctx, 20*time.Millisecond) {
+			o.probe(address)
 		}
 	}()
 	return o
+}
+
+func (o *outages) probe(address string) {
+	conn, err := net.DialTimeout("tcp", address, time.Second)
+	if err == nil {
+		err = conn.Close()
+	}
+	if err != nil {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.times = append(o.times, time.Now())
+	}
 }
 
 func (o *outages) stop() {
