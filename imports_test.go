@@ -5,14 +5,25 @@ import (
 	"go/parser"
 	"go/token"
 	"io"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 )
 
-const module = "example.com/coffee"
+const (
+	module = "example.com/coffee"
+	server = "go.temporal.io/server"
+	ui     = "github.com/temporalio/ui-server/v2"
+	cli    = "github.com/urfave/cli/v2"
+	sdk    = "go.temporal.io/sdk"
+)
+
+// under reports whether a package is another one, or in a directory below it.
+func under(path, parent string) bool { return path == parent || strings.HasPrefix(path, parent+"/") }
 
 type goPackage struct {
 	ImportPath string
@@ -46,13 +57,6 @@ func listPackages(t *testing.T, patterns ...string) map[string]goPackage {
 func TestImportRules(t *testing.T) {
 	t.Parallel()
 	packages := listPackages(t, "./...")
-	under := func(path, parent string) bool { return path == parent || strings.HasPrefix(path, parent+"/") }
-	const (
-		server = "go.temporal.io/server"
-		ui     = "github.com/temporalio/ui-server/v2"
-		cli    = "github.com/urfave/cli/v2"
-		sdk    = "go.temporal.io/sdk"
-	)
 	for path, p := range packages {
 		if !under(path, module) {
 			continue
@@ -117,6 +121,41 @@ func TestWorkflowFileDoesNoIO(t *testing.T) {
 		}
 		if !slices.Contains(allowed, path) {
 			t.Errorf("coffee/workflow.go must not import %s", path)
+		}
+	}
+}
+
+// TestNoServer builds the program without the server.
+func TestNoServer(t *testing.T) {
+	t.Parallel()
+	for path := range listPackages(t, "-tags", "noserver", ".") {
+		if under(path, server) || under(path, ui) {
+			t.Errorf("the tag noserver leaves in %s", path)
+		}
+	}
+	program := filepath.Join(t.TempDir(), "coffee")
+	if out, err := exec.Command("go", "build", "-tags", "noserver", "-o", program, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, test := range []struct {
+		args string
+		code int
+		want string
+	}{
+		{"--version", 0, "(Temporal server not built in)"},
+		{"menu", 0, "latte"},
+		{"server --in-memory --headless --port 0", 1, "built without a Temporal server\nbuild it without -tags noserver, or start"},
+		{"order --dev --drink latte", 1, "built without a Temporal server\nbuild it without -tags noserver, or start"},
+		{"rush --dev", 1, "built without a Temporal server\nbuild it without -tags noserver, or start"},
+		{"tour --auto", 1, "built without a Temporal server\nbuild it without -tags noserver, or start"},
+		{"chaos", 1, "built without a Temporal server\nbuild it without -tags noserver, or start"},
+		{"status --address 127.0.0.1:1", 1, "no Temporal server answers at 127.0.0.1:1\ncheck --address and --tls\n"},
+	} {
+		command := exec.Command(program, strings.Fields(test.args)...)
+		command.Env = append(os.Environ(), "XDG_DATA_HOME="+t.TempDir())
+		out, err := command.CombinedOutput()
+		if code := command.ProcessState.ExitCode(); code != test.code || !strings.Contains(string(out), test.want) {
+			t.Errorf("coffee %s: exit code %d, %v\n%s", test.args, code, err, out)
 		}
 	}
 }

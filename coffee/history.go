@@ -2,6 +2,9 @@ package coffee
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"iter"
 	"strings"
 	"time"
@@ -10,11 +13,13 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
 	workflowpb "go.temporal.io/api/workflow/v1"
+	"go.temporal.io/sdk/client"
 )
 
 // History is everything that the server has recorded about an order.
 type History struct {
 	OrderID string
+	RunID   string // of the workflow
 	Events  []*historypb.HistoryEvent
 	// Pending are the activities in progress. The history has the last attempt of
 	// an activity only when the activity is over.
@@ -32,14 +37,63 @@ func (c *Client) History(ctx context.Context, orderID string) (History, error) {
 	if err != nil {
 		return History{}, notFound(orderID, err)
 	}
-	history := History{OrderID: orderID, Pending: described.GetPendingActivities(), ReadAt: time.Now()}
-	for event, err := range c.events(ctx, described.GetWorkflowExecutionInfo().GetExecution()) {
+	return c.readRun(ctx, described.GetWorkflowExecutionInfo().GetExecution(), described.GetPendingActivities())
+}
+
+// readRun returns the history of a run.
+func (c *Client) readRun(ctx context.Context, execution *commonpb.WorkflowExecution, pending []*workflowpb.PendingActivityInfo) (History, error) {
+	history := History{OrderID: orderID(execution.GetWorkflowId()), RunID: execution.GetRunId(), Pending: pending, ReadAt: time.Now()}
+	for event, err := range c.events(ctx, execution) {
 		if err != nil {
 			return History{}, err
 		}
 		history.Events = append(history.Events, event)
 	}
 	return history, nil
+}
+
+// HistoryFromJSON reads the history of an order as "temporal workflow show --output
+// json" writes it and as Temporal's Web UI lets one download it. The history is taken
+// to have been read when its last event happened. HistoryFromJSON returns an error if
+// it is not a history, or not that of an order.
+func HistoryFromJSON(r io.Reader) (History, error) {
+	decoded, err := client.HistoryFromJSON(r, client.HistoryJSONOptions{})
+	if err != nil {
+		return History{}, fmt.Errorf("it is not the history of a workflow in JSON: %w", err)
+	}
+	events := decoded.GetEvents()
+	if len(events) == 0 {
+		return History{}, errors.New("it has no events")
+	}
+	started := events[0].GetWorkflowExecutionStartedEventAttributes()
+	if name := started.GetWorkflowType().GetName(); name != WorkflowType {
+		return History{}, fmt.Errorf("it is the history of a workflow %s, not of an order, which is %s", Quote(name), WorkflowType)
+	}
+	history := History{
+		OrderID: orderID(started.GetWorkflowId()),
+		RunID:   started.GetOriginalExecutionRunId(),
+		Events:  events,
+		ReadAt:  events[len(events)-1].GetEventTime().AsTime(),
+	}
+	if request, ok := DecodeRequest(started.GetInput()); ok && history.OrderID == "" { // of a server that did not record it
+		history.OrderID = request.OrderID
+	}
+	return history, nil
+}
+
+// Running reports whether the order was under way when its history was read.
+func (h History) Running() bool {
+	return len(h.Events) > 0 && !isOver(h.Events[len(h.Events)-1])
+}
+
+// workflowID returns the id of the workflow, as its first event says.
+func (h History) workflowID() string {
+	if len(h.Events) > 0 {
+		if id := h.Events[0].GetWorkflowExecutionStartedEventAttributes().GetWorkflowId(); id != "" {
+			return id
+		}
+	}
+	return WorkflowID(h.OrderID)
 }
 
 // events iterates over the events of a run, oldest first. It ends after an error,
@@ -90,6 +144,16 @@ func (r *historyReader) read(event *historypb.HistoryEvent) {
 		}
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED:
 		view.CancelRequested = true
+	case enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED:
+		attributes := event.GetWorkflowTaskFailedEventAttributes()
+		switch attributes.GetCause() {
+		case enumspb.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW, enumspb.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND:
+			// An operator's reset, or news that came when the task was done.
+		default:
+			view.WorkflowTaskFailure = clip(attributes.GetFailure().GetMessage(), maxText)
+		}
+	case enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
+		view.WorkflowTaskFailure = ""
 	case enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
 		name := event.GetActivityTaskScheduledEventAttributes().GetActivityType().GetName()
 		r.scheduled[event.GetEventId()] = name
@@ -165,7 +229,7 @@ func (r *historyReader) closed(event *historypb.HistoryEvent) {
 	default:
 		return
 	}
-	view.Stage = StageDone
+	view.Stage, view.WorkflowTaskFailure = StageDone, ""
 }
 
 // orderID returns the order id in a workflow id.

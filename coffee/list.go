@@ -5,9 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"math"
 	"slices"
 
 	"go.temporal.io/api/serviceerror"
+	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"golang.org/x/sync/errgroup"
 )
@@ -38,14 +41,7 @@ func (c *Client) List(ctx context.Context, options ListOptions) ([]OrderView, er
 		limit = DefaultListLimit
 	}
 	var views []OrderView
-	var token []byte
-	for len(views) < limit {
-		page, err := c.temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
-			Namespace:     c.namespace,
-			Query:         statusQuery(options.Status),
-			PageSize:      int32(min(limit-len(views), 1000)),
-			NextPageToken: token,
-		})
+	for info, err := range c.executions(ctx, statusQuery(options.Status), limit, 1000) {
 		var invalid *serviceerror.InvalidArgument
 		if errors.As(err, &invalid) && options.Status != "" && options.Status != StatusRunning {
 			return nil, fmt.Errorf("%w: %w", ErrNotIndexed, err)
@@ -53,12 +49,7 @@ func (c *Client) List(ctx context.Context, options ListOptions) ([]OrderView, er
 		if err != nil {
 			return nil, err
 		}
-		for _, info := range page.GetExecutions() {
-			views = append(views, viewOf(info))
-		}
-		if token = page.GetNextPageToken(); len(token) == 0 {
-			break
-		}
+		views = append(views, viewOf(info))
 	}
 	if !options.Brief {
 		if err := c.AddDetails(ctx, views); err != nil {
@@ -73,28 +64,82 @@ func (c *Client) List(ctx context.Context, options ListOptions) ([]OrderView, er
 // It reads histories in the server's order: first the running orders, then those
 // that ended most recently.
 func (c *Client) FindCharged(ctx context.Context) (orderID string, err error) {
-	var token []byte
-	for {
-		page, err := c.temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
-			Namespace:     c.namespace,
-			Query:         statusQuery(""),
-			PageSize:      100,
-			NextPageToken: token,
-		})
+	for info, err := range c.executions(ctx, statusQuery(""), noLimit, 100) {
 		if err != nil {
 			return "", err
 		}
-		for _, info := range page.GetExecutions() {
-			view := viewOf(info)
-			if err := c.readHistory(ctx, &view, info.GetExecution()); err != nil && !errors.Is(err, ErrNotFound) {
-				return "", err
-			}
-			if view.Charged {
-				return view.OrderID, nil
+		view := viewOf(info)
+		if err := c.readHistory(ctx, &view, info.GetExecution()); err != nil && !errors.Is(err, ErrNotFound) {
+			return "", err
+		}
+		if view.Charged {
+			return view.OrderID, nil
+		}
+	}
+	return "", nil
+}
+
+// Histories returns the histories of all orders that run, and then of those that ended
+// most recently, over of them at most. After an error there are no more.
+func (c *Client) Histories(ctx context.Context, over int) iter.Seq2[History, error] {
+	return func(yield func(History, error) bool) {
+		seen := map[string]bool{} // runs that were running, and may have ended since
+		for _, part := range []struct {
+			query string
+			limit int
+		}{
+			{statusQuery(StatusRunning), noLimit},
+			{statusQuery("") + " AND ExecutionStatus != 'Running'", over},
+		} {
+			for info, err := range c.executions(ctx, part.query, part.limit, 1000) {
+				if seen[info.GetExecution().GetRunId()] {
+					continue
+				}
+				seen[info.GetExecution().GetRunId()] = err == nil
+				var history History
+				if err == nil {
+					history, err = c.readRun(ctx, info.GetExecution(), nil)
+				}
+				if errors.Is(err, ErrNotFound) { // deleted meanwhile
+					continue
+				}
+				if !yield(history, err) || err != nil {
+					return
+				}
 			}
 		}
-		if token = page.GetNextPageToken(); len(token) == 0 {
-			return "", nil
+	}
+}
+
+// noLimit is a limit that nothing reaches.
+const noLimit = math.MaxInt
+
+// executions iterates over the workflows that a query finds, in the server's order:
+// first those that run, then those that ended most recently. It ends after an error,
+// and after limit workflows. It asks the server for as many at once as fit on a page.
+func (c *Client) executions(ctx context.Context, query string, limit, page int) iter.Seq2[*workflowpb.WorkflowExecutionInfo, error] {
+	return func(yield func(*workflowpb.WorkflowExecutionInfo, error) bool) {
+		var token []byte
+		for limit > 0 {
+			list, err := c.temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
+				Namespace:     c.namespace,
+				Query:         query,
+				PageSize:      int32(min(limit, page)),
+				NextPageToken: token,
+			})
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			limit -= len(list.GetExecutions())
+			for _, info := range list.GetExecutions() {
+				if !yield(info, nil) {
+					return
+				}
+			}
+			if token = list.GetNextPageToken(); len(token) == 0 {
+				return
+			}
 		}
 	}
 }

@@ -2,17 +2,18 @@ package coffee
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
-	"github.com/rs/zerolog"
 	enumspb "go.temporal.io/api/enums/v1"
+	failurepb "go.temporal.io/api/failure/v1"
 	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
-	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 )
 
@@ -66,7 +67,7 @@ func readHistory(t *testing.T, name string) *historypb.History {
 
 // replay replays a history of order 123 on the current workflow.
 func replay(history *historypb.History) error {
-	return replayOn((&OrderWorkflow{Pricing: otherPrices{}}).OrderCoffeeWorkflow, history)
+	return (&OrderWorkflow{Pricing: otherPrices{}}).Replay(History{OrderID: "123", Events: history.GetEvents()})
 }
 
 // otherPrices differ from the prices in the recorded histories.
@@ -77,11 +78,7 @@ func (otherPrices) Price(OrderRequest, time.Time) Cents { return 1001 }
 
 // replayOn replays a history of order 123 on any workflow.
 func replayOn(w any, history *historypb.History) error {
-	replayer := worker.NewWorkflowReplayer()
-	replayer.RegisterWorkflowWithOptions(w, workflow.RegisterOptions{Name: WorkflowType})
-	return replayer.ReplayWorkflowHistoryWithOptions(NewSDKLogger(zerolog.Nop()), history, worker.ReplayWorkflowHistoryOptions{
-		OriginalExecution: workflow.Execution{ID: WorkflowID("123")},
-	})
+	return ReplayOn(w, History{OrderID: "123", Events: history.GetEvents()})
 }
 
 // TestReplay replays the history of each outcome on the current workflow, with a
@@ -132,5 +129,112 @@ func TestReplayWithAnotherMenu(t *testing.T) {
 	}
 	if err := replay(history); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestReplayError: a replay says at which event code and history part, and what the
+// code does instead, even if that is the last thing that the order did.
+func TestReplayError(t *testing.T) {
+	t.Parallel()
+	greetLast := func(ctx workflow.Context, input converter.RawValue) (OrderResult, error) {
+		result, err := (&OrderWorkflow{Pricing: StandardPricing{}}).OrderCoffeeWorkflow(ctx, input)
+		if greetErr := greet(ctx); greetErr != nil {
+			return OrderResult{}, greetErr
+		}
+		return result, err
+	}
+	withoutPatch := func(ctx workflow.Context, input converter.RawValue) (OrderResult, error) {
+		workflow.GetVersion(ctx, "greet", 2, 3)
+		return (&OrderWorkflow{Pricing: StandardPricing{}}).OrderCoffeeWorkflow(ctx, input)
+	}
+	doesNothing := func(workflow.Context, converter.RawValue) (OrderResult, error) { return OrderResult{}, nil }
+	panics := func(workflow.Context, converter.RawValue) (OrderResult, error) { panic("the machine is on fire") }
+	for name, test := range map[string]struct {
+		workflow any
+		events   int // of the history of a completed order
+		want     string
+	}{
+		"nothing done yet":      {greetFirst, 2, ""},
+		"first step":            {greetFirst, 26, "event 7, ActivityTaskScheduled charge_customer: this code does something else there: ScheduleActivityTask greet_customer"},
+		"first step, charging":  {greetFirst, 8, "event 7, ActivityTaskScheduled charge_customer: this code does something else there: ScheduleActivityTask greet_customer"},
+		"last step, too late":   {greetLast, 26, "event 26, WorkflowExecutionCompleted: this code does something else there: ScheduleActivityTask greet_customer"},
+		"last step, in time":    {greetLast, 20, ""},
+		"no step":               {doesNothing, 14, "event 7, ActivityTaskScheduled charge_customer: this code does something else there"},
+		"a patch taken out":     {withoutPatch, 26, `Workflow code removed support of version -1. for "greet" changeID. The oldest supported version is 2`},
+		"a panic":               {panics, 26, "the machine is on fire"},
+		"the step in its place": {greetPatched, 26, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			err := replayOn(test.workflow, &historypb.History{Events: readHistory(t, "completed").GetEvents()[:test.events]})
+			if test.want == "" && err != nil || test.want != "" && (err == nil || err.Error() != test.want) {
+				t.Errorf("got  %v\nwant %s", err, test.want)
+			}
+			if err != nil && !errors.As(err, new(*ReplayError)) {
+				t.Errorf("it is a %T", err)
+			}
+		})
+	}
+}
+
+func TestHistoryFromJSON(t *testing.T) {
+	t.Parallel()
+	file, err := os.Open(filepath.Join("testdata", "histories", "completed.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	history, err := HistoryFromJSON(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if history.OrderID != "123" || len(history.Events) != 26 || !history.ReadAt.Equal(history.Events[25].GetEventTime().AsTime()) {
+		t.Errorf("order %q, %d events, read at %v", history.OrderID, len(history.Events), history.ReadAt)
+	}
+	if err := (&OrderWorkflow{Pricing: StandardPricing{}}).Replay(history); err != nil {
+		t.Error(err)
+	}
+	for text, want := range map[string]string{
+		"":               "not the history of a workflow in JSON",
+		"[1, 2]":         "not the history of a workflow in JSON",
+		"{}":             "no events",
+		`{"events": []}`: "no events",
+		`{"events": [{"eventId": "1", "eventType": "EVENT_TYPE_WORKFLOW_EXECUTION_STARTED", "workflowExecutionStartedEventAttributes": {"workflowType": {"name": "Tea"}}}]}`: `of a workflow "Tea", not of an order`,
+	} {
+		if _, err := HistoryFromJSON(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+// TestWorkflowTaskFailure: a view says why the last worker could not go on, until one
+// can.
+func TestWorkflowTaskFailure(t *testing.T) {
+	t.Parallel()
+	failed := func(cause enumspb.WorkflowTaskFailedCause) *historypb.HistoryEvent {
+		return &historypb.HistoryEvent{
+			EventType: enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED,
+			Attributes: &historypb.HistoryEvent_WorkflowTaskFailedEventAttributes{WorkflowTaskFailedEventAttributes: &historypb.WorkflowTaskFailedEventAttributes{
+				Cause: cause, Failure: &failurepb.Failure{Message: "it does not fit"},
+			}},
+		}
+	}
+	completed := &historypb.HistoryEvent{EventType: enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED}
+	var view OrderView
+	reader := historyReader{view: &view, scheduled: map[int64]string{}}
+	for i, step := range []struct {
+		event *historypb.HistoryEvent
+		want  string
+	}{
+		{failed(enumspb.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW), ""},
+		{failed(enumspb.WORKFLOW_TASK_FAILED_CAUSE_NON_DETERMINISTIC_ERROR), "it does not fit"},
+		{completed, ""},
+		{failed(enumspb.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND), ""},
+		{failed(enumspb.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_WORKER_UNHANDLED_FAILURE), "it does not fit"},
+		{&historypb.HistoryEvent{EventType: enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED}, ""},
+	} {
+		if reader.read(step.event); view.WorkflowTaskFailure != step.want {
+			t.Errorf("step %d: %q", i, view.WorkflowTaskFailure)
+		}
 	}
 }

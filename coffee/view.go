@@ -23,6 +23,9 @@ type OrderView struct {
 	BrewAttempts int `json:"brew_attempts"`
 	// LastFailure is why the last attempt of the current step failed.
 	LastFailure string `json:"last_failure,omitempty"`
+	// WorkflowTaskFailure is why a worker could not go on with the workflow, if the last
+	// one that tried could not: mostly that its code does not fit the history.
+	WorkflowTaskFailure string `json:"workflow_task_failure,omitempty"`
 	// NextAttemptAt is when that step is tried again; zero if no retry is pending.
 	NextAttemptAt time.Time `json:"next_attempt_at,omitzero"`
 	StartedAt     time.Time `json:"started_at"`

@@ -293,7 +293,8 @@ func (o *order) mayHaveCharged(ctx workflow.Context) (bool, error) {
 
 // finish records the outcome and returns the result.
 func (o *order) finish(ctx workflow.Context, status OrderStatus) (OrderResult, error) {
-	o.enter(ctx, StageDone)
+	o.state.Stage = StageDone
+	workflow.SetCurrentDetails(ctx, fmt.Sprintf("%s, %s: %s", o.request, o.state.AmountCents, o.ending(status)))
 	// From here on a cancel signal is too late. Drain those in the channel, or the
 	// SDK warns that they were lost.
 	for o.signals.ReceiveAsync(nil) {
@@ -313,6 +314,19 @@ func (o *order) finish(ctx workflow.Context, status OrderStatus) (OrderResult, e
 		AmountCents: o.state.AmountCents,
 		Refunded:    o.state.Refunded,
 	}, nil
+}
+
+// ending says in words how the order ended, for the Web UI, where every workflow that
+// told its story to the end is "Completed".
+func (o *order) ending(status OrderStatus) string {
+	ending := string(status)
+	if o.state.Refunded {
+		ending += ", refunded"
+	}
+	if o.state.Failure != "" {
+		ending += ": " + o.state.Failure
+	}
+	return ending
 }
 
 // receiveCancel cancels the order if a cancel signal is in the channel.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/mock"
+	sdkpb "go.temporal.io/api/sdk/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/interceptor"
@@ -227,6 +228,31 @@ func TestOrderCompletes(t *testing.T) {
 	}
 	if got := k.state(); got != want {
 		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+// TestEndingInTheWebUI: the Web UI, where every order's workflow is "Completed", shows
+// how the order ended.
+func TestEndingInTheWebUI(t *testing.T) {
+	t.Parallel()
+	for want, brewFailures := range map[string]int{
+		"latte (M), $5.25: COMPLETED":                                     0,
+		"latte (M), $5.25: FAILED, refunded: brew_coffee is out of order": coffee.MaxAttempts,
+	} {
+		k := newKitchen(t)
+		k.steps(0, 0, brewFailures, 0, 0)
+		k.order()
+		value, err := k.QueryWorkflow("__temporal_workflow_metadata")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var metadata sdkpb.WorkflowMetadata
+		if err := value.Get(&metadata); err != nil {
+			t.Fatal(err)
+		}
+		if metadata.GetCurrentDetails() != want {
+			t.Errorf("%q, want %q", metadata.GetCurrentDetails(), want)
+		}
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"example.com/coffee/commands/internal/chaos"
+	"example.com/coffee/devserver"
 )
 
 func chaosCommand(a *app) *cli.Command {
@@ -95,6 +96,9 @@ func parseChaos(c *cli.Context) (plan chaosPlan, err error) {
 }
 
 func runChaos(ctx context.Context, a *app, plan chaosPlan) error {
+	if devserver.ServerVersion == "" {
+		return devserver.ErrNoServer // its own processes would fail with it, one after the other
+	}
 	dir, err := makeChaosDir(plan.dir)
 	if err != nil {
 		return err

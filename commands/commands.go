@@ -13,6 +13,7 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -63,8 +64,9 @@ func groups(a *app, last string) []group {
 	return []group{
 		{"RUNNING", []*cli.Command{serverCommand(a), workerCommand(a)}},
 		{"ORDERS", []*cli.Command{orderCommand(a), completing(statusCommand(a), all), completing(cancelCommand(a), running)}},
+		{"LEARNING", []*cli.Command{tourCommand(a)}},
 		{"LOOKING CLOSER", []*cli.Command{completing(timelineCommand(a), all), completing(skipCommand(a), running), boardCommand(a), menuCommand(a)}},
-		{"PROVING", []*cli.Command{auditCommand(a), chaosCommand(a), rushCommand(a)}},
+		{"PROVING", []*cli.Command{completing(replayCommand(a), all), auditCommand(a), chaosCommand(a), rushCommand(a)}},
 		{"KEEPING", []*cli.Command{readyCommand(a), backupCommand(a), completionCommand(a)}},
 	}
 }
@@ -209,7 +211,7 @@ func version() string {
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		v = info.Main.Version
 	}
-	return fmt.Sprintf("%s (Temporal server %s)", v, devserver.ServerVersion)
+	return fmt.Sprintf("%s (Temporal server %s)", v, cmp.Or(devserver.ServerVersion, "not built in"))
 }
 
 // setBuildID tells the SDK which build of the program this is. Otherwise the

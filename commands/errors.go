@@ -16,14 +16,15 @@ import (
 
 // The exit codes.
 const (
-	exitOK          = 0
-	exitFailure     = 1
-	exitUsage       = 2
-	exitFailed      = 3 // the order failed
-	exitCancelled   = 4 // the order was cancelled
-	exitConflict    = 5 // the order id is already taken
-	exitBreach      = 6 // the audit found a breach
-	exitInterrupted = 130
+	exitOK           = 0
+	exitFailure      = 1
+	exitUsage        = 2
+	exitFailed       = 3 // the order failed
+	exitCancelled    = 4 // the order was cancelled
+	exitConflict     = 5 // the order id is already taken
+	exitBreach       = 6 // the audit found a breach
+	exitUnreplayable = 7 // a history does not replay
+	exitInterrupted  = 130
 )
 
 // exitError ends the program with an exit code, and with a message unless that
@@ -79,6 +80,8 @@ func serverProblem(err error, address string) error {
 			fmt.Errorf("there is no namespace %q on %s", missing.Namespace, address),
 			"check --namespace; or start a server that has it: coffee server --namespace NAME",
 		}
+	case noAnswer(err) && devserver.ServerVersion == "":
+		return &hintedError{fmt.Errorf("no Temporal server answers at %s", address), "check --address and --tls"}
 	case noAnswer(err) && address == client.DefaultHostPort:
 		return &hintedError{fmt.Errorf("no Temporal server answers at %s", address), "start one with: coffee server"}
 	case noAnswer(err):
@@ -160,6 +163,8 @@ func explain(err error) (code int, hint string) {
 		return exitFailure, "list the orders with: coffee status"
 	case errors.Is(err, coffee.ErrNoTimeSkipping):
 		return exitFailure, "start one that does with: coffee server --time-skipping"
+	case errors.Is(err, devserver.ErrNoServer):
+		return exitFailure, "build it without -tags noserver, or start a Temporal server another way and use it with --address"
 	case errors.Is(err, coffee.ErrNotIndexed):
 		return exitFailure, "add it with: temporal operator search-attribute create --name " + coffee.SearchAttributeStatus + " --type Keyword"
 	}

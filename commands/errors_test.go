@@ -35,6 +35,7 @@ func TestExitCodes(t *testing.T) {
 		{"a cancelled order", context.Background(), (&ordering{}).outcome(context.Background(), coffee.OrderResult{Status: coffee.StatusCancelled}), 4},
 		{"another order of the same id", context.Background(), &coffee.ConflictError{}, 5},
 		{"a breach", context.Background(), &exitError{code: exitBreach}, 6},
+		{"a history that does not replay", context.Background(), printReplay(&output{out: &checkedWriter{w: io.Discard}}, replayed{Broken: []broken{{}}}, false), 7},
 		{"an interrupt", interrupted, context.Canceled, 130},
 		{"an interrupt, as the server puts it", interrupted, serviceerror.NewCanceled("gone"), 130},
 		{"a cancelled context without an interrupt", context.Background(), context.Canceled, 1},

@@ -24,7 +24,7 @@ import (
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/audit"
 	"example.com/coffee/coffee/ledger"
-	"example.com/coffee/commands/internal/chaos"
+	"example.com/coffee/commands/internal/child"
 	"example.com/coffee/devserver"
 )
 
@@ -197,7 +197,7 @@ func coffeeCommand(t *testing.T, args ...string) *exec.Cmd {
 	cmd := exec.Command(executable)
 	cmd.Args = append([]string{"coffee"}, args...)
 	cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
-	env, err := chaos.Environment(t.TempDir())
+	env, err := child.Environment(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,6 +46,11 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("XDG_DATA_HOME", filepath.Join(env.WorkDir, "data"))
 			env.Setenv("HOME", env.WorkDir)
+			histories, err := filepath.Abs("../coffee/testdata/histories")
+			if err != nil {
+				return err
+			}
+			env.Setenv("HISTORIES", histories)
 			ports, err := freePorts(6)
 			if err != nil {
 				return err

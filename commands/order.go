@@ -169,7 +169,7 @@ func (o *ordering) notPlaced(ctx context.Context, err error) error {
 // follow queries and cancels the order as requested, and waits for its result.
 func (o *ordering) follow(ctx context.Context) (coffee.OrderResult, error) {
 	id := o.plan.request.OrderID
-	stop := hintIfNoWorker(ctx, o.out, o.orders, id)
+	stop := hintIfStuck(ctx, o.out, o.orders, id)
 	defer stop()
 	if o.plan.skipTime {
 		defer noteIfTimeRuns(ctx, o.out, o.orders, id)()

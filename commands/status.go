@@ -158,7 +158,11 @@ func describeOrder(w io.Writer, view coffee.OrderView) {
 	}
 	line("Started", "%s", view.StartedAt.Local().Format(time.DateTime))
 	line("Took", "%s", yesNo(view.EndedAt.IsZero(), age(view)+" so far", age(view)))
-	if !view.WorkerAnswered {
+	switch {
+	case view.WorkflowTaskFailure != "":
+		fmt.Fprintf(w, "The last worker could not go on with it: %s\n", coffee.Printable(view.WorkflowTaskFailure))
+		fmt.Fprintln(w, "It is not lost: it goes on with a worker whose code fits its history. coffee replay says where a program's does not.")
+	case !view.WorkerAnswered:
 		fmt.Fprintln(w, "No worker answered: this is only what the server knows.")
 	}
 }

@@ -15,9 +15,9 @@ func timelineCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:      "timeline",
 		Usage:     "draw the timeline of an order",
-		ArgsUsage: "ID",
+		ArgsUsage: "ID|FILE",
 		Description: "Draws a row for each step, attempt, backoff and event from outside, and for the time without a worker. " +
-			"It needs no worker. A length with ~ is an estimate: Temporal keeps the times of the last attempt only.",
+			"It needs no worker, and for a FILE no server: that is a history, as coffee replay takes it. A length with ~ is an estimate: Temporal keeps the times of the last attempt only.",
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "format", Usage: "`FORMAT` of the drawing: text, json, svg or mermaid", Value: "text"},
 			&cli.BoolFlag{Name: "events", Usage: "list the events of the history behind each row"},
@@ -28,8 +28,11 @@ func timelineCommand(a *app) *cli.Command {
 			if err != nil {
 				return err
 			}
+			if plan.file != "" {
+				return showTimeline(c.Context, a.out, plan, func() (coffee.History, error) { return readHistory(plan.file) })
+			}
 			return a.withOrders(c.Context, plan.server, func(orders *coffee.Client) error {
-				return showTimeline(c.Context, a.out, orders, plan)
+				return showTimeline(c.Context, a.out, plan, func() (coffee.History, error) { return orders.History(c.Context, plan.id) })
 			})
 		},
 	}
@@ -38,7 +41,7 @@ func timelineCommand(a *app) *cli.Command {
 // timelinePlan is what the flags ask for.
 type timelinePlan struct {
 	server        connectOptions
-	id            string
+	id, file      string // one of them
 	format        string
 	events, watch bool
 }
@@ -54,19 +57,26 @@ func parseTimeline(c *cli.Context) (plan timelinePlan, err error) {
 	if plan.watch && plan.format != "text" {
 		return plan, usageErrorf(c, "--watch is for the format text")
 	}
+	if arg := c.Args().First(); c.Args().Len() == 1 && isFile(arg) {
+		if plan.watch {
+			return plan, usageErrorf(c, "--watch makes no sense with a file")
+		}
+		plan.file = arg
+		return plan, nil
+	}
 	if plan.id, err = optionalOrderID(c); err != nil {
 		return plan, err
 	}
 	if plan.id == "" {
-		return plan, usageErrorf(c, "timeline needs an order id")
+		return plan, usageErrorf(c, "timeline needs an order id, or the file of a history")
 	}
 	plan.server, err = parseConnect(c)
 	return plan, err
 }
 
-func showTimeline(ctx context.Context, out *output, orders *coffee.Client, plan timelinePlan) error {
+func showTimeline(ctx context.Context, out *output, plan timelinePlan, read func() (coffee.History, error)) error {
 	return out.watch(ctx, plan.watch, func() ([]byte, bool, error) {
-		history, err := orders.History(ctx, plan.id)
+		history, err := read()
 		if err != nil {
 			return nil, false, err
 		}

@@ -5,16 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
-	"github.com/rs/zerolog"
 	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
-	"go.temporal.io/sdk/worker"
-	"go.temporal.io/sdk/workflow"
 	"golang.org/x/sync/errgroup"
 
 	"example.com/coffee/coffee"
@@ -141,19 +139,12 @@ func (a *auditor) readRun(ctx context.Context, r run) (*story, error) {
 	return s, nil
 }
 
-// replay replays a history on this program's workflow. A history without a
-// completed workflow task has nothing to replay.
+// replay replays a history on this program's workflow.
 func replay(execution *commonpb.WorkflowExecution, history *historypb.History) error {
-	worked := slices.ContainsFunc(history.GetEvents(), func(event *historypb.HistoryEvent) bool {
-		return event.GetEventType() == enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
-	})
-	if !worked {
-		return nil
-	}
-	replayer := worker.NewWorkflowReplayer()
-	(&coffee.OrderWorkflow{Pricing: coffee.StandardPricing{}}).Register(replayer)
-	return replayer.ReplayWorkflowHistoryWithOptions(coffee.NewSDKLogger(zerolog.Nop()), history, worker.ReplayWorkflowHistoryOptions{
-		OriginalExecution: workflow.Execution{ID: execution.GetWorkflowId(), RunID: execution.GetRunId()},
+	return (&coffee.OrderWorkflow{Pricing: coffee.StandardPricing{}}).Replay(coffee.History{
+		OrderID: strings.TrimPrefix(execution.GetWorkflowId(), coffee.WorkflowID("")),
+		RunID:   execution.GetRunId(),
+		Events:  history.GetEvents(),
 	})
 }
 

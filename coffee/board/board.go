@@ -97,6 +97,8 @@ type order struct {
 type news struct {
 	// Problem says why the server cannot be asked; empty if it can.
 	Problem string `json:"problem"`
+	// Known means that the server said which orders there are when it was asked last.
+	Known bool `json:"known"`
 	// NoWorker is true while orders wait for a worker that is not there.
 	NoWorker bool `json:"no_worker"`
 	// Now is the board's clock, in milliseconds since 1970.
@@ -154,6 +156,7 @@ func (b *Board) look(ctx context.Context) {
 		b.tell(b.count(b.news))
 		return
 	}
+	b.news.Known = true
 	changed, gone := b.take(views, looked)
 	update := b.count(b.news)
 	update.Orders, update.Gone = changed, gone

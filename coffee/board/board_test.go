@@ -148,11 +148,11 @@ func TestNews(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n := next(t, viewer); !n.All || len(n.Orders) != 0 || len(n.Ended) != window {
+		if n := next(t, viewer); n.Known || !n.All || len(n.Orders) != 0 || len(n.Ended) != window {
 			t.Errorf("the first news are %+v", n)
 		}
 		n := next(t, viewer)
-		if n.All || len(n.Orders) != 1 || n.Orders[0].Stage != coffee.StageBrewing || n.Orders[0].Price != "$5.25" || n.Problem != "" || n.NoWorker {
+		if !n.Known || n.All || len(n.Orders) != 1 || n.Orders[0].Stage != coffee.StageBrewing || n.Orders[0].Price != "$5.25" || n.Problem != "" || n.NoWorker {
 			t.Errorf("then there are %+v", n)
 		}
 		if n := next(t, viewer); len(n.Orders) != 0 {
@@ -176,7 +176,7 @@ func TestNews(t *testing.T) {
 
 		// The server goes away, and comes back.
 		orders.set(func() { orders.err = errors.New("gone") })
-		if n := next(t, viewer); n.Problem != "explained: gone" {
+		if n := next(t, viewer); n.Known || n.Problem != "explained: gone" {
 			t.Errorf("without a server: %+v", n)
 		}
 		orders.set(func() {
@@ -191,7 +191,7 @@ func TestNews(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n := next(t, other); !n.All || len(n.Orders) != 1 || !n.NoWorker {
+		if n := next(t, other); !n.Known || !n.All || len(n.Orders) != 1 || !n.NoWorker {
 			t.Errorf("the other page hears %+v", n)
 		}
 		b.leave(viewer)
@@ -268,11 +268,12 @@ func TestOneWatcher(t *testing.T) {
 		b.mu.Unlock()
 		for _, viewer := range viewers {
 			b.mu.Lock()
-			if _, ok := b.viewers[viewer]; ok {
+			_, open := b.viewers[viewer]
+			delete(b.viewers, viewer) // nothing is sent to it any more
+			b.mu.Unlock()
+			if open {
 				close(viewer)
 			}
-			b.mu.Unlock()
-			b.leave(viewer)
 		}
 	})
 }

@@ -187,10 +187,13 @@ const problem = (text) => {
   $("problem").hidden = !text;
 };
 
+let known = false; // whether the page has heard which orders there are
+
 const take = (news) => {
   clock = news.now - Date.now();
-  $("link").className = news.problem ? "" : "live";
-  setText($("link"), news.problem ? "no server" : "live");
+  known = news.all ? news.known : known || news.known;
+  $("link").className = news.problem || !known ? "" : "live";
+  setText($("link"), news.problem ? "no server" : known ? "live" : "connecting");
   problem(news.problem || (news.no_worker ? "No worker is running, and orders are waiting. Start one with: coffee worker" : ""));
   if (news.all) {
     const there = new Set(news.orders.map((order) => order.id));
@@ -198,6 +201,11 @@ const take = (news) => {
   }
   (news.orders || []).forEach(show);
   (news.gone || []).forEach(forget);
+  if (!known) {
+    for (const number of document.querySelectorAll("[id^=n-]")) setText(number, "–");
+    $("none").hidden = true;
+    return;
+  }
   setText($("n-completed"), String(news.last_minute.COMPLETED || 0));
   setText($("n-cancelled"), String(news.last_minute.CANCELLED || 0));
   setText($("n-failed"), String(news.last_minute.FAILED || 0));

@@ -24,6 +24,8 @@ import (
 	"time"
 
 	"go.temporal.io/sdk/client"
+
+	"example.com/coffee/commands/internal/child"
 )
 
 // Options say what a run does.
@@ -107,7 +109,7 @@ func (r *run) start(ctx context.Context) error {
 		return err
 	}
 	r.server = fmt.Sprintf("127.0.0.1:%d", port)
-	env, err := Environment(r.Dir)
+	env, err := child.Environment(r.Dir)
 	if err != nil {
 		return err
 	}

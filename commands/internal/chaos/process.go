@@ -12,6 +12,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"example.com/coffee/commands/internal/child"
 )
 
 // process is one process of a chaos run. It is restarted whenever it ends, as a
@@ -76,7 +78,7 @@ func (p *process) runOnce(executable string, log *os.File) (again bool) {
 	cmd.Args = append([]string{"coffee"}, p.args...)
 	cmd.Env = p.env
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = childAttributes()
+	cmd.SysProcAttr = child.Attributes()
 
 	p.mu.Lock()
 	if p.stopping {

@@ -1,12 +1,12 @@
 //go:build unix && !linux
 
-package chaos
+package child
 
 import "syscall"
 
-// childAttributes returns attributes that shield a child from the terminal's Ctrl-C,
+// Attributes returns attributes that shield a child from the terminal's Ctrl-C,
 // which is for its parent. A parent that is killed leaves its children behind: only
 // Linux can prevent that.
-func childAttributes() *syscall.SysProcAttr {
+func Attributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true}
 }

@@ -1,9 +1,9 @@
-package chaos
+package child
 
 import "syscall"
 
-// childAttributes returns attributes that shield a child from the terminal's Ctrl-C,
+// Attributes returns attributes that shield a child from the terminal's Ctrl-C,
 // which is for its parent, and kill it when its parent dies, however that happens.
-func childAttributes() *syscall.SysProcAttr {
+func Attributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }

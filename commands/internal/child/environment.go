@@ -1,4 +1,5 @@
-package chaos
+// Package child runs this program again, as processes of a command's own.
+package child
 
 import (
 	"os"

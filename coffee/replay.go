@@ -1,0 +1,213 @@
+package coffee
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/rs/zerolog"
+	enumspb "go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+	"google.golang.org/protobuf/proto"
+)
+
+// ReplayError reports that a workflow would not do again what a history says it did.
+// A worker with such code cannot go on with the order.
+type ReplayError struct {
+	// EventID is the id of the event at which they part; 0 if that is unknown.
+	EventID int64
+	// Event says what happened there, such as "ActivityTaskScheduled brew_coffee";
+	// empty if that is unknown.
+	Event string
+	// Problem is what the code does instead.
+	Problem string
+	cause   error
+}
+
+func (e *ReplayError) Error() string {
+	if e.EventID == 0 {
+		return e.Problem
+	}
+	return fmt.Sprintf("event %d, %s: %s", e.EventID, e.Event, e.Problem)
+}
+
+// Unwrap returns the SDK's error.
+func (e *ReplayError) Unwrap() error { return e.cause }
+
+// Replay runs the workflow against a history, as a worker does that picks up the
+// order, and returns a [*ReplayError] if it would not do the same again. It needs no
+// server, and calls no service.
+func (w *OrderWorkflow) Replay(history History) error {
+	return ReplayOn(w.OrderCoffeeWorkflow, history)
+}
+
+// ReplayOn does what [OrderWorkflow.Replay] does for another workflow function that is
+// to take over orders.
+func ReplayOn(function any, history History) error {
+	replay := func(events []*historypb.HistoryEvent) error {
+		replayer := worker.NewWorkflowReplayer()
+		replayer.RegisterWorkflowWithOptions(function, workflow.RegisterOptions{Name: WorkflowType})
+		// The replayer writes to what it is given.
+		copied := proto.CloneOf(&historypb.History{Events: events})
+		return replayer.ReplayWorkflowHistoryWithOptions(NewSDKLogger(zerolog.Nop()), copied, worker.ReplayWorkflowHistoryOptions{
+			OriginalExecution: workflow.Execution{ID: history.workflowID(), RunID: history.RunID},
+		})
+	}
+	if !slices.ContainsFunc(history.Events, isTaskCompleted) {
+		return nil // nothing has been done that could be done again
+	}
+	err := replay(history.Events)
+	if err == nil && history.Running() {
+		err = replay(withNextTask(history.Events))
+	}
+	if err == nil {
+		return nil
+	}
+	e := explainReplay(history.Events, err)
+	if e.EventID == 0 || e.Problem != elsewhere {
+		return e
+	}
+	// What the code does instead can show when the history ends just before.
+	before := slices.IndexFunc(history.Events, func(event *historypb.HistoryEvent) bool { return event.GetEventId() >= e.EventID })
+	for before > 0 && !isTaskCompleted(history.Events[before-1]) {
+		before--
+	}
+	if before > 0 {
+		if err := replay(withNextTask(history.Events[:before])); err != nil {
+			if command, ok := commandIn(err); ok {
+				e.Problem = elsewhere + ": " + command
+			}
+		}
+	}
+	return e
+}
+
+func isTaskCompleted(event *historypb.HistoryEvent) bool {
+	return event.GetEventType() == enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
+}
+
+// withNextTask returns a history up to what the workflow did last, and what the server
+// would add if it then ran the workflow twice without news. Only then does the SDK
+// compare what the workflow did last: it does so when it sees that the next task was
+// completed.
+func withNextTask(events []*historypb.HistoryEvent) []*historypb.HistoryEvent {
+	completed, end := int64(0), 0
+	for i, event := range events {
+		switch {
+		case isTaskCompleted(event):
+			completed, end = event.GetEventId(), i+1
+		case completed != 0 && i == end && isCommandOf(event, completed):
+			end++
+		}
+	}
+	events = slices.Clip(events[:end])
+	last := events[end-1]
+	add := func(event *historypb.HistoryEvent) {
+		event.EventId, event.EventTime = last.GetEventId()+1, last.GetEventTime()
+		last = event
+		events = append(events, event)
+	}
+	for range 2 {
+		scheduled := &historypb.HistoryEvent{
+			EventType:  enumspb.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED,
+			Attributes: &historypb.HistoryEvent_WorkflowTaskScheduledEventAttributes{WorkflowTaskScheduledEventAttributes: &historypb.WorkflowTaskScheduledEventAttributes{}},
+		}
+		add(scheduled)
+		started := &historypb.HistoryEvent{
+			EventType: enumspb.EVENT_TYPE_WORKFLOW_TASK_STARTED,
+			Attributes: &historypb.HistoryEvent_WorkflowTaskStartedEventAttributes{WorkflowTaskStartedEventAttributes: &historypb.WorkflowTaskStartedEventAttributes{
+				ScheduledEventId: scheduled.GetEventId(),
+			}},
+		}
+		add(started)
+		add(&historypb.HistoryEvent{
+			EventType: enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED,
+			Attributes: &historypb.HistoryEvent_WorkflowTaskCompletedEventAttributes{WorkflowTaskCompletedEventAttributes: &historypb.WorkflowTaskCompletedEventAttributes{
+				ScheduledEventId: scheduled.GetEventId(), StartedEventId: started.GetEventId(),
+			}},
+		})
+	}
+	return events
+}
+
+// isCommandOf reports whether an event comes from a command of a workflow task.
+func isCommandOf(event *historypb.HistoryEvent, task int64) bool {
+	// Each kind of event has its own attributes, and those that come from a command
+	// have this field.
+	attributes := event.ProtoReflect().WhichOneof(event.ProtoReflect().Descriptor().Oneofs().ByName("attributes"))
+	if attributes == nil {
+		return false
+	}
+	field := attributes.Message().Fields().ByName("workflow_task_completed_event_id")
+	return field != nil && event.ProtoReflect().Get(attributes).Message().Get(field).Int() == task
+}
+
+func isOver(event *historypb.HistoryEvent) bool {
+	switch event.GetEventType() {
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED, enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED,
+		enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED, enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT,
+		enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED, enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
+		return true
+	}
+	return false
+}
+
+// The SDK says only in words where a history and a workflow part, and in different
+// ones for each case (grep TMPRL1100 in go.temporal.io/sdk/internal). The id of an
+// activity is that of the event that scheduled it.
+var (
+	eventInWords    = regexp.MustCompile(`(?:event position |scheduleEventID: |ActivityId:|TimerId:)(\d+)`)
+	commandInWords  = regexp.MustCompile(`(?:extra replay command for|replay command is) (\w+)(?:: \((.*))?`)
+	activityInWords = regexp.MustCompile(`ActivityType:\(Name:([^)]*)\)`)
+)
+
+// explainReplay returns a [*ReplayError] for an error of the replayer.
+func explainReplay(events []*historypb.HistoryEvent, err error) *ReplayError {
+	words := err.Error()
+	e := &ReplayError{Problem: clip(strings.TrimPrefix(words, "[TMPRL1100] "), maxText), cause: err}
+	if !strings.Contains(words, "TMPRL1100") {
+		return e
+	}
+	if match := eventInWords.FindStringSubmatch(words); match != nil {
+		id, _ := strconv.ParseInt(match[1], 10, 64) // it consists of digits
+		if i := slices.IndexFunc(events, func(event *historypb.HistoryEvent) bool { return event.GetEventId() == id }); i >= 0 {
+			e.EventID, e.Event = id, eventName(events[i])
+			e.Problem = elsewhere
+		}
+	}
+	if command, ok := commandIn(err); ok && e.EventID != 0 {
+		e.Problem = elsewhere + ": " + command
+	} else if ok {
+		e.Problem = "this code does something that the history does not have: " + command
+	}
+	return e
+}
+
+// elsewhere is the problem if an event is known.
+const elsewhere = "this code does something else there"
+
+// commandIn returns what the code does instead, if an error of the replayer says so.
+func commandIn(err error) (command string, ok bool) {
+	match := commandInWords.FindStringSubmatch(err.Error())
+	if match == nil {
+		return "", false
+	}
+	command = match[1]
+	if activity := activityInWords.FindStringSubmatch(match[2]); activity != nil {
+		command += " " + activity[1]
+	}
+	return command, true
+}
+
+// eventName returns the type of an event, and the activity that it schedules.
+func eventName(event *historypb.HistoryEvent) string {
+	name := event.GetEventType().String()
+	if activity := event.GetActivityTaskScheduledEventAttributes().GetActivityType().GetName(); activity != "" {
+		name += " " + Printable(activity)
+	}
+	return name
+}

@@ -1,0 +1,328 @@
+package tour
+
+import (
+	_ "embed"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	taskqueuepb "go.temporal.io/api/taskqueue/v1"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+
+	"example.com/coffee/coffee"
+)
+
+// Chapters are the chapters of the tour, in their order.
+var Chapters = []Chapter{
+	{"order", "An order: workflow, activity, worker, task queue, history", order},
+	{"jam", "A jam: retries and timeouts", jam},
+	{"cancel", "Ask and tell: query, signal, cancellation", cancel},
+	{"worker", "Kill the worker: nobody is charged twice", killWorker},
+	{"server", "Kill the server: nothing is lost", killServer},
+	{"queue", "No worker, one, two: the task queue", queue},
+	{"saga", "The saga: a refund that is due before the charge", saga},
+	{"replay", "Replay: new code meets an old order", replay},
+	{"time", "Time: fifteen seconds in a moment", skipTime},
+	{"cluster", "Past one machine", cluster},
+}
+
+// Settings of the tour's workers.
+const (
+	noJams  = "--brew-failure-rate=0"
+	slow    = "--brew-time=3s"
+	seconds = time.Second
+)
+
+func order(g *guide) {
+	g.say("A workflow is a function that survives crashes: the story of one order, written as plain code. " +
+		"What it does to the world, it does in activities: charge, brew, receipt. " +
+		"A server records every step of the story. A worker runs the code.")
+	g.pause()
+	g.startServer()
+	w := g.startWorker(noJams)
+	g.say("(The tour adds flags to what it shows: ports, a directory, the format of the log.)")
+	placed := g.coffee("order", "--order-id", "first", "--drink", "latte")
+	g.expect(placed.code == 0, "the order ended with exit code %d", placed.code)
+	g.story(w)
+	g.say("The worker did that. It had polled the task queue coffee-orders, where the server puts what is to be done next. " +
+		"The server never calls a worker, and has never seen the code.")
+	g.pause()
+	g.say("What the server has is the history, a list of events. This is the whole truth about the order:")
+	drawn := g.coffee("timeline", "first", "--events")
+	g.expect(strings.Count(drawn.stdout, "ActivityTaskCompleted") == 3, "the history does not show three completed activities")
+	g.ask("If the worker's machine burns down now, what do you know of this order?",
+		"Everything. A worker keeps nothing that matters: whoever runs the code next gets the history, and goes on from there. Chapter 4 tries it.")
+	g.where("coffee/workflow.go     OrderCoffeeWorkflow, the story", "coffee/activities.go   the steps", "coffee/worker.go       NewWorker, which polls the task queue")
+}
+
+func jam(g *guide) {
+	g.startServer()
+	w := g.startWorker()
+	g.say("The machine jams in three attempts of ten, and in the first one of order 123. The brew fails; the workflow does not notice:")
+	placed := g.coffee("order", "--order-id", "123", "--drink", "latte")
+	g.expect(placed.code == 0, "the order ended with exit code %d", placed.code)
+	g.story(w)
+	drawn := g.coffee("timeline", "123")
+	g.expect(strings.Contains(drawn.stdout, "brew machine jammed") && strings.Contains(drawn.stdout, "brewed at attempt 2"), "the timeline does not show a jam and a second attempt")
+	g.say("Nothing in the workflow says \"try again\". It declares a retry policy: five attempts, a backoff of one second before the first retry, " +
+		"and twice as long before each further one. The server does the waiting; no worker sleeps meanwhile.")
+	g.ask("A worker that jams says so. How does the server find out about one that says nothing?",
+		"By timeouts. Start-to-close: an attempt that has not ended after ten seconds has failed, whatever happened to it. "+
+			"That is long. A brew therefore heartbeats, and its heartbeat timeout is three seconds: if it is silent for that long, the attempt has failed. Either way the retry policy decides what follows.")
+	g.say("Here is the heartbeat timeout at work. The worker is killed in the middle of a brew:")
+	g.coffee("order", "--order-id", "silent", "--drink", "latte", "--no-wait")
+	g.untilBrewing("silent")
+	g.kill(w)
+	g.startWorker(noJams)
+	g.until("the heartbeat timeout had fired", func() bool { return g.view("silent").BrewAttempts > 1 || g.view("silent").LastFailure != "" })
+	g.untilOver("silent", coffee.StatusCompleted)
+	drawn = g.coffee("timeline", "silent")
+	g.expect(strings.Contains(drawn.stdout, "heartbeat timeout"), "the timeline does not show which timeout fired")
+	g.where("coffee/policy.go       the timeouts and the backoff", "coffee/workflow.go     stepOptions, brew", "coffee/activities.go   heartbeat")
+}
+
+func cancel(g *guide) {
+	g.startServer()
+	g.startWorker(noJams, slow)
+	g.say("Three ways to talk to an order that runs. A query asks and changes nothing: the worker answers it from the workflow's variables.")
+	g.coffee("order", "--order-id", "one", "--drink", "mocha", "--no-wait")
+	g.untilBrewing("one")
+	asked := g.coffee("status", "one")
+	g.expect(strings.Contains(asked.stdout, "brewing"), "the order is not brewing")
+	g.say("Nothing of it is in the history: a query leaves no trace. A signal does. It tells the workflow something, and the code decides what to do about it:")
+	told := g.coffee("cancel", "one")
+	g.expect(told.code == 0, "the cancel ended with exit code %d", told.code)
+	g.untilOver("one", coffee.StatusCancelled)
+	drawn := g.coffee("timeline", "one")
+	g.expect(strings.Contains(drawn.stdout, "refunded $5.25"), "the timeline does not show the refund")
+	g.pause()
+	g.say("Cancellation is Temporal's own, and needs no code that receives it: the workflow's context ends, as a Go context does. Any tool can ask for it:")
+	g.coffee("order", "--order-id", "two", "--drink", "mocha", "--no-wait")
+	g.untilBrewing("two")
+	if g.err == nil {
+		fmt.Fprintf(g.Out, "\n$ temporal workflow cancel --workflow-id %s    # the tour asks as that would\n", coffee.WorkflowID("two"))
+		g.err = g.temporal.CancelWorkflow(g.ctx, coffee.WorkflowID("two"), "")
+	}
+	g.untilOver("two", coffee.StatusCancelled)
+	g.coffee("status", "two")
+	g.ask("Both ended the same way, with the money back. Why have both?",
+		"A signal carries data (here: a reason), there can be many kinds of it, and the workflow may ignore it. Any Temporal tool can send a cancellation. This workflow treats them alike: it ends the context of the brew, which hears of it at its next heartbeat, and asks for the refund under another context, which is not cancelled.")
+	g.say("And one that comes too late:")
+	g.coffee("order", "--order-id", "three", "--drink", "mocha")
+	late := g.coffee("cancel", "three")
+	g.expect(late.code == 1, "the late cancel ended with exit code %d", late.code)
+	g.untilOver("three", coffee.StatusCompleted)
+	g.say("The coffee was on the counter. Past that point the code listens to nobody.")
+	g.where("coffee/workflow.go     accept (the query), receiveCancel (the signal), await (both)", "coffee/client.go       State, Cancel")
+}
+
+func killWorker(g *guide) {
+	g.startServer()
+	w := g.startWorker(noJams, slow)
+	g.coffee("order", "--order-id", "mine", "--drink", "latte", "--no-wait")
+	g.untilBrewing("mine")
+	g.say("The customer has paid, and the brew is under way:")
+	before := g.ledger("mine")
+	g.expect(slices.Equal(before, []string{"charge"}), "the ledger has %v", before)
+	g.say("kill -9 gives a process no time for anything, not even a goodbye:")
+	g.kill(w)
+	g.coffee("status", "mine")
+	g.say("The order is on the server. All it needs is a worker, any worker:")
+	g.pause()
+	w = g.startWorker(noJams)
+	g.untilOver("mine", coffee.StatusCompleted)
+	g.story(w)
+	g.say("Charging does not occur in this log. The new worker got the history, ran the workflow's code from the beginning, " +
+		"and wherever the history has a result, the code was given that result instead of the activity being run again. That is replay.")
+	after := g.ledger("mine")
+	g.expect(slices.Equal(after, []string{"charge"}), "the ledger has %v", after)
+	g.ask("And if the worker had died in the charge itself, after the money moved and before it could say so?",
+		"Then nobody knows, and the charge is tried again: an activity runs at least once. So the ledger makes it idempotent. There is one charge per order, and asking for it again returns the first one's outcome.")
+	g.where("coffee/ledger/sql.go      Charge", "coffee/ledger/sqlite.sql  PRIMARY KEY (order_id, kind)", "coffee/activities.go      BrewCoffee, which heartbeats")
+}
+
+func killServer(g *guide) {
+	g.startServer()
+	w := g.startWorker(noJams, slow)
+	g.coffee("order", "--order-id", "mine", "--drink", "latte", "--no-wait")
+	g.untilBrewing("mine")
+	g.say("Now the other side:")
+	g.kill(g.server)
+	asked := g.coffee("status", "mine")
+	g.expect(asked.code == 1 && strings.Contains(asked.stderr, "no Temporal server answers"), "a server answers")
+	g.say("The worker is still brewing, and keeps trying to reach the server. Start the server again, on the same database:")
+	g.pause()
+	began := time.Now()
+	g.startServer()
+	g.untilOver("mine", coffee.StatusCompleted)
+	g.story(w)
+	g.say("It took %v from the start of the server to the end of the order. What a server has acknowledged is on the disk; there is nothing to restore.", time.Since(began).Round(seconds))
+	g.coffee("timeline", "mine")
+	kinds := g.ledger("mine")
+	g.expect(slices.Equal(kinds, []string{"charge"}), "the ledger has %v", kinds)
+	g.ask("The client that placed the order got its answer before the server died. What if it had not?",
+		"Then it places the order again, with the same id, and joins the one that exists or makes it. So an id that the client chooses makes placing an order safe to repeat.")
+	g.where("devserver/sync.go      one wait for the disk before each reply", "coffee/client.go       Place, join")
+}
+
+func queue(g *guide) {
+	g.startServer()
+	g.say("There is no worker yet. Six orders come in:")
+	g.gap()
+	ids := []string{"a", "b", "c", "d", "e", "f"}
+	for _, id := range ids {
+		placed := g.quietly("order", "--order-id", id, "--drink", "espresso", "--no-wait")
+		g.expect(placed.code == 0, "order %s was not taken", id)
+	}
+	g.until("six tasks were waiting", func() bool { return g.backlog() == int64(len(ids)) })
+	g.say("No order was refused: all are on the server. The task queue coffee-orders holds %d tasks, one for each order:", g.backlog())
+	listed := g.coffee("status")
+	g.expect(strings.Count(listed.stdout, "espresso") == len(ids), "not all orders are listed")
+	g.pause()
+	g.say("One worker, which does one thing at a time:")
+	one := g.startWorker(noJams, "--concurrency=1", "--charge-time=0.2s", "--brew-time=1s", "--receipt-time=0.1s")
+	g.until("it had begun to brew", func() bool { return strings.Contains(one.text(), "brewing") })
+	g.say("A second one, on any machine that reaches the server. Nobody tells the first one, or the server:")
+	two := g.startWorker(noJams, "--concurrency=1", "--charge-time=0.2s", "--brew-time=1s", "--receipt-time=0.1s")
+	for _, id := range ids {
+		g.untilOver(id, coffee.StatusCompleted)
+	}
+	g.until("the queue was empty", func() bool { return g.backlog() == 0 })
+	brewed := func(p *process) int { return strings.Count(p.text(), " brewed ") }
+	if g.err == nil {
+		g.say("All six are done. The first worker brewed %d of them, the second %d.", brewed(one), brewed(two))
+		g.expect(brewed(one)+brewed(two) == len(ids) && brewed(two) > 0, "the first worker brewed %d, the second %d", brewed(one), brewed(two))
+	}
+	g.ask("Who shared out the work?",
+		"Nobody. A worker polls when it has a hand free, so a slow one takes less. There is no load balancer, and no address of a worker anywhere.")
+	g.where("coffee/worker.go       NewWorker", "coffee/contract.go     TaskQueue")
+}
+
+// backlog returns how many tasks wait in the task queue.
+func (g *guide) backlog() (tasks int64) {
+	if g.err != nil {
+		return 0
+	}
+	described, err := g.temporal.WorkflowService().DescribeTaskQueue(g.ctx, &workflowservice.DescribeTaskQueueRequest{
+		Namespace:     client.DefaultNamespace,
+		TaskQueue:     &taskqueuepb.TaskQueue{Name: coffee.TaskQueue},
+		TaskQueueType: enumspb.TASK_QUEUE_TYPE_WORKFLOW,
+		ReportStats:   true,
+	})
+	if g.err = err; err != nil {
+		return 0
+	}
+	return described.GetStats().GetApproximateBacklogCount()
+}
+
+func saga(g *guide) {
+	g.startServer()
+	w := g.startWorker(noJams, "--charge-time=4s")
+	g.say("A saga undoes what was done when a later step fails. The question is when to take note of what must be undone. " +
+		"This charge takes four seconds. Cancel the order while it is on its way:")
+	g.coffee("order", "--order-id", "mine", "--drink", "latte", "--no-wait")
+	g.until("the charge was under way", func() bool { return strings.Contains(w.text(), "charging") })
+	g.coffee("cancel", "mine")
+	g.untilOver("mine", coffee.StatusCancelled)
+	voided := g.ledger("mine")
+	g.expect(slices.Equal(voided, []string{"void"}), "the ledger has %v", voided)
+	g.say("No charge yet, and already its undoing: a void, which says that this order will never be charged. " +
+		"The workflow had put the refund on its list before it asked for the charge. Now the charge arrives, like a zombie:")
+	g.until("the charge had arrived", func() bool {
+		return strings.Contains(w.text(), "charge not made") || strings.Contains(w.text(), "charge stopped")
+	})
+	g.story(w)
+	after := g.ledger("mine")
+	g.expect(slices.Equal(after, []string{"void"}), "the ledger has %v", after)
+	g.ask("What if the workflow registered the refund after the charge, when it knows that there is something to refund?",
+		"Then an answer that is lost between the ledger and the workflow would be money kept: charged, and on nobody's list.")
+	g.where("coffee/workflow.go     chargeAndBrew (refundDue), undo", "coffee/ledger/sql.go   Refund, which voids", "docs/durability.md     every race, and its test")
+}
+
+func replay(g *guide) {
+	g.startServer()
+	w := g.startWorker(noJams, slow)
+	g.say("An order is brewing on today's code:")
+	g.coffee("order", "--order-id", "old", "--drink", "latte", "--no-wait")
+	g.untilBrewing("old")
+	g.say("A new release is to greet customers before it charges them. Somebody writes one line at the top of the workflow, and rolls it out:")
+	g.kill(w)
+	w = g.startAs([]string{"tour", "worker", "--release", "broken"})
+	g.until("the new release had met the old order", func() bool { return g.taskFailed("old") })
+	g.story(w)
+	g.say("A workflow must be deterministic: run on its own history, it must ask for the same steps in the same order. " +
+		"The history says charge; this code says greet. Brewing went well, as activities know nothing of this; only the story cannot go on. The server has recorded that the workflow task failed, and offers it again, every ten seconds in the end. The order is stuck, but it is not lost:")
+	stuck := g.coffee("status", "old")
+	g.expect(strings.Contains(stuck.stdout, "Charged      yes") && strings.Contains(stuck.stdout, "The last worker could not go on with it: [TMPRL1100]"), "the status does not say what is wrong")
+	g.ask("Could one have known before the rollout?", "Yes. The new program replays the orders that are there, without touching them (here with the broken release, so it has the same line too many):")
+	told := g.coffee("tour", "replay", "--release", "broken")
+	g.expect(told.code == 7 && strings.Contains(told.stdout, "ScheduleActivityTask greet_customer"), "the replay ended with exit code %d", told.code)
+	g.say("With a patch, the code asks the history first: \"did this order pass this point without a greeting?\" An old one did, a new one does not:")
+	told = g.coffee("tour", "replay", "--release", "patched")
+	g.expect(told.code == 0, "the replay of the patched release ended with exit code %d", told.code)
+	g.pause()
+	g.kill(w)
+	g.startAs([]string{"tour", "worker", "--release", "patched"})
+	g.untilOver("old", coffee.StatusCompleted)
+	g.coffee("order", "--order-id", "new", "--drink", "latte", "--no-wait")
+	g.untilOver("new", coffee.StatusCompleted)
+	stopped := g.coffee("timeline", "old")
+	g.expect(strings.Contains(stopped.stdout, "its code does not fit"), "the timeline does not say what stopped the order")
+	greeted := g.coffee("timeline", "new")
+	g.expect(strings.Contains(greeted.stdout, "greet"), "the new order was not greeted")
+	kinds := g.ledger("old")
+	g.expect(slices.Equal(kinds, []string{"charge"}), "the ledger has %v", kinds)
+	g.say("A patch may go when no order is left that began before it, not even a finished one that somebody could reset: after the retention.")
+	g.where("commands/internal/tour/releases.go   both ways to write it", "coffee/replay.go                     Replay, which coffee replay and every audit call", "coffee/replay_test.go                recorded histories on today's code", "docs/design.md                       how to change the workflow")
+}
+
+// taskFailed reports whether an order has a workflow task that failed because its code
+// and its history do not fit.
+func (g *guide) taskFailed(orderID string) bool {
+	if g.err != nil {
+		return false
+	}
+	var history coffee.History
+	history, g.err = g.orders.History(g.ctx, orderID)
+	for _, event := range history.Events {
+		if event.GetWorkflowTaskFailedEventAttributes().GetCause() == enumspb.WORKFLOW_TASK_FAILED_CAUSE_NON_DETERMINISTIC_ERROR {
+			return true
+		}
+	}
+	return false
+}
+
+//go:embed time_test.go
+var tenLines string
+
+func skipTime(g *guide) {
+	g.say("This order's brew jams five times. Its backoffs are 1, 2, 4 and 8 seconds, so it takes fifteen seconds to give up. The server can let that time pass at once:")
+	began := time.Now()
+	placed := g.coffee("order", "--dev", "--skip-time", "--log-level", "never", "--order-id", "late", "--drink", "latte", "--brew-failure-rate=1", "--charge-time=0", "--brew-time=0", "--receipt-time=0")
+	g.expect(placed.code == 3, "the order ended with exit code %d", placed.code)
+	if took := time.Since(began); g.err == nil {
+		g.say("It took %v. A workflow's clock is not the one on the wall: it is in the history, so it can be moved.", took.Round(10*time.Millisecond))
+		g.expect(took < 15*seconds, "it took %v", took)
+	}
+	g.pause()
+	g.say("A test needs no server for it. This one waits for a month:")
+	if _, test, found := strings.Cut(tenLines, "// The test.\n"); g.err == nil && found {
+		fmt.Fprintln(g.Out)
+		g.show(test)
+	}
+	g.where("coffee/workflow_test.go           the kitchen's tests", "devserver/example_test.go         the same against a real server", "commands/internal/tour/time_test.go")
+}
+
+func cluster(g *guide) {
+	g.say("What changes when the server is a cluster of many machines, or Temporal Cloud? In the workflow: nothing. The worker is told another address:")
+	if g.err == nil {
+		fmt.Fprint(g.Out, "\n$ export TEMPORAL_ADDRESS=temporal.example.com:7233\n$ export COFFEE_LEDGER=postgres://coffee@db.example.com/coffee\n$ coffee worker\n")
+	}
+	g.say("Run as many workers as the load needs. The ledger moves to PostgreSQL, because workers on several machines share it. " +
+		"Everything that you have seen is the same there: the history is the truth, workers keep nothing, and coffee replay comes before a rollout. " +
+		"The server in this program is for one machine: it asks for no password. Temporal has metrics, TLS and encrypted payloads; docs/operating.md says what there is here.")
+	g.where("docs/operating.md      on a cluster, or in Temporal Cloud", "docs/durability.md     what was proven, and how", "docs/design.md         where everything is; how to add a drink, a step, a ledger", "coffee/doc.go          the code, in the order in which to read it")
+}

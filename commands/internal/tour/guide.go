@@ -1,0 +1,458 @@
+package tour
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"go.temporal.io/sdk/client"
+	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"example.com/coffee/coffee"
+	"example.com/coffee/commands/internal/child"
+	"example.com/coffee/internal/sqlitefile"
+)
+
+// guide leads through one chapter. Once something has gone wrong its methods do
+// nothing, so a chapter reads as a list of what happens, and checks the error once.
+type guide struct {
+	Options
+	ctx    context.Context
+	lines  <-chan string // that the person has typed; nil if there is no person
+	dir    string
+	env    []string
+	server *process
+	others []*process
+	// address is that of the server; temporal and orders are clients of it.
+	address  string
+	temporal client.Client
+	orders   *coffee.Client
+	err      error
+}
+
+// errQuit means that the person has had enough.
+var errQuit = errors.New("the tour was left")
+
+// width is the width of the text, in columns.
+const width = 78
+
+// say prints a paragraph.
+func (g *guide) say(format string, args ...any) {
+	if g.err != nil {
+		return
+	}
+	line := ""
+	fmt.Fprintln(g.Out)
+	for _, word := range strings.Fields(fmt.Sprintf(format, args...)) {
+		if line != "" && len([]rune(line))+1+len([]rune(word)) > width {
+			fmt.Fprintln(g.Out, line)
+			line = ""
+		}
+		if line != "" {
+			line += " "
+		}
+		line += word
+	}
+	fmt.Fprintln(g.Out, line)
+}
+
+// gap prints an empty line.
+func (g *guide) gap() {
+	if g.err == nil {
+		fmt.Fprintln(g.Out)
+	}
+}
+
+// pause waits until the person wants to go on.
+func (g *guide) pause() {
+	if g.err != nil || g.lines == nil {
+		return
+	}
+	fmt.Fprint(g.Out, "\n[Enter] ")
+	select {
+	case line, ok := <-g.lines:
+		switch {
+		case !ok:
+			fmt.Fprintln(g.Out)
+			g.err = errors.New("there is nobody who presses Enter: coffee tour --auto does without")
+		case strings.EqualFold(strings.TrimSpace(line), "q"):
+			g.err = errQuit
+		}
+	case <-g.ctx.Done():
+		g.err = g.ctx.Err()
+	}
+}
+
+// ask puts a question to the person, and then answers it.
+func (g *guide) ask(question, answer string) {
+	g.say("? %s", question)
+	g.pause()
+	g.say("%s", answer)
+}
+
+// where says where in the code the things are that a chapter was about.
+func (g *guide) where(places ...string) {
+	if g.err != nil {
+		return
+	}
+	fmt.Fprintln(g.Out, "\nWhere it lives:")
+	for _, place := range places {
+		fmt.Fprintln(g.Out, "  "+place)
+	}
+}
+
+// expect ends the tour if something is not as the tour says.
+func (g *guide) expect(ok bool, format string, args ...any) {
+	if g.err == nil && !ok {
+		g.err = fmt.Errorf("this is not as it should be: %s", fmt.Sprintf(format, args...))
+	}
+}
+
+// patience is how long the tour waits for something that must happen.
+const patience = 40 * time.Second
+
+// until waits until a condition holds.
+func (g *guide) until(what string, holds func() bool) {
+	for deadline := time.Now().Add(patience); g.err == nil && !holds(); {
+		if time.Now().After(deadline) {
+			g.err = fmt.Errorf("it took too long until %s", what)
+		}
+		g.sleep(50 * time.Millisecond)
+	}
+}
+
+func (g *guide) sleep(d time.Duration) {
+	if g.err != nil {
+		return
+	}
+	select {
+	case <-time.After(d):
+	case <-g.ctx.Done():
+		g.err = g.ctx.Err()
+	}
+}
+
+// show prints what came of a command, indented.
+func (g *guide) show(text string) {
+	for line := range strings.Lines(text) {
+		if line = strings.TrimRight(line, "\n"); line != "" {
+			line = "  " + line
+		}
+		fmt.Fprintln(g.Out, line)
+	}
+}
+
+// said is what a command printed.
+type said struct {
+	code           int
+	stdout, stderr string
+}
+
+// coffee shows a command, runs it, and shows what it prints.
+func (g *guide) coffee(args ...string) said {
+	g.gap()
+	s := g.quietly(args...)
+	if g.err != nil {
+		return s
+	}
+	g.show(s.stdout)
+	g.show(s.stderr)
+	if s.code != 0 {
+		fmt.Fprintf(g.Out, "  (exit code %d)\n", s.code)
+	}
+	return s
+}
+
+// quietly shows a command and runs it.
+func (g *guide) quietly(args ...string) (s said) {
+	if g.err != nil {
+		return s
+	}
+	fmt.Fprintf(g.Out, "$ coffee %s\n", strings.Join(args, " "))
+	ctx, cancel := context.WithTimeout(g.ctx, patience)
+	defer cancel()
+	cmd, err := g.command(ctx, args...)
+	if err != nil {
+		g.err = err
+		return s
+	}
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	// On Linux a child that must not outlive its parent is tied to the thread that
+	// started it.
+	runtime.LockOSThread()
+	err = cmd.Run()
+	runtime.UnlockOSThread()
+	if g.ctx.Err() != nil {
+		g.err = g.ctx.Err()
+		return s
+	}
+	if ctx.Err() != nil {
+		g.err = fmt.Errorf("coffee %s took longer than %v", args[0], patience)
+		return s
+	}
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		g.err = err
+		return s
+	}
+	return said{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+}
+
+// command returns this program, to be run with other arguments until the context ends.
+func (g *guide) command(ctx context.Context, args ...string) (*exec.Cmd, error) {
+	executable, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, executable)
+	cmd.Args = append([]string{"coffee"}, args...)
+	cmd.Env = g.env
+	cmd.SysProcAttr = child.Attributes()
+	return cmd, nil
+}
+
+// process is a server or a worker in the background.
+type process struct {
+	name string
+	cmd  *exec.Cmd
+	log  string // its file
+	read int    // how much of the log was shown
+	done chan struct{}
+}
+
+// start starts a process in the background.
+func (g *guide) start(name string, args ...string) *process {
+	p := &process{name: name, done: make(chan struct{})}
+	if g.err != nil {
+		close(p.done)
+		return p
+	}
+	p.log = filepath.Join(g.dir, fmt.Sprintf("%d.log", len(g.others)))
+	g.others = append(g.others, p)
+	log, err := os.Create(p.log)
+	if err == nil {
+		p.cmd, err = g.command(g.ctx, args...)
+	}
+	if err != nil {
+		g.err = err
+		close(p.done)
+		return p
+	}
+	p.cmd.Stdout, p.cmd.Stderr = log, log
+	started := make(chan error)
+	go func() {
+		defer close(p.done)
+		defer log.Close()
+		runtime.LockOSThread() // see quietly
+		err := p.cmd.Start()
+		started <- err
+		if err == nil {
+			_ = p.cmd.Wait() // it may be killed
+		}
+	}()
+	if g.err = <-started; g.err != nil {
+		p.cmd = nil
+	}
+	return p
+}
+
+// text returns what a process has printed so far.
+func (p *process) text() string {
+	text, _ := os.ReadFile(p.log) // without it, what is waited for does not come
+	return string(text)
+}
+
+// kill kills a process as kill -9 does, and waits for its end.
+func (g *guide) kill(p *process) {
+	if g.err != nil {
+		return
+	}
+	fmt.Fprintf(g.Out, "\n$ kill -9 %d    # the %s\n", p.cmd.Process.Pid, p.name)
+	g.end(p)
+}
+
+func (g *guide) end(p *process) {
+	if p.cmd != nil {
+		_ = p.cmd.Process.Kill() // it may have ended
+	}
+	<-p.done
+}
+
+// startServer starts a server, or starts it again on the same port and database.
+func (g *guide) startServer(flags ...string) {
+	port := "0"
+	if g.err == nil && g.address != "" {
+		port = g.address[strings.LastIndex(g.address, ":")+1:]
+	}
+	g.announce("server", flags)
+	g.server = g.start("server", slices.Concat([]string{"server", "--headless", "--port", port, "--log-format", "text"}, flags)...)
+	g.until("the server was ready", func() bool { return strings.Contains(g.server.text(), "Database") || g.ended(g.server) })
+	if g.err != nil || g.address != "" {
+		return
+	}
+	for line := range strings.Lines(g.server.text()) {
+		if fields := strings.Fields(line); len(fields) == 2 && fields[0] == "gRPC" {
+			g.address = fields[1]
+		}
+	}
+	if g.address == "" { // or the tour would go to the user's own server
+		g.err = fmt.Errorf("the server does not say where it is:\n%s", g.server.text())
+		return
+	}
+	g.env = append(g.env, "TEMPORAL_ADDRESS="+g.address)
+	if g.temporal, g.err = g.Connect(g.ctx, g.address); g.err == nil {
+		g.orders = coffee.NewClient(g.temporal, client.DefaultNamespace)
+	}
+}
+
+// startWorker starts a worker. Its flags are shown; so is, later, what it says.
+func (g *guide) startWorker(flags ...string) *process { return g.startAs([]string{"worker"}, flags...) }
+
+// startAs starts a worker by another command.
+func (g *guide) startAs(command []string, flags ...string) *process {
+	g.announce(strings.Join(command, " "), flags)
+	p := g.start("worker", slices.Concat(command, []string{"--log-format", "text"}, flags)...)
+	g.until("the worker was ready", func() bool { return strings.Contains(p.text(), "worker started") || g.ended(p) })
+	p.read = len(p.text())
+	return p
+}
+
+func (g *guide) announce(command string, flags []string) {
+	if g.err == nil {
+		fmt.Fprintf(g.Out, "\n$ %s &\n", strings.Join(append([]string{"coffee", command}, flags...), " "))
+	}
+}
+
+// ended ends the tour if a process has ended by itself.
+func (g *guide) ended(p *process) bool {
+	select {
+	case <-p.done:
+		if g.err == nil {
+			g.err = fmt.Errorf("the %s ended by itself:\n%s", p.name, p.text())
+		}
+		return true
+	default:
+		return false
+	}
+}
+
+// mostShown is how much of a line of a log is shown, in characters: it may have a
+// stack trace in it.
+const mostShown = 150
+
+// story shows what a process has said since the last time.
+func (g *guide) story(p *process) {
+	if g.err != nil {
+		return
+	}
+	text := p.text()
+	fmt.Fprintf(g.Out, "\nThe %s's log:\n", p.name)
+	for line := range strings.Lines(text[min(p.read, len(text)):]) {
+		if runes := []rune(strings.TrimRight(line, "\n")); len(runes) > mostShown {
+			line = string(runes[:mostShown]) + "…"
+		}
+		g.show(line)
+	}
+	p.read = len(text)
+}
+
+// ledger shows the rows about an order, and returns their kinds.
+func (g *guide) ledger(orderID string) (kinds []string) {
+	if g.err != nil {
+		return nil
+	}
+	kinds, g.err = g.rows(orderID)
+	return kinds
+}
+
+func (g *guide) rows(orderID string) (kinds []string, err error) {
+	files, err := filepath.Glob(filepath.Join(g.dir, "coffee", "ledger-*.db"))
+	if err != nil {
+		return nil, err
+	}
+	if len(files) != 1 {
+		return nil, fmt.Errorf("there are %d ledgers", len(files))
+	}
+	db, err := sql.Open("sqlite", sqlitefile.DSN(files[0], "ro"))
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close()
+	rows, err := db.QueryContext(g.ctx, `SELECT kind, amount_cents, recorded_at FROM ledger_entries WHERE order_id = $1 ORDER BY recorded_at`, orderID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	fmt.Fprintf(g.Out, "\nThe ledger's rows about order %s:\n", orderID)
+	for rows.Next() {
+		var kind, at string
+		var amount coffee.Cents
+		if err := rows.Scan(&kind, &amount, &at); err != nil {
+			return nil, err
+		}
+		fmt.Fprintf(g.Out, "  %-8s%8s  %s\n", kind, amount, at)
+		kinds = append(kinds, kind)
+	}
+	if len(kinds) == 0 {
+		fmt.Fprintln(g.Out, "  none")
+	}
+	return kinds, rows.Err()
+}
+
+// view returns an order as the server knows it.
+func (g *guide) view(orderID string) (view coffee.OrderView) {
+	if g.err == nil {
+		view, g.err = g.orders.Describe(g.ctx, orderID)
+	}
+	return view
+}
+
+// untilBrewing waits until an attempt to brew an order is under way.
+func (g *guide) untilBrewing(orderID string) {
+	g.until("order "+orderID+" was brewing", func() bool {
+		view := g.view(orderID)
+		return view.Stage == coffee.StageBrewing && view.BrewAttempts > 0
+	})
+}
+
+// untilOver waits until an order is over, and checks how it ended.
+func (g *guide) untilOver(orderID string, status coffee.OrderStatus) {
+	g.until("order "+orderID+" was over", func() bool { return g.view(orderID).Status != coffee.StatusRunning })
+	got := g.view(orderID).Status
+	g.expect(got == status, "order %s is %s, not %s", orderID, got, status)
+}
+
+// close ends what a chapter has started, and removes its files.
+func (g *guide) close() error {
+	if g.temporal != nil {
+		g.temporal.Close()
+	}
+	for _, p := range slices.Backward(g.others) {
+		g.end(p)
+	}
+	return os.RemoveAll(g.dir)
+}
+
+// readLines returns a channel with the lines of a reader, which is closed at its end.
+func readLines(r io.Reader) <-chan string {
+	lines := make(chan string)
+	go func() {
+		defer close(lines)
+		for scanner := bufio.NewScanner(r); scanner.Scan(); {
+			lines <- scanner.Text()
+		}
+	}()
+	return lines
+}

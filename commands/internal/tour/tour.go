@@ -1,0 +1,91 @@
+// Package tour is the guided tour: chapters in which the program shows what Temporal
+// does by doing it, on a server and workers of the tour's own.
+//
+// chapters.go has the chapters, releases.go the releases of the workflow that one of
+// them rolls out, and guide.go what a chapter can do: say, show, start, kill.
+package tour
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"go.temporal.io/sdk/client"
+
+	"example.com/coffee/commands/internal/child"
+)
+
+// Options say where a tour takes place.
+type Options struct {
+	// In is where the person types, and Out what the person reads.
+	In  io.Reader
+	Out io.Writer
+	// Auto goes through without waiting for the person.
+	Auto bool
+	// First is the chapter to begin with; the first one is 1, and 0 means 1.
+	First int
+	// Only ends the tour after its first chapter.
+	Only bool
+	// Connect connects to the namespace default of the server at an address.
+	Connect func(ctx context.Context, address string) (client.Client, error)
+}
+
+// Chapter is a part of the tour.
+type Chapter struct {
+	// Name is a word to call it by.
+	Name string
+	// Title says what it shows.
+	Title string
+	run   func(g *guide)
+}
+
+// Run leads through the tour. Leaving it early is no error. Run returns an error if
+// something does not happen as the tour says, or the context's error. It leaves
+// nothing behind.
+func Run(ctx context.Context, options Options) error {
+	var lines <-chan string
+	if !options.Auto {
+		lines = readLines(options.In)
+		fmt.Fprintln(options.Out, "[Enter] goes on; q and [Enter] leaves. Nothing of yours is touched, and nothing is left behind.")
+	}
+	first := max(options.First, 1)
+	for i, chapter := range Chapters[first-1:] {
+		title := fmt.Sprintf("%d. %s", first+i, chapter.Title)
+		fmt.Fprintf(options.Out, "\n%s\n%s\n", title, strings.Repeat("─", len([]rune(title))))
+		quit, err := runChapter(ctx, options, lines, chapter)
+		if err != nil {
+			return fmt.Errorf("chapter %d, %s: %w", first+i, chapter.Name, err)
+		}
+		if quit || options.Only {
+			return nil
+		}
+	}
+	return nil
+}
+
+// Variable is the environment variable that the tour's commands have. The next release
+// must not be let loose on anybody's orders.
+const Variable = "COFFEE_TOUR"
+
+// runChapter runs a chapter, and reports whether the person has had enough.
+func runChapter(ctx context.Context, options Options, lines <-chan string, chapter Chapter) (quit bool, err error) {
+	dir, err := os.MkdirTemp("", "coffee-tour-")
+	if err != nil {
+		return false, err
+	}
+	g := &guide{Options: options, ctx: ctx, lines: lines, dir: dir}
+	defer func() { err = errors.Join(err, g.close()) }()
+	if g.env, err = child.Environment(dir); err != nil {
+		return false, err
+	}
+	g.env = append(g.env, Variable+"=1")
+	chapter.run(g)
+	g.pause()
+	if errors.Is(g.err, errQuit) {
+		return true, nil
+	}
+	return false, g.err
+}

@@ -1,0 +1,191 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"example.com/coffee/coffee"
+)
+
+// replayedOver is how many orders that are over coffee replay replays.
+const replayedOver = 1000
+
+func replayCommand(a *app) *cli.Command {
+	return &cli.Command{
+		Name:      "replay",
+		Usage:     "check that this program can go on with the orders there are",
+		ArgsUsage: "[ID...|FILE...]",
+		Description: "Replays histories on this program's workflow, to find out before a new release is rolled out whether it would break an order. " +
+			"Without arguments it replays those of all orders that run, and of the 1,000 that ended last. " +
+			"A FILE, whose name ends in .json or has a / in it, is the history of an order, as temporal workflow show -o json writes it and as the Web UI lets you download it. " +
+			"It changes nothing. The exit code is 7 if a history does not replay.",
+		Flags: slices.Concat([]cli.Flag{outputFlag()}, connectFlags()),
+		Action: func(c *cli.Context) error {
+			plan, err := parseReplay(c)
+			if err != nil {
+				return err
+			}
+			return runReplay(c.Context, a, plan)
+		},
+	}
+}
+
+// replayPlan is what the arguments ask for.
+type replayPlan struct {
+	server     connectOptions
+	ids, files []string // if both are empty: the server's orders
+	asJSON     bool
+	// replay replays a history on the workflow that is to take over.
+	replay func(coffee.History) error
+}
+
+func parseReplay(c *cli.Context) (plan replayPlan, err error) {
+	plan.replay = (&coffee.OrderWorkflow{Pricing: coffee.StandardPricing{}}).Replay
+	if plan.asJSON, err = wantsJSON(c); err != nil {
+		return plan, err
+	}
+	for _, arg := range c.Args().Slice() {
+		if isFile(arg) {
+			plan.files = append(plan.files, arg)
+			continue
+		}
+		if err := coffee.ValidateOrderID(arg); err != nil {
+			return plan, err
+		}
+		plan.ids = append(plan.ids, arg)
+	}
+	plan.server, err = parseConnect(c)
+	return plan, err
+}
+
+// isFile reports whether an argument means a file and not an order.
+func isFile(arg string) bool {
+	return strings.ContainsRune(arg, os.PathSeparator) || strings.HasSuffix(arg, ".json")
+}
+
+// readHistory reads the history of an order from a file.
+func readHistory(path string) (history coffee.History, err error) {
+	file, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return history, fmt.Errorf("there is no file %s", coffee.Printable(path))
+	}
+	if err != nil {
+		return history, err
+	}
+	defer file.Close()
+	if history, err = coffee.HistoryFromJSON(file); err != nil {
+		return history, fmt.Errorf("cannot read %s: %w", coffee.Printable(path), err)
+	}
+	return history, nil
+}
+
+// replayed is the output of coffee replay.
+type replayed struct {
+	Histories int      `json:"histories"`
+	Running   int      `json:"running"`
+	Broken    []broken `json:"broken"`
+}
+
+// broken is a history that does not replay.
+type broken struct {
+	OrderID string `json:"order_id"`
+	RunID   string `json:"run_id,omitempty"`
+	File    string `json:"file,omitempty"`
+	Running bool   `json:"running"`
+	EventID int64  `json:"event_id,omitempty"`
+	Event   string `json:"event,omitempty"`
+	Problem string `json:"problem"`
+}
+
+func runReplay(ctx context.Context, a *app, plan replayPlan) error {
+	report := replayed{Broken: []broken{}}
+	replay := func(history coffee.History, file string) error {
+		report.Histories++
+		running := history.Running()
+		if running {
+			report.Running++
+		}
+		err := plan.replay(history)
+		var e *coffee.ReplayError
+		if errors.As(err, &e) {
+			report.Broken = append(report.Broken, broken{history.OrderID, history.RunID, file, running, e.EventID, e.Event, e.Problem})
+			return nil
+		}
+		return err
+	}
+	for _, file := range plan.files {
+		history, err := readHistory(file)
+		if err == nil {
+			err = replay(history, file)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if len(plan.ids) == 0 && len(plan.files) > 0 {
+		return printReplay(a.out, report, plan.asJSON)
+	}
+	err := a.withOrders(ctx, plan.server, func(orders *coffee.Client) error {
+		for _, id := range plan.ids {
+			history, err := orders.History(ctx, id)
+			if err == nil {
+				err = replay(history, "")
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if len(plan.ids) > 0 {
+			return nil
+		}
+		for history, err := range orders.Histories(ctx, replayedOver) {
+			if err == nil {
+				err = replay(history, "")
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return printReplay(a.out, report, plan.asJSON)
+}
+
+func printReplay(out *output, report replayed, asJSON bool) error {
+	if asJSON {
+		if err := out.json(report); err != nil {
+			return err
+		}
+	} else {
+		out.line("Replayed", "%s (%d still running), %d broken", plural(report.Histories, "history", "histories"), report.Running, len(report.Broken))
+		for _, b := range report.Broken {
+			where := ""
+			if b.EventID != 0 {
+				where = fmt.Sprintf(" at event %d, %s", b.EventID, b.Event)
+			}
+			state := "over"
+			if b.Running {
+				state = "running"
+			}
+			out.line("Breaks", "order %s (%s)%s: %s", coffee.Printable(b.OrderID), state, where, coffee.Printable(b.Problem))
+		}
+	}
+	if len(report.Broken) == 0 {
+		return nil
+	}
+	return &exitError{
+		code:    exitUnreplayable,
+		message: fmt.Sprintf("%s would break on this program's code", plural(len(report.Broken), "history", "histories")),
+		hint:    "patch the change with workflow.GetVersion, so that such orders go on as they began",
+	}
+}

@@ -1,0 +1,48 @@
+package commands
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.temporal.io/sdk/client"
+
+	"example.com/coffee/commands/internal/tour"
+)
+
+// TestTour goes through the tour. A chapter fails if what it says does not happen.
+func TestTour(t *testing.T) {
+	t.Parallel()
+	a := newApp(io.Discard, io.Discard)
+	for i, chapter := range tour.Chapters {
+		t.Run(chapter.Name, func(t *testing.T) {
+			t.Parallel()
+			var out bytes.Buffer
+			err := tour.Run(context.Background(), tour.Options{
+				Out: &out, Auto: true, First: i + 1, Only: true,
+				Connect: func(ctx context.Context, address string) (client.Client, error) {
+					return a.connect(ctx, client.Options{HostPort: address, Namespace: client.DefaultNamespace})
+				},
+			})
+			if err != nil {
+				t.Fatalf("%v\n%s", err, out.String())
+			}
+			// It ends with places in the code, which must be there.
+			_, places, found := strings.Cut(out.String(), "\nWhere it lives:\n")
+			if !found {
+				t.Fatalf("it does not say where things are:\n%s", out.String())
+			}
+			for line := range strings.Lines(places) {
+				if fields := strings.Fields(line); len(fields) > 0 {
+					if _, err := os.Stat(filepath.Join("..", fields[0])); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+	}
+}
