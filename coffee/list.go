@@ -180,11 +180,12 @@ func (c *Client) AddDetails(ctx context.Context, views []OrderView) error {
 			if err != nil {
 				return err
 			}
-			if view.Status == StatusRunning {
-				view.addPending(described)
-				return nil
+			// A workflow task that is tried again has failed: the history says why.
+			if view.Status == "" || described.GetPendingWorkflowTask().GetAttempt() > 1 {
+				err = c.readHistory(ctx, view, described.GetWorkflowExecutionInfo().GetExecution())
 			}
-			return c.readHistory(ctx, view, described.GetWorkflowExecutionInfo().GetExecution())
+			view.addPending(described)
+			return err
 		})
 	}
 	return group.Wait()

@@ -142,7 +142,7 @@ func (a *app) complete(options *connectOptions) {
 		options.ConnectionOptions.GrpcCompression = &client.GrpcCompressionNone{} // it would only cost time
 	}
 	options.Logger = a.sdkLog()
-	options.ConnectionOptions.DialOptions = slices.Concat(a.dialOptions, options.ConnectionOptions.DialOptions)
+	options.ConnectionOptions.DialOptions = slices.Concat(coffee.Reconnect(a.log), a.dialOptions, options.ConnectionOptions.DialOptions)
 }
 
 // onThisMachine reports whether an address is localhost or a loopback address.

@@ -35,6 +35,7 @@ type shop struct {
 	orders *coffee.Client
 	ledger coffee.Ledger
 	book   string // the ledger's file
+	log    zerolog.Logger
 }
 
 func newShop(t *testing.T) *shop { t.Helper(); return openShop(t, false) }
@@ -65,7 +66,7 @@ func openShop(t *testing.T, skipTime bool) *shop {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { ledger.Close() })
-	return &shop{t: t, conn: conn, orders: coffee.NewClient(conn, conn.namespace), ledger: ledger, book: book}
+	return &shop{t: t, conn: conn, orders: coffee.NewClient(conn, conn.namespace), ledger: ledger, book: book, log: log}
 }
 
 // audit audits the shop's orders against the ledger in a file.

@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,7 +21,8 @@ const liveLimit = 200
 // live is the table of orders that coffee status --watch shows on a terminal. It
 // is a Bubble Tea model.
 type live struct {
-	list    func(context.Context) ([]coffee.OrderView, error)
+	orders  liveOrders
+	options coffee.ListOptions
 	explain func(error) string
 	ctx     context.Context
 
@@ -29,13 +31,22 @@ type live struct {
 	asked         time.Time // when the open request was sent; zero if there is none
 	answered      bool      // the server has answered at least once
 	problem       string    // why there is no newer answer
+	diagnoser     coffee.Diagnoser
+	diagnosis     coffee.Diagnosis
+}
+
+// liveOrders is the part of [coffee.Client] that the table needs.
+type liveOrders interface {
+	List(context.Context, coffee.ListOptions) ([]coffee.OrderView, error)
+	NoWorker(ctx context.Context, orderID string) (bool, error)
 }
 
 // answer is the outcome of asking the server.
 type answer struct {
-	views []coffee.OrderView
-	err   error
-	took  time.Duration
+	views    []coffee.OrderView
+	noWorker bool // orders wait for a worker that is not there
+	err      error
+	took     time.Duration
 }
 
 // askAgain is the message that it is time to ask the server again.
@@ -52,10 +63,10 @@ const (
 )
 
 // runLive shows the table until the user quits or the context ends.
-func runLive(ctx context.Context, out *output, list func(context.Context) ([]coffee.OrderView, error), explain func(error) string) error {
+func runLive(ctx context.Context, out *output, orders liveOrders, options coffee.ListOptions, explain func(error) string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // a request may still be in flight
-	_, err := tea.NewProgram(live{ctx: ctx, list: list, explain: explain, width: 80, height: 24, asked: time.Now()},
+	_, err := tea.NewProgram(live{ctx: ctx, orders: orders, options: options, explain: explain, width: 80, height: 24, asked: time.Now()},
 		tea.WithContext(ctx), tea.WithOutput(out.out.w), tea.WithoutSignalHandler()).Run()
 	if ctx.Err() != nil || errors.Is(err, tea.ErrInterrupted) {
 		return &exitError{code: exitInterrupted} // the usual way to leave: no message
@@ -72,8 +83,15 @@ func (m live) ask() tea.Msg {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(m.ctx, 10*time.Second)
 	defer cancel()
-	views, err := m.list(ctx)
-	return answer{views, err, time.Since(began)}
+	views, err := m.orders.List(ctx, m.options)
+	noWorker := false
+	if id := coffee.OldestWaiting(views); err == nil && id != "" {
+		// If the server cannot say, the orders are shown without the warning.
+		if none, err := m.orders.NoWorker(ctx, id); err == nil {
+			noWorker = none
+		}
+	}
+	return answer{views, noWorker, err, time.Since(began)}
 }
 
 // Update implements [tea.Model].
@@ -90,6 +108,7 @@ func (m live) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		}
 	case answer:
 		m.asked = time.Time{}
+		m.diagnosis = m.diagnoser.Observe(time.Now(), msg.err != nil, msg.noWorker)
 		pause := watchEvery
 		if msg.err != nil {
 			m.problem = m.explain(msg.err)
@@ -134,7 +153,7 @@ var liveColumns = []struct {
 	}},
 	{"WHY", 40, func(v coffee.OrderView) string {
 		if v.Status == coffee.StatusRunning {
-			return v.LastFailure
+			return cmp.Or(v.WorkflowTaskFailure, v.LastFailure)
 		}
 		return v.Failure
 	}},
@@ -167,6 +186,10 @@ func (m live) text(now time.Time) string {
 		last = "\x1b[31m" + coffee.Printable(m.problem) + "\x1b[0m"
 	case !m.asked.IsZero() && waiting > silence:
 		last = fmt.Sprintf("\x1b[31mthe server has not answered for %.0f s\x1b[0m; %s", waiting.Seconds(), last)
+	case m.diagnosis == coffee.DiagnosisReconnecting:
+		last = "\x1b[33m" + reconnectingText + "\x1b[0m; " + last
+	case m.diagnosis == coffee.DiagnosisNoWorker:
+		last = "\x1b[31mno worker is polling; start one with: coffee worker\x1b[0m; " + last
 	case !m.answered:
 		last = "asking the server"
 	case len(m.views) == 0:

@@ -13,7 +13,7 @@ import (
 	"example.com/coffee/coffee"
 )
 
-func liveOrders(now time.Time) (views []coffee.OrderView) {
+func ordersOnScreen(now time.Time) (views []coffee.OrderView) {
 	add := func(id string, status coffee.OrderStatus, stage coffee.Stage, change func(*coffee.OrderView)) {
 		v := coffee.OrderView{OrderState: coffee.OrderState{OrderID: id, Drink: "latte", Size: "M", AmountCents: 525, Stage: stage}, Status: status, StartedAt: now.Add(-3 * time.Second)}
 		if status != coffee.StatusRunning {
@@ -39,7 +39,7 @@ func liveOrders(now time.Time) (views []coffee.OrderView) {
 func TestLiveTable(t *testing.T) {
 	now := time.Now()
 	var m tea.Model = live{width: 100, height: 24}
-	m, _ = m.Update(answer{views: liveOrders(now)})
+	m, _ = m.Update(answer{views: ordersOnScreen(now)})
 	text := ansi.Strip(m.(live).text(now))
 	for _, want := range []string{"6 orders  1 accepted  1 charging  1 brewing  1 retrying  1 completed  1 cancelled", "ORDER", "latte M", "brewing, attempt 2", "brewing, next attempt in", "TOOK", "q quit", `"\x1b[2Jev`} {
 		if !strings.Contains(text, want) {
@@ -70,24 +70,23 @@ func TestLiveTable(t *testing.T) {
 // TestLiveTroubles: without a server it says so, keeps what it shows, and goes on.
 func TestLiveTroubles(t *testing.T) {
 	now := time.Now()
-	asked := 0
-	first := live{width: 80, height: 24, ctx: t.Context(), explain: func(err error) string { return "explained: " + err.Error() },
-		list: func(context.Context) ([]coffee.OrderView, error) { asked++; return nil, errors.New("gone") }}
+	server := &fakeServer{err: errors.New("gone")}
+	first := live{width: 80, height: 24, ctx: t.Context(), explain: func(err error) string { return "explained: " + err.Error() }, orders: server}
 	if !strings.Contains(first.text(now), "asking the server") {
 		t.Error("before there is an answer it should say that it is asking the server")
 	}
 	var m tea.Model = first
-	m, _ = m.Update(answer{views: liveOrders(now)})
+	m, _ = m.Update(answer{views: ordersOnScreen(now)})
 	m, next := m.Update(first.ask())
-	if asked != 1 || next == nil {
-		t.Fatalf("the server was asked %d times", asked)
+	if server.asked != 1 || next == nil {
+		t.Fatalf("the server was asked %d times", server.asked)
 	}
 	if text := m.(live).text(now); !strings.Contains(text, "explained: gone") || !strings.Contains(text, "latte M") {
 		t.Errorf("without a server:\n%s", text)
 	}
 	_, again := m.Update(askAgain{})
-	if again == nil || again().(answer).err == nil || asked != 2 {
-		t.Errorf("the server was asked %d times", asked)
+	if again == nil || again().(answer).err == nil || server.asked != 2 {
+		t.Errorf("the server was asked %d times", server.asked)
 	}
 	m, _ = m.Update(answer{})
 	if text := m.(live).text(now); strings.Contains(text, "gone") || !strings.Contains(text, "no orders") {
@@ -105,6 +104,21 @@ func TestLiveTroubles(t *testing.T) {
 	if text := m.(live).text(time.Now().Add(time.Minute)); strings.Contains(text, "not answered") {
 		t.Errorf("after an answer:\n%s", text)
 	}
+	// After an outage workers have some time to come back.
+	server.err, server.noWorker, server.views = nil, true, ordersOnScreen(now)
+	m, _ = m.Update(first.ask())
+	if text := ansi.Strip(m.(live).text(now)); !strings.Contains(text, "the server is back; its workers reconnect within seconds") || strings.Contains(text, "coffee worker") {
+		t.Errorf("after an outage:\n%s", text)
+	}
+	m, _ = first.Update(first.ask())
+	if text := ansi.Strip(m.(live).text(now)); !strings.Contains(text, "no worker is polling; start one with: coffee worker; q quit") {
+		t.Errorf("without a worker:\n%s", text)
+	}
+	server.noWorker, server.views[0].WorkflowTaskFailure = false, "[TMPRL1100] it does not fit"
+	m, _ = live{width: 150, height: 24, ctx: t.Context(), orders: server}.Update(first.ask())
+	if text := ansi.Strip(m.(live).text(now)); !strings.Contains(text, "[TMPRL1100] it does not fit") || strings.Contains(text, "no worker") {
+		t.Errorf("with code that does not fit:\n%s", text)
+	}
 	for key, want := range map[tea.KeyPressMsg]bool{{Code: 'q', Text: "q"}: true, {Code: tea.KeyEscape}: true, {Code: 'c', Mod: tea.ModCtrl}: true, {Code: 'x', Text: "x"}: false} {
 		_, cmd := m.Update(key)
 		if quits := cmd != nil; quits != want {
@@ -112,3 +126,18 @@ func TestLiveTroubles(t *testing.T) {
 		}
 	}
 }
+
+// fakeServer is a server with orders.
+type fakeServer struct {
+	views    []coffee.OrderView
+	noWorker bool
+	err      error
+	asked    int
+}
+
+func (f *fakeServer) List(context.Context, coffee.ListOptions) ([]coffee.OrderView, error) {
+	f.asked++
+	return f.views, f.err
+}
+
+func (f *fakeServer) NoWorker(context.Context, string) (bool, error) { return f.noWorker, nil }

@@ -12,9 +12,6 @@ const (
 	noWorkerPatience = 2 * time.Second
 	// answerPatience is how long the server may take to say whether it does.
 	answerPatience = 3 * time.Second
-	// reconnectPatience is how long workers have to come back after the server has
-	// been away. The SDK waits for up to ten seconds between two attempts.
-	reconnectPatience = 20 * time.Second
 )
 
 // hintIfStuck tells the user why nothing happens to an order: no worker is running,
@@ -45,32 +42,34 @@ func hintIfStuck(ctx context.Context, out *output, orders *coffee.Client, id str
 
 // stuck is what the user was told.
 type stuck struct {
-	noWorker bool
-	away     bool      // the server
-	back     time.Time // when it came back; zero if it was not away
+	diagnoser coffee.Diagnoser
+	last      coffee.Diagnosis
+	noWorker  bool // the user knows that there is no worker
 }
 
 // hint returns what to tell the user now, or "": whether the order waits for a worker
 // that is not there, or what came instead of an answer.
 func (s *stuck) hint(now time.Time, noWorker bool, err error, id string) string {
-	switch {
-	case noAnswer(err) && !s.away:
-		s.away = true
-		return "the server does not answer: waiting for it; order " + id + " is recorded there"
-	case err != nil: // other errors surface in the command itself
+	if err != nil && !noAnswer(err) { // it surfaces in the command itself
 		return ""
-	case s.away:
-		s.away, s.back = false, now
-		if s.noWorker {
-			return "the server is back"
-		}
-		return "the server is back; its workers reconnect within seconds"
-	case noWorker && !s.noWorker && now.Sub(s.back) > reconnectPatience:
+	}
+	before := s.last
+	s.last = s.diagnoser.Observe(now, err != nil, noWorker)
+	switch {
+	case s.last == coffee.DiagnosisServerAway && before != s.last:
+		return "the server does not answer: waiting for it; order " + id + " is recorded there"
+	case before == coffee.DiagnosisServerAway && s.last != before && s.noWorker:
+		return "the server is back"
+	case before == coffee.DiagnosisServerAway && s.last != before:
+		return reconnectingText
+	case s.last == coffee.DiagnosisNoWorker && !s.noWorker:
 		s.noWorker = true
 		return "no worker is polling the task queue " + coffee.TaskQueue + ": order " + id + " is waiting for one; start one with: coffee worker"
 	}
 	return ""
 }
+
+const reconnectingText = "the server is back; its workers reconnect within seconds"
 
 // waitForNoWorker returns true once the order has waited too long for a worker,
 // or false if the context ends first.

@@ -85,8 +85,7 @@ func runStatus(ctx context.Context, a *app, plan statusPlan) error {
 			if !plan.limited {
 				plan.list.Limit = liveLimit
 			}
-			return runLive(ctx, a.out,
-				func(ctx context.Context) ([]coffee.OrderView, error) { return orders.List(ctx, plan.list) },
+			return runLive(ctx, a.out, orders, plan.list,
 				func(err error) string { return inOneLine(serverProblem(err, plan.server.HostPort)) })
 		}
 		return showOrders(ctx, a.out, orders, plan)
@@ -105,6 +104,12 @@ func showOrder(ctx context.Context, out *output, orders *coffee.Client, plan sta
 		}
 		var text bytes.Buffer
 		describeOrder(&text, view)
+		if !view.WorkerAnswered && view.WorkflowTaskFailure == "" {
+			// If the server cannot say, what it said above has to do.
+			if none, err := orders.NoWorker(ctx, plan.id); err == nil && none {
+				fmt.Fprintln(&text, "No worker is polling its task queue now. If none is running, start one with: coffee worker")
+			}
+		}
 		return text.Bytes(), ended, nil
 	})
 }

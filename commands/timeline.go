@@ -17,7 +17,7 @@ func timelineCommand(a *app) *cli.Command {
 		Usage:     "draw the timeline of an order",
 		ArgsUsage: "ID|FILE",
 		Description: "Draws a row for each step, attempt, backoff and event from outside, and for the time without a worker. " +
-			"It needs no worker, and for a FILE no server: that is a history, as coffee replay takes it. A length with ~ is an estimate: Temporal keeps the times of the last attempt only.",
+			"It needs no worker, and for a FILE no server: that is a history, as coffee replay takes it. A length with ~ is an estimate: the server records the times of the last attempt, and a brew hands on those of the attempts before it, unless the one right before it was lost with its worker.",
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "format", Usage: "`FORMAT` of the drawing: text, json, svg or mermaid", Value: "text"},
 			&cli.BoolFlag{Name: "events", Usage: "list the events of the history behind each row"},

@@ -69,6 +69,8 @@ type Board struct {
 	known   map[string]*order // by id
 	viewers map[chan []byte]struct{}
 	news    news // without the orders
+	// diagnoser has seen all answers of the server.
+	diagnoser coffee.Diagnoser
 	// The orders that ended in each second of the window, by the second modulo its
 	// length. They are kept here because more orders may end than are shown.
 	seconds [window]map[string]coffee.OrderStatus
@@ -85,6 +87,8 @@ type order struct {
 	Stage    coffee.Stage       `json:"stage"`
 	Attempts int                `json:"attempts,omitempty"`
 	Failure  string             `json:"failure,omitempty"`
+	// Stuck is why the last worker could not go on with it; empty if it could.
+	Stuck string `json:"stuck,omitempty"`
 	// Times are in milliseconds since 1970; 0 means never.
 	RetryAt   int64 `json:"retry_at,omitempty"`
 	StartedAt int64 `json:"started_at"`
@@ -99,8 +103,8 @@ type news struct {
 	Problem string `json:"problem"`
 	// Known means that the server said which orders there are when it was asked last.
 	Known bool `json:"known"`
-	// NoWorker is true while orders wait for a worker that is not there.
-	NoWorker bool `json:"no_worker"`
+	// Diagnosis is why orders do not go on, if that is known.
+	Diagnosis coffee.Diagnosis `json:"diagnosis"`
 	// Now is the board's clock, in milliseconds since 1970.
 	Now int64 `json:"now"`
 	// Ended counts the orders that ended in each of the last 60 seconds.
@@ -150,7 +154,7 @@ func (b *Board) look(ctx context.Context) {
 	views, looked, noWorker, err := b.ask(ctx)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.news = news{Now: time.Now().UnixMilli(), NoWorker: noWorker}
+	b.news = news{Now: time.Now().UnixMilli(), Diagnosis: b.diagnoser.Observe(time.Now(), err != nil, noWorker)}
 	if err != nil {
 		b.news.Problem = b.explain(err)
 		b.tell(b.count(b.news))
@@ -213,17 +217,12 @@ func (b *Board) ask(ctx context.Context) (views []coffee.OrderView, looked map[s
 // waits reports whether the oldest running order is waiting for a worker that is
 // not there.
 func (b *Board) waits(ctx context.Context, views []coffee.OrderView) bool {
-	var oldest *coffee.OrderView
-	for i := range views {
-		if v := &views[i]; v.Status == coffee.StatusRunning && (oldest == nil || v.StartedAt.Before(oldest.StartedAt)) {
-			oldest = v
-		}
-	}
-	if oldest == nil || oldest.Age() < 2*time.Second {
+	id := coffee.OldestWaiting(views)
+	if id == "" {
 		return false
 	}
 	// If the server cannot say, the orders are shown without the warning.
-	none, err := b.options.Orders.NoWorker(ctx, oldest.OrderID)
+	none, err := b.options.Orders.NoWorker(ctx, id)
 	return err == nil && none
 }
 
@@ -278,11 +277,13 @@ func toOrder(view coffee.OrderView, before *order, looked bool, now time.Time) o
 	case looked:
 		o.looked = now
 		o.Attempts, o.Failure = view.BrewAttempts, strings.ToValidUTF8(view.LastFailure, "?")
+		o.Stuck = strings.ToValidUTF8(view.WorkflowTaskFailure, "?")
 		if !view.NextAttemptAt.IsZero() {
 			o.RetryAt = view.NextAttemptAt.UnixMilli()
 		}
 	case before != nil && o.EndedAt == 0: // keep what was known
 		o.Stage, o.Attempts, o.Failure, o.RetryAt, o.looked = before.Stage, before.Attempts, before.Failure, before.RetryAt, before.looked
+		o.Stuck = before.Stuck
 	case before != nil:
 		o.Attempts, o.looked = before.Attempts, before.looked
 		if o.Status == "" {

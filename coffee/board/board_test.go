@@ -152,7 +152,7 @@ func TestNews(t *testing.T) {
 			t.Errorf("the first news are %+v", n)
 		}
 		n := next(t, viewer)
-		if !n.Known || n.All || len(n.Orders) != 1 || n.Orders[0].Stage != coffee.StageBrewing || n.Orders[0].Price != "$5.25" || n.Problem != "" || n.NoWorker {
+		if !n.Known || n.All || len(n.Orders) != 1 || n.Orders[0].Stage != coffee.StageBrewing || n.Orders[0].Price != "$5.25" || n.Problem != "" || n.Diagnosis != "" {
 			t.Errorf("then there are %+v", n)
 		}
 		if n := next(t, viewer); len(n.Orders) != 0 {
@@ -176,14 +176,14 @@ func TestNews(t *testing.T) {
 
 		// The server goes away, and comes back.
 		orders.set(func() { orders.err = errors.New("gone") })
-		if n := next(t, viewer); n.Known || n.Problem != "explained: gone" {
+		if n := next(t, viewer); n.Known || n.Problem != "explained: gone" || n.Diagnosis != "server_away" {
 			t.Errorf("without a server: %+v", n)
 		}
 		orders.set(func() {
 			orders.err, orders.noWorker = nil, true
 			orders.views = []coffee.OrderView{running("2", time.Minute)}
 		})
-		if n := next(t, viewer); n.Problem != "" || !n.NoWorker || len(n.Gone) != 1 || n.Gone[0] != "1" || len(n.Orders) != 1 {
+		if n := next(t, viewer); n.Problem != "" || n.Diagnosis != "reconnecting" || len(n.Gone) != 1 || n.Gone[0] != "1" || len(n.Orders) != 1 {
 			t.Errorf("with a server again: %+v", n)
 		}
 		// A page that joins later gets everything at once.
@@ -191,7 +191,7 @@ func TestNews(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n := next(t, other); !n.Known || !n.All || len(n.Orders) != 1 || !n.NoWorker {
+		if n := next(t, other); !n.Known || !n.All || len(n.Orders) != 1 || n.Diagnosis != "reconnecting" {
 			t.Errorf("the other page hears %+v", n)
 		}
 		b.leave(viewer)

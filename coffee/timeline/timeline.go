@@ -53,8 +53,9 @@ type Row struct {
 	State   State     `json:"state"`
 	Outcome string    `json:"outcome,omitempty"`
 	// Estimated is true if Start and End are estimates. Temporal records the
-	// beginning of the last attempt only. The times of the earlier attempts follow
-	// from the retry policy, if all of them took equally long.
+	// beginning of the last attempt only. If the worker could not hand on those of
+	// the earlier attempts ([coffee.Attempt]), they follow from the retry policy, as
+	// if all of them had taken equally long.
 	Estimated bool `json:"estimated,omitempty"`
 	// Events are the events in Temporal's history that the row comes from.
 	Events []Event `json:"events,omitempty"`

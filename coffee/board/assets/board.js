@@ -31,6 +31,7 @@ const retrying = (order) => !over(order) && order.retry_at > now();
 const state = (order) => {
   if (over(order)) return (order.status || "failed").toLowerCase();
   let text = words[order.stage] || "under way";
+  if (order.stuck) return text + ", its worker cannot go on: " + order.stuck;
   if (retrying(order)) { // coffee status says it in the same words
     text += ", next attempt in " + duration(order.retry_at - now());
     return order.failure ? text + ": " + order.failure : text;
@@ -47,7 +48,7 @@ const barClass = (order, i) => {
   const at = steps.indexOf(order.stage);
   if (order.stage === "REFUNDING") return "undone";
   if (i < at) return "done";
-  if (i === at) return retrying(order) ? "stuck" : "now";
+  if (i === at) return retrying(order) || order.stuck ? "stuck" : "now";
   return "";
 };
 
@@ -187,6 +188,11 @@ const problem = (text) => {
   $("problem").hidden = !text;
 };
 
+const diagnoses = {
+  no_worker: "No worker is running, and orders are waiting. Start one with: coffee worker",
+  reconnecting: "The server is back. Its workers reconnect within seconds.",
+};
+
 let known = false; // whether the page has heard which orders there are
 
 const take = (news) => {
@@ -194,7 +200,7 @@ const take = (news) => {
   known = news.all ? news.known : known || news.known;
   $("link").className = news.problem || !known ? "" : "live";
   setText($("link"), news.problem ? "no server" : known ? "live" : "connecting");
-  problem(news.problem || (news.no_worker ? "No worker is running, and orders are waiting. Start one with: coffee worker" : ""));
+  problem(news.problem || diagnoses[news.diagnosis] || "");
   if (news.all) {
     const there = new Set(news.orders.map((order) => order.id));
     for (const id of [...orders.keys()]) if (!there.has(id)) forget(id);
