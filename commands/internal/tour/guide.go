@@ -434,15 +434,14 @@ func (g *guide) untilOver(orderID string, status coffee.OrderStatus) {
 	g.expect(got == status, "order %s is %s, not %s", orderID, got, status)
 }
 
-// close ends what a chapter has started, and removes its files.
-func (g *guide) close() error {
+// close ends what a chapter has started.
+func (g *guide) close() {
 	if g.temporal != nil {
 		g.temporal.Close()
 	}
 	for _, p := range slices.Backward(g.others) {
 		g.end(p)
 	}
-	return os.RemoveAll(g.dir)
 }
 
 // readLines returns a channel with the lines of a reader, which is closed at its end.

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"go.temporal.io/sdk/client"
@@ -44,7 +43,7 @@ type Chapter struct {
 
 // Run leads through the tour. Leaving it early is no error. Run returns an error if
 // something does not happen as the tour says, or the context's error. It leaves
-// nothing behind.
+// nothing behind; what a tour that was killed left, the next one removes.
 func Run(ctx context.Context, options Options) error {
 	var lines <-chan string
 	if !options.Auto {
@@ -72,13 +71,16 @@ const Variable = "COFFEE_TOUR"
 
 // runChapter runs a chapter, and reports whether the person has had enough.
 func runChapter(ctx context.Context, options Options, lines <-chan string, chapter Chapter) (quit bool, err error) {
-	dir, err := os.MkdirTemp("", "coffee-tour-")
+	dir, err := makeDir()
 	if err != nil {
 		return false, err
 	}
-	g := &guide{Options: options, ctx: ctx, lines: lines, dir: dir}
-	defer func() { err = errors.Join(err, g.close()) }()
-	if g.env, err = child.Environment(dir); err != nil {
+	g := &guide{Options: options, ctx: ctx, lines: lines, dir: dir.path}
+	defer func() {
+		g.close()
+		err = errors.Join(err, dir.remove())
+	}()
+	if g.env, err = child.Environment(dir.path); err != nil {
 		return false, err
 	}
 	g.env = append(g.env, Variable+"=1")
