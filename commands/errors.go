@@ -155,6 +155,12 @@ func explain(err error) (code int, hint string) {
 		return exitFailure, takenPortHint(portFlags[port.Name])
 	case errors.As(err, &locked):
 		return exitFailure, "use that server, stop it, or choose another file with --db-filename"
+	case errors.Is(err, devserver.ErrOlderDatabase):
+		return exitFailure, "leave --no-upgrade out to carry it over; the old file is kept"
+	case errors.Is(err, devserver.ErrNewerDatabase), errors.Is(err, devserver.ErrUnknownSchema):
+		return exitFailure, "start it with the program that wrote it, or a newer one, or choose another file with --db-filename"
+	case errors.Is(err, devserver.ErrForeignDatabase):
+		return exitFailure, "take over the database of another Temporal server with --adopt, or choose another file with --db-filename"
 	case errors.As(err, &database):
 		return exitFailure, "choose another file with --db-filename, or move this one away"
 	case errors.As(err, &denied):

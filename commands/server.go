@@ -34,6 +34,8 @@ func serverCommand(a *app) *cli.Command {
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "db-filename", Aliases: []string{"f"}, Usage: "SQLite database `FILE`", DefaultText: "coffee.db in the data directory"},
 			&cli.BoolFlag{Name: "in-memory", Usage: "keep all data in memory; it is lost when the server stops"},
+			&cli.BoolFlag{Name: "no-upgrade", Usage: "refuse the database of an older server instead of carrying it over"},
+			&cli.BoolFlag{Name: "adopt", Usage: "take over the database of temporal server start-dev; the old file is kept"},
 			&cli.StringFlag{Name: "ip", Usage: "`ADDRESS` to listen on", Value: "127.0.0.1"},
 			&cli.IntFlag{Name: "port", Aliases: []string{"p"}, Usage: "`PORT` of the gRPC API", Value: 7233},
 			&cli.IntFlag{Name: "http-port", Usage: "`PORT` of the HTTP API", DefaultText: "off"},
@@ -161,6 +163,7 @@ func (a *app) startServer(ctx context.Context, tasks *background, options devser
 		a.log.Debug().Err(err).Msg("how much memory there is cannot be found out")
 	}
 	options.Log = a.platform
+	options.Notify = func(line string) { a.out.notef("%s", line) }
 	server, err := devserver.Start(ctx, options)
 	if err != nil {
 		return nil, err
@@ -221,6 +224,8 @@ func serverOptions(c *cli.Context) (options devserver.Options, err error) {
 		SQLitePragmas:    map[string]string{},
 		DynamicConfig:    map[string]any{},
 		DatabaseFile:     c.String("db-filename"),
+		NoUpgrade:        c.Bool("no-upgrade"),
+		Adopt:            c.Bool("adopt"),
 	}
 	if c.IsSet("retention") && options.Retention < time.Hour {
 		return options, usageErrorf(c, "--retention is %v: use 1h or more", options.Retention)
@@ -238,8 +243,13 @@ func serverOptions(c *cli.Context) (options devserver.Options, err error) {
 			}
 		}
 	}
-	if c.Bool("in-memory") && options.DatabaseFile != "" {
-		return options, usageErrorf(c, "--in-memory and --db-filename exclude each other")
+	for flag, set := range map[string]bool{"db-filename": options.DatabaseFile != "", "adopt": options.Adopt, "no-upgrade": options.NoUpgrade} {
+		if set && c.Bool("in-memory") {
+			return options, usageErrorf(c, "--in-memory and --%s exclude each other", flag)
+		}
+	}
+	if options.Adopt && options.NoUpgrade {
+		return options, usageErrorf(c, "--adopt and --no-upgrade exclude each other")
 	}
 	return options, addPairs(c, &options)
 }

@@ -214,7 +214,7 @@ func (s stock) ClientOptions() client.Options {
 // startStock does what start-dev does (internal/devserver in the Temporal CLI's
 // source): four services on ports of their own, the HTTP API and Prometheus on
 // free ports, and very few settings.
-func startStock(b *testing.B, file string) stock {
+func startStock(b testing.TB, file string) stock {
 	b.Helper()
 	must := func(err error) {
 		b.Helper()

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -34,10 +35,11 @@ type database struct {
 	id   identity
 }
 
-// openDatabase locks the file, creates it if it does not exist, and checks that
-// this version of the server can use it. It returns a [*LockedError] or a
-// [*DatabaseError].
-func openDatabase(ctx context.Context, file string) (*database, error) {
+// openDatabase locks the file, creates it if it does not exist, and makes it one that
+// this version of the server can use, if the options allow that. It returns a
+// [*LockedError] or a [*DatabaseError].
+func openDatabase(ctx context.Context, options Options) (*database, error) {
+	file := options.DatabaseFile
 	path, err := sqlitefile.Resolve(file)
 	if err != nil {
 		return nil, unusable(file, "opened", err)
@@ -47,13 +49,13 @@ func openDatabase(ctx context.Context, file string) (*database, error) {
 		return nil, err
 	}
 	d := &database{lock: lock, id: identity{DatabaseName: path}}
-	if err := d.open(ctx, path); err != nil {
+	if err := d.open(ctx, path, options); err != nil {
 		return nil, errors.Join(err, d.close())
 	}
 	return d, nil
 }
 
-func (d *database) open(ctx context.Context, path string) error {
+func (d *database) open(ctx context.Context, path string, options Options) error {
 	if err := createIfMissing(ctx, path); err != nil {
 		return err
 	}
@@ -65,10 +67,23 @@ func (d *database) open(ctx context.Context, path string) error {
 	if err != nil {
 		return unusable(path, "opened", err)
 	}
+	if err := sqlitefile.RemoveTwin(path, filepath.Base(path)+keptInfix); err != nil { // of an upgrade that was killed
+		return unusable(path, "opened", err)
+	}
 	if err := sqlitefile.CheckNames(path); err != nil {
 		return &DatabaseError{File: path, Problem: "cannot be used: " + err.Error(), cause: err}
 	}
-	d.id.ClusterID, err = check(ctx, path)
+	stamp, err := check(ctx, path)
+	switch {
+	case errors.Is(err, ErrForeignDatabase) && options.Adopt:
+		stamp, err = adopt(ctx, path)
+	case err == nil && stamp.ServerVersion != ServerVersion:
+		err = refuse(path, stamp, options)
+	}
+	if err == nil && stamp.ServerVersion != ServerVersion {
+		err = d.upgrade(ctx, path, stamp, options)
+	}
+	d.id.ClusterID = stamp.ClusterID
 	return err
 }
 
@@ -136,7 +151,7 @@ func createIfMissing(ctx context.Context, file string) error {
 		if err != nil {
 			return err
 		}
-		return errors.Join(createSchema(ctx, db), db.Close())
+		return errors.Join(createSchema(ctx, db, uuid.NewString()), db.Close())
 	})
 	if err != nil {
 		return unusable(file, "created", err)
@@ -144,21 +159,30 @@ func createIfMissing(ctx context.Context, file string) error {
 	return nil
 }
 
-// check returns the cluster id of a database, or a [*DatabaseError] if this
-// version of the server cannot use it.
-func check(ctx context.Context, file string) (clusterID string, err error) {
+// check returns the stamp of a database, or a [*DatabaseError] if it is damaged or was
+// not made by this program.
+func check(ctx context.Context, file string) (Stamp, error) {
 	info, err := os.Stat(file)
 	if err != nil {
-		return "", unusable(file, "opened", err)
+		return Stamp{}, unusable(file, "opened", err)
 	}
-	stamp, err := readStamp(ctx, file, info.Size() <= checkedSize)
-	if err != nil {
-		return "", err
+	return readStamp(ctx, file, info.Size() <= checkedSize)
+}
+
+// refuse returns a [*DatabaseError] if the database of another server may not be
+// upgraded.
+func refuse(file string, stamp Stamp, options Options) error {
+	was := fmt.Sprintf("was written by Temporal server %s, but this server is %s", stamp.ServerVersion, ServerVersion)
+	isNewer, err := newer(stamp)
+	switch {
+	case err != nil:
+		return &DatabaseError{File: file, Problem: was, cause: err}
+	case isNewer:
+		return &DatabaseError{File: file, Problem: was, cause: ErrNewerDatabase}
+	case options.NoUpgrade:
+		return &DatabaseError{File: file, Problem: was, cause: ErrOlderDatabase}
 	}
-	if stamp.ServerVersion != ServerVersion {
-		return "", &DatabaseError{File: file, Problem: fmt.Sprintf("was written by Temporal server %s, but this server is %s", stamp.ServerVersion, ServerVersion)}
-	}
-	return stamp.ClusterID, nil
+	return nil
 }
 
 // checkedSize is the size in bytes up to which a whole database is checked before
@@ -166,9 +190,9 @@ func check(ctx context.Context, file string) (clusterID string, err error) {
 // at once, and other damage when it comes across it.
 const checkedSize = 256 << 20
 
-// createSchema sets up a new database, and stamps it with the server's version
-// and a new cluster id.
-func createSchema(ctx context.Context, db *sql.DB) error {
+// createSchema sets up a new database, and stamps it with the server's version and
+// the cluster id.
+func createSchema(ctx context.Context, db *sql.DB, clusterID string) error {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
@@ -177,10 +201,10 @@ func createSchema(ctx context.Context, db *sql.DB) error {
 	if err := setupSchema(ctx, tx); err != nil {
 		return err
 	}
-	if _, err := tx.ExecContext(ctx, `CREATE TABLE devserver_stamp (server_version TEXT NOT NULL, cluster_id TEXT NOT NULL)`); err != nil {
+	if _, err := tx.ExecContext(ctx, `CREATE TABLE `+stampTable+` (server_version TEXT NOT NULL, cluster_id TEXT NOT NULL)`); err != nil {
 		return err
 	}
-	if _, err := tx.ExecContext(ctx, `INSERT INTO devserver_stamp VALUES ($1, $2)`, ServerVersion, uuid.NewString()); err != nil {
+	if _, err := tx.ExecContext(ctx, `INSERT INTO `+stampTable+` VALUES ($1, $2)`, ServerVersion, clusterID); err != nil {
 		return err
 	}
 	return tx.Commit()

@@ -46,6 +46,16 @@ type Options struct {
 	// DatabaseFile is the SQLite file that everything is stored in; empty means in
 	// memory. The file is created if it does not exist; its directory is not.
 	DatabaseFile string
+	// NoUpgrade refuses a database of an older server. Otherwise it is made one of
+	// this server, and the old one is kept beside it.
+	NoUpgrade bool
+	// Adopt takes over a database of temporal server start-dev, or of another Temporal
+	// server with SQLite and one history shard, as it takes over that of an older
+	// server.
+	Adopt bool
+	// Notify receives lines for the person who starts the server, such as that an old
+	// database was upgraded, and where the old one is; nil discards them.
+	Notify func(line string)
 	// SQLitePragmas are set on each connection. They override the pragmas that the
 	// server sets itself.
 	SQLitePragmas map[string]string
@@ -58,6 +68,12 @@ type Options struct {
 
 	// Log receives the server's messages; the zero value is a disabled logger.
 	Log zerolog.Logger
+}
+
+func (o Options) notify(format string, args ...any) {
+	if o.Notify != nil {
+		o.Notify(fmt.Sprintf(format, args...))
+	}
 }
 
 // DefaultRetention is Temporal's own default for a namespace.

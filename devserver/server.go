@@ -217,7 +217,7 @@ func (s *Server) openDatabase(ctx context.Context) (err error) {
 	if s.options.DatabaseFile == "" {
 		s.identity = identity{ClusterID: uuid.NewString(), DatabaseName: "devserver-" + uuid.NewString()}
 	} else {
-		if s.database, err = openDatabase(ctx, s.options.DatabaseFile); err != nil {
+		if s.database, err = openDatabase(ctx, s.options); err != nil {
 			return err
 		}
 		s.identity = s.database.id

@@ -13,6 +13,22 @@ import (
 	"example.com/coffee/internal/sqlitefile"
 )
 
+// stampTable is the table with the [Stamp]. It is not Temporal's.
+const stampTable = "devserver_stamp"
+
+// Causes of a [*DatabaseError], for [errors.Is].
+var (
+	// ErrOlderDatabase: an older server made the database, and it may not be upgraded.
+	ErrOlderDatabase = errors.New("the database is that of an older server")
+	// ErrNewerDatabase: a newer server made the database.
+	ErrNewerDatabase = errors.New("the database is that of a newer server")
+	// ErrForeignDatabase: another program made the database.
+	ErrForeignDatabase = errors.New("the database is that of another program")
+	// ErrUnknownSchema: the database has tables or columns that this server does not
+	// know.
+	ErrUnknownSchema = errors.New("the database has tables or columns that this server does not know")
+)
+
 // Stamp is what a server's database records about itself.
 type Stamp struct {
 	// ServerVersion is the version of the Temporal server that made it.
@@ -48,9 +64,9 @@ func readStamp(ctx context.Context, file string, check bool) (stamp Stamp, err e
 			return Stamp{}, unusable(file, "read", err)
 		}
 	}
-	err = db.QueryRowContext(ctx, `SELECT server_version, cluster_id FROM devserver_stamp`).Scan(&stamp.ServerVersion, &stamp.ClusterID)
+	err = db.QueryRowContext(ctx, `SELECT server_version, cluster_id FROM `+stampTable).Scan(&stamp.ServerVersion, &stamp.ClusterID)
 	if err != nil && strings.Contains(err.Error(), "no such table") {
-		return Stamp{}, &DatabaseError{File: file, Problem: "was not made by this program", cause: err}
+		return Stamp{}, &DatabaseError{File: file, Problem: "was not made by this program", cause: ErrForeignDatabase}
 	}
 	if err != nil {
 		return Stamp{}, unusable(file, "read", err)

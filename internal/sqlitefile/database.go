@@ -52,7 +52,9 @@ func Find(path string) (bool, error) {
 }
 
 // Check reads a whole database. It returns a [*Problem] if it is damaged.
-func Check(ctx context.Context, db *sql.DB) error {
+func Check(ctx context.Context, db interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}) error {
 	var verdict string
 	if err := db.QueryRowContext(ctx, `PRAGMA quick_check(1)`).Scan(&verdict); err != nil {
 		return err

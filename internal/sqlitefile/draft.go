@@ -2,6 +2,7 @@ package sqlitefile
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -82,6 +83,72 @@ func (d *Draft) Publish() error {
 		return err
 	}
 	return SyncDir(filepath.Dir(d.path))
+}
+
+// Replace gives the file the name of the one that it replaces, which stays under the
+// name kept. At every instant the whole file, old or new, has that name, even if the
+// process is killed; [RemoveTwin] cleans up then. It returns [fs.ErrExist] if the name
+// kept is taken. No database may be open on either file, and the old one must have no
+// log beside it.
+func (d *Draft) Replace(kept string) error {
+	if err := d.hold.file.Sync(); err != nil {
+		return err
+	}
+	err := os.Link(d.path, kept)
+	if _, exists := os.Lstat(kept); err != nil && errors.Is(exists, fs.ErrNotExist) { // a file system without hard links
+		err = Create(kept, func(draft string) error { return copyFile(d.path, draft) })
+	}
+	if err != nil {
+		return err
+	}
+	dir := filepath.Dir(d.path)
+	if err := SyncDir(dir); err != nil {
+		return err
+	}
+	if err := os.Rename(d.name, d.path); err != nil {
+		return errors.Join(err, os.Remove(kept))
+	}
+	return SyncDir(dir)
+}
+
+// RemoveTwin removes the names that a file has besides its own and that begin with the
+// prefix, in its directory: what [Draft.Replace] leaves if the process is killed before
+// the file is replaced.
+func RemoveTwin(path, prefix string) error {
+	info, err := os.Stat(path)
+	if err != nil || links(info) <= 1 {
+		return err
+	}
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if !strings.HasPrefix(entry.Name(), prefix) || entry.Name() == filepath.Base(path) {
+			continue
+		}
+		name := filepath.Join(filepath.Dir(path), entry.Name())
+		if twin, err := os.Lstat(name); err == nil && os.SameFile(twin, info) {
+			if err := os.Remove(name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func copyFile(from, to string) (err error) {
+	source, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, source.Close()) }()
+	target, err := os.OpenFile(to, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(target, source)
+	return errors.Join(err, target.Close())
 }
 
 // linkNew renames a file as [renameNew] does, where the system cannot. On a file

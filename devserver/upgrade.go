@@ -1,0 +1,183 @@
+//go:build !noserver
+
+package devserver
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/Masterminds/semver/v3"
+	diskspace "github.com/shirou/gopsutil/v4/disk"
+
+	"example.com/coffee/internal/sqlitefile"
+)
+
+// testedUpgrades are the minor versions of the Temporal server whose databases are
+// carried over in tests (upgrade_test.go). Temporal itself promises upgrades from one
+// minor version to the next.
+var testedUpgrades = []string{"1.32"}
+
+// keptInfix comes between the name of a database and the version of the server that
+// made it, in the name under which an old database is kept.
+const keptInfix = ".before-"
+
+// upgrade makes a database of an older server one of this server. If only the stamp
+// differs, it changes that. Otherwise it writes everything to a new file, which takes
+// the place of the old one when it is complete, and keeps the old one. It returns a
+// [*DatabaseError] if it cannot, and then has changed nothing. No database may be open
+// on the file, which must be locked and held.
+func (d *database) upgrade(ctx context.Context, path string, stamp Stamp, options Options) error {
+	began := time.Now()
+	fail := func(err error) error {
+		var problem *DatabaseError
+		if errors.As(err, &problem) || ctx.Err() != nil {
+			return err
+		}
+		return &DatabaseError{File: path, Problem: "cannot be upgraded from " + maker(stamp) + ": " + sqlitefile.Reason(err), cause: err}
+	}
+	if err := checkpoint(ctx, path); err != nil {
+		return fail(err)
+	}
+	carry, err := newCarrier(ctx, path)
+	if err != nil {
+		return fail(err)
+	}
+	defer func() { _ = carry.close() }() // it only reads
+	if err := carry.refuseUnknown(); err != nil {
+		return &DatabaseError{File: path, Problem: "was written by " + maker(stamp) + ": " + err.Error(), cause: ErrUnknownSchema}
+	}
+	from, err := semver.NewVersion(stamp.ServerVersion)
+	if err == nil && !slices.Contains(testedUpgrades, fmt.Sprintf("%d.%d", from.Major(), from.Minor())) {
+		options.notify("upgrades from %s are not tested", maker(stamp))
+	}
+	if carry.isSame() && stamp.ServerVersion != "" {
+		if err := errors.Join(carry.close(), restamp(ctx, path)); err != nil {
+			return fail(err)
+		}
+		options.notify("database %s is now that of Temporal server %s; it was that of %s", path, ServerVersion, maker(stamp))
+		return nil
+	}
+	kept, err := d.replace(ctx, path, stamp, carry, options)
+	if err != nil {
+		return fail(err)
+	}
+	options.notify("database %s was carried over from %s to %s in %v", path, maker(stamp), ServerVersion, time.Since(began).Round(10*time.Millisecond))
+	options.notify("the old one is %s; to go back, give it its name again and start the older program: what happened since is then lost", kept)
+	return nil
+}
+
+// replace puts a new file with everything in it in the place of an old one, and
+// returns the name under which the old one is kept.
+func (d *database) replace(ctx context.Context, path string, stamp Stamp, carry *carrier, options Options) (kept string, err error) {
+	usage, err := diskspace.UsageWithContext(ctx, filepath.Dir(path))
+	if err != nil {
+		return "", err
+	}
+	if need := uint64(carry.size) + uint64(carry.size)/4; usage.Free < need {
+		return "", fmt.Errorf("it needs %d MB on the disk, and %d MB are free", need>>20, usage.Free>>20)
+	}
+	draft, err := sqlitefile.NewDraft(path)
+	if err != nil {
+		return "", err
+	}
+	progress := newProgress(carry.rows, func(percent int) {
+		options.notify("carrying database %s over from %s: %d %%", path, maker(stamp), percent)
+	})
+	err = carry.copyTo(ctx, draft.Name(), stamp.ClusterID, progress)
+	err = errors.Join(err, carry.close())
+	if err == nil {
+		kept, err = keepOld(draft, path+keptInfix+cmp.Or(stamp.ServerVersion, "adoption"))
+	}
+	if err := errors.Join(err, draft.Close()); err != nil {
+		return "", err
+	}
+	// The hold is on the old file.
+	if err := d.hold.Release(); err != nil {
+		return "", err
+	}
+	d.hold, err = sqlitefile.Take(path)
+	return kept, err
+}
+
+// keepOld puts a draft in the place of the old file, and returns the name under which
+// that is kept: the given one, or one with a number if there is such a file.
+func keepOld(draft *sqlitefile.Draft, name string) (kept string, err error) {
+	kept = name
+	for n := 2; ; n++ {
+		if err := draft.Replace(kept); !errors.Is(err, fs.ErrExist) {
+			return kept, err
+		}
+		kept = fmt.Sprintf("%s-%d", name, n)
+	}
+}
+
+// maker returns the server that made a database, in words.
+func maker(stamp Stamp) string {
+	if stamp.ServerVersion == "" {
+		return "another Temporal server"
+	}
+	return "Temporal server " + stamp.ServerVersion
+}
+
+// checkpoint moves everything from a database's log into its file, and removes the log.
+func checkpoint(ctx context.Context, path string) (err error) {
+	db, err := openSQLite(path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	var busy, pages, moved int
+	if err := db.QueryRowContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &pages, &moved); err != nil {
+		return err
+	}
+	if busy != 0 {
+		return errors.New("another program has it open")
+	}
+	return nil
+}
+
+// restamp stamps a database with the version of this server.
+func restamp(ctx context.Context, path string) (err error) {
+	db, err := openSQLite(path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	_, err = db.ExecContext(ctx, `UPDATE `+stampTable+` SET server_version = $1`, ServerVersion)
+	return err
+}
+
+// progress tells how far a long operation is: once a second, after the first.
+type progress struct {
+	all, done int64
+	next      time.Time
+	tell      func(percent int)
+}
+
+func newProgress(all int64, tell func(percent int)) *progress {
+	return &progress{all: max(all, 1), next: time.Now().Add(time.Second), tell: tell}
+}
+
+func (p *progress) add(n int64) {
+	p.done += n
+	if now := time.Now(); now.After(p.next) {
+		p.next = now.Add(time.Second)
+		p.tell(int(100 * p.done / p.all))
+	}
+}
+
+// newer reports whether a database was made by a newer server than this one.
+func newer(stamp Stamp) (bool, error) {
+	theirs, err := semver.NewVersion(stamp.ServerVersion)
+	if err != nil {
+		return false, err
+	}
+	ours, err := semver.NewVersion(ServerVersion)
+	return err == nil && theirs.GreaterThan(ours), err
+}

@@ -1,0 +1,332 @@
+package devserver
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	commonpb "go.temporal.io/api/common/v1"
+	taskqueuepb "go.temporal.io/api/taskqueue/v1"
+	"go.temporal.io/api/workflowservice/v1"
+)
+
+// oldDatabase makes a database with a workflow in it, and then lets change make it one
+// of an older server.
+func oldDatabase(t *testing.T, file, version string, change ...string) {
+	t.Helper()
+	server := start(t, Options{DatabaseFile: file})
+	startWorkflow(t, server, "before")
+	if err := server.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := openSQLite(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, statement := range append(change, fmt.Sprintf(`UPDATE devserver_stamp SET server_version = '%s'`, version)) {
+		if _, err := db.Exec(statement); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func startWorkflow(t *testing.T, server *Server, id string) {
+	t.Helper()
+	_, err := workflowservice.NewWorkflowServiceClient(dial(t, server)).StartWorkflowExecution(context.Background(), &workflowservice.StartWorkflowExecutionRequest{
+		Namespace: "default", WorkflowId: id, RequestId: id, WorkflowType: &commonpb.WorkflowType{Name: "any"}, TaskQueue: &taskqueuepb.TaskQueue{Name: "any"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wantWorkflows checks which workflows a server knows, by their ids and in its list.
+func wantWorkflows(t *testing.T, server *Server, ids ...string) {
+	t.Helper()
+	service := workflowservice.NewWorkflowServiceClient(dial(t, server))
+	for _, id := range ids {
+		if _, err := service.DescribeWorkflowExecution(context.Background(), &workflowservice.DescribeWorkflowExecutionRequest{
+			Namespace: "default", Execution: &commonpb.WorkflowExecution{WorkflowId: id},
+		}); err != nil {
+			t.Errorf("workflow %s: %v", id, err)
+		}
+		eventually(t, "workflow "+id+" is listed", func() (bool, error) {
+			list, err := service.ListWorkflowExecutions(context.Background(), &workflowservice.ListWorkflowExecutionsRequest{
+				Namespace: "default", Query: fmt.Sprintf("WorkflowId = '%s'", id),
+			})
+			return len(list.GetExecutions()) == 1, err
+		})
+	}
+}
+
+// older are statements that take away what an older server did not have: a table, and
+// stored generated columns, which come in with a trigger and a full-text index.
+var older = []string{
+	`DROP TABLE current_chasm_executions`,
+	`DROP INDEX by_status`,
+	`ALTER TABLE executions_visibility DROP COLUMN TemporalExternalPayloadCount`,
+	`CREATE INDEX by_task_queue ON executions_visibility (namespace_id, task_queue)`,
+}
+
+// TestUpgrade: the database of an older server is carried over, with everything in it,
+// and the old one is kept. Of a patch release only the stamp changes.
+func TestUpgrade(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		version string
+		change  []string
+		kept    bool
+	}{
+		"patch release": {"1.32.0", nil, false},
+		"older schema":  {"1.31.5", older, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			file := filepath.Join(t.TempDir(), "x.db")
+			oldDatabase(t, file, test.version, test.change...)
+			before, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			old, err := ReadStamp(context.Background(), file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var said strings.Builder
+			server := start(t, Options{DatabaseFile: file, Notify: func(line string) { fmt.Fprintln(&said, line) }})
+			wantWorkflows(t, server, "before")
+			startWorkflow(t, server, "after")
+			wantWorkflows(t, server, "before", "after")
+			if server.identity.ClusterID != old.ClusterID {
+				t.Errorf("the cluster id was %s and is %s", old.ClusterID, server.identity.ClusterID)
+			}
+			if err := server.Stop(); err != nil {
+				t.Fatal(err)
+			}
+			if stamp, err := ReadStamp(context.Background(), file); err != nil || stamp != (Stamp{ServerVersion, old.ClusterID}) {
+				t.Errorf("the stamp is %v, %v", stamp, err)
+			}
+			if !strings.Contains(said.String(), test.version) || strings.Contains(said.String(), "not tested") != (name == "older schema") {
+				t.Errorf("it said:\n%s", said.String())
+			}
+			kept, err := os.ReadFile(file + ".before-" + test.version)
+			if test.kept && (err != nil || !bytes.Equal(kept, before) || !strings.Contains(said.String(), "x.db.before-"+test.version)) {
+				t.Errorf("the old one was not kept as it was, %v; it said:\n%s", err, said.String())
+			}
+			if !test.kept && err == nil {
+				t.Error("there is a copy of the old one")
+			}
+			// From now on it is like any other.
+			server = start(t, Options{DatabaseFile: file, NoUpgrade: true})
+			wantWorkflows(t, server, "before", "after")
+			if err := server.Stop(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// TestUpgradeRefused: what cannot or may not be upgraded stays as it is, to the byte.
+func TestUpgradeRefused(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		version   string
+		change    []string
+		noUpgrade bool
+		cause     error
+		want      string
+	}{
+		"newer":                    {"1.33.0", nil, false, ErrNewerDatabase, "was written by Temporal server 1.33.0, but this server is 1.32.1"},
+		"newer patch":              {"1.32.10", nil, false, ErrNewerDatabase, "was written by Temporal server 1.32.10"},
+		"no upgrade":               {"1.31.5", older, true, ErrOlderDatabase, "was written by Temporal server 1.31.5, but this server is 1.32.1"},
+		"no upgrade, patch":        {"1.32.0", nil, true, ErrOlderDatabase, "was written by Temporal server 1.32.0"},
+		"a table that is unknown":  {"1.31.5", []string{`CREATE TABLE extra (x INT)`}, false, ErrUnknownSchema, "it has a table extra, which server 1.32.1 does not know"},
+		"a column that is unknown": {"1.32.0", []string{`ALTER TABLE shards ADD COLUMN extra INT`}, false, ErrUnknownSchema, "its table shards has a column extra, which server 1.32.1 does not know"},
+		"no version":               {"soon", nil, false, nil, "was written by Temporal server soon"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			file := filepath.Join(dir, "x.db")
+			oldDatabase(t, file, test.version, test.change...)
+			before, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = Start(context.Background(), Options{DatabaseFile: file, NoUpgrade: test.noUpgrade})
+			var database *DatabaseError
+			if !errors.As(err, &database) || test.cause != nil && !errors.Is(err, test.cause) || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("got %v", err)
+			}
+			if after, err := os.ReadFile(file); err != nil || !bytes.Equal(before, after) {
+				t.Error("the file was changed", err)
+			}
+			if got := names(t, dir); got != "[- x.db - x.db.lock]" {
+				t.Errorf("there are %s", got)
+			}
+		})
+	}
+}
+
+// TestUpgradeInterrupted: whatever ends an upgrade early, the next start finds the old
+// database whole, and goes on.
+func TestUpgradeInterrupted(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "x.db")
+	oldDatabase(t, file, "1.31.5", older...)
+	// Killed when the old database had got its second name.
+	if err := os.Link(file, file+".before-1.31.5"); err != nil {
+		t.Fatal(err)
+	}
+	// And when another attempt had not finished its draft.
+	if err := os.WriteFile(file+".new-123", []byte("half of it"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// Interrupted.
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := Start(ctx, Options{DatabaseFile: file}); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if stamp, err := ReadStamp(context.Background(), file); err != nil || stamp.ServerVersion != "1.31.5" {
+		t.Errorf("the stamp is %v, %v", stamp, err)
+	}
+	server := start(t, Options{DatabaseFile: file})
+	wantWorkflows(t, server, "before")
+	if err := server.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	// Somebody goes back, and upgrades again: the copies do not replace each other.
+	if err := os.Rename(file+".before-1.31.5", file); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file+".before-1.31.5", []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	server = start(t, Options{DatabaseFile: file})
+	wantWorkflows(t, server, "before")
+	if err := server.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if data, err := os.ReadFile(file + ".before-1.31.5"); err != nil || string(data) != "precious" {
+		t.Errorf("a file that was there has %.20q, %v", data, err)
+	}
+	if stamp, err := ReadStamp(context.Background(), file+".before-1.31.5-2"); err != nil || stamp.ServerVersion != "1.31.5" {
+		t.Errorf("the second copy: %v, %v", stamp, err)
+	}
+}
+
+// TestCarrierCompares: a copy that differs from the old database is noticed.
+func TestCarrierCompares(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	file := filepath.Join(t.TempDir(), "x.db")
+	oldDatabase(t, file, "1.31.5", older...)
+	for name, damage := range map[string]string{
+		"a row is missing":      `DELETE FROM main.history_node WHERE rowid = (SELECT min(rowid) FROM main.history_node)`,
+		"a row is another":      `UPDATE main.history_node SET data = x'00' WHERE rowid = (SELECT min(rowid) FROM main.history_node)`,
+		"a row too many":        `INSERT INTO main.history_node (shard_id, tree_id, branch_id, node_id, txn_id, data, data_encoding) VALUES (1, 'x', 'y', 1, 1, '', '')`,
+		"a value has a type":    `UPDATE main.history_node SET data_encoding = CAST(data_encoding AS BLOB)`,
+		"a number for a string": `UPDATE main.history_node SET txn_id = txn_id + 1`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, err := newCarrier(ctx, file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.close()
+			conn := c.conn
+			progress := newProgress(c.rows, func(int) {})
+			if err := c.copyTable(ctx, conn, "history_node", progress); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.compare(ctx, conn, "history_node"); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := conn.ExecContext(ctx, damage); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.compare(ctx, conn, "history_node"); err == nil {
+				t.Error("it was not noticed")
+			}
+		})
+	}
+}
+
+// TestAdopt: the database of a stock server is taken over if that is asked for, with
+// everything in it, and refused otherwise.
+func TestAdopt(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "x.db")
+	server := startStock(t, file)
+	startWorkflow(t, &Server{address: server.address}, "before")
+	if err := server.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Start(context.Background(), Options{DatabaseFile: file})
+	if !errors.Is(err, ErrForeignDatabase) || !strings.Contains(err.Error(), "was not made by this program") {
+		t.Errorf("without Adopt: %v", err)
+	}
+	var said strings.Builder
+	adopted := start(t, Options{DatabaseFile: file, Adopt: true, Notify: func(line string) { fmt.Fprintln(&said, line) }})
+	wantWorkflows(t, adopted, "before")
+	startWorkflow(t, adopted, "after")
+	if err := adopted.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(said.String(), "carried over from another Temporal server to 1.32.1") || !strings.Contains(said.String(), "x.db.before-adoption;") {
+		t.Errorf("it said:\n%s", said.String())
+	}
+	adopted = start(t, Options{DatabaseFile: file, Adopt: true}) // it is ours by now
+	wantWorkflows(t, adopted, "before", "after")
+	if err := adopted.Stop(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestAdoptRefused: a database that is not a Temporal server's, or that of a larger
+// one, stays as it is.
+func TestAdoptRefused(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "x.db")
+	for name, test := range map[string]struct{ statements, want string }{
+		"another program's": {`CREATE TABLE notes (text TEXT)`, "cannot be adopted: it is not the database of a Temporal server"},
+		"another cluster's": {`CREATE TABLE cluster_metadata_info (cluster_name TEXT, data BLOB, data_encoding TEXT)`, `cannot be adopted: it is not that of a cluster named "active"`},
+		"garbage":           {`CREATE TABLE cluster_metadata_info (cluster_name TEXT, data BLOB, data_encoding TEXT); INSERT INTO cluster_metadata_info VALUES ('active', x'ff', 'Proto3')`, "cannot be read"},
+		"four shards":       {`CREATE TABLE cluster_metadata_info (cluster_name TEXT, data BLOB, data_encoding TEXT); INSERT INTO cluster_metadata_info VALUES ('active', x'1004', 'Proto3')`, "it has 4 history shards, and this server has one"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			file := file + name
+			db, err := sql.Open("sqlite", file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = db.Exec(test.statements)
+			if err := errors.Join(err, db.Close()); err != nil {
+				t.Fatal(err)
+			}
+			before, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = Start(context.Background(), Options{DatabaseFile: file, Adopt: true})
+			var database *DatabaseError
+			if !errors.As(err, &database) || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %v", err)
+			}
+			if after, err := os.ReadFile(file); err != nil || !bytes.Equal(before, after) {
+				t.Error("the file was changed", err)
+			}
+		})
+	}
+}
