@@ -27,6 +27,7 @@
 // noserver.go. Its tests need the server.
 //
 // Read on in options.go (what can be set), database.go (the file and its lock),
-// stamp.go (what the file says of itself), backup.go, server.go (start and stop),
+// stamp.go (what the file says of itself), upgrade.go, carry.go and adopt.go (files
+// of other servers), backup.go, server.go (start and stop),
 // closers.go (what Stop closes), ports.go, web.go, ui.go and log.go.
 package devserver

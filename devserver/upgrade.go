@@ -19,9 +19,9 @@ import (
 )
 
 // testedUpgrades are the minor versions of the Temporal server whose databases are
-// carried over in tests (upgrade_test.go). Temporal itself promises upgrades from one
+// carried over in tests (testdata/old). Temporal itself promises upgrades from one
 // minor version to the next.
-var testedUpgrades = []string{"1.32"}
+var testedUpgrades = []string{"1.29", "1.30", "1.32"}
 
 // keptInfix comes between the name of a database and the version of the server that
 // made it, in the name under which an old database is kept.
@@ -68,7 +68,7 @@ func (d *database) upgrade(ctx context.Context, path string, stamp Stamp, option
 		return fail(err)
 	}
 	options.notify("database %s was carried over from %s to %s in %v", path, maker(stamp), ServerVersion, time.Since(began).Round(10*time.Millisecond))
-	options.notify("the old one is %s; to go back, give it its name again and start the older program: what happened since is then lost", kept)
+	options.notify("the old file is kept as %s; to go back, stop the server, move it back to %s and start the older program: what happened since then is lost", kept, filepath.Base(path))
 	return nil
 }
 
