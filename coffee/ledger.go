@@ -74,6 +74,10 @@ var (
 // ErrNoLedger means that there is no ledger where one was expected.
 var ErrNoLedger = errors.New("there is no ledger")
 
+// ErrNewerLedger means that a newer program has changed the ledger in a way that this
+// one does not know. It is no refusal: another worker may be able to do it.
+var ErrNewerLedger = errors.New("the ledger was changed by a newer program")
+
 // IsRefusal reports whether err is one of the ledger's final refusals, which no
 // retry can change.
 func IsRefusal(err error) bool {

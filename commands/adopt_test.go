@@ -24,9 +24,10 @@ import (
 	"example.com/coffee/devserver"
 )
 
-// TestOldDatabases takes over the databases of older Temporal servers, which were
-// killed with orders under way (devserver/testdata/old). Every order ends as it should,
-// nobody is charged twice, and everything else in them goes on as well.
+// TestOldDatabases takes over the databases of older Temporal servers, and one that an
+// early release of this program made. All were killed with orders under way
+// (devserver/testdata/old). Every order ends as it should, nobody is charged twice, and
+// everything else in them goes on as well.
 func TestOldDatabases(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("../devserver/testdata/old/*.tar.gz")
@@ -66,7 +67,8 @@ func testOldDatabase(t *testing.T, archive string) {
 			t.Error(err)
 		}
 	})
-	if kept, err := os.ReadFile(filepath.Join(dir, "coffee.db.before-adoption")); err != nil || !slices.Equal(kept, before) {
+	ours := strings.HasPrefix(filepath.Base(archive), "coffee-")
+	if kept, err := os.ReadFile(filepath.Join(dir, "coffee.db.before-adoption")); !ours && (err != nil || !slices.Equal(kept, before)) {
 		t.Errorf("the old database was not kept as it was, %v; %q", err, said)
 	}
 	conn, err := (&app{log: log, platform: log}).connect(ctx, server.ClientOptions())
@@ -102,6 +104,9 @@ func testOldDatabase(t *testing.T, archive string) {
 	}
 	s.wantListed(ctx, "CoffeeStatus = 'COMPLETED'", 4)
 	s.wantListed(ctx, "CoffeeStatus = 'CANCELLED'", 2)
+	if ours {
+		return
+	}
 	s.wantListed(ctx, "Shop = 'north'", 1)
 
 	// The timer is over, and the schedule is there.

@@ -165,6 +165,8 @@ func explain(err error) (code int, hint string) {
 		return exitFailure, "choose another file with --db-filename, or move this one away"
 	case errors.As(err, &denied):
 		return exitFailure, "check --api-key or the TLS certificate, and --namespace"
+	case errors.Is(err, coffee.ErrNewerLedger):
+		return exitFailure, "use the program that changed it, or a newer one"
 	case errors.Is(err, coffee.ErrNotFound):
 		return exitFailure, "list the orders with: coffee status"
 	case errors.Is(err, coffee.ErrNoTimeSkipping):

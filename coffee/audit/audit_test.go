@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -589,6 +590,31 @@ func TestReplayOfAnotherWorkflow(t *testing.T) {
 	}
 	if err := replay(execution(), h); err == nil {
 		t.Error("it replays")
+	}
+}
+
+// TestNewerLedger: a ledger that a newer program has changed is not judged.
+func TestNewerLedger(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	path := filepath.Join(t.TempDir(), "ledger.db")
+	l, err := ledger.Open(ctx, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = db.Exec(`UPDATE ledger_schema SET version = 4`)
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenBook(ctx, path); !errors.Is(err, coffee.ErrNewerLedger) || !strings.Contains(err.Error(), "its schema has version 4, and this program knows version 3") {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -101,7 +101,18 @@ func OpenBook(ctx context.Context, where string) (_ *Book, err error) {
 		tables = `SELECT name FROM sqlite_schema WHERE type = 'table'`
 	}
 	err = book.view(ctx, func(tx *sql.Tx) error {
-		return tx.QueryRowContext(ctx, `SELECT 'ledger_deliveries' IN (`+tables+`)`).Scan(&book.deliveries)
+		var numbered bool
+		if err := tx.QueryRowContext(ctx, `SELECT 'ledger_deliveries' IN (`+tables+`), 'ledger_schema' IN (`+tables+`)`).Scan(&book.deliveries, &numbered); err != nil || !numbered {
+			return err
+		}
+		var version int
+		if err := tx.QueryRowContext(ctx, `SELECT version FROM ledger_schema`).Scan(&version); err != nil {
+			return err
+		}
+		if version > ledger.SchemaVersion {
+			return fmt.Errorf("%w: its schema has version %d, and this program knows version %d", coffee.ErrNewerLedger, version, ledger.SchemaVersion)
+		}
+		return nil
 	})
 	if err == nil {
 		_, _, err = book.read(ctx, "no order has this id")

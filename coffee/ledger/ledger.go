@@ -2,8 +2,8 @@
 // memory, or in PostgreSQL.
 //
 // Read it in this order: this file opens a ledger; sql.go keeps its promises, one
-// transaction per call; sqlite.go and postgres.go open the databases. Beside each
-// is its schema, whose constraints and triggers refuse whatever would break a
+// transaction per call; sqlite.go and postgres.go open the databases, and migrate.go
+// brings their schemas to the version that the code knows. Beside each is its schema, whose constraints and triggers refuse whatever would break a
 // promise, no matter which program writes to the table.
 package ledger
 
@@ -19,7 +19,9 @@ import (
 
 // Open opens the ledger at where, a postgres:// URL or the path of a SQLite file.
 // It creates what does not exist: the tables in PostgreSQL, if the role may; the
-// file, readable only by its owner, in a directory that must exist.
+// file, readable only by its owner, in a directory that must exist. A schema of an
+// earlier version is brought to [SchemaVersion]. That of a later one is refused with
+// [coffee.ErrNewerLedger].
 //
 // Several processes may share a ledger. Processes on several machines need
 // PostgreSQL.
@@ -39,9 +41,9 @@ func open(ctx context.Context, where string, create bool) (coffee.Ledger, error)
 		return nil, fmt.Errorf("cannot open the ledger: %w", err)
 	}
 	if databaseURL != "" {
-		return openPostgres(ctx, databaseURL, create)
+		return openPostgres(ctx, databaseURL, create, postgresMigration)
 	}
-	return openSQLiteFile(ctx, where, create)
+	return openSQLiteFile(ctx, where, create, sqliteMigration)
 }
 
 var (

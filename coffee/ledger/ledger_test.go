@@ -482,7 +482,7 @@ func testRefundAgainstDelivery(t *testing.T, one, other coffee.Ledger) {
 func TestLedgerOfAnEarlierVersion(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "ledger.db")
-	testLedgerOfAnEarlierVersion(t, path, "sqlite", "file:"+path, `DROP TRIGGER ledger_entries_delivered; DROP TABLE ledger_deliveries`)
+	testLedgerOfAnEarlierVersion(t, path, "sqlite", "file:"+path, `DROP TRIGGER ledger_entries_delivered; DROP TABLE ledger_deliveries; DROP TABLE ledger_schema`)
 }
 
 func testLedgerOfAnEarlierVersion(t *testing.T, where, driver, dsn, downgrade string) {

@@ -10,6 +10,7 @@ import (
 
 	"example.com/coffee/coffee"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
@@ -18,6 +19,9 @@ var postgresSchema string
 
 //go:embed postgres_deliveries.sql
 var postgresDeliveriesSchema string
+
+// insufficientPrivilege is PostgreSQL's code for what a role may not do.
+const insufficientPrivilege = "42501"
 
 // postgresPatience bounds how long it takes to open a ledger, and how long the
 // database waits for the next statement of a transaction.
@@ -37,9 +41,22 @@ var lockPostgresOrder = fmt.Sprintf(`SELECT
 	set_config('idle_in_transaction_session_timeout', '%d', true),
 	pg_advisory_xact_lock(hashtextextended('coffee ledger ' || $1, 0))`, postgresPatience.Milliseconds())
 
-// openPostgres opens the ledger in a PostgreSQL database. If there is none, it
-// creates its tables if create is true, and returns [coffee.ErrNoLedger] otherwise.
-func openPostgres(ctx context.Context, databaseURL string, create bool) (coffee.Ledger, error) {
+// postgresMigration takes a lock of its own, because CREATE TABLE IF NOT EXISTS fails
+// when two sessions run it at once. A role that may only read and insert can use a
+// schema that is current.
+var postgresMigration = migration{
+	steps: []string{postgresSchema, postgresDeliveriesSchema, numberSchema},
+	tables: `SELECT EXISTS (SELECT FROM pg_class WHERE relname = 'ledger_entries' AND pg_table_is_visible(oid)),
+		EXISTS (SELECT FROM pg_class WHERE relname = 'ledger_deliveries' AND pg_table_is_visible(oid)),
+		EXISTS (SELECT FROM pg_class WHERE relname = 'ledger_schema' AND pg_table_is_visible(oid))`,
+	isolation: sql.LevelReadCommitted,
+	lock:      `SELECT pg_advisory_xact_lock(hashtextextended('coffee ledger', 0))`,
+}
+
+// openPostgres opens the ledger in a PostgreSQL database, and migrates its schema. If
+// there is no ledger, it creates one if create is true, and returns
+// [coffee.ErrNoLedger] otherwise.
+func openPostgres(ctx context.Context, databaseURL string, create bool, m migration) (coffee.Ledger, error) {
 	config, err := pgx.ParseConfig(databaseURL) // its errors do not reveal the password
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the ledger: %w", err)
@@ -56,56 +73,20 @@ func openPostgres(ctx context.Context, databaseURL string, create bool) (coffee.
 	db.SetConnMaxIdleTime(time.Minute)
 	ctx, cancel := context.WithTimeout(ctx, postgresPatience)
 	defer cancel()
-	if err := createPostgresTables(ctx, db, create); err != nil {
+	if err := m.run(ctx, db, create); err != nil {
+		var denied *pgconn.PgError
+		if errors.As(err, &denied) && denied.Code == insufficientPrivilege {
+			err = fmt.Errorf("%w: let the owner of its tables open it once, with coffee worker", err)
+		}
 		return nil, errors.Join(fmt.Errorf("cannot open the ledger in %s: %w", where, err), db.Close())
 	}
 	return &sqlLedger{
-		db: db,
+		db:      db,
+		version: len(m.steps),
 		// Each statement sees what was committed before it, so the one after the
 		// lock sees everything that was done under the lock before.
 		isolation: sql.LevelReadCommitted,
 		lockOrder: lockPostgresOrder,
 		now:       time.Now,
 	}, nil
-}
-
-// createPostgresTables creates the tables that are missing. A role that may only
-// read and insert can use existing tables.
-func createPostgresTables(ctx context.Context, db *sql.DB, create bool) error {
-	tables := func(db querier) (entries, deliveries bool, err error) {
-		const visible = `EXISTS (SELECT FROM pg_class WHERE relname = '%s' AND pg_table_is_visible(oid))`
-		err = db.QueryRowContext(ctx, fmt.Sprintf(`SELECT `+visible+`, `+visible, "ledger_entries", "ledger_deliveries")).Scan(&entries, &deliveries)
-		return entries, deliveries, err
-	}
-	entries, deliveries, err := tables(db)
-	if err != nil || entries && deliveries {
-		return err
-	}
-	if !entries && !create {
-		return coffee.ErrNoLedger
-	}
-	tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
-	if err != nil {
-		return err
-	}
-	defer tx.Rollback() // does nothing after Commit
-	// CREATE TABLE IF NOT EXISTS fails when two sessions run it at once.
-	if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('coffee ledger', 0))`); err != nil {
-		return err
-	}
-	if entries, deliveries, err = tables(tx); err != nil || entries && deliveries {
-		return err
-	}
-	if !entries {
-		if _, err := tx.ExecContext(ctx, postgresSchema); err != nil {
-			return err
-		}
-	}
-	if _, err := tx.ExecContext(ctx, postgresDeliveriesSchema); err != nil {
-		if entries {
-			return fmt.Errorf("it was made by an earlier version, and lacks the table ledger_deliveries: run postgres_deliveries.sql as the owner of its tables: %w", err)
-		}
-		return err
-	}
-	return tx.Commit()
 }

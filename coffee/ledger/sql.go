@@ -13,6 +13,8 @@ import (
 // with $1 for parameters. What differs between engines is set when it is opened.
 type sqlLedger struct {
 	db *sql.DB
+	// version is that of the schema that this program knows.
+	version int
 	// isolation is the isolation level of transactions that write.
 	isolation sql.IsolationLevel
 	// lockOrder, unless empty, is the first statement of a transaction that writes.
@@ -92,6 +94,9 @@ func (l *sqlLedger) Paid(ctx context.Context, orderID string) (delivered bool, e
 		return false, coffee.ErrInvalidEntry
 	}
 	a, err := readAccount(ctx, l.db, orderID)
+	if err == nil {
+		err = checkVersion(a.version, l.version)
+	}
 	if err != nil {
 		return false, err
 	}
@@ -100,6 +105,7 @@ func (l *sqlLedger) Paid(ctx context.Context, orderID string) (delivered bool, e
 
 // account is what the ledger holds for one order.
 type account struct {
+	version   int // of the schema
 	charge    *coffee.Entry
 	closing   *coffee.Entry // the refund or the void
 	delivered bool
@@ -167,6 +173,10 @@ func (l *sqlLedger) write(ctx context.Context, orderID string, do func(tx *sql.T
 	if err != nil {
 		return err
 	}
+	// A newer program may have migrated the schema since this one opened it.
+	if err := checkVersion(a.version, l.version); err != nil {
+		return err
+	}
 	if err := do(tx, a); err != nil {
 		return err
 	}
@@ -197,7 +207,7 @@ type querier interface {
 // for calls outside a transaction that locks the order: whatever is recorded in
 // between then makes the answer stricter, not laxer.
 func readAccount(ctx context.Context, db querier, orderID string) (a account, err error) {
-	if err := db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM ledger_deliveries WHERE order_id = $1)`, orderID).Scan(&a.delivered); err != nil {
+	if err := db.QueryRowContext(ctx, `SELECT version, EXISTS (SELECT 1 FROM ledger_deliveries WHERE order_id = $1) FROM ledger_schema`, orderID).Scan(&a.version, &a.delivered); err != nil {
 		return a, err
 	}
 	entries, err := queryEntries(ctx, db, orderID)

@@ -19,9 +19,21 @@ import (
 //go:embed sqlite.sql
 var sqliteSchema string
 
-// openSQLiteFile opens the ledger in a file. If there is none, it creates one if
-// create is true, and returns [coffee.ErrNoLedger] otherwise.
-func openSQLiteFile(ctx context.Context, path string, create bool) (_ coffee.Ledger, err error) {
+//go:embed sqlite_deliveries.sql
+var sqliteDeliveriesSchema string
+
+// sqliteMigration needs no lock: its transactions take SQLite's when they begin
+// ([sqlitefile.Immediate]).
+var sqliteMigration = migration{
+	steps: []string{sqliteSchema, sqliteDeliveriesSchema, numberSchema},
+	tables: `SELECT 'ledger_entries' IN (SELECT name FROM sqlite_schema WHERE type = 'table'),
+		'ledger_deliveries' IN (SELECT name FROM sqlite_schema WHERE type = 'table'),
+		'ledger_schema' IN (SELECT name FROM sqlite_schema WHERE type = 'table')`,
+}
+
+// openSQLiteFile opens the ledger in a file, and migrates its schema. If there is no
+// file, it creates one if create is true, and returns [coffee.ErrNoLedger] otherwise.
+func openSQLiteFile(ctx context.Context, path string, create bool, m migration) (_ coffee.Ledger, err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("cannot open the ledger %s: %w", path, err)
@@ -38,18 +50,18 @@ func openSQLiteFile(ctx context.Context, path string, create bool) (_ coffee.Led
 	case !exists && !create:
 		return nil, coffee.ErrNoLedger
 	case !exists:
-		if err := createSQLiteFile(ctx, absolute); err != nil {
+		if err := createSQLiteFile(ctx, absolute, m); err != nil {
 			return nil, err
 		}
 	default:
 		if err := sqlitefile.CheckNames(absolute); err != nil {
 			return nil, err
 		}
-		if err := checkSQLiteFile(ctx, absolute); err != nil {
+		if err := checkSQLiteFile(ctx, absolute, m); err != nil {
 			return nil, err
 		}
 	}
-	ledger, err := openSQLite(ctx, fileDSN(absolute))
+	ledger, err := openSQLite(ctx, fileDSN(absolute), m)
 	if err != nil {
 		return nil, err
 	}
@@ -59,9 +71,9 @@ func openSQLiteFile(ctx context.Context, path string, create bool) (_ coffee.Led
 	return ledger, nil
 }
 
-// checkSQLiteFile returns an error if the file is damaged or not a ledger, before
-// anything is written to it.
-func checkSQLiteFile(ctx context.Context, absolute string) (err error) {
+// checkSQLiteFile returns an error if the file is damaged, not a ledger, or that of a
+// newer program, before anything is written to it.
+func checkSQLiteFile(ctx context.Context, absolute string, m migration) (err error) {
 	db, err := sql.Open("sqlite", sqlitefile.DSN(absolute, "rw", map[string]string{"busy_timeout": "5000"}))
 	if err != nil {
 		return err
@@ -71,14 +83,11 @@ func checkSQLiteFile(ctx context.Context, absolute string) (err error) {
 	if err := sqlitefile.Check(ctx, db); err != nil {
 		return err
 	}
-	var isLedger bool
-	if err := db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'ledger_entries')`).Scan(&isLedger); err != nil {
-		return err
+	version, err := m.version(ctx, db)
+	if err == nil && version == 0 {
+		err = errors.New("it is another program's database")
 	}
-	if !isLedger {
-		return errors.New("it is another program's database")
-	}
-	return nil
+	return err
 }
 
 // stayInPlace returns a function that fails once the file, which is open under this
@@ -98,9 +107,9 @@ func stayInPlace(name string) (func() error, error) {
 }
 
 // createSQLiteFile creates an empty ledger, unless another process does so first.
-func createSQLiteFile(ctx context.Context, path string) error {
+func createSQLiteFile(ctx context.Context, path string, m migration) error {
 	err := sqlitefile.Create(path, func(draft string) error {
-		ledger, err := openSQLite(ctx, fileDSN(draft))
+		ledger, err := openSQLite(ctx, fileDSN(draft), m)
 		if err != nil {
 			return err
 		}
@@ -123,14 +132,14 @@ func fileDSN(absolute string) string {
 
 // OpenMemory opens a new ledger in memory, which is gone when it is closed.
 func OpenMemory(ctx context.Context) (coffee.Ledger, error) {
-	l, err := openSQLite(ctx, "file::memory:")
+	l, err := openSQLite(ctx, "file::memory:", sqliteMigration)
 	if err != nil {
 		return nil, err // not l, which would be an interface that is not nil
 	}
 	return l, nil
 }
 
-func openSQLite(ctx context.Context, dsn string) (*sqlLedger, error) {
+func openSQLite(ctx context.Context, dsn string, m migration) (*sqlLedger, error) {
 	db, err := sql.Open("sqlite", dsn)
 	if err != nil {
 		return nil, err
@@ -139,8 +148,8 @@ func openSQLite(ctx context.Context, dsn string) (*sqlLedger, error) {
 	// and dies with its one connection.
 	db.SetMaxOpenConns(1)
 	db.SetConnMaxIdleTime(0)
-	if _, err := db.ExecContext(ctx, sqliteSchema); err != nil {
+	if err := m.run(ctx, db, true); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return &sqlLedger{db: db, isolation: sql.LevelSerializable, now: time.Now}, nil
+	return &sqlLedger{db: db, version: len(m.steps), isolation: sql.LevelSerializable, now: time.Now}, nil
 }
