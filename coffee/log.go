@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/rs/zerolog"
 	"go.temporal.io/api/serviceerror"
@@ -30,6 +32,12 @@ func (l sdkLogger) Error(msg string, keyvals ...any) { l.write(zerolog.ErrorLeve
 func (l sdkLogger) write(level zerolog.Level, msg string, keyvals []any) {
 	if isAftermath(keyvals) {
 		level = zerolog.DebugLevel
+	}
+	if doesNotFit(keyvals) {
+		if msg != workflowPanic { // it is said there already
+			level = zerolog.DebugLevel
+		}
+		msg, keyvals = "this worker's code does not fit the order's history: the order waits for a worker whose code does; coffee replay says where they part", withoutStack(keyvals)
 	}
 	if l.logger.GetLevel() > level {
 		return
@@ -58,6 +66,29 @@ func isAftermath(keyvals []any) bool {
 		}
 	}
 	return false
+}
+
+// workflowPanic is what the SDK says first when the code of a workflow does not fit its
+// history.
+const workflowPanic = "Workflow panic"
+
+// doesNotFit reports whether the SDK says that the code of a workflow does not fit its
+// history. A rule of its own names that error (https://github.com/temporalio/rules).
+func doesNotFit(keyvals []any) bool {
+	return slices.ContainsFunc(keyvals, func(v any) bool {
+		err, ok := v.(error)
+		return ok && strings.Contains(err.Error(), "[TMPRL1100]")
+	})
+}
+
+// withoutStack leaves out the stack trace, which is that of the SDK.
+func withoutStack(keyvals []any) []any {
+	for i := 0; i+1 < len(keyvals); i += 2 {
+		if keyvals[i] == "StackTrace" {
+			return slices.Concat(keyvals[:i], keyvals[i+2:])
+		}
+	}
+	return keyvals
 }
 
 // With implements [log.WithLogger].

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/rs/zerolog"
@@ -38,6 +39,16 @@ func TestSDKLoggerAftermath(t *testing.T) {
 		if err := json.Unmarshal(out.Bytes(), &line); err != nil || line.Level != test.want || line.Error != test.err.Error() {
 			t.Errorf("%s: got %s (%v), want level %s", name, out.String(), err, test.want)
 		}
+	}
+	// That the code does not fit is said once, in words, and without the SDK's stack.
+	var misfit bytes.Buffer
+	log := NewSDKLogger(zerolog.New(&misfit).Level(zerolog.InfoLevel))
+	unfit := errors.New("[TMPRL1100] nondeterministic workflow")
+	log.Error("Workflow panic", "WorkflowID", "order-1", "Error", unfit, "StackTrace", "internal.go:1")
+	log.Warn("Failed to process workflow task.", "WorkflowID", "order-1", "Error", unfit)
+	if got := misfit.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "this worker's code does not fit the order's history") ||
+		!strings.Contains(got, "coffee replay") || !strings.Contains(got, "order-1") || !strings.Contains(got, "TMPRL1100") || strings.Contains(got, "internal.go") {
+		t.Errorf("got %s", got)
 	}
 	var out bytes.Buffer
 	if NewSDKLogger(zerolog.New(&out).Level(zerolog.InfoLevel)).Error("Activity error.", "Error", context.Canceled); out.Len() > 0 {

@@ -171,6 +171,9 @@ func printAudit(out *output, report *audit.Report) {
 	if report.Acknowledged > 0 {
 		out.line("Acknowledged", "%s", plural(report.Acknowledged, "order", "orders"))
 	}
+	for _, id := range report.Stuck {
+		out.line("Stuck", "order %s: its worker's code does not fit its history; see coffee replay", coffee.Printable(id))
+	}
 	for _, repair := range report.Repairs {
 		out.line("Repaired", "order %s: %s; %s", coffee.Printable(repair.OrderID), coffee.Printable(repair.Problem), repair.Done)
 	}

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"slices"
 	"strings"
 
 	"example.com/coffee/coffee"
@@ -14,6 +15,9 @@ type Report struct {
 	Replayed int `json:"replayed"`
 	// Acknowledged is how many orders had been acknowledged to a client.
 	Acknowledged int `json:"acknowledged"`
+	// Stuck are the ids of the running orders whose worker has code that does not fit
+	// their history, sorted.
+	Stuck []string `json:"stuck,omitempty"`
 	// Breaches are sorted by order.
 	Breaches []Breach `json:"breaches"`
 	// Repairs are the orders that were settled. Breaches has what remains.
@@ -62,6 +66,9 @@ func (a *auditor) count(all []Row, net coffee.Cents) {
 			switch s := last(chain); {
 			case !s.ended:
 				orders.Running++
+				if s.stuck {
+					a.report.Stuck = append(a.report.Stuck, strings.TrimPrefix(workflowID, coffee.WorkflowID("")))
+				}
 			case s.result == nil && !s.chargeScheduled && (strings.HasPrefix(s.end, "ended with an error") || s.end == endedCancelled && len(s.amounts) == 0):
 				orders.Invalid++
 			case s.result == nil:
@@ -75,6 +82,7 @@ func (a *auditor) count(all []Row, net coffee.Cents) {
 			}
 		}
 	}
+	slices.Sort(a.report.Stuck)
 	a.report.Ledger = Ledger{
 		Charges:  len(rows(all).of(coffee.EntryCharge)),
 		Refunds:  len(rows(all).of(coffee.EntryRefund)),

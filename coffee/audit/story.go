@@ -49,6 +49,9 @@ type story struct {
 	// end says in words how the workflow ended.
 	end string
 
+	// stuck is true while the last worker that tried could not go on with the run,
+	// because its code does not fit the history.
+	stuck bool
 	// unreplayable is why the history does not replay; empty if it does.
 	unreplayable string
 	evidence     []string
@@ -81,6 +84,10 @@ func (s *story) read(event *historypb.HistoryEvent, names map[int64]string) {
 		if origin := attributes.GetOriginalExecutionRunId(); origin != "" {
 			s.origin = origin
 		}
+	case enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED:
+		s.stuck = event.GetWorkflowTaskFailedEventAttributes().GetCause() == enumspb.WORKFLOW_TASK_FAILED_CAUSE_NON_DETERMINISTIC_ERROR
+	case enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
+		s.stuck = false
 	case enumspb.EVENT_TYPE_MARKER_RECORDED:
 		s.accepted(event)
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
