@@ -166,7 +166,7 @@ func describeOrder(w io.Writer, view coffee.OrderView) {
 	switch {
 	case view.WorkflowTaskFailure != "":
 		fmt.Fprintf(w, "The last worker could not go on with it: %s\n", coffee.Printable(view.WorkflowTaskFailure))
-		fmt.Fprintln(w, "It is not lost: it goes on with a worker whose code fits its history. coffee replay says where a program's does not.")
+		fmt.Fprintln(w, "It is not lost: it goes on with a worker whose code fits its history. Run coffee replay to see where a program's code departs from it.")
 	case !view.WorkerAnswered:
 		fmt.Fprintln(w, "No worker answered: this is only what the server knows.")
 	}

@@ -23,6 +23,9 @@ func statusInWords(view coffee.OrderView) string {
 	if view.Status != coffee.StatusRunning {
 		return coffee.Printable(strings.ToLower(string(view.Status)))
 	}
+	if strings.HasPrefix(view.WorkflowTaskFailure, "[TMPRL1100]") {
+		return "stuck: worker's code does not fit"
+	}
 	words := stagesInWords[view.Stage]
 	if wait := time.Until(view.NextAttemptAt); wait > 0 { // the board says it in the same words
 		return words + fmt.Sprintf(", next attempt in %.1f s", wait.Seconds())

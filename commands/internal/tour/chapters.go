@@ -26,7 +26,7 @@ var Chapters = []Chapter{
 	{"saga", "The saga: a refund that is due before the charge", saga},
 	{"replay", "Replay: new code meets an old order", replay},
 	{"time", "Time: fifteen seconds in a moment", skipTime},
-	{"cluster", "Past one machine", cluster},
+	{"cluster", "Beyond one machine", cluster},
 }
 
 // Settings of the tour's workers.
@@ -40,28 +40,30 @@ func order(g *guide) {
 	g.say("A workflow is a function that survives crashes: the story of one order, written as plain code. " +
 		"What it does to the world, it does in activities: charge, brew, receipt. " +
 		"A server records every step of the story. A worker runs the code.")
+	g.say("If a worker dies, another one rebuilds the order: it runs the same code from the beginning, and gets the recorded results. " +
+		"That works only if the code asks for the same steps every time. So a workflow must be deterministic. Chapter 4 shows it work, and chapter 8 what happens when it is not.")
 	g.pause()
 	g.startServer()
 	w := g.startWorker(noJams)
-	g.say("(The tour adds flags to what it shows: ports, a directory, the format of the log.)")
+	g.say("(The tour adds flags to what it shows: ports, a directory, the format of the log. Each chapter has a server of its own, without orders.)")
 	placed := g.coffee("order", "--order-id", "first", "--drink", "latte")
 	g.expect(placed.code == 0, "the order ended with exit code %d", placed.code)
 	g.story(w)
 	g.say("The worker did that. It had polled the task queue coffee-orders, where the server puts what is to be done next. " +
 		"The server never calls a worker, and has never seen the code.")
 	g.pause()
-	g.say("What the server has is the history, a list of events. This is the whole truth about the order:")
+	g.say("The server has the history, a list of events. These are the ones behind each step; the others, such as those of the workflow tasks in between, are in the Web UI of coffee server:")
 	drawn := g.coffee("timeline", "first", "--events")
 	g.expect(strings.Count(drawn.stdout, "ActivityTaskCompleted") == 3, "the history does not show three completed activities")
-	g.ask("If the worker's machine burns down now, what do you know of this order?",
-		"Everything. A worker keeps nothing that matters: whoever runs the code next gets the history, and goes on from there. Chapter 4 tries it.")
+	g.ask("If the worker's machine had burned down in the middle of the order, what would have been lost?",
+		"Nothing that matters. A worker keeps no state of its own: the next one gets the history, and goes on from there.")
 	g.where("coffee/workflow.go     OrderCoffeeWorkflow, the story", "coffee/activities.go   the steps", "coffee/worker.go       NewWorker, which polls the task queue")
 }
 
 func jam(g *guide) {
 	g.startServer()
 	w := g.startWorker()
-	g.say("The machine jams in three attempts of ten, and in the first one of order 123. The brew fails; the workflow does not notice:")
+	g.say("The brew machine jams in three of ten attempts, and always in the first attempt of order 123. The brew fails; the workflow does not notice:")
 	placed := g.coffee("order", "--order-id", "123", "--drink", "latte")
 	g.expect(placed.code == 0, "the order ended with exit code %d", placed.code)
 	g.story(w)
@@ -69,54 +71,67 @@ func jam(g *guide) {
 	g.expect(strings.Contains(drawn.stdout, "brew machine jammed") && strings.Contains(drawn.stdout, "brewed at attempt 2"), "the timeline does not show a jam and a second attempt")
 	g.say("Nothing in the workflow says \"try again\". It declares a retry policy: five attempts, a backoff of one second before the first retry, " +
 		"and twice as long before each further one. The server does the waiting; no worker sleeps meanwhile.")
-	g.ask("A worker that jams says so. How does the server find out about one that says nothing?",
-		"By timeouts. Start-to-close: an attempt that has not ended after ten seconds has failed, whatever happened to it. "+
-			"That is long. A brew therefore heartbeats, and its heartbeat timeout is three seconds: if it is silent for that long, the attempt has failed. Either way the retry policy decides what follows.")
-	g.say("Here is the heartbeat timeout at work. The worker is killed in the middle of a brew:")
+	g.ask("A brew that jams reports an error. How does the server notice a worker that reports nothing?",
+		"By timeouts. Start-to-close: an attempt that has not ended after ten seconds has failed, for whatever reason. "+
+			"Ten seconds is long for a brew, so a brew also heartbeats: it gives a sign of life every 0.3 seconds, and after three seconds without one the attempt has failed. "+
+			"An attempt that timed out counts as one of the five, and the retry policy decides what follows.")
+	g.say("Here is the heartbeat timeout. The worker is killed in the middle of a brew:")
 	g.coffee("order", "--order-id", "silent", "--drink", "latte", "--no-wait")
 	g.untilBrewing("silent")
 	g.kill(w)
-	g.startWorker(noJams)
+	quick := g.startWorker(noJams)
 	g.until("the heartbeat timeout had fired", func() bool { return g.view("silent").BrewAttempts > 1 || g.view("silent").LastFailure != "" })
 	g.untilOver("silent", coffee.StatusCompleted)
 	drawn = g.coffee("timeline", "silent")
 	g.expect(strings.Contains(drawn.stdout, "heartbeat timeout"), "the timeline does not show which timeout fired")
-	g.where("coffee/policy.go       the timeouts and the backoff", "coffee/workflow.go     stepOptions, brew", "coffee/activities.go   heartbeat")
+	g.pause()
+	g.say("A charge does not heartbeat. If its worker is killed, only start-to-close notices, after ten seconds:")
+	w = g.startWorker(noJams, "--charge-time=5s")
+	g.kill(quick)
+	g.coffee("order", "--order-id", "unheard", "--drink", "latte", "--no-wait")
+	g.until("the charge was under way", func() bool { return strings.Contains(w.text(), "charging") })
+	g.kill(w)
+	g.startWorker(noJams)
+	g.untilOver("unheard", coffee.StatusCompleted)
+	drawn = g.coffee("timeline", "unheard")
+	g.expect(strings.Contains(drawn.stdout, "start-to-close"), "the timeline does not show which timeout fired")
+	g.say("(A length with ~ is an estimate: nobody could tell how long that attempt worked.)")
+	g.where("coffee/policy.go       the timeouts and the backoff", "coffee/workflow.go     stepOptions, brew", "coffee/activities.go   heartbeat", "coffee/worker.go       sdkOptions: by default the SDK holds heartbeats back")
 }
 
 func cancel(g *guide) {
 	g.startServer()
 	g.startWorker(noJams, slow)
-	g.say("Three ways to talk to an order that runs. A query asks and changes nothing: the worker answers it from the workflow's variables.")
+	g.say("There are three ways to talk to a running order. A query asks and changes nothing: the worker answers it from the workflow's variables.")
 	g.coffee("order", "--order-id", "one", "--drink", "mocha", "--no-wait")
 	g.untilBrewing("one")
 	asked := g.coffee("status", "one")
 	g.expect(strings.Contains(asked.stdout, "brewing"), "the order is not brewing")
-	g.say("Nothing of it is in the history: a query leaves no trace. A signal does. It tells the workflow something, and the code decides what to do about it:")
-	told := g.coffee("cancel", "one")
+	g.say("None of this is in the history: a query leaves no trace. (Without a worker, coffee status makes do with the history.) A signal does. It tells the workflow something, such as a reason, and the code decides what to do about it:")
+	told := g.coffee("cancel", "one", "--reason", "in a hurry")
 	g.expect(told.code == 0, "the cancel ended with exit code %d", told.code)
 	g.untilOver("one", coffee.StatusCancelled)
 	drawn := g.coffee("timeline", "one")
-	g.expect(strings.Contains(drawn.stdout, "refunded $5.25"), "the timeline does not show the refund")
+	g.expect(strings.Contains(drawn.stdout, "refunded $5.25") && strings.Contains(drawn.stdout, "in a hurry"), "the timeline does not show the refund and the reason")
 	g.pause()
-	g.say("Cancellation is Temporal's own, and needs no code that receives it: the workflow's context ends, as a Go context does. Any tool can ask for it:")
+	g.say("Cancellation is built into Temporal. It needs no handler: the workflow's context is cancelled, like a Go context. Any tool can ask for it:")
 	g.coffee("order", "--order-id", "two", "--drink", "mocha", "--no-wait")
 	g.untilBrewing("two")
 	if g.err == nil {
-		fmt.Fprintf(g.Out, "\n$ temporal workflow cancel --workflow-id %s    # the tour asks as that would\n", coffee.WorkflowID("two"))
+		fmt.Fprintf(g.Out, "\n$ temporal workflow cancel --workflow-id %s    # the tour sends the same request itself\n", coffee.WorkflowID("two"))
 		g.err = g.temporal.CancelWorkflow(g.ctx, coffee.WorkflowID("two"), "")
 	}
 	g.untilOver("two", coffee.StatusCancelled)
-	g.coffee("status", "two")
+	g.coffee("timeline", "two")
 	g.ask("Both ended the same way, with the money back. Why have both?",
-		"A signal carries data (here: a reason), there can be many kinds of it, and the workflow may ignore it. Any Temporal tool can send a cancellation. This workflow treats them alike: it ends the context of the brew, which hears of it at its next heartbeat, and asks for the refund under another context, which is not cancelled.")
-	g.say("And one that comes too late:")
+		"A signal carries data, and there can be many kinds of it. A cancellation carries none, and any Temporal tool can send it. This workflow treats them alike: both cancel the context of the brew, which learns of it at its next heartbeat. The refund runs in another context, which neither of them reaches.")
+	g.say("And a cancel that comes too late:")
 	g.coffee("order", "--order-id", "three", "--drink", "mocha")
 	late := g.coffee("cancel", "three")
 	g.expect(late.code == 1, "the late cancel ended with exit code %d", late.code)
 	g.untilOver("three", coffee.StatusCompleted)
-	g.say("The coffee was on the counter. Past that point the code listens to nobody.")
-	g.where("coffee/workflow.go     accept (the query), receiveCancel (the signal), await (both)", "coffee/client.go       State, Cancel")
+	g.say("The coffee was on the counter. From then on no cancel has any effect: the receipt runs in a context that is not cancelled.")
+	g.where("coffee/workflow.go     accept (the query; the context that a cancel ends), await and receiveCancel (the signal), checkCancel (both)", "coffee/client.go       State, Cancel")
 }
 
 func killWorker(g *guide) {
@@ -124,7 +139,7 @@ func killWorker(g *guide) {
 	w := g.startWorker(noJams, slow)
 	g.coffee("order", "--order-id", "mine", "--drink", "latte", "--no-wait")
 	g.untilBrewing("mine")
-	g.say("The customer has paid, and the brew is under way:")
+	g.say("The customer has paid, and the brew is under way. The ledger, a small database of its own, says so:")
 	before := g.ledger("mine")
 	g.expect(slices.Equal(before, []string{"charge"}), "the ledger has %v", before)
 	g.say("kill -9 gives a process no time for anything, not even a goodbye:")
@@ -135,8 +150,8 @@ func killWorker(g *guide) {
 	w = g.startWorker(noJams)
 	g.untilOver("mine", coffee.StatusCompleted)
 	g.story(w)
-	g.say("Charging does not occur in this log. The new worker got the history, ran the workflow's code from the beginning, " +
-		"and wherever the history has a result, the code was given that result instead of the activity being run again. That is replay.")
+	g.say("This log has no charge. The new worker got the history and ran the workflow's code from the beginning. " +
+		"Wherever the history has a result, the code got that result, and the activity was not run again. That is replay.")
 	after := g.ledger("mine")
 	g.expect(slices.Equal(after, []string{"charge"}), "the ledger has %v", after)
 	g.ask("And if the worker had died in the charge itself, after the money moved and before it could say so?",
@@ -164,7 +179,7 @@ func killServer(g *guide) {
 	kinds := g.ledger("mine")
 	g.expect(slices.Equal(kinds, []string{"charge"}), "the ledger has %v", kinds)
 	g.ask("The client that placed the order got its answer before the server died. What if it had not?",
-		"Then it places the order again, with the same id, and joins the one that exists or makes it. So an id that the client chooses makes placing an order safe to repeat.")
+		"Then it places the order again, with the same id, and joins the existing order, or creates it. So an id that the client chooses makes placing an order safe to repeat.")
 	g.where("devserver/sync.go      one wait for the disk before each reply", "coffee/client.go       Place, join")
 }
 
@@ -197,7 +212,7 @@ func queue(g *guide) {
 		g.expect(brewed(one)+brewed(two) == len(ids) && brewed(two) > 0, "the first worker brewed %d, the second %d", brewed(one), brewed(two))
 	}
 	g.ask("Who shared out the work?",
-		"Nobody. A worker polls when it has a hand free, so a slow one takes less. There is no load balancer, and no address of a worker anywhere.")
+		"Nobody. A worker polls when it has free capacity, so a slow worker takes less work. There is no load balancer, and nobody knows a worker's address. A worker with other code polls the same queue; chapter 8 shows what happens then.")
 	g.where("coffee/worker.go       NewWorker", "coffee/contract.go     TaskQueue")
 }
 
@@ -221,7 +236,7 @@ func (g *guide) backlog() (tasks int64) {
 func saga(g *guide) {
 	g.startServer()
 	w := g.startWorker(noJams, "--charge-time=4s")
-	g.say("A saga undoes what was done when a later step fails. The question is when to take note of what must be undone. " +
+	g.say("A saga undoes its earlier steps when a later one fails: a brew that fails for good refunds the charge. The question is when to register what must be undone. " +
 		"This charge takes four seconds. Cancel the order while it is on its way:")
 	g.coffee("order", "--order-id", "mine", "--drink", "latte", "--no-wait")
 	g.until("the charge was under way", func() bool { return strings.Contains(w.text(), "charging") })
@@ -229,8 +244,8 @@ func saga(g *guide) {
 	g.untilOver("mine", coffee.StatusCancelled)
 	voided := g.ledger("mine")
 	g.expect(slices.Equal(voided, []string{"void"}), "the ledger has %v", voided)
-	g.say("No charge yet, and already its undoing: a void, which says that this order will never be charged. " +
-		"The workflow had put the refund on its list before it asked for the charge. Now the charge arrives, like a zombie:")
+	g.say("There is no charge yet, but its refund is already settled, as a void: this order will never be charged. " +
+		"The workflow had registered the refund before it asked for the charge. (With one step to undo, that is one variable; with several, it would be a list.) Now the charge arrives, a zombie: an attempt that nobody waits for any more.")
 	g.until("the charge had arrived", func() bool {
 		return strings.Contains(w.text(), "charge not made") || strings.Contains(w.text(), "charge stopped")
 	})
@@ -238,7 +253,7 @@ func saga(g *guide) {
 	after := g.ledger("mine")
 	g.expect(slices.Equal(after, []string{"void"}), "the ledger has %v", after)
 	g.ask("What if the workflow registered the refund after the charge, when it knows that there is something to refund?",
-		"Then an answer that is lost between the ledger and the workflow would be money kept: charged, and on nobody's list.")
+		"Then an answer that is lost between the ledger and the workflow would leave the customer charged, with no refund registered.")
 	g.where("coffee/workflow.go     chargeAndBrew (refundDue), undo", "coffee/ledger/sql.go   Refund, which voids", "docs/durability.md     every race, and its test")
 }
 
@@ -248,19 +263,22 @@ func replay(g *guide) {
 	g.say("An order is brewing on today's code:")
 	g.coffee("order", "--order-id", "old", "--drink", "latte", "--no-wait")
 	g.untilBrewing("old")
-	g.say("A new release is to greet customers before it charges them. Somebody writes one line at the top of the workflow, and rolls it out:")
+	g.say("A new release is to greet customers before it charges them. Somebody puts a step at the top of the workflow, and rolls it out:")
+	g.code("greetFirst")
 	g.kill(w)
 	w = g.startAs([]string{"tour", "worker", "--release", "broken"})
 	g.until("the new release had met the old order", func() bool { return g.taskFailed("old") })
 	g.story(w)
 	g.say("A workflow must be deterministic: run on its own history, it must ask for the same steps in the same order. " +
-		"The history says charge; this code says greet. Brewing went well, as activities know nothing of this; only the story cannot go on. The server has recorded that the workflow task failed, and offers it again, every ten seconds in the end. The order is stuck, but it is not lost:")
+		"The history says charge; this code says greet. [TMPRL1100] is the SDK's number for that error, whose words differ from case to case. " +
+		"The brew itself went well, as activities know nothing of the workflow's code. But the workflow task, the piece of the story that comes after it, has failed. The server offers it again, at growing intervals. The order is stuck, but it is not lost:")
 	stuck := g.coffee("status", "old")
 	g.expect(strings.Contains(stuck.stdout, "Charged      yes") && strings.Contains(stuck.stdout, "The last worker could not go on with it: [TMPRL1100]"), "the status does not say what is wrong")
-	g.ask("Could one have known before the rollout?", "Yes. The new program replays the orders that are there, without touching them (here with the broken release, so it has the same line too many):")
+	g.ask("Could you have known before the rollout?", "Yes. The new program replays the existing orders, without changing them (here it is the broken release that does so):")
 	told := g.coffee("tour", "replay", "--release", "broken")
 	g.expect(told.code == 7 && strings.Contains(told.stdout, "ScheduleActivityTask greet_customer"), "the replay ended with exit code %d", told.code)
-	g.say("With a patch, the code asks the history first: \"did this order pass this point without a greeting?\" An old one did, a new one does not:")
+	g.say("With a patch, the code asks the history first: did this order pass this point without a greeting? An old one did, a new one did not:")
+	g.code("greetPatched")
 	told = g.coffee("tour", "replay", "--release", "patched")
 	g.expect(told.code == 0, "the replay of the patched release ended with exit code %d", told.code)
 	g.pause()
@@ -275,7 +293,8 @@ func replay(g *guide) {
 	g.expect(strings.Contains(greeted.stdout, "greet"), "the new order was not greeted")
 	kinds := g.ledger("old")
 	g.expect(slices.Equal(kinds, []string{"charge"}), "the ledger has %v", kinds)
-	g.say("A patch may go when no order is left that began before it, not even a finished one that somebody could reset: after the retention.")
+	g.say("(\"no worker\" in the timeline: the next task waited for two seconds, because the server kept it for the killed worker, which had the order in its memory.) " +
+		"You may delete the old branch when no order from before the patch is left, running or finished: finished orders are deleted after their retention, three days by default, and until then an operator can reset them to an earlier point. Keep the call, with version 1 as its minimum.")
 	g.where("commands/internal/tour/releases.go   both ways to write it", "coffee/replay.go                     Replay, which coffee replay and every audit call", "coffee/replay_test.go                recorded histories on today's code", "docs/design.md                       how to change the workflow")
 }
 
@@ -304,7 +323,7 @@ func skipTime(g *guide) {
 	placed := g.coffee("order", "--dev", "--skip-time", "--log-level", "never", "--order-id", "late", "--drink", "latte", "--brew-failure-rate=1", "--charge-time=0", "--brew-time=0", "--receipt-time=0")
 	g.expect(placed.code == 3, "the order ended with exit code %d", placed.code)
 	if took := time.Since(began); g.err == nil {
-		g.say("It took %v. A workflow's clock is not the one on the wall: it is in the history, so it can be moved.", took.Round(10*time.Millisecond))
+		g.say("It took %v. A workflow reads its time from the history, not from the machine, so the server can move it.", took.Round(10*time.Millisecond))
 		g.expect(took < 15*seconds, "it took %v", took)
 	}
 	g.pause()
@@ -313,16 +332,17 @@ func skipTime(g *guide) {
 		fmt.Fprintln(g.Out)
 		g.show(test)
 	}
-	g.where("coffee/workflow_test.go           the kitchen's tests", "devserver/example_test.go         the same against a real server", "commands/internal/tour/time_test.go")
+	g.where("coffee/workflow_test.go           whole orders, with activities that fail and signals that come in between", "devserver/example_test.go         the same against a real server", "commands/internal/tour/time_test.go   the ten lines")
 }
 
 func cluster(g *guide) {
-	g.say("What changes when the server is a cluster of many machines, or Temporal Cloud? In the workflow: nothing. The worker is told another address:")
+	g.say("What changes when the server is a cluster of many machines, or Temporal Cloud? In the workflow: nothing. You give the worker another address:")
 	if g.err == nil {
 		fmt.Fprint(g.Out, "\n$ export TEMPORAL_ADDRESS=temporal.example.com:7233\n$ export COFFEE_LEDGER=postgres://coffee@db.example.com/coffee\n$ coffee worker\n")
 	}
 	g.say("Run as many workers as the load needs. The ledger moves to PostgreSQL, because workers on several machines share it. " +
 		"Everything that you have seen is the same there: the history is the truth, workers keep nothing, and coffee replay comes before a rollout. " +
-		"The server in this program is for one machine: it asks for no password. Temporal has metrics, TLS and encrypted payloads; docs/operating.md says what there is here.")
+		"The server in this program runs on one machine, and has no authentication; a cluster has TLS, certificates and API keys, and coffee worker takes them. " +
+		"docs/operating.md says what to watch, what is encrypted, and how to upgrade.")
 	g.where("docs/operating.md      on a cluster, or in Temporal Cloud", "docs/durability.md     what was proven, and how", "docs/design.md         where everything is; how to add a drink, a step, a ledger", "coffee/doc.go          the code, in the order in which to read it")
 }

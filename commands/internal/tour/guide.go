@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	_ "embed"
 	"errors"
 	"fmt"
 	"io"
@@ -150,6 +151,22 @@ func (g *guide) show(text string) {
 			line = "  " + line
 		}
 		fmt.Fprintln(g.Out, line)
+	}
+}
+
+//go:embed releases.go
+var releases string
+
+// code shows a function of releases.go.
+func (g *guide) code(function string) {
+	if g.err != nil {
+		return
+	}
+	_, body, found := strings.Cut(releases, "\nfunc "+function+"(")
+	body, _, ended := strings.Cut(body, "\n}\n")
+	if g.expect(found && ended, "there is no function %s", function); g.err == nil {
+		g.gap()
+		g.show("func " + function + "(" + strings.ReplaceAll(body, "\t", "    ") + "\n}")
 	}
 }
 
