@@ -35,6 +35,9 @@ type OrderView struct {
 	// what the server knows. It is true for an order that is over.
 	WorkerAnswered bool   `json:"worker_answered"`
 	RunID          string `json:"run_id"`
+	// WorkerBuildID names the release of the workers that the order runs on; empty if
+	// they have no version.
+	WorkerBuildID string `json:"worker_build_id,omitempty"`
 }
 
 // Age returns how long the order took, or has taken so far.
@@ -89,6 +92,8 @@ func viewOf(info *workflowpb.WorkflowExecutionInfo) OrderView {
 		StartedAt: asTime(info.GetStartTime()),
 		EndedAt:   asTime(info.GetCloseTime()),
 		RunID:     info.GetExecution().GetRunId(),
+
+		WorkerBuildID: clip(info.GetVersioningInfo().GetDeploymentVersion().GetBuildId(), maxName),
 	}
 	view.OrderID = orderID(info.GetExecution().GetWorkflowId())
 	view.Stage = StageAccepted

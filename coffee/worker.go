@@ -31,6 +31,8 @@ type WorkerOptions struct {
 	// DrainTime is how long running activities may take to finish after the worker
 	// was told to stop; 0 means that it does not wait for them.
 	DrainTime time.Duration
+	// Version is the release that the worker runs; the zero value means none.
+	Version WorkerVersion
 	// Log receives what happens to the orders; the zero value is a disabled logger.
 	Log zerolog.Logger
 }
@@ -83,6 +85,7 @@ func sdkOptions(options WorkerOptions, fatal chan<- error) worker.Options {
 		MaxHeartbeatThrottleInterval:     heartbeatInterval,
 		DefaultHeartbeatThrottleInterval: heartbeatInterval,
 		DisableRegistrationAliasing:      true,
+		DeploymentOptions:                options.Version.options(),
 		OnFatalError: func(err error) {
 			select {
 			case fatal <- err:

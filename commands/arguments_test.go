@@ -123,7 +123,7 @@ func TestHelp(t *testing.T) {
 // TestCompletion: what a shell offers, as the program tells it.
 func TestCompletion(t *testing.T) {
 	for line, want := range map[string]string{
-		"":                             "server worker order status cancel tour timeline skip board menu replay audit chaos rush ready backup completion",
+		"":                             "server worker order status cancel tour timeline skip board menu replay audit chaos rush ready backup rollout completion",
 		"completion":                   "bash zsh fish powershell",
 		"order --dr":                   "--drink --drain-time",
 		"server --db-filename":         "", // the shell offers files

@@ -169,6 +169,8 @@ func explain(err error) (code int, hint string) {
 		return exitFailure, "use the program that changed it, or a newer one"
 	case errors.Is(err, coffee.ErrNotFound):
 		return exitFailure, "list the orders with: coffee status"
+	case errors.Is(err, coffee.ErrNoDeployments):
+		return exitFailure, "leave --build-id out, or use a newer Temporal server"
 	case errors.Is(err, coffee.ErrNoTimeSkipping):
 		return exitFailure, "start one that does with: coffee server --time-skipping"
 	case errors.Is(err, devserver.ErrNoServer):

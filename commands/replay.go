@@ -104,22 +104,26 @@ type broken struct {
 	Problem string `json:"problem"`
 }
 
+// add replays a history, and adds the outcome. file is where it is from; empty means
+// the server.
+func (r *replayed) add(history coffee.History, file string, replay func(coffee.History) error) error {
+	r.Histories++
+	running := history.Running()
+	if running {
+		r.Running++
+	}
+	err := replay(history)
+	var e *coffee.ReplayError
+	if errors.As(err, &e) {
+		r.Broken = append(r.Broken, broken{history.OrderID, history.RunID, file, running, e.EventID, e.Event, e.Problem})
+		return nil
+	}
+	return err
+}
+
 func runReplay(ctx context.Context, a *app, plan replayPlan) error {
 	report := replayed{Broken: []broken{}}
-	replay := func(history coffee.History, file string) error {
-		report.Histories++
-		running := history.Running()
-		if running {
-			report.Running++
-		}
-		err := plan.replay(history)
-		var e *coffee.ReplayError
-		if errors.As(err, &e) {
-			report.Broken = append(report.Broken, broken{history.OrderID, history.RunID, file, running, e.EventID, e.Event, e.Problem})
-			return nil
-		}
-		return err
-	}
+	replay := func(history coffee.History, file string) error { return report.add(history, file, plan.replay) }
 	for _, file := range plan.files {
 		history, err := readHistory(file)
 		if err == nil {

@@ -161,6 +161,9 @@ func describeOrder(w io.Writer, view coffee.OrderView) {
 	} else if view.LastFailure != "" {
 		line("Last failure", "%s", coffee.Printable(view.LastFailure))
 	}
+	if view.WorkerBuildID != "" {
+		line("Version", "%s", coffee.Printable(view.WorkerBuildID))
+	}
 	line("Started", "%s", view.StartedAt.Local().Format(time.DateTime))
 	line("Took", "%s", yesNo(view.EndedAt.IsZero(), age(view)+" so far", age(view)))
 	switch {

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
+	"go.temporal.io/sdk/workflow"
 
 	"example.com/coffee/coffee"
 )
@@ -65,6 +67,9 @@ func workerFlags(category string) []cli.Flag {
 		&cli.IntFlag{Name: "concurrency", Usage: "run at most `N` activities (steps of orders) at once", Value: coffee.DefaultConcurrency, Category: category},
 		ledgerFlag(category),
 		&cli.BoolFlag{Name: "new-ledger", Usage: "start an empty ledger although orders of the server have been charged: for when theirs is lost for good", Category: category},
+		&cli.StringFlag{Name: "build-id", Usage: "`ID` of the release that the worker runs; new orders come to it after coffee rollout ID", Category: category},
+		deploymentFlag(category),
+		&cli.StringFlag{Name: "versioning", Usage: "`WAY` of its orders when another version is rolled out: pinned ones stay, auto-upgrade ones move", Value: "pinned", Category: category},
 		&cli.DurationFlag{Name: "drain-time", Usage: "after an interrupt, wait up to this `DURATION` for running activities", Value: 10 * time.Second, Category: category},
 	}
 }
@@ -109,6 +114,9 @@ func parseWorker(c *cli.Context) (workerOptions, error) {
 		return options, usageErrorf(c, "--drain-time is %v: use 0 or more", options.DrainTime)
 	}
 	var err error
+	if options.Version, err = parseVersion(c); err != nil {
+		return options, err
+	}
 	if options.Pricing, err = coffee.PricingByName(c.String("pricing")); err != nil {
 		return options, usageErrorf(c, "%v", err)
 	}
@@ -116,10 +124,52 @@ func parseWorker(c *cli.Context) (workerOptions, error) {
 	return options, err
 }
 
+// parseVersion returns the version of the worker that the flags name; the zero value
+// if they name none.
+func parseVersion(c *cli.Context) (version coffee.WorkerVersion, err error) {
+	if !c.IsSet("build-id") {
+		for _, flag := range []string{"deployment", "versioning"} {
+			if c.IsSet(flag) {
+				return version, usageErrorf(c, "--%s needs --build-id", flag)
+			}
+		}
+		return version, nil
+	}
+	version = coffee.WorkerVersion{Deployment: c.String("deployment"), BuildID: c.String("build-id")}
+	switch way := c.String("versioning"); way {
+	case "pinned":
+		version.Behavior = workflow.VersioningBehaviorPinned
+	case "auto-upgrade":
+		version.Behavior = workflow.VersioningBehaviorAutoUpgrade
+	default:
+		return version, usageErrorf(c, "--versioning is %q: use pinned, auto-upgrade", way)
+	}
+	if err := checkBuildID(c, version.Deployment); err != nil {
+		return version, err
+	}
+	return version, checkBuildID(c, version.BuildID)
+}
+
+var buildIDs = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+
+// checkBuildID returns a usage error unless a text can be the id of a build, or the name
+// of a deployment. Temporal allows more, but a colon separates the two.
+func checkBuildID(c *cli.Context, id string) error {
+	if buildIDs.MatchString(id) {
+		return nil
+	}
+	return usageErrorf(c, "%q cannot name a version: use 1 to 64 letters, digits, dots, hyphens and underscores", id)
+}
+
 // startWorker starts a worker on a ledger, which is closed when the worker stops.
 // The context bounds only the start.
 func (a *app) startWorker(ctx context.Context, tasks *background, conn *connection, options coffee.WorkerOptions, ledger coffee.Ledger) error {
 	options.Namespace, options.Ledger, options.Log = conn.namespace, ledger, a.log
+	if options.Version.BuildID != "" {
+		if err := conn.orders().CheckDeployments(ctx); err != nil {
+			return errors.Join(err, ledger.Close())
+		}
+	}
 	w, err := coffee.NewWorker(ctx, conn.Client, options)
 	if err != nil {
 		return errors.Join(err, ledger.Close())

@@ -174,6 +174,10 @@ func dynamicConfig(o Options) dynamicconfig.StaticClient {
 		// that others are writing (lru.Release in common/cache).
 		"history.hostLevelCacheMaxSize": 2000,
 		"history.cacheTTL":              5 * time.Minute,
+		// How soon a version of a worker deployment is seen to be drained. The defaults
+		// are three and five minutes.
+		"matching.wv.VersionDrainageStatusVisibilityGracePeriod": 5 * time.Second,
+		"matching.wv.VersionDrainageStatusRefreshInterval":       5 * time.Second,
 		// What other clusters would be sent; there are none. Temporal keeps 64 KiB of it
 		// in any case.
 		"history.xdcCacheMaxSizeBytes": 0,

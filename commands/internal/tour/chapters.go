@@ -74,7 +74,7 @@ func jam(g *guide) {
 	g.ask("A brew that jams reports an error. How does the server notice a worker that reports nothing?",
 		"By timeouts. Start-to-close: an attempt that has not ended after ten seconds has failed, for whatever reason. "+
 			"Ten seconds is long for a brew, so a brew also heartbeats: it gives a sign of life every 0.3 seconds, and after three seconds without one the attempt has failed. "+
-			"An attempt that timed out counts as one of the five, and the retry policy decides what follows.")
+			"The time that an attempt waits in the task queue does not count. An attempt that timed out is one of the five, and the retry policy decides what follows.")
 	g.say("Here is the heartbeat timeout. The worker is killed in the middle of a brew:")
 	g.coffee("order", "--order-id", "silent", "--drink", "latte", "--no-wait")
 	g.untilBrewing("silent")
@@ -86,8 +86,8 @@ func jam(g *guide) {
 	g.expect(strings.Contains(drawn.stdout, "heartbeat timeout"), "the timeline does not show which timeout fired")
 	g.pause()
 	g.say("A charge does not heartbeat. If its worker is killed, only start-to-close notices, after ten seconds:")
-	w = g.startWorker(noJams, "--charge-time=5s")
 	g.kill(quick)
+	w = g.startWorker(noJams, "--charge-time=5s")
 	g.coffee("order", "--order-id", "unheard", "--drink", "latte", "--no-wait")
 	g.until("the charge was under way", func() bool { return strings.Contains(w.text(), "charging") })
 	g.kill(w)
@@ -124,7 +124,7 @@ func cancel(g *guide) {
 	g.untilOver("two", coffee.StatusCancelled)
 	g.coffee("timeline", "two")
 	g.ask("Both ended the same way, with the money back. Why have both?",
-		"A signal carries data, and there can be many kinds of it. A cancellation carries none, and any Temporal tool can send it. This workflow treats them alike: both cancel the context of the brew, which learns of it at its next heartbeat. The refund runs in another context, which neither of them reaches.")
+		"A signal carries data, and there can be many kinds of it. A cancellation carries none, and works on any workflow, without knowing a signal's name. This workflow treats them alike: both cancel the context of the brew, which learns of it at its next heartbeat. The refund runs in another context, which neither of them reaches.")
 	g.say("And a cancel that comes too late:")
 	g.coffee("order", "--order-id", "three", "--drink", "mocha")
 	late := g.coffee("cancel", "three")
@@ -253,7 +253,7 @@ func saga(g *guide) {
 	after := g.ledger("mine")
 	g.expect(slices.Equal(after, []string{"void"}), "the ledger has %v", after)
 	g.ask("What if the workflow registered the refund after the charge, when it knows that there is something to refund?",
-		"Then an answer that is lost between the ledger and the workflow would leave the customer charged, with no refund registered.")
+		"A lost answer can be had again: the charge is tried again, and the ledger returns the first outcome. But if that was the last attempt, or the order is cancelled while the charge is on its way, the workflow goes on without knowing that money moved, and no refund would be registered.")
 	g.where("coffee/workflow.go     chargeAndBrew (refundDue), undo", "coffee/ledger/sql.go   Refund, which voids", "docs/durability.md     every race, and its test")
 }
 
@@ -270,10 +270,11 @@ func replay(g *guide) {
 	g.until("the new release had met the old order", func() bool { return g.taskFailed("old") })
 	g.story(w)
 	g.say("A workflow must be deterministic: run on its own history, it must ask for the same steps in the same order. " +
-		"The history says charge; this code says greet. [TMPRL1100] is the SDK's number for that error, whose words differ from case to case. " +
+		"The history says charge; this code says greet. " +
 		"The brew itself went well, as activities know nothing of the workflow's code. But the workflow task, the piece of the story that comes after it, has failed. The server offers it again, at growing intervals. The order is stuck, but it is not lost:")
 	stuck := g.coffee("status", "old")
 	g.expect(strings.Contains(stuck.stdout, "Charged      yes") && strings.Contains(stuck.stdout, "The last worker could not go on with it: [TMPRL1100]"), "the status does not say what is wrong")
+	g.say("[TMPRL1100] is the SDK's number for that error; its words differ from case to case.")
 	g.ask("Could you have known before the rollout?", "Yes. The new program replays the existing orders, without changing them (here it is the broken release that does so):")
 	told := g.coffee("tour", "replay", "--release", "broken")
 	g.expect(told.code == 7 && strings.Contains(told.stdout, "ScheduleActivityTask greet_customer"), "the replay ended with exit code %d", told.code)
@@ -293,7 +294,7 @@ func replay(g *guide) {
 	g.expect(strings.Contains(greeted.stdout, "greet"), "the new order was not greeted")
 	kinds := g.ledger("old")
 	g.expect(slices.Equal(kinds, []string{"charge"}), "the ledger has %v", kinds)
-	g.say("(\"no worker\" in the timeline: the next task waited for two seconds, because the server kept it for the killed worker, which had the order in its memory.) " +
+	g.say("(In the timeline, the server offers the next task for two seconds to the worker that had the order last, which was killed, and then to all. Later nothing happens for some seconds, until it offers the failed task again.) " +
 		"You may delete the old branch when no order from before the patch is left, running or finished: finished orders are deleted after their retention, three days by default, and until then an operator can reset them to an earlier point. Keep the call, with version 1 as its minimum.")
 	g.where("commands/internal/tour/releases.go   both ways to write it", "coffee/replay.go                     Replay, which coffee replay and every audit call", "coffee/replay_test.go                recorded histories on today's code", "docs/design.md                       how to change the workflow")
 }

@@ -1,0 +1,130 @@
+package commands
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	"example.com/coffee/coffee"
+	"example.com/coffee/commands/internal/tour"
+)
+
+// TestRolloutReplays: a release without its patch is refused if orders would move to
+// it, and nothing moves. With the patch they move, under load, and all end. Pinned
+// orders do not move, so even the broken release does them no harm.
+func TestRolloutReplays(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name     string
+		behavior workflow.VersioningBehavior
+		release  string
+		refused  bool
+	}{
+		{"auto-upgrade, broken", workflow.VersioningBehaviorAutoUpgrade, "broken", true},
+		{"auto-upgrade, patched", workflow.VersioningBehaviorAutoUpgrade, "patched", false},
+		{"pinned, broken", workflow.VersioningBehaviorPinned, "broken", false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			defer cancel()
+			s := newShop(t)
+			services := coffee.ServiceConfig{BrewTime: 2 * time.Second}
+			s.startWorkerWith(coffee.WorkerOptions{Services: services, Version: coffee.WorkerVersion{Deployment: "coffee", BuildID: "v1", Behavior: test.behavior}})
+			plan := rolloutPlan{deployment: "coffee", buildID: "v1", percent: 100, replay: func(coffee.History) error { return nil }}
+			s.rollOut(ctx, plan)
+			ids := s.placeSome(ctx, "old")
+
+			release := tour.Releases[test.release]
+			next := worker.New(s.conn.Client, coffee.TaskQueue, worker.Options{DisableRegistrationAliasing: true, DeploymentOptions: worker.DeploymentOptions{
+				UseVersioning: true, Version: worker.WorkerDeploymentVersion{DeploymentName: "coffee", BuildID: "v2"}, DefaultVersioningBehavior: test.behavior,
+			}})
+			tour.RegisterRelease(next, release)
+			coffee.NewActivities(coffee.NewServiceFactory(services, s.ledger, s.log)).Register(next)
+			if err := next.Start(); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(next.Stop)
+
+			plan.buildID, plan.replay = "v2", func(history coffee.History) error { return coffee.ReplayOn(release, history) }
+			if test.refused {
+				err := s.tryRollOut(ctx, plan)
+				var exit *exitError
+				if !errors.As(err, &exit) || exit.code != 7 || !strings.Contains(exit.message, "would break") {
+					t.Errorf("got %v", err)
+				}
+			} else {
+				s.rollOut(ctx, plan)
+			}
+			ids = append(ids, s.placeSome(ctx, "new")...)
+			for _, id := range ids {
+				s.wantResult(ctx, id, 525)
+				view, err := s.orders.Describe(ctx, id)
+				if err != nil {
+					t.Fatal(err)
+				}
+				moved := !test.refused && (strings.HasPrefix(id, "new") || test.behavior == workflow.VersioningBehaviorAutoUpgrade)
+				if want := map[bool]string{false: "v1", true: "v2"}[moved]; view.WorkerBuildID != want {
+					t.Errorf("order %s ended on %s, want %s", id, view.WorkerBuildID, want)
+				}
+				if history := s.history(ctx, id); strings.Contains(history.String(), "NON_DETERMINISTIC") {
+					t.Errorf("a workflow task of order %s has failed", id)
+				}
+			}
+			s.wantTenCharges(ctx)
+		})
+	}
+}
+
+// placeSome places orders, and waits until each is brewing.
+func (s *shop) placeSome(ctx context.Context, prefix string) (ids []string) {
+	s.t.Helper()
+	for i := range 5 {
+		ids = append(ids, fmt.Sprintf("%s-%d", prefix, i))
+		s.place(ctx, ids[i])
+	}
+	for _, id := range ids {
+		s.await(ctx, id, func(view coffee.OrderView) bool { return view.BrewAttempts > 0 })
+	}
+	return ids
+}
+
+// rollOut rolls a version out as soon as its worker has polled.
+func (s *shop) rollOut(ctx context.Context, plan rolloutPlan) {
+	s.t.Helper()
+	if err := s.tryRollOut(ctx, plan); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *shop) tryRollOut(ctx context.Context, plan rolloutPlan) error {
+	s.t.Helper()
+	for {
+		var out bytes.Buffer
+		err := rollOut(ctx, newApp(&out, io.Discard).out, s.orders, plan)
+		if !errors.Is(err, coffee.ErrNoVersion) {
+			return err
+		}
+		if !sleep(ctx, 50*time.Millisecond) {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+// wantTenCharges checks that each of ten orders was charged once. (The audit would
+// replay them on the code of today, which has no greeting.)
+func (s *shop) wantTenCharges(ctx context.Context) {
+	s.t.Helper()
+	balance, err := s.ledger.Balance(ctx)
+	if err != nil || balance.Charges != 10 || balance.Charged != 5250 || balance.Refunds != 0 {
+		s.t.Errorf("the ledger has %+v, %v", balance, err)
+	}
+}
