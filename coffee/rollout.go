@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
@@ -218,9 +219,12 @@ func (c *Client) CheckDeployments(ctx context.Context) error {
 
 func noDeployment(err error) error {
 	var unimplemented *serviceerror.Unimplemented
+	var denied *serviceerror.PermissionDenied
 	var missing *serviceerror.NotFound
 	switch {
 	case errors.As(err, &unimplemented):
+		return ErrNoDeployments
+	case errors.As(err, &denied) && strings.Contains(denied.Error(), "Deployment Versions are disabled"):
 		return ErrNoDeployments
 	case errors.As(err, &missing):
 		return ErrNoVersion
