@@ -91,21 +91,33 @@ func (c *Client) Histories(ctx context.Context, over int) iter.Seq2[History, err
 			{statusQuery(StatusRunning), noLimit},
 			{statusQuery("") + " AND ExecutionStatus != 'Running'", over},
 		} {
-			for info, err := range c.executions(ctx, part.query, part.limit, 1000) {
-				if seen[info.GetExecution().GetRunId()] {
+			for history, err := range c.histories(ctx, part.query, part.limit) {
+				if err == nil && seen[history.RunID] {
 					continue
 				}
-				seen[info.GetExecution().GetRunId()] = err == nil
-				var history History
-				if err == nil {
-					history, err = c.readRun(ctx, info.GetExecution(), nil)
-				}
-				if errors.Is(err, ErrNotFound) { // deleted meanwhile
-					continue
-				}
+				seen[history.RunID] = true
 				if !yield(history, err) || err != nil {
 					return
 				}
+			}
+		}
+	}
+}
+
+// histories returns the histories of the workflows that a query finds, limit of them at
+// most. After an error there are no more.
+func (c *Client) histories(ctx context.Context, query string, limit int) iter.Seq2[History, error] {
+	return func(yield func(History, error) bool) {
+		for info, err := range c.executions(ctx, query, limit, 1000) {
+			var history History
+			if err == nil {
+				history, err = c.readRun(ctx, info.GetExecution(), nil)
+			}
+			if errors.Is(err, ErrNotFound) { // deleted meanwhile
+				continue
+			}
+			if !yield(history, err) || err != nil {
+				return
 			}
 		}
 	}

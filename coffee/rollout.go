@@ -113,7 +113,7 @@ func (c *Client) Deployment(ctx context.Context, name string) (Deployment, error
 		v.Workers = workers[v.BuildID]
 		count, err := c.temporal.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{
 			Namespace: c.namespace,
-			Query:     fmt.Sprintf("%s AND TemporalWorkerDeploymentVersion = '%s:%s'", statusQuery(StatusRunning), name, v.BuildID),
+			Query:     fmt.Sprintf("%s AND TemporalWorkerDeploymentVersion = '%s'", statusQuery(StatusRunning), strings.ReplaceAll(name+":"+v.BuildID, "'", "''")),
 		})
 		if err != nil {
 			return Deployment{}, err
@@ -236,19 +236,5 @@ func noDeployment(err error) error {
 // version if one became current: all that are not pinned. After an error there are no
 // more.
 func (c *Client) Movable(ctx context.Context) iter.Seq2[History, error] {
-	return func(yield func(History, error) bool) {
-		query := statusQuery(StatusRunning) + " AND (TemporalWorkflowVersioningBehavior IS NULL OR TemporalWorkflowVersioningBehavior != 'Pinned')"
-		for info, err := range c.executions(ctx, query, noLimit, 1000) {
-			var history History
-			if err == nil {
-				history, err = c.readRun(ctx, info.GetExecution(), nil)
-			}
-			if errors.Is(err, ErrNotFound) { // deleted meanwhile
-				continue
-			}
-			if !yield(history, err) || err != nil {
-				return
-			}
-		}
-	}
+	return c.histories(ctx, statusQuery(StatusRunning)+" AND (TemporalWorkflowVersioningBehavior IS NULL OR TemporalWorkflowVersioningBehavior != 'Pinned')", noLimit)
 }

@@ -24,8 +24,8 @@ import (
 	"example.com/coffee/commands/internal/tour"
 )
 
-// TestDiagnoses kills and freezes a server and its workers. Whoever looks is told what
-// is in the way: the client that waits, status, status --watch, timeline and board.
+// TestDiagnoses kills and freezes a server and its workers. Each view says what is in
+// the way: the client that waits, status, status --watch, timeline and board.
 func TestDiagnoses(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)

@@ -76,8 +76,8 @@ func parseRollout(c *cli.Context) (plan rolloutPlan, err error) {
 			return plan, usageErrorf(c, "--percent is %v: use more than 0 and less than 100", c.Float64("percent"))
 		}
 	}
-	if plan.buildID != "" {
-		if err := checkBuildID(c, plan.buildID); err != nil {
+	for _, name := range []string{plan.deployment, plan.buildID} {
+		if err := checkBuildID(c, name); err != nil && name != "" {
 			return plan, err
 		}
 	}

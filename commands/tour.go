@@ -22,7 +22,7 @@ func tourCommand(a *app) *cli.Command {
 		Name:  "tour",
 		Usage: "learn Temporal in a quarter of an hour, by seeing it happen",
 		Description: "Leads through ten chapters in this terminal. It starts servers and workers of its own on free ports, runs the commands that it shows, " +
-			"kills what there is to kill, and leaves nothing behind.",
+			"kills some of them, and leaves nothing behind.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "chapter", Usage: "begin with chapter `N`, a number or a name"},
 			&cli.BoolFlag{Name: "only", Usage: "end after that chapter"},

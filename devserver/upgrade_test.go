@@ -205,7 +205,7 @@ func TestUpgradeInterrupted(t *testing.T) {
 	if err := server.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	// Somebody goes back, and upgrades again: the copies do not replace each other.
+	// An operator goes back, and upgrades again: the copies do not replace each other.
 	if err := os.Rename(file+".before-1.31.5", file); err != nil {
 		t.Fatal(err)
 	}
