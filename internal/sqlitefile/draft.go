@@ -88,9 +88,14 @@ func (d *Draft) Publish() error {
 // Replace gives the file the name of the one that it replaces, which stays under the
 // name kept. At every instant the whole file, old or new, has that name, even if the
 // process is killed; [RemoveTwin] cleans up then. It returns [fs.ErrExist] if the name
-// kept is taken. No database may be open on either file, and the old one must have no
-// log beside it.
+// kept is taken, and another error if the old one has a log beside it, which SQLite
+// would take for that of the new one. No database may be open on either file.
 func (d *Draft) Replace(kept string) error {
+	for _, ending := range besides {
+		if log, err := os.Stat(d.path + ending); err == nil && log.Size() > 0 && ending != "-shm" {
+			return errors.New(filepath.Base(d.path) + ending + " is there: another program has changed the file")
+		}
+	}
 	if err := d.hold.file.Sync(); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -53,9 +54,19 @@ func TestReplace(t *testing.T) {
 	close(done)
 	watching.Wait()
 
-	// What is kept does not replace anything.
+	// What is kept does not replace anything, and the log of the old file is not left to
+	// the new one.
 	draft, err := NewDraft(path)
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path+"-wal", []byte("a commit"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := draft.Replace(path + ".before-51"); err == nil || !strings.Contains(err.Error(), "x.db-wal is there") {
+		t.Errorf("with a log: %v", err)
+	}
+	if err := os.Remove(path + "-wal"); err != nil {
 		t.Fatal(err)
 	}
 	if err := draft.Replace(path + ".before-1"); !errors.Is(err, fs.ErrExist) {
