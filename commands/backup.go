@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -18,18 +19,29 @@ func backupCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:      "backup",
 		Usage:     "copy a server's database and its ledgers while they are in use",
-		ArgsUsage: "FILE",
+		ArgsUsage: "FILE|DIR",
 		Description: "Copies the database to FILE, and each ledger to a file beside it. The copies are taken together. " +
-			"To go back to them, start a server and a worker on the copies.",
+			"To go back to them, start a server and a worker on the copies. " +
+			"With --every it makes a backup in DIR at once and then again and again, until it is interrupted. " +
+			"With --verify it checks backups, and changes nothing: it reads each FILE whole, and audits it with the ledger beside it (exit code 6 after a breach).",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "db-filename", Aliases: []string{"f"}, Usage: "SQLite `FILE` of the server", DefaultText: "coffee.db in the data directory"},
 			&cli.StringFlag{Name: "ledger", Usage: "SQLite `FILE` of the ledger", DefaultText: "$" + ledgerVariable + ", or those of the server in the data directory"},
+			&cli.DurationFlag{Name: "every", Usage: "make a backup in DIR every `DURATION`"},
+			&cli.IntFlag{Name: "keep", Usage: "with --every, keep the newest `N` backups", DefaultText: "24"},
+			&cli.BoolFlag{Name: "verify", Usage: "check backups"},
 			outputFlag(),
 		},
 		Action: func(c *cli.Context) error {
 			plan, err := parseBackup(c)
 			if err != nil {
 				return err
+			}
+			switch {
+			case len(plan.verify) > 0:
+				return runVerify(c.Context, a, plan)
+			case plan.every > 0:
+				return runBackups(c.Context, a, plan)
 			}
 			return runBackup(c.Context, a, plan)
 		},
@@ -40,14 +52,39 @@ func backupCommand(a *app) *cli.Command {
 type backupPlan struct {
 	database string // empty means the one in the data directory
 	ledger   ledgerChoice
-	to       string
+	to       string // a directory if every is set
 	asJSON   bool
+	every    time.Duration // 0 means once
+	keep     int           // how many backups, if every is set
+	verify   []string      // files to check; empty means to make a backup
 }
 
 func parseBackup(c *cli.Context) (plan backupPlan, err error) {
 	plan = backupPlan{database: c.String("db-filename"), to: c.Args().First()}
 	if plan.asJSON, err = wantsJSON(c); err != nil {
 		return plan, err
+	}
+	if c.Bool("verify") {
+		for _, flag := range []string{"every", "keep", "db-filename", "ledger"} {
+			if c.IsSet(flag) {
+				return plan, usageErrorf(c, "--verify checks the files that are named: --%s makes no sense with it", flag)
+			}
+		}
+		if plan.verify = c.Args().Slice(); len(plan.verify) == 0 {
+			return plan, usageErrorf(c, "backup --verify takes the files to check")
+		}
+		return plan, nil
+	}
+	if c.IsSet("every") {
+		if plan.every = c.Duration("every"); plan.every < time.Second {
+			return plan, usageErrorf(c, "--every is %v: use 1s or more", plan.every)
+		}
+		plan.keep = 24
+	}
+	if c.IsSet("keep") {
+		if plan.keep = c.Int("keep"); plan.keep < 1 || plan.every == 0 {
+			return plan, usageErrorf(c, "--keep is %d: use 1 or more, with --every", plan.keep)
+		}
 	}
 	if c.Args().Len() != 1 || plan.to == "" {
 		return plan, usageErrorf(c, "backup takes one file name")
