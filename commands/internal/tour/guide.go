@@ -196,7 +196,13 @@ func (g *guide) quietly(args ...string) (s said) {
 	if g.err != nil {
 		return s
 	}
-	fmt.Fprintf(g.Out, "$ coffee %s\n", strings.Join(args, " "))
+	shown := make([]string, len(args))
+	for i, arg := range args {
+		if shown[i] = arg; strings.Contains(arg, " ") { // as one has to type it
+			shown[i] = "'" + arg + "'"
+		}
+	}
+	fmt.Fprintf(g.Out, "$ coffee %s\n", strings.Join(shown, " "))
 	ctx, cancel := context.WithTimeout(g.ctx, patience)
 	defer cancel()
 	cmd, err := g.command(ctx, args...)
