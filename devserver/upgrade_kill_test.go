@@ -1,4 +1,7 @@
-//go:build unix
+// The race detector makes each of a hundred processes ten times as slow, and sees nothing
+// in them: one goroutine copies, until it is killed.
+
+//go:build unix && !race
 
 package devserver
 
@@ -45,7 +48,7 @@ func TestUpgradeKilled(t *testing.T) {
 	old := filepath.Join(dir, "old.db")
 	oldDatabase(t, old, "1.31.5", append(older,
 		// Enough rows that most kills hit the copying.
-		`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
+		`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)
 			INSERT INTO history_node (shard_id, tree_id, branch_id, node_id, txn_id, data, data_encoding) SELECT 1, x'00', x'00', i, i, randomblob(200), 'x' FROM n`)...)
 	content, err := os.ReadFile(old)
 	if err != nil {
@@ -72,7 +75,7 @@ func TestUpgradeKilled(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Duration(random.Int64N(int64(took)))) // the instant of the kill
+		time.Sleep(time.Duration(random.Int64N(int64(took)*3/2))) // the instant of the kill
 		_ = cmd.Process.Kill()                                // it may have ended
 		_ = cmd.Wait()                                        // it was killed
 
@@ -87,7 +90,7 @@ func TestUpgradeKilled(t *testing.T) {
 			t.Fatal("the old one is gone")
 		}
 		// Everything is there, and the next start goes on.
-		wantRows(t, file, 20_000)
+		wantRows(t, file, 10_000)
 		d, err := openDatabase(context.Background(), Options{DatabaseFile: file})
 		if err != nil {
 			t.Fatal(err)
@@ -95,7 +98,7 @@ func TestUpgradeKilled(t *testing.T) {
 		if err := d.close(); err != nil {
 			t.Fatal(err)
 		}
-		wantRows(t, file, 20_000)
+		wantRows(t, file, 10_000)
 		if after, err := ReadStamp(context.Background(), file); err != nil || after != (Stamp{ServerVersion, stamp.ClusterID}) {
 			t.Fatalf("after the next start the stamp is %v, %v", after, err)
 		}
@@ -140,7 +143,7 @@ func wantRows(t *testing.T, file string, want int) {
 	var verdict string
 	err = errors.Join(
 		db.QueryRow(`SELECT count(*) FROM history_node WHERE data_encoding = 'x'`).Scan(&got),
-		db.QueryRow(`PRAGMA integrity_check`).Scan(&verdict),
+		db.QueryRow(`PRAGMA quick_check`).Scan(&verdict),
 		db.Close())
 	if err != nil || got != want || strings.TrimSpace(verdict) != "ok" {
 		t.Fatalf("%d rows, %s, %v", got, verdict, err)
