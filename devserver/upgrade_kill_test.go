@@ -75,9 +75,9 @@ func TestUpgradeKilled(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Duration(random.Int64N(int64(took)*3/2))) // the instant of the kill
-		_ = cmd.Process.Kill()                                // it may have ended
-		_ = cmd.Wait()                                        // it was killed
+		time.Sleep(time.Duration(random.Int64N(int64(took) * 3 / 2))) // the instant of the kill
+		_ = cmd.Process.Kill()                                        // it may have ended
+		_ = cmd.Wait()                                                // it was killed
 
 		stamp, err := ReadStamp(context.Background(), file)
 		if err != nil || stamp.ServerVersion != "1.31.5" && stamp.ServerVersion != ServerVersion {
