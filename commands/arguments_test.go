@@ -128,7 +128,7 @@ func TestCompletion(t *testing.T) {
 		"order --dr":                   "--drink --drain-time",
 		"server --db-filename":         "", // the shell offers files
 		"order --drink latte --log":    "--log-level --log-format",
-		"backup --":                    "--db-filename --ledger --output --help --log-level --log-format --version",
+		"backup --":                    "--db-filename --ledger --every --keep --verify --output --help --log-level --log-format --version",
 		"backup -- x":                  "", // nothing is run
 		"worker --late":                "", // hidden
 		"status --address 127.0.0.1:1": "", // the server cannot be asked

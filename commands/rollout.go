@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -136,11 +137,22 @@ func rollForward(ctx context.Context, out *output, orders *coffee.Client, d coff
 		return printReplay(out, report, plan.asJSON)
 	}
 	out.notef("%s would move, and replayed", plural(report.Histories, "order", "orders"))
-	if plan.percent < 100 {
-		return orders.SetRamping(ctx, d, plan.buildID, plan.percent)
+	for began := time.Now(); ; {
+		var err error
+		if plan.percent < 100 {
+			err = orders.SetRamping(ctx, d, plan.buildID, plan.percent)
+		} else {
+			err = orders.SetCurrent(ctx, d, plan.buildID)
+		}
+		// A worker that has just started polls for one kind of task before the other.
+		if err == nil || !strings.Contains(err.Error(), "is missing active task queues") || time.Since(began) > pollsPatience || !sleep(ctx, 100*time.Millisecond) {
+			return err
+		}
 	}
-	return orders.SetCurrent(ctx, d, plan.buildID)
 }
+
+// pollsPatience is how long a worker has to poll for all kinds of tasks.
+const pollsPatience = 5 * time.Second
 
 // rollBack ends a ramp, or returns to the version that was current before.
 func rollBack(ctx context.Context, out *output, orders *coffee.Client, d coffee.Deployment) error {
