@@ -62,24 +62,27 @@ func runVerify(ctx context.Context, a *app, plan backupPlan) error {
 		if err := a.out.json(backups); err != nil {
 			return err
 		}
-	}
-	for _, v := range backups {
-		if plan.asJSON {
-			break
-		}
-		a.out.line("Database", "%s: whole, of Temporal server %s", coffee.Printable(v.Database), v.ServerVersion)
-		if len(v.Ledgers) == 0 {
-			a.out.line("Ledger", "none beside it")
-		}
-		for _, l := range v.Ledgers {
-			a.out.line("Ledger", "%s", coffee.Printable(l.Ledger))
-			printAudit(a.out, l.Report)
-		}
+	} else {
+		printVerified(a.out, backups)
 	}
 	if breaches > 0 {
 		return &exitError{code: exitBreach, message: plural(breaches, "breach", "breaches")}
 	}
 	return nil
+}
+
+// printVerified prints the verified backups for people.
+func printVerified(out *output, backups []verified) {
+	for _, v := range backups {
+		out.line("Database", "%s: whole, of Temporal server %s", coffee.Printable(v.Database), v.ServerVersion)
+		if len(v.Ledgers) == 0 {
+			out.line("Ledger", "none beside it")
+		}
+		for _, l := range v.Ledgers {
+			out.line("Ledger", "%s", coffee.Printable(l.Ledger))
+			printAudit(out, l.Report)
+		}
+	}
 }
 
 func verify(ctx context.Context, a *app, file string) (v verified, err error) {

@@ -108,8 +108,10 @@ func rollOut(ctx context.Context, out *output, orders *coffee.Client, plan rollo
 			return err
 		}
 	}
-	if d, err = orders.Deployment(ctx, plan.deployment); err != nil && !errors.Is(err, coffee.ErrNoVersion) {
-		return err
+	if plan.back || plan.buildID != "" { // show what has changed
+		if d, err = orders.Deployment(ctx, plan.deployment); err != nil {
+			return err
+		}
 	}
 	if plan.asJSON {
 		return out.json(d)

@@ -109,10 +109,7 @@ func OpenBook(ctx context.Context, where string) (_ *Book, err error) {
 		if err := tx.QueryRowContext(ctx, `SELECT version FROM ledger_schema`).Scan(&version); err != nil {
 			return err
 		}
-		if version > ledger.SchemaVersion {
-			return fmt.Errorf("%w: its schema has version %d, and this program knows version %d", coffee.ErrNewerLedger, version, ledger.SchemaVersion)
-		}
-		return nil
+		return ledger.CheckVersion(version, ledger.SchemaVersion)
 	})
 	if err == nil {
 		_, _, err = book.read(ctx, "no order has this id")

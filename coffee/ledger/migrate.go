@@ -47,14 +47,14 @@ func (m migration) version(ctx context.Context, db querier) (version int, err er
 		version = 1
 	}
 	if err == nil {
-		err = checkVersion(version, len(m.steps))
+		err = CheckVersion(version, len(m.steps))
 	}
 	return version, err
 }
 
-// checkVersion returns [coffee.ErrNewerLedger] if the schema is newer than the version
+// CheckVersion returns [coffee.ErrNewerLedger] if the schema is newer than the version
 // that a program knows.
-func checkVersion(version, known int) error {
+func CheckVersion(version, known int) error {
 	if version > known {
 		return fmt.Errorf("%w: its schema has version %d, and this program knows version %d", coffee.ErrNewerLedger, version, known)
 	}

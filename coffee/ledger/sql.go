@@ -95,7 +95,7 @@ func (l *sqlLedger) Paid(ctx context.Context, orderID string) (delivered bool, e
 	}
 	a, err := readAccount(ctx, l.db, orderID)
 	if err == nil {
-		err = checkVersion(a.version, l.version)
+		err = CheckVersion(a.version, l.version)
 	}
 	if err != nil {
 		return false, err
@@ -174,7 +174,7 @@ func (l *sqlLedger) write(ctx context.Context, orderID string, do func(tx *sql.T
 		return err
 	}
 	// A newer program may have migrated the schema since this one opened it.
-	if err := checkVersion(a.version, l.version); err != nil {
+	if err := CheckVersion(a.version, l.version); err != nil {
 		return err
 	}
 	if err := do(tx, a); err != nil {
