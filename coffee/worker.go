@@ -33,6 +33,9 @@ type WorkerOptions struct {
 	DrainTime time.Duration
 	// Version is the release that the worker runs; the zero value means none.
 	Version WorkerVersion
+	// Register, unless nil, registers another release of the workflow in place of
+	// [OrderWorkflow]. The activities are those of this package all the same.
+	Register func(worker.Registry)
 	// Log receives what happens to the orders; the zero value is a disabled logger.
 	Log zerolog.Logger
 }
@@ -69,7 +72,11 @@ func NewWorker(ctx context.Context, c client.Client, options WorkerOptions) (*Wo
 
 	fatal := make(chan error, 1)
 	w := worker.New(c, TaskQueue, sdkOptions(options, fatal))
-	(&OrderWorkflow{Pricing: options.Pricing, Indexed: indexed}).Register(w)
+	if options.Register != nil {
+		options.Register(w)
+	} else {
+		(&OrderWorkflow{Pricing: options.Pricing, Indexed: indexed}).Register(w)
+	}
 	NewActivities(NewServiceFactory(options.Services, options.Ledger, options.Log)).Register(w)
 	return &Worker{worker: w, fatal: fatal}, nil
 }

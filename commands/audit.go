@@ -26,7 +26,7 @@ func auditCommand(a *app) *cli.Command {
 			&cli.StringFlag{Name: "acknowledged", Usage: "`FILE` with the ids of orders that clients were told are accepted, one per line: each must exist and have ended"},
 			&cli.BoolFlag{Name: "repair", Usage: "refund or void orders that were terminated or timed out without a coffee"},
 			outputFlag(),
-			ledgerFlag(""),
+			ledgerFlag(""), releaseFlag(),
 		}, connectFlags()),
 		Action: func(c *cli.Context) error {
 			if err := noArguments(c); err != nil {
@@ -48,10 +48,14 @@ type auditPlan struct {
 	acknowledged []string
 	repair       bool
 	asJSON       bool
+	replay       func(coffee.History) error
 }
 
 func parseAudit(c *cli.Context) (plan auditPlan, err error) {
 	plan.repair = c.Bool("repair")
+	if plan.replay, err = parseReplayer(c); err != nil {
+		return plan, err
+	}
 	if plan.asJSON, err = wantsJSON(c); err != nil {
 		return plan, err
 	}
@@ -91,6 +95,7 @@ func runAudit(ctx context.Context, a *app, plan auditPlan) error {
 		Namespace:    conn.namespace,
 		Book:         book,
 		Acknowledged: plan.acknowledged,
+		Replay:       plan.replay,
 		Progress:     auditProgress(a.out),
 	}
 	if plan.repair {

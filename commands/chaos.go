@@ -30,6 +30,7 @@ func chaosCommand(a *app) *cli.Command {
 			&cli.IntFlag{Name: "orders", Usage: "place `N` orders", Value: 200},
 			&cli.IntFlag{Name: "kills", Usage: "kill a process `N` times", Value: 20},
 			&cli.Uint64Flag{Name: "seed", Usage: "`N` that decides what is ordered and which faults are injected; what they hit still differs", DefaultText: "random"},
+			&cli.BoolFlag{Name: "upgrade", Usage: "also carry the server's database over from an older version, and roll the workers forward to another release and back"},
 			&cli.StringFlag{Name: "dir", Usage: "`DIRECTORY` to work in, which is kept", DefaultText: "a temporary one, kept only on failure"},
 			outputFlag(),
 		},
@@ -77,12 +78,13 @@ func chaosClientCommand(a *app) *cli.Command {
 type chaosPlan struct {
 	seed          uint64
 	orders, kills int
+	upgrade       bool
 	dir           string // empty means a temporary one
 	asJSON        bool
 }
 
 func parseChaos(c *cli.Context) (plan chaosPlan, err error) {
-	plan = chaosPlan{seed: c.Uint64("seed"), orders: c.Int("orders"), kills: c.Int("kills"), dir: c.String("dir")}
+	plan = chaosPlan{seed: c.Uint64("seed"), orders: c.Int("orders"), kills: c.Int("kills"), upgrade: c.Bool("upgrade"), dir: c.String("dir")}
 	if plan.asJSON, err = wantsJSON(c); err != nil {
 		return plan, err
 	}
@@ -110,13 +112,19 @@ func runChaos(ctx context.Context, a *app, plan chaosPlan) error {
 		return os.RemoveAll(dir)
 	}
 	a.out.notef("seed %d: %s, %s; the directory is %s", plan.seed, plural(plan.orders, "order", "orders"), plural(plan.kills, "kill", "kills"), dir)
-	report, err := chaos.Run(ctx, chaos.Options{
+	options := chaos.Options{
 		Seed: plan.seed, Orders: plan.orders, Kills: plan.kills, Dir: dir,
 		Connect: func(ctx context.Context, address string) (client.Client, error) {
 			return a.connect(ctx, client.Options{HostPort: address, Namespace: client.DefaultNamespace})
 		},
 		Say: func(line string) { a.out.notef("%s", line) },
-	})
+	}
+	again := fmt.Sprintf("coffee chaos --orders %d --kills %d --seed %d", plan.orders, plan.kills, plan.seed)
+	if plan.upgrade {
+		options.MakeOlder = devserver.MakeOlder
+		again += " --upgrade"
+	}
+	report, err := chaos.Run(ctx, options)
 	if err != nil && ctx.Err() != nil {
 		return errors.Join(ctx.Err(), cleanUp())
 	}
@@ -135,7 +143,7 @@ func runChaos(ctx context.Context, a *app, plan chaosPlan) error {
 		return &exitError{
 			code:    exitBreach,
 			message: fmt.Sprintf("%s; logs and databases are in %s", plural(breaches, "breach", "breaches"), dir),
-			hint:    fmt.Sprintf("the same faults again: coffee chaos --orders %d --kills %d --seed %d", plan.orders, plan.kills, plan.seed),
+			hint:    "the same faults again: " + again,
 		}
 	}
 	return cleanUp()
@@ -165,6 +173,9 @@ func printChaos(out *output, r *chaos.Report) {
 	out.line("Sent", "%s, %d acknowledged", plural(r.Sent, "order", "orders"), r.Acknowledged)
 	out.line("Kills", "%d: %d of the server, %d of workers, %d of the client", r.Kills(), r.KillsOfServer, r.KillsOfWorkers, r.KillsOfClient)
 	out.line("Freezes", "%d of workers; %s came late, %d refused", r.Freezes, plural(r.LateCharges, "charge", "charges"), r.LateRefused)
+	if r.RolledOut > 0 {
+		out.line("Upgrades", "%d of the server's database; workers rolled out %s", r.CarriedOver, plural(r.RolledOut, "time", "times"))
+	}
 	out.line("Recovery", "p50 %.1f s, p99 %.1f s, max %.1f s, from a fault to the next step of an order in progress", r.Recovery.P50, r.Recovery.P99, r.Recovery.Max)
 	printAudit(out, r.Audit)
 	for _, incident := range r.Incidents {

@@ -21,7 +21,7 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/timeline"
-	"example.com/coffee/commands/internal/tour"
+	"example.com/coffee/commands/internal/release"
 )
 
 // TestDiagnoses kills and freezes a server and its workers. Each view says what is in
@@ -60,8 +60,8 @@ func TestDiagnoses(t *testing.T) {
 	// fit takes its place.
 	l.kill(worker)
 	l.eventually("No worker answered", "coffee worker", func() string { return l.command("status", "one") })
-	broken := l.coffee("tour", "worker", "--release", "broken", "--address", l.address)
-	broken.Env = append(broken.Env, tour.Variable+"=1")
+	broken := l.coffee("worker", "--release", "broken", "--brew-failure-rate", "0", "--address", l.address)
+	broken.Env = append(broken.Env, release.Variable+"=1")
 	l.run(broken)
 	l.eventually("[TMPRL1100]", "start one with", func() string { return l.command("status", "one") })
 	l.eventually("[TMPRL1100]", "no worker", l.screen)

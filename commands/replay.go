@@ -26,7 +26,7 @@ func replayCommand(a *app) *cli.Command {
 			"Without arguments it replays those of all orders that run, and of the 1,000 that ended last. " +
 			"A FILE, whose name ends in .json or has a / in it, is the history of an order, as temporal workflow show -o json writes it and as the Web UI lets you download it. " +
 			"It changes nothing. The exit code is 7 if a history does not replay.",
-		Flags: slices.Concat([]cli.Flag{outputFlag()}, connectFlags()),
+		Flags: slices.Concat([]cli.Flag{outputFlag(), releaseFlag()}, connectFlags()),
 		Action: func(c *cli.Context) error {
 			plan, err := parseReplay(c)
 			if err != nil {
@@ -47,7 +47,9 @@ type replayPlan struct {
 }
 
 func parseReplay(c *cli.Context) (plan replayPlan, err error) {
-	plan.replay = (&coffee.OrderWorkflow{Pricing: coffee.StandardPricing{}}).Replay
+	if plan.replay, err = parseReplayer(c); err != nil {
+		return plan, err
+	}
 	if plan.asJSON, err = wantsJSON(c); err != nil {
 		return plan, err
 	}

@@ -24,7 +24,7 @@ func rolloutCommand(a *app) *cli.Command {
 		Flags: slices.Concat([]cli.Flag{
 			&cli.Float64Flag{Name: "percent", Usage: "let only this `PERCENTAGE` of the orders move"},
 			&cli.BoolFlag{Name: "back", Usage: "end a --percent rollout, or return to the version before"},
-			deploymentFlag(""), outputFlag(),
+			deploymentFlag(""), outputFlag(), releaseFlag(),
 		}, connectFlags()),
 		Action: func(c *cli.Context) error {
 			plan, err := parseRollout(c)
@@ -56,9 +56,9 @@ type rolloutPlan struct {
 }
 
 func parseRollout(c *cli.Context) (plan rolloutPlan, err error) {
-	plan = rolloutPlan{
-		deployment: c.String("deployment"), back: c.Bool("back"), percent: 100,
-		replay: (&coffee.OrderWorkflow{Pricing: coffee.StandardPricing{}}).Replay,
+	plan = rolloutPlan{deployment: c.String("deployment"), back: c.Bool("back"), percent: 100}
+	if plan.replay, err = parseReplayer(c); err != nil {
+		return plan, err
 	}
 	if c.Args().Len() > 1 {
 		return plan, usageErrorf(c, "rollout takes one build id")

@@ -10,11 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
 	"example.com/coffee/coffee"
-	"example.com/coffee/commands/internal/tour"
+	"example.com/coffee/commands/internal/release"
 )
 
 // TestRolloutReplays: a release without its patch is refused if orders would move to
@@ -43,18 +42,9 @@ func TestRolloutReplays(t *testing.T) {
 			s.rollOut(ctx, plan)
 			ids := s.placeSome(ctx, "old")
 
-			release := tour.Releases[test.release]
-			next := worker.New(s.conn.Client, coffee.TaskQueue, worker.Options{DisableRegistrationAliasing: true, DeploymentOptions: worker.DeploymentOptions{
-				UseVersioning: true, Version: worker.WorkerDeploymentVersion{DeploymentName: "coffee", BuildID: "v2"}, DefaultVersioningBehavior: test.behavior,
-			}})
-			tour.RegisterRelease(next, release)
-			coffee.NewActivities(coffee.NewServiceFactory(services, s.ledger, s.log)).Register(next)
-			if err := next.Start(); err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(next.Stop)
-
-			plan.buildID, plan.replay = "v2", func(history coffee.History) error { return coffee.ReplayOn(release, history) }
+			next := release.Named(test.release)
+			s.startWorkerWith(coffee.WorkerOptions{Services: services, Register: next.Register, Version: coffee.WorkerVersion{Deployment: "coffee", BuildID: "v2", Behavior: test.behavior}})
+			plan.buildID, plan.replay = "v2", next.Replay
 			if test.refused {
 				err := s.tryRollOut(ctx, plan)
 				var exit *exitError

@@ -2,7 +2,6 @@ package commands
 
 import (
 	"context"
-	"errors"
 	"os"
 	"slices"
 	"strconv"
@@ -10,9 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/worker"
 
-	"example.com/coffee/coffee"
 	"example.com/coffee/commands/internal/tour"
 	"example.com/coffee/devserver"
 )
@@ -29,7 +26,6 @@ func tourCommand(a *app) *cli.Command {
 			&cli.BoolFlag{Name: "list", Usage: "list the chapters"},
 			&cli.BoolFlag{Name: "auto", Usage: "go on without waiting for Enter"},
 		},
-		Subcommands: []*cli.Command{tourWorkerCommand(a), tourReplayCommand(a)},
 		Action: func(c *cli.Context) error {
 			if err := noArguments(c); err != nil {
 				return err
@@ -75,81 +71,4 @@ func parseChapter(c *cli.Context) (int, error) {
 		return 0, usageErrorf(c, "there is no chapter %q; coffee tour --list lists them", text)
 	}
 	return i + 1, nil
-}
-
-// releaseFlag says which release of the workflow to use.
-func releaseFlag() cli.Flag { return &cli.StringFlag{Name: "release"} }
-
-// parseRelease returns the release and the server that the flags name, for commands
-// that the tour runs.
-func parseRelease(c *cli.Context) (release tour.Release, server connectOptions, err error) {
-	if os.Getenv(tour.Variable) == "" {
-		return nil, server, errors.New("this is a part of coffee tour, which runs it on a server of its own: it would stop the orders of yours")
-	}
-	release, ok := tour.Releases[c.String("release")]
-	if !ok {
-		return nil, server, usageErrorf(c, "there is no release %q", c.String("release"))
-	}
-	server, err = parseConnect(c)
-	return release, server, err
-}
-
-// tourWorkerCommand returns a worker of the next release, which the tour starts in its
-// own process.
-func tourWorkerCommand(a *app) *cli.Command {
-	return &cli.Command{
-		Name:   "worker",
-		Hidden: true,
-		Usage:  "a worker of the tour's next release",
-		Flags:  slices.Concat([]cli.Flag{releaseFlag()}, connectFlags()),
-		Action: func(c *cli.Context) error {
-			release, server, err := parseRelease(c)
-			if err != nil {
-				return err
-			}
-			return a.workOnRelease(c.Context, server, release)
-		},
-	}
-}
-
-// workOnRelease runs a worker of a release until the context ends.
-func (a *app) workOnRelease(ctx context.Context, server connectOptions, release tour.Release) (err error) {
-	conn, err := a.connect(ctx, server)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	ledger, where, err := a.openLedger(ctx, ledgerChoice{}, conn, false)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, ledger.Close()) }()
-	services := coffee.DefaultServiceConfig()
-	services.BrewFailureRate = 0
-	w := worker.New(conn.Client, coffee.TaskQueue, worker.Options{DisableRegistrationAliasing: true})
-	tour.RegisterRelease(w, release)
-	coffee.NewActivities(coffee.NewServiceFactory(services, ledger, a.log)).Register(w)
-	a.workerStarted(conn, where)
-	interrupted := make(chan any)
-	defer context.AfterFunc(ctx, func() { close(interrupted) })()
-	return w.Run(interrupted)
-}
-
-// tourReplayCommand returns what coffee replay of the next release would be.
-func tourReplayCommand(a *app) *cli.Command {
-	return &cli.Command{
-		Name:   "replay",
-		Hidden: true,
-		Usage:  "coffee replay of the tour's next release",
-		Flags:  slices.Concat([]cli.Flag{releaseFlag()}, connectFlags()),
-		Action: func(c *cli.Context) error {
-			release, server, err := parseRelease(c)
-			if err != nil {
-				return err
-			}
-			return runReplay(c.Context, a, replayPlan{server: server, replay: func(history coffee.History) error {
-				return coffee.ReplayOn(release, history)
-			}})
-		},
-	}
 }

@@ -23,7 +23,7 @@ func workerCommand(a *app) *cli.Command {
 			"Start as many workers as you like, on any number of machines. " +
 			"On an interrupt a worker takes no more work and lets running activities finish.",
 		Flags: slices.Concat(
-			[]cli.Flag{devFlag("also run a server in memory, on a free port that is printed")},
+			[]cli.Flag{devFlag("also run a server in memory, on a free port that is printed"), releaseFlag()},
 			workerFlags("WORKER"), connectFlags()),
 		Action: func(c *cli.Context) error {
 			if err := noArguments(c); err != nil {
@@ -37,6 +37,13 @@ func workerCommand(a *app) *cli.Command {
 				options, err := parseWorker(c)
 				if err != nil {
 					return err
+				}
+				named, err := parseRelease(c)
+				if err != nil {
+					return err
+				}
+				if named != nil {
+					options.Register = named.Register
 				}
 				return runWorker(c.Context, a, server, options)
 			}

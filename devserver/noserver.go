@@ -18,6 +18,9 @@ type Server struct{}
 // Start returns [ErrNoServer].
 func Start(context.Context, Options) (*Server, error) { return nil, ErrNoServer }
 
+// MakeOlder returns [ErrNoServer].
+func MakeOlder(context.Context, string) error { return ErrNoServer }
+
 func (*Server) Address() string                { return "" }
 func (*Server) ClientOptions() client.Options  { return client.Options{} }
 func (*Server) DialOptions() []grpc.DialOption { return nil }

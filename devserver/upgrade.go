@@ -80,7 +80,7 @@ func (d *database) replace(ctx context.Context, path string, stamp Stamp, carry 
 		return "", err
 	}
 	if need := uint64(carry.size) + uint64(carry.size)/4; usage.Free < need {
-		return "", fmt.Errorf("it needs %d MB on the disk, and %d MB are free", need>>20, usage.Free>>20)
+		return "", fmt.Errorf("it needs %d MB on the disk, and %d MB are free", (need+1<<20-1)>>20, usage.Free>>20)
 	}
 	draft, err := sqlitefile.NewDraft(path)
 	if err != nil {

@@ -28,6 +28,9 @@ type Options struct {
 	// Repair, unless nil, is the same ledger opened for writing. Run settles there
 	// what can be settled, and changes nothing else.
 	Repair coffee.Ledger
+	// Replay replays a history on the workflow that has to fit it; nil means
+	// [coffee.OrderWorkflow.Replay].
+	Replay func(coffee.History) error
 	// Progress, unless nil, is called after each history is read, with how many
 	// were read and how many are known so far. Calls do not overlap.
 	Progress func(read, known int)
@@ -36,6 +39,9 @@ type Options struct {
 // Run audits all orders of a namespace. It can run while orders do: it reads an
 // order again before it reports a breach. An error means that there is no verdict.
 func Run(ctx context.Context, options Options) (*Report, error) {
+	if options.Replay == nil {
+		options.Replay = (&coffee.OrderWorkflow{Pricing: coffee.StandardPricing{}}).Replay
+	}
 	a := &auditor{Options: options, report: &Report{Breaches: []Breach{}, Repairs: []Repair{}}, stories: map[string][]*story{}}
 	if err := a.run(ctx); err != nil {
 		return nil, err

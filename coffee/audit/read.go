@@ -133,19 +133,14 @@ func (a *auditor) readRun(ctx context.Context, r run) (*story, error) {
 		history.Events = append(history.Events, event)
 	}
 	s := readStory(r.execution, r.startedAt, history)
-	if err := replay(r.execution, history); err != nil {
+	if err := a.Replay(coffee.History{
+		OrderID: strings.TrimPrefix(r.execution.GetWorkflowId(), coffee.WorkflowID("")),
+		RunID:   r.execution.GetRunId(),
+		Events:  history.GetEvents(),
+	}); err != nil {
 		s.unreplayable = oneLine(err.Error())
 	}
 	return s, nil
-}
-
-// replay replays a history on this program's workflow.
-func replay(execution *commonpb.WorkflowExecution, history *historypb.History) error {
-	return (&coffee.OrderWorkflow{Pricing: coffee.StandardPricing{}}).Replay(coffee.History{
-		OrderID: strings.TrimPrefix(execution.GetWorkflowId(), coffee.WorkflowID("")),
-		RunID:   execution.GetRunId(),
-		Events:  history.GetEvents(),
-	})
 }
 
 // readAgain reads the runs of an order again, including the latest one, which may

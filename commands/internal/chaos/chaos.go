@@ -6,8 +6,8 @@
 //
 // plan.go derives the orders and the faults from the seed, process.go keeps the
 // processes alive, client.go is the client with its journal in journal.go,
-// faults.go injects the faults, and verdict.go and report.go judge and report the
-// outcome.
+// faults.go and rollout.go inject the faults, and verdict.go and report.go judge and
+// report the outcome.
 package chaos
 
 import (
@@ -19,13 +19,14 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
 	"go.temporal.io/sdk/client"
+	"golang.org/x/sync/errgroup"
 
 	"example.com/coffee/commands/internal/child"
+	"example.com/coffee/commands/internal/release"
 )
 
 // Options say what a run does.
@@ -37,6 +38,9 @@ type Options struct {
 	Orders, Kills int
 	// Dir is the directory to work in, which must exist and be empty.
 	Dir string
+	// MakeOlder, unless nil, makes the run one with upgrades: it makes the database of
+	// a server that is down that of an older server. The workers have versions then.
+	MakeOlder func(ctx context.Context, file string) error
 	// Connect connects to the namespace default of the server at an address.
 	Connect func(ctx context.Context, address string) (client.Client, error)
 	// Say is called with a line of text whenever something happens.
@@ -56,7 +60,8 @@ const (
 // run is one run.
 type run struct {
 	Options
-	server string // its address
+	server string   // its address
+	env    []string // of the processes
 
 	processes [processCount]*process
 	began     time.Time
@@ -64,24 +69,36 @@ type run struct {
 	incidents []string
 	outages   *outages
 	freezeBy  time.Time // until then a freeze waits for a charge
+	// rollouts are under way while other faults are injected, one at a time.
+	rollouts  errgroup.Group
+	rolledOut int
 }
 
 // Run starts the processes, injects the faults, waits until all orders have ended,
 // and audits. When it returns, no process is left.
 func Run(ctx context.Context, options Options) (*Report, error) {
 	r := &run{Options: options, began: time.Now()}
-	defer r.killAll()
+	r.rollouts.SetLimit(1)
+	ctx, cancel := context.WithCancel(ctx)
+	defer func() {
+		cancel()
+		r.killAll()
+		_ = r.rollouts.Wait() // it is known, or the run has failed
+	}()
 	if err := r.start(ctx); err != nil {
 		return nil, err
 	}
 	if err := r.injectAll(ctx); err != nil {
 		return nil, err
 	}
+	if err := r.rollouts.Wait(); err != nil {
+		return nil, err
+	}
 	if err := r.waitForEnd(ctx); err != nil {
 		return nil, err
 	}
 	r.say("stopping the client and the workers, auditing")
-	r.stop(theClient, worker1, worker2)
+	r.stop(append([]int{theClient}, r.workers()...)...)
 	if err := r.waitForServer(ctx); err != nil { // the last fault may have hit it
 		return nil, err
 	}
@@ -113,30 +130,62 @@ func (r *run) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	common := []string{"--log-format", "text"}
-	worker := append(slices.Clone(common), "worker", "--address", r.server, "--ledger", r.path("ledger.db"),
-		"--charge-time", "500ms", "--brew-time", "700ms", "--receipt-time", "150ms", "--seed", fmt.Sprint(r.Seed), "--late-charge-rate", "0.7")
-	for i, p := range []*process{
-		theServer: {name: "server", args: append(slices.Clone(common), "server", "--port", fmt.Sprint(port), "--headless", "--db-filename", r.path("server.db"))},
-		worker1:   {name: "worker 1", args: worker},
-		worker2:   {name: "worker 2", args: worker},
-		theClient: {name: "client", once: true, args: append(slices.Clone(common), "chaos", "client",
-			"--address", r.server, "--journal", r.Dir, "--orders", fmt.Sprint(r.Orders), "--seed", fmt.Sprint(r.Seed))},
-	} {
-		p.env, p.log = env, r.path(strings.ReplaceAll(p.name, " ", "-")+".log")
-		if i != theServer { // the others would only complain until it is up
-			if err := r.waitForServer(ctx); err != nil {
-				return err
-			}
-		}
-		if err := p.start(); err != nil {
+	r.env = append(env, release.Variable+"=1")
+	if err := r.startProcess(theServer, "server", "server", "--port", fmt.Sprint(port), "--headless", "--db-filename", r.path(database)); err != nil {
+		return err
+	}
+	if err := r.waitForServer(ctx); err != nil { // the others would only complain until it is up
+		return err
+	}
+	r.outages = watchOutages(r.server)
+	var version []string
+	if r.MakeOlder != nil {
+		version = []string{"--build-id", firstRelease}
+	}
+	if err := errors.Join(r.startWorker(worker1, version...), r.startWorker(worker2, version...)); err != nil {
+		return err
+	}
+	if r.MakeOlder != nil {
+		if err := r.setCurrent(ctx, firstRelease); err != nil {
 			return err
 		}
-		r.processes[i] = p
+	}
+	if err := r.startProcess(theClient, "client", "chaos", "client",
+		"--address", r.server, "--journal", r.Dir, "--orders", fmt.Sprint(r.Orders), "--seed", fmt.Sprint(r.Seed)); err != nil {
+		return err
 	}
 	r.say("a server, two workers and a client are running")
-	r.outages = watchOutages(r.server)
 	return nil
+}
+
+// database is the name of the server's database.
+const database = "server.db"
+
+// startProcess starts one of the processes.
+func (r *run) startProcess(which int, name string, args ...string) error {
+	p := &process{name: name, args: append([]string{"--log-format", "text"}, args...), once: which == theClient,
+		env: r.env, log: r.path(strings.ReplaceAll(name, " ", "-") + ".log")}
+	if err := p.start(); err != nil {
+		return err
+	}
+	r.processes[which] = p
+	return nil
+}
+
+// startWorker starts a worker.
+func (r *run) startWorker(which int, flags ...string) error {
+	return r.startProcess(which, fmt.Sprintf("worker %d", which-worker1+1), append([]string{"worker", "--address", r.server, "--ledger", r.path("ledger.db"),
+		"--charge-time", "500ms", "--brew-time", "700ms", "--receipt-time", "150ms", "--seed", fmt.Sprint(r.Seed), "--late-charge-rate", "0.7"}, flags...)...)
+}
+
+// workers returns the workers that have been started.
+func (r *run) workers() (started []int) {
+	for i, p := range r.processes {
+		if isWorker(i) && p != nil {
+			started = append(started, i)
+		}
+	}
+	return started
 }
 
 // freePort returns a free port that stays free while its server is down. The other

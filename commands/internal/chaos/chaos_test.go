@@ -20,13 +20,13 @@ func TestPlanFaults(t *testing.T) {
 	for seed := range uint64(50) {
 		var kills, freezes, long int
 		last := 0.0
-		for _, fault := range planFaults(seed, 40) {
+		for _, fault := range planFaults(seed, 40, false) {
 			if fault.at < last || fault.at >= 1 {
 				t.Errorf("seed %d: a fault at %v after one at %v", seed, fault.at, last)
 			}
 			last = fault.at
 			switch {
-			case !fault.freeze:
+			case fault.kind == kill:
 				kills++
 				continue
 			case fault.victim != worker1 && fault.victim != worker2:
@@ -40,6 +40,76 @@ func TestPlanFaults(t *testing.T) {
 		}
 		if kills != 40 || freezes != 10 || long < 5 {
 			t.Errorf("seed %d: %d kills, %d freezes, %d of them long", seed, kills, freezes, long)
+		}
+	}
+}
+
+// TestPlanUpgrades: the workers go forward, back and forward again, with a database
+// that is carried over on either release in between. Kills hit both releases.
+func TestPlanUpgrades(t *testing.T) {
+	t.Parallel()
+	victims := map[int]int{}
+	for seed := range uint64(50) {
+		var steps []kind
+		last, kills := 0.0, 0
+		for _, fault := range planFaults(seed, 40, true) {
+			if fault.at < last || fault.at >= 1 {
+				t.Errorf("seed %d: a fault at %v after one at %v", seed, fault.at, last)
+			}
+			last = fault.at
+			switch fault.kind {
+			case kill, freeze:
+				kills++
+				victims[fault.victim]++
+				if fault.victim >= worker3 && len(steps) == 0 {
+					t.Errorf("seed %d: worker %d is hit before it is there", seed, fault.victim)
+				}
+			default:
+				steps = append(steps, fault.kind)
+			}
+			if fault.kind == carryOver && (fault.victim != theServer || fault.pause >= 400*time.Millisecond) {
+				t.Errorf("seed %d: %+v", seed, fault)
+			}
+		}
+		if !slices.Equal(steps, []kind{rollForward, carryOver, rollBack, carryOver, rollForward}) || kills != 50 {
+			t.Errorf("seed %d: steps %v, %d other faults", seed, steps, kills)
+		}
+	}
+	for process := range processCount {
+		if victims[process] == 0 {
+			t.Errorf("process %d is never hit", process)
+		}
+	}
+}
+
+func TestPartner(t *testing.T) {
+	t.Parallel()
+	for worker, want := range map[int]int{worker1: worker2, worker2: worker1, worker3: worker4, worker4: worker3} {
+		if got := partner(worker); got != want {
+			t.Errorf("the partner of %d is %d", worker, got)
+		}
+	}
+}
+
+func TestMisfits(t *testing.T) {
+	t.Parallel()
+	got := misfits(map[string]*history{"fits": {}, "b": {misfit: true}, "a": {misfit: true}})
+	if len(got) != 2 || !strings.HasSuffix(got[0], "history of order a") {
+		t.Errorf("got %q", got)
+	}
+}
+
+// TestCarriedOver: an upgrade that did not happen is an incident.
+func TestCarriedOver(t *testing.T) {
+	t.Parallel()
+	r := &run{Options: Options{Dir: t.TempDir()}, injected: []injectedFault{{fault: fault{kind: carryOver}}, {fault: fault{kind: kill}}, {fault: fault{kind: carryOver}}}}
+	for i, name := range []string{"server.db.before-1.30.9", "server.db.before-1.30.9-2"} {
+		if err := os.WriteFile(filepath.Join(r.Dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		count, incidents, err := r.carriedOver()
+		if err != nil || count != i+1 || len(incidents) != 1-i {
+			t.Errorf("%d upgrades, %q, %v", count, incidents, err)
 		}
 	}
 }

@@ -4,6 +4,7 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -20,7 +21,7 @@ type injectedFault struct {
 
 // injectAll executes the plan: each fault once its share of the orders has been sent.
 func (r *run) injectAll(ctx context.Context) error {
-	for _, fault := range planFaults(r.Seed, r.Kills) {
+	for _, fault := range planFaults(r.Seed, r.Kills, r.MakeOlder != nil) {
 		known, last := -1, time.Now()
 		r.freezeBy = time.Time{}
 		for {
@@ -35,7 +36,7 @@ func (r *run) injectAll(ctx context.Context) error {
 				if r.freezeBy.IsZero() {
 					r.freezeBy = time.Now().Add(freezePatience)
 				}
-				if r.inject(fault) {
+				if r.inject(ctx, fault) {
 					break
 				}
 			}
@@ -45,7 +46,7 @@ func (r *run) injectAll(ctx context.Context) error {
 			default:
 			}
 			if time.Since(last) > patience {
-				return fmt.Errorf("nothing moves any more, or the %s is down for good", r.processes[fault.victim].name)
+				return errors.Join(fmt.Errorf("nothing moves any more, or the %s is down for good", r.processes[fault.victim].name), r.processes[fault.victim].failure())
 			}
 			if !sleep(ctx, 20*time.Millisecond) {
 				return ctx.Err()
@@ -57,20 +58,29 @@ func (r *run) injectAll(ctx context.Context) error {
 
 // inject injects a fault, and reports whether it did: the victim may be down, or a
 // freeze may still be waiting for a charge.
-func (r *run) inject(f fault) bool {
-	isWorker := f.victim == worker1 || f.victim == worker2
-	if isWorker && r.processes[f.victim].isFrozen() { // it must wake up again
-		f.victim = worker1 + worker2 - f.victim
+func (r *run) inject(ctx context.Context, f fault) bool {
+	switch f.kind {
+	case rollForward:
+		return r.rollOut(ctx, nextRelease)
+	case rollBack:
+		return r.rollOut(ctx, firstRelease)
+	}
+	if isWorker(f.victim) && r.processes[f.victim].isFrozen() { // it must wake up again
+		f.victim = partner(f.victim)
 	}
 	victim := r.processes[f.victim]
 	// A zombie is most dangerous in the middle of a charge.
-	if f.freeze && !r.charging(f.victim) && time.Now().Before(r.freezeBy) {
+	if f.kind == freeze && !r.charging(f.victim) && time.Now().Before(r.freezeBy) {
 		return false
 	}
-	what, pid := "kill", 0
-	if f.freeze {
+	what, how, pid := "kill", "for %4.1f s", 0
+	switch f.kind {
+	case freeze:
 		what, pid = "freeze", victim.freeze(f.pause)
-	} else {
+	case carryOver:
+		what, how = "upgrade", "and kill it after %.1f s"
+		pid = victim.killTwice(func() error { return r.MakeOlder(ctx, r.path(database)) }, f.pause)
+	default:
 		pid = victim.kill(f.pause)
 	}
 	if pid == 0 {
@@ -79,7 +89,7 @@ func (r *run) inject(f fault) bool {
 	r.injected = append(r.injected, injectedFault{fault: f, when: time.Now()})
 	sent, _ := r.lines(journalSent) // only for the message
 	ended, _ := r.lines(journalEnded)
-	r.say("%-6s %-8s for %4.1f s; %d of %d orders sent, %d ended", what, victim.name, f.pause.Seconds(), len(sent), r.Orders, len(ended))
+	r.say("%-7s %-8s "+how+"; %d of %d orders sent, %d ended", what, victim.name, f.pause.Seconds(), len(sent), r.Orders, len(ended))
 	return true
 }
 

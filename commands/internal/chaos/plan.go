@@ -3,8 +3,10 @@
 package chaos
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"example.com/coffee/coffee"
@@ -62,30 +64,55 @@ func planOrder(seed uint64, n int) plannedOrder {
 	return order
 }
 
-// The processes of a chaos run.
+// The processes of a chaos run. Workers 3 and 4 are those of the next release, if the
+// run upgrades.
 const (
 	theServer = iota
+	theClient
 	worker1
 	worker2
-	theClient
+	worker3
+	worker4
 	processCount
 )
 
-// fault is a kill or a freeze of a process.
+func isWorker(process int) bool { return process >= worker1 }
+
+// partner returns the other worker of the same release.
+func partner(worker int) int { return worker1 + (worker - worker1) ^ 1 }
+
+// kind is what a fault does.
+type kind int
+
+const (
+	// kill kills the victim, which is restarted.
+	kill kind = iota
+	// freeze suspends the victim, which wakes up again as a zombie.
+	freeze
+	// carryOver kills the server, makes its database that of an older one, and kills
+	// the server again while it carries the database over.
+	carryOver
+	// rollForward makes the next release of the workers current, and rollBack the
+	// first one again.
+	rollForward
+	rollBack
+)
+
+// fault is something that happens to the processes.
 type fault struct {
-	victim int
-	// freeze means that the victim is suspended and wakes up again, as a zombie.
-	// Otherwise it is killed.
-	freeze bool
-	// pause is how long the victim is frozen, or down before it is restarted.
+	kind
+	victim int // of a kill, a freeze, a carry-over
+	// pause is how long the victim is frozen, or down before it is restarted. In a
+	// carry-over it is the time from the restart to the second kill.
 	pause time.Duration
 	// at is the share of the orders, from 0 to 1, that are sent before the fault.
 	at float64
 }
 
 // planFaults decides which faults are injected, and when. For every four kills there
-// is one freeze.
-func planFaults(seed uint64, kills int) []fault {
+// is one freeze. If the run upgrades, the workers go forward to the next release, back,
+// and forward again, and the database is carried over twice in between.
+func planFaults(seed uint64, kills int, upgrade bool) []fault {
 	r := rand.New(rand.NewPCG(seed, 1<<63))
 	freezes := kills / 4
 	faults := make([]fault, 0, kills+freezes)
@@ -96,7 +123,7 @@ func planFaults(seed uint64, kills int) []fault {
 		if i%2 == 0 {
 			pause = coffee.ActivityTimeout + time.Second + time.Duration(r.Int64N(int64(4*time.Second)))
 		}
-		faults = append(faults, fault{victim: worker1 + r.IntN(2), freeze: true, pause: pause})
+		faults = append(faults, fault{kind: freeze, victim: worker1 + r.IntN(2), pause: pause})
 	}
 	for range kills {
 		victim := theServer
@@ -112,5 +139,17 @@ func planFaults(seed uint64, kills int) []fault {
 	for i := range faults {
 		faults[i].at = (float64(i) + r.Float64()) / float64(len(faults))
 	}
+	if !upgrade {
+		return faults
+	}
+	for i, fault := range faults { // half of them hit the next release, once it is there
+		if isWorker(fault.victim) && fault.at > 0.15 && r.IntN(2) == 0 {
+			faults[i].victim += worker3 - worker1
+		}
+	}
+	instant := func() time.Duration { return time.Duration(r.Int64N(int64(400 * time.Millisecond))) }
+	faults = append(faults, fault{kind: rollForward, at: 0.15}, fault{kind: carryOver, pause: instant(), at: 0.3},
+		fault{kind: rollBack, at: 0.5}, fault{kind: carryOver, pause: instant(), at: 0.6}, fault{kind: rollForward, at: 0.8})
+	slices.SortStableFunc(faults, func(a, b fault) int { return cmp.Compare(a.at, b.at) })
 	return faults
 }

@@ -37,6 +37,8 @@ type process struct {
 	exits    []exit        // the times that it ended by itself with an error
 	pids     []int         // its process ids so far
 	logStart int64         // where the log of the current process begins
+	prepare  func() error  // called before it is restarted
+	killSoon time.Duration // until it is killed again after a restart; 0 means that it is not
 }
 
 // exit is the end of a process that ended by itself with an error.
@@ -85,6 +87,14 @@ func (p *process) runOnce(executable string, log *os.File) (again bool) {
 		p.mu.Unlock()
 		return false
 	}
+	if p.prepare != nil {
+		p.err = p.prepare()
+		p.prepare = nil
+	}
+	if p.err != nil {
+		p.mu.Unlock()
+		return false
+	}
 	if err := cmd.Start(); err != nil {
 		p.err = err
 		p.mu.Unlock()
@@ -96,6 +106,10 @@ func (p *process) runOnce(executable string, log *os.File) (again bool) {
 	}
 	p.cmd, p.downtime, p.frozen, p.killed = cmd, restartPause, 0, false
 	p.pids = append(p.pids, cmd.Process.Pid)
+	if p.killSoon > 0 {
+		time.AfterFunc(p.killSoon, func() { p.killThis(cmd, restartPause) })
+		p.killSoon = 0
+	}
 	p.mu.Unlock()
 
 	err := cmd.Wait()
@@ -113,6 +127,13 @@ func (p *process) runOnce(executable string, log *os.File) (again bool) {
 	return true
 }
 
+// failure returns why the process is not restarted any more; nil if it is.
+func (p *process) failure() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.err
+}
+
 // isFrozen reports whether the process is frozen.
 func (p *process) isFrozen() bool {
 	p.mu.Lock()
@@ -122,10 +143,24 @@ func (p *process) isFrozen() bool {
 
 // kill kills the process, which stays down for the downtime. It returns the process
 // id, or 0 if the process was already down.
-func (p *process) kill(downtime time.Duration) (pid int) {
+func (p *process) kill(downtime time.Duration) (pid int) { return p.killThis(nil, downtime) }
+
+// killTwice kills the process, calls prepare before it is restarted, and kills it again
+// some time after that. It returns the process id, or 0 if the process was already down.
+func (p *process) killTwice(prepare func() error, soon time.Duration) (pid int) {
+	p.mu.Lock()
+	if p.cmd != nil {
+		p.prepare, p.killSoon = prepare, soon
+	}
+	p.mu.Unlock()
+	return p.kill(restartPause)
+}
+
+// killThis kills the process unless it is another one than cmd by now; nil means any.
+func (p *process) killThis(cmd *exec.Cmd, downtime time.Duration) (pid int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.cmd == nil {
+	if p.cmd == nil || cmd != nil && p.cmd != cmd {
 		return 0
 	}
 	p.downtime, p.killed = downtime, true

@@ -9,6 +9,7 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/audit"
+	"example.com/coffee/commands/internal/release"
 )
 
 // Report is the outcome of a run.
@@ -20,6 +21,10 @@ type Report struct {
 	KillsOfWorkers int    `json:"kills_of_workers"`
 	KillsOfClient  int    `json:"kills_of_client"`
 	Freezes        int    `json:"freezes"`
+	// CarriedOver is how often the server's database was carried over from an older
+	// version, and RolledOut how often a release of the workers became current.
+	CarriedOver int `json:"carried_over,omitempty"`
+	RolledOut   int `json:"rolled_out,omitempty"`
 	// LateCharges is how many charges went on after their attempt had been given
 	// up, and LateRefused how many of them the ledger refused.
 	LateCharges int           `json:"late_charges"`
@@ -66,7 +71,8 @@ func (r *run) report(ctx context.Context) (*Report, error) {
 	}
 	for _, fault := range r.injected {
 		switch {
-		case fault.freeze:
+		case fault.kind == carryOver: // counted by what came of it
+		case fault.kind == freeze:
 			report.Freezes++
 		case fault.victim == theServer:
 			report.KillsOfServer++
@@ -86,7 +92,11 @@ func (r *run) report(ctx context.Context) (*Report, error) {
 		return nil, err
 	}
 	defer book.Close()
-	report.Audit, err = audit.Run(ctx, audit.Options{Client: conn, Namespace: namespace, Book: book, Acknowledged: acknowledged})
+	options := audit.Options{Client: conn, Namespace: namespace, Book: book, Acknowledged: acknowledged}
+	if r.MakeOlder != nil { // the patched release goes on with orders of the first one, too
+		options.Replay = release.Named(release.Patched).Replay
+	}
+	report.Audit, err = audit.Run(ctx, options)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +106,14 @@ func (r *run) report(ctx context.Context) (*Report, error) {
 	}
 	report.Recovery = r.recovery(histories)
 	report.Incidents = append(report.Incidents, lostCancels(histories, cancelled)...)
+	report.Incidents = append(report.Incidents, misfits(histories)...)
 	report.Incidents = append(report.Incidents, r.idleWorkers(histories)...)
+	report.RolledOut = r.rolledOut
+	var missing []string
+	if report.CarriedOver, missing, err = r.carriedOver(); err != nil {
+		return nil, err
+	}
+	report.Incidents = append(report.Incidents, missing...)
 	report.LateCharges, report.LateRefused, err = r.lateCharges()
 	return report, err
 }

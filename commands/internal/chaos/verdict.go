@@ -5,6 +5,7 @@ package chaos
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
 	"os"
 	"slices"
@@ -25,6 +26,8 @@ type history struct {
 	steps []time.Time
 	// cancelled is true if a request to cancel it has arrived.
 	cancelled bool
+	// misfit is true if a worker's code did not fit the history.
+	misfit bool
 	// workers are the identities of the workers that worked on it.
 	workers []string
 }
@@ -49,6 +52,8 @@ func readHistories(ctx context.Context, orders *coffee.Client, ids []string) (ma
 				h.workers = append(h.workers, event.GetWorkflowTaskCompletedEventAttributes().GetIdentity())
 			case enumspb.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
 				h.workers = append(h.workers, event.GetActivityTaskCompletedEventAttributes().GetIdentity())
+			case enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED:
+				h.misfit = h.misfit || event.GetWorkflowTaskFailedEventAttributes().GetCause() == enumspb.WORKFLOW_TASK_FAILED_CAUSE_NON_DETERMINISTIC_ERROR
 			case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
 				h.cancelled = h.cancelled || event.GetWorkflowExecutionSignaledEventAttributes().GetSignalName() == coffee.SignalCancelOrder
 			}
@@ -85,8 +90,18 @@ func lostCancels(histories map[string]*history, cancelled []string) (incidents [
 	return incidents
 }
 
+// misfits reports the orders that came to a worker whose code did not fit them.
+func misfits(histories map[string]*history) (incidents []string) {
+	for _, id := range slices.Sorted(maps.Keys(histories)) {
+		if histories[id].misfit {
+			incidents = append(incidents, "the code of a worker did not fit the history of order "+id)
+		}
+	}
+	return incidents
+}
+
 // idleWorkers reports the workers that have done nothing, in a run that is long
-// enough for two.
+// enough for all.
 func (r *run) idleWorkers(histories map[string]*history) (incidents []string) {
 	worked := map[int]bool{} // by process id, which the SDK's identities begin with
 	for _, h := range histories {
@@ -96,7 +111,7 @@ func (r *run) idleWorkers(histories map[string]*history) (incidents []string) {
 			}
 		}
 	}
-	for _, i := range []int{worker1, worker2} {
+	for _, i := range r.workers() {
 		p := r.processes[i]
 		if len(histories) >= 20 && !slices.ContainsFunc(p.pids, func(pid int) bool { return worked[pid] }) {
 			incidents = append(incidents, "the "+p.name+" has done nothing; see "+p.log)
@@ -107,7 +122,7 @@ func (r *run) idleWorkers(histories map[string]*history) (incidents []string) {
 
 // lateCharges counts the charges in the workers' logs that outlived their attempts.
 func (r *run) lateCharges() (all, refused int, err error) {
-	for _, i := range []int{worker1, worker2} {
+	for _, i := range r.workers() {
 		log, err := os.ReadFile(r.processes[i].log)
 		if err != nil {
 			return 0, 0, err

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
-	_ "embed"
 	"errors"
 	"fmt"
 	"io"
@@ -22,6 +21,7 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/commands/internal/child"
+	"example.com/coffee/commands/internal/release"
 	"example.com/coffee/internal/sqlitefile"
 )
 
@@ -154,15 +154,12 @@ func (g *guide) show(text string) {
 	}
 }
 
-//go:embed releases.go
-var releases string
-
-// code shows a function of releases.go.
+// code shows a function of the releases.
 func (g *guide) code(function string) {
 	if g.err != nil {
 		return
 	}
-	_, body, found := strings.Cut(releases, "\nfunc "+function+"(")
+	_, body, found := strings.Cut(release.Source, "\nfunc "+function+"(")
 	body, _, ended := strings.Cut(body, "\n}\n")
 	if g.expect(found && ended, "there is no function %s", function); g.err == nil {
 		g.gap()
@@ -341,12 +338,9 @@ func (g *guide) startServer(flags ...string) {
 }
 
 // startWorker starts a worker. Its flags are shown; so is, later, what it says.
-func (g *guide) startWorker(flags ...string) *process { return g.startAs([]string{"worker"}, flags...) }
-
-// startAs starts a worker by another command.
-func (g *guide) startAs(command []string, flags ...string) *process {
-	g.announce(strings.Join(command, " "), flags)
-	p := g.start("worker", slices.Concat(command, []string{"--log-format", "text"}, flags)...)
+func (g *guide) startWorker(flags ...string) *process {
+	g.announce("worker", flags)
+	p := g.start("worker", append([]string{"worker", "--log-format", "text"}, flags...)...)
 	g.until("the worker was ready", func() bool { return strings.Contains(p.text(), "worker started") || g.ended(p) })
 	p.read = len(p.text())
 	return p

@@ -1,8 +1,8 @@
 // Package tour is the guided tour: chapters in which the program shows what Temporal
 // does by doing it, on a server and workers of the tour's own.
 //
-// chapters.go has the chapters, releases.go the releases of the workflow that one of
-// them rolls out, and guide.go what a chapter can do: say, show, start, kill.
+// chapters.go has the chapters, and guide.go what a chapter can do: say, show, start,
+// kill.
 package tour
 
 import (
@@ -15,6 +15,7 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"example.com/coffee/commands/internal/child"
+	"example.com/coffee/commands/internal/release"
 )
 
 // Options say where a tour takes place.
@@ -65,10 +66,6 @@ func Run(ctx context.Context, options Options) error {
 	return nil
 }
 
-// Variable is the environment variable that the tour's commands have. The next release
-// must not be let loose on anybody's orders.
-const Variable = "COFFEE_TOUR"
-
 // runChapter runs a chapter, and reports whether the person has had enough.
 func runChapter(ctx context.Context, options Options, lines <-chan string, chapter Chapter) (quit bool, err error) {
 	dir, err := makeDir()
@@ -83,7 +80,7 @@ func runChapter(ctx context.Context, options Options, lines <-chan string, chapt
 	if g.env, err = child.Environment(dir.path); err != nil {
 		return false, err
 	}
-	g.env = append(g.env, Variable+"=1")
+	g.env = append(g.env, release.Variable+"=1")
 	chapter.run(g)
 	g.pause()
 	if errors.Is(g.err, errQuit) {

@@ -1,7 +1,10 @@
-package tour
+// Package release has releases of the workflow that do not exist yet. The tour, chaos
+// runs and tests roll them out, and show what becomes of the orders under way.
+package release
 
 import (
 	"context"
+	_ "embed"
 
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/converter"
@@ -44,14 +47,31 @@ var today = &coffee.OrderWorkflow{Pricing: coffee.StandardPricing{}}
 // Release is the workflow of a release.
 type Release func(workflow.Context, converter.RawValue) (coffee.OrderResult, error)
 
-// Releases are the ways to write the next release, by name.
-var Releases = map[string]Release{
-	"broken":  greetFirst,
-	"patched": greetPatched,
+// The names of the releases.
+const (
+	Broken  = "broken"  // stops every order under way
+	Patched = "patched" // goes on with all of them
+)
+
+// Named returns a release; nil if there is none of that name.
+func Named(name string) Release {
+	return map[string]Release{Broken: greetFirst, Patched: greetPatched}[name]
 }
 
-// RegisterRelease registers the workflow of a release, and its new activity.
-func RegisterRelease(registry worker.Registry, release Release) {
-	registry.RegisterWorkflowWithOptions(release, workflow.RegisterOptions{Name: coffee.WorkflowType})
+// Register registers the workflow, and its new activity.
+func (r Release) Register(registry worker.Registry) {
+	registry.RegisterWorkflowWithOptions(r, workflow.RegisterOptions{Name: coffee.WorkflowType})
 	registry.RegisterActivityWithOptions(func(context.Context) error { return nil }, activity.RegisterOptions{Name: "greet_customer"})
 }
+
+// Replay replays a history, like [coffee.OrderWorkflow.Replay].
+func (r Release) Replay(history coffee.History) error { return coffee.ReplayOn(r, history) }
+
+// Source is the code of this package, which the tour shows.
+//
+//go:embed release.go
+var Source string
+
+// Variable is the environment variable that lets commands use these releases. They must
+// not be let loose on anybody's orders.
+const Variable = "COFFEE_RELEASES"

@@ -1,0 +1,89 @@
+//go:build unix
+
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"example.com/coffee/coffee"
+	"example.com/coffee/commands/internal/release"
+)
+
+// The releases of the workers in a run with upgrades. The next one has another step in
+// the middle, patched. Orders are pinned to the release that they began on: no going
+// back could help those that have taken the step.
+const (
+	firstRelease = "v1"
+	nextRelease  = "v2"
+)
+
+// rollOut begins to make a release current, while other faults are injected. It reports
+// whether it has.
+func (r *run) rollOut(ctx context.Context, buildID string) bool {
+	var err error
+	for _, which := range []int{worker3, worker4} {
+		if r.processes[which] == nil {
+			err = errors.Join(err, r.startWorker(which, "--build-id", nextRelease, "--release", release.Patched))
+		}
+	}
+	return r.rollouts.TryGo(func() error {
+		if err != nil {
+			return err
+		}
+		return r.setCurrent(ctx, buildID)
+	})
+}
+
+// setCurrent makes a release current, however often the server goes away meanwhile.
+func (r *run) setCurrent(ctx context.Context, buildID string) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		err := r.trySetCurrent(ctx, buildID)
+		if err == nil {
+			r.rolledOut++
+			r.say("rolled out %s", buildID)
+			return nil
+		}
+		if !sleep(ctx, 100*time.Millisecond) {
+			return fmt.Errorf("cannot roll out %s: %w", buildID, err)
+		}
+	}
+}
+
+func (r *run) trySetCurrent(ctx context.Context, buildID string) error {
+	conn, err := r.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	orders := coffee.NewClient(conn, namespace)
+	d, err := orders.Deployment(ctx, coffee.DefaultDeployment)
+	if err != nil {
+		return err
+	}
+	if current, ok := d.Current(); ok && current.BuildID == buildID { // an answer was lost
+		return nil
+	}
+	return orders.SetCurrent(ctx, d, buildID)
+}
+
+// carriedOver counts the upgrades of the server's database by the old ones that were
+// kept, and reports those that are missing.
+func (r *run) carriedOver() (count int, incidents []string, err error) {
+	want := 0
+	for _, fault := range r.injected {
+		if fault.kind == carryOver {
+			want++
+		}
+	}
+	kept, err := filepath.Glob(r.path(database + ".before-*"))
+	if len(kept) != want {
+		incidents = append(incidents, fmt.Sprintf("the server's database was carried over %d times, and should have been %d times", len(kept), want))
+	}
+	return len(kept), incidents, err
+}
