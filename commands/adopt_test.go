@@ -104,6 +104,8 @@ func testOldDatabase(t *testing.T, archive string) {
 	}
 	s.wantListed(ctx, "CoffeeStatus = 'COMPLETED'", 4)
 	s.wantListed(ctx, "CoffeeStatus = 'CANCELLED'", 2)
+	// No server before 1.31 had this attribute.
+	s.wantListed(ctx, "WorkflowType = 'OrderCoffeeWorkflow' AND TemporalExternalPayloadCount IS NULL", 6)
 	if ours {
 		return
 	}
@@ -143,10 +145,19 @@ func (s *shop) wantListed(ctx context.Context, query string, want int) {
 	}
 }
 
-// TestKilledWhileAdopting kills the server of an adopted database again and again. All
+// TestKilledWhileAdopting kills the server of an old database again and again. All
 // orders end as they should.
 func TestKilledWhileAdopting(t *testing.T) {
 	t.Parallel()
+	for _, name := range []string{"1.30.8", "coffee-0d9a79c"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			testKilledWhileAdopting(t, "../devserver/testdata/old/"+name+".tar.gz")
+		})
+	}
+}
+
+func testKilledWhileAdopting(t *testing.T, archive string) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	ports, err := freePorts(1)
@@ -154,7 +165,7 @@ func TestKilledWhileAdopting(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir, address := t.TempDir(), "127.0.0.1:"+ports[0]
-	if out, err := exec.Command("tar", "-C", dir, "-xzf", "../devserver/testdata/old/1.30.8.tar.gz").CombinedOutput(); err != nil {
+	if out, err := exec.Command("tar", "-C", dir, "-xzf", archive).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	start := func(args ...string) *exec.Cmd {

@@ -85,6 +85,63 @@ func TestDocsLinks(t *testing.T) {
 	}
 }
 
+// TestDocsScripts: what a document says a script runs, the script runs, with the same
+// flags and names. Only numbers and durations may differ.
+func TestDocsScripts(t *testing.T) {
+	t.Parallel()
+	documents, err := filepath.Glob("../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := regexp.MustCompile("(?s)<!-- not run: [^\n]*; commands/(testdata/[a-z]+\\.txt) runs it -->\n```console\n(.*?)```")
+	found := 0
+	for _, document := range append(documents, "../README.md") {
+		text, err := os.ReadFile(document)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, match := range block.FindAllStringSubmatch(string(text), -1) {
+			script, err := os.ReadFile(match[1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			for line := range strings.Lines(match[2]) {
+				command, ok := strings.CutPrefix(strings.TrimSpace(line), "$ ")
+				if !ok || strings.HasPrefix(command, "cd ") {
+					continue
+				}
+				found++
+				if !slices.ContainsFunc(strings.Split(string(script), "\n"), func(line string) bool { return runs(line, command) }) {
+					t.Errorf("%s: %s does not run %q", document, match[1], command)
+				}
+			}
+		}
+	}
+	if found < 10 {
+		t.Errorf("found only %d commands", found)
+	}
+}
+
+// runs reports whether a line of a script has the words of a command, in their order
+// and perhaps with others in between.
+func runs(line, command string) bool {
+	have := strings.Fields(line)
+	if len(have) == 0 || strings.HasPrefix(line, "#") {
+		return false
+	}
+	for _, word := range strings.Fields(command) {
+		if word[0] >= '0' && word[0] <= '9' {
+			continue
+		}
+		i := slices.IndexFunc(have, func(h string) bool { return h == word || strings.HasSuffix(h, "/"+word) })
+		if i < 0 {
+			return false
+		}
+		have = have[i+1:]
+	}
+	return true
+}
+
 // TestDocsRules: the list of the audit's rules is word for word that of the audit.
 func TestDocsRules(t *testing.T) {
 	t.Parallel()

@@ -51,6 +51,11 @@ func TestScripts(t *testing.T) {
 				return err
 			}
 			env.Setenv("HISTORIES", histories)
+			databases, err := filepath.Abs("../devserver/testdata/old")
+			if err != nil {
+				return err
+			}
+			env.Setenv("DATABASES", databases)
 			ports, err := freePorts(6)
 			if err != nil {
 				return err

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/Masterminds/semver/v3"
@@ -52,8 +53,9 @@ func (d *database) upgrade(ctx context.Context, path string, stamp Stamp, option
 	if err := carry.refuseUnknown(); err != nil {
 		return &DatabaseError{File: path, Problem: "was written by " + maker(stamp) + ": " + err.Error(), cause: ErrUnknownSchema}
 	}
-	from, err := semver.NewVersion(stamp.ServerVersion)
-	if err == nil && !slices.Contains(testedUpgrades, fmt.Sprintf("%d.%d", from.Major(), from.Minor())) {
+	if from, err := semver.NewVersion(stamp.ServerVersion); err != nil {
+		options.notify("database %s does not say which version made it; upgrades are tested from %s", path, strings.Join(testedUpgrades, ", "))
+	} else if !slices.Contains(testedUpgrades, fmt.Sprintf("%d.%d", from.Major(), from.Minor())) {
 		options.notify("upgrades from %s are not tested", maker(stamp))
 	}
 	if carry.isSame() && stamp.ServerVersion != "" {

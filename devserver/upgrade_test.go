@@ -283,6 +283,9 @@ func TestAdopt(t *testing.T) {
 	if err := adopted.Stop(); err != nil {
 		t.Fatal(err)
 	}
+	if !strings.Contains(said.String(), "x.db does not say which version made it; upgrades are tested from 1.29, 1.30, 1.32") {
+		t.Errorf("it said:\n%s", said.String())
+	}
 	if !strings.Contains(said.String(), "carried over from another Temporal server to 1.32.1") || !strings.Contains(said.String(), "x.db.before-adoption;") {
 		t.Errorf("it said:\n%s", said.String())
 	}
