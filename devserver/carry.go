@@ -256,7 +256,8 @@ func (c *carrier) compare(ctx context.Context, conn *sql.Conn, table string) err
 	return nil
 }
 
-// checkFullText checks that the full-text indexes fit the rows.
+// checkFullText checks that the full-text indexes fit the rows: without the rank, SQLite
+// would only compare an index with itself.
 func checkFullText(ctx context.Context, conn *sql.Conn) error {
 	var indexes []string
 	err := eachRow(ctx, conn, `SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'virtual'`, func(scan scanner) error {
@@ -269,7 +270,7 @@ func checkFullText(ctx context.Context, conn *sql.Conn) error {
 		return err
 	}
 	for _, name := range indexes {
-		if _, err := conn.ExecContext(ctx, fmt.Sprintf(`INSERT INTO main.%[1]s (%[1]s) VALUES ('integrity-check')`, quoted(name))); err != nil {
+		if _, err := conn.ExecContext(ctx, fmt.Sprintf(`INSERT INTO main.%[1]s (%[1]s, rank) VALUES ('integrity-check', 1)`, quoted(name))); err != nil {
 			return fmt.Errorf("index %s: %w", name, err)
 		}
 	}

@@ -262,6 +262,74 @@ func TestCarrierCompares(t *testing.T) {
 	}
 }
 
+// TestCheckFullText: a full-text index that does not fit the rows is noticed.
+func TestCheckFullText(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	file := filepath.Join(t.TempDir(), "x.db")
+	oldDatabase(t, file, "1.31.5", older...)
+	c, err := newCarrier(ctx, file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	if err := checkFullText(ctx, c.conn); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.conn.ExecContext(ctx, `INSERT INTO main.executions_visibility_fts_text (rowid, Text01) VALUES (1, 'nobody wrote this')`); err != nil {
+		t.Fatal(err)
+	}
+	if err := checkFullText(ctx, c.conn); err == nil || !strings.Contains(err.Error(), "executions_visibility_fts_text") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestUpgradeKeepsTheLog: what a killed server has left in the log of its database is
+// in the new database, and in the old one that is kept.
+func TestUpgradeKeepsTheLog(t *testing.T) {
+	t.Parallel()
+	dir, dead := t.TempDir(), t.TempDir()
+	file := filepath.Join(dir, "x.db")
+	oldDatabase(t, file, "1.31.5", append(older, `PRAGMA journal_mode = WAL`)...)
+	db, err := openSQLite(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	const count = `SELECT count(*) FROM history_node WHERE shard_id = 7`
+	if _, err := db.Exec(`INSERT INTO history_node (shard_id, tree_id, branch_id, node_id, txn_id, data, data_encoding) VALUES (7, x'00', x'00', 1, 1, x'00', 'x')`); err != nil {
+		t.Fatal(err)
+	}
+	// The files as a kill leaves them.
+	for _, name := range []string{"x.db", "x.db-wal"} {
+		content, err := os.ReadFile(filepath.Join(dir, name))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dead, name), content, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	d, err := openDatabase(context.Background(), Options{DatabaseFile: filepath.Join(dead, "x.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"x.db", "x.db.before-1.31.5"} {
+		db, err := openSQLite(filepath.Join(dead, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		var rows int
+		if err := db.QueryRow(count).Scan(&rows); err != nil || rows != 1 {
+			t.Errorf("%s has %d of the rows, %v", name, rows, err)
+		}
+	}
+}
+
 // TestAdopt: the database of a stock server is taken over if that is asked for, with
 // everything in it, and refused otherwise.
 func TestAdopt(t *testing.T) {
