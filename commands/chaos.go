@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 	"go.temporal.io/sdk/client"
@@ -25,15 +26,17 @@ func chaosCommand(a *app) *cli.Command {
 			"The client places five orders a second: some it cancels, some it places twice, and some are invalid. " +
 			"Meanwhile the processes are killed with SIGKILL and started again, and for every four kills " +
 			"a worker is frozen with SIGSTOP until another has taken over its work, and then resumed. " +
-			"At the end the orders are audited as by coffee audit; the exit code is 6 if a rule is broken.",
-		Flags: []cli.Flag{
+			"At the end the orders are audited as by coffee audit; the exit code is 6 if a rule is broken. " +
+			"With --address it uses a server or cluster that is there, and starts only the workers and the client.",
+		Flags: slices.Concat([]cli.Flag{
 			&cli.IntFlag{Name: "orders", Usage: "place `N` orders", Value: 200},
 			&cli.IntFlag{Name: "kills", Usage: "kill a process `N` times", Value: 20},
 			&cli.Uint64Flag{Name: "seed", Usage: "`N` that decides what is ordered and which faults are injected; what they hit still differs", DefaultText: "random"},
 			&cli.BoolFlag{Name: "upgrade", Usage: "also carry the server's database over from an older version, and roll the workers forward to another release and back"},
 			&cli.StringFlag{Name: "dir", Usage: "`DIRECTORY` to work in, which is kept", DefaultText: "a temporary one, kept only on failure"},
-			outputFlag(),
-		},
+			&cli.StringFlag{Name: "strike", Usage: "shell `COMMAND` that does harm to the cluster at --address, such as one that kills a node of it"},
+			outputFlag(), ledgerFlag(""),
+		}, connectFlags()),
 		Subcommands: []*cli.Command{chaosClientCommand(a)},
 		Action: func(c *cli.Context) error {
 			if err := noArguments(c); err != nil {
@@ -54,17 +57,20 @@ func chaosClientCommand(a *app) *cli.Command {
 		Name:   "client",
 		Hidden: true,
 		Usage:  "the client of a chaos run",
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "address"},
+		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "journal"},
 			&cli.IntFlag{Name: "orders"},
 			&cli.Uint64Flag{Name: "seed"},
-		},
+		}, connectFlags()),
 		Action: func(c *cli.Context) error {
 			if c.String("address") == "" || c.String("journal") == "" {
 				return usageErrorf(c, "chaos client is started by coffee chaos")
 			}
-			conn, err := a.connect(c.Context, client.Options{HostPort: c.String("address"), Namespace: client.DefaultNamespace})
+			server, err := parseConnect(c)
+			if err != nil {
+				return err
+			}
+			conn, err := a.connect(c.Context, server)
 			if err != nil {
 				return err
 			}
@@ -81,6 +87,11 @@ type chaosPlan struct {
 	upgrade       bool
 	dir           string // empty means a temporary one
 	asJSON        bool
+	// server is nil if the run starts one of its own; flags are those that name it.
+	server *connectOptions
+	flags  []string
+	ledger ledgerChoice
+	strike string
 }
 
 func parseChaos(c *cli.Context) (plan chaosPlan, err error) {
@@ -94,11 +105,42 @@ func parseChaos(c *cli.Context) (plan chaosPlan, err error) {
 	if !c.IsSet("seed") {
 		plan.seed = rand.Uint64N(1_000_000)
 	}
-	return plan, nil
+	return plan, parseCluster(c, &plan)
+}
+
+// parseCluster completes the plan of a run that uses a cluster.
+func parseCluster(c *cli.Context, plan *chaosPlan) (err error) {
+	for _, flag := range connectFlags() {
+		switch name := flag.Names()[0]; {
+		case !c.IsSet(name):
+		case !c.IsSet("address"): // the environment's server is not meant
+			return usageErrorf(c, "--%s needs --address", name)
+		default:
+			plan.flags = append(plan.flags, fmt.Sprintf("--%s=%v", name, c.Value(name)))
+		}
+	}
+	plan.strike = c.String("strike")
+	if !c.IsSet("address") {
+		for _, name := range []string{"strike", "ledger"} {
+			if c.IsSet(name) {
+				return usageErrorf(c, "--%s needs --address", name)
+			}
+		}
+		return nil
+	}
+	if plan.upgrade {
+		return usageErrorf(c, "--upgrade is for a server of the run's own: leave --address out")
+	}
+	if plan.ledger, err = parseLedger(c); err != nil {
+		return err
+	}
+	server, err := parseConnect(c)
+	plan.server = &server
+	return err
 }
 
 func runChaos(ctx context.Context, a *app, plan chaosPlan) error {
-	if devserver.ServerVersion == "" {
+	if devserver.ServerVersion == "" && plan.server == nil {
 		return devserver.ErrNoServer // its own processes would fail with it, one after the other
 	}
 	dir, err := makeChaosDir(plan.dir)
@@ -120,7 +162,13 @@ func runChaos(ctx context.Context, a *app, plan chaosPlan) error {
 		Say: func(line string) { a.out.notef("%s", line) },
 	}
 	again := fmt.Sprintf("coffee chaos --orders %d --kills %d --seed %d", plan.orders, plan.kills, plan.seed)
-	if plan.upgrade {
+	switch {
+	case plan.server != nil:
+		if err := useCluster(ctx, a, plan, &options); err != nil {
+			return errors.Join(err, cleanUp())
+		}
+		again += " --address …, with another namespace"
+	case plan.upgrade:
 		options.MakeOlder = devserver.MakeOlder
 		again += " --upgrade"
 	}
@@ -149,6 +197,22 @@ func runChaos(ctx context.Context, a *app, plan chaosPlan) error {
 	return cleanUp()
 }
 
+// useCluster lets a run use the server that the plan names.
+func useCluster(ctx context.Context, a *app, plan chaosPlan, options *chaos.Options) error {
+	conn, err := a.connect(ctx, *plan.server)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	where, err := a.ledgerPath(ctx, plan.ledger, conn)
+	if err != nil {
+		return err
+	}
+	options.Connect = func(ctx context.Context, _ string) (client.Client, error) { return a.connect(ctx, *plan.server) }
+	options.Cluster = &chaos.Cluster{Namespace: conn.namespace, Flags: plan.flags, Ledger: where, Strike: plan.strike}
+	return nil
+}
+
 // makeChaosDir returns the absolute path of a directory that is empty.
 func makeChaosDir(dir string) (string, error) {
 	if dir == "" {
@@ -173,6 +237,9 @@ func printChaos(out *output, r *chaos.Report) {
 	out.line("Sent", "%s, %d acknowledged", plural(r.Sent, "order", "orders"), r.Acknowledged)
 	out.line("Kills", "%d: %d of the server, %d of workers, %d of the client", r.Kills(), r.KillsOfServer, r.KillsOfWorkers, r.KillsOfClient)
 	out.line("Freezes", "%d of workers; %s came late, %d refused", r.Freezes, plural(r.LateCharges, "charge", "charges"), r.LateRefused)
+	if r.Strikes > 0 {
+		out.line("Strikes", "%d at the cluster", r.Strikes)
+	}
 	if r.RolledOut > 0 {
 		out.line("Upgrades", "%d of the server's database; workers rolled out %s", r.CarriedOver, plural(r.RolledOut, "time", "times"))
 	}

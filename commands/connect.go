@@ -3,7 +3,6 @@ package commands
 import (
 	"context"
 	"fmt"
-	"net"
 	"slices"
 
 	"github.com/urfave/cli/v2"
@@ -12,7 +11,6 @@ import (
 	"go.temporal.io/sdk/contrib/envconfig"
 
 	"example.com/coffee/coffee"
-	"example.com/coffee/devserver"
 )
 
 // connectFlags say how to reach a Temporal server. A flag takes precedence over its
@@ -27,7 +25,7 @@ func connectFlags() []cli.Flag {
 		return flag
 	}
 	return []cli.Flag{
-		withDefault(text("address", "`HOST:PORT` of the Temporal server"), client.DefaultHostPort),
+		withDefault(text("address", "`HOST:PORT` of the Temporal server, or of several frontends with commas in between"), client.DefaultHostPort),
 		withDefault(text("namespace", "`NAME` of the namespace, a set of orders apart from others on the server", "n"), client.DefaultNamespace),
 		text("api-key", "`KEY` of a server that asks for one, such as Temporal Cloud"),
 		&cli.BoolFlag{Name: "tls", Usage: "use TLS (the default with a certificate or an API key)", Category: category},
@@ -57,10 +55,7 @@ func parseConnect(c *cli.Context) (connectOptions, error) {
 	if err != nil {
 		return connectOptions{}, fmt.Errorf("configuration: %w", err)
 	}
-	if _, _, err := net.SplitHostPort(options.HostPort); err != nil {
-		return connectOptions{}, &usageError{message: fmt.Sprintf("--address is %q: use HOST:PORT", options.HostPort)}
-	}
-	return options, nil
+	return options, checkAddress(options.HostPort)
 }
 
 // connectProfile merges file, environment and flags.
@@ -141,18 +136,14 @@ func (a *app) complete(options *connectOptions) {
 	if onThisMachine(options.HostPort) {
 		options.ConnectionOptions.GrpcCompression = &client.GrpcCompressionNone{} // it would only cost time
 	}
+	resolveList(options)
 	options.Logger = a.sdkLog()
 	options.ConnectionOptions.DialOptions = slices.Concat(coffee.Reconnect(a.log), a.dialOptions, options.ConnectionOptions.DialOptions)
 }
 
-// onThisMachine reports whether an address is localhost or a loopback address.
-func onThisMachine(address string) bool {
-	host, _, err := net.SplitHostPort(address)
-	return err == nil && (host == "localhost" || devserver.IsLoopback(host))
-}
-
 // connect connects to a server, and checks that it has the namespace.
 func (a *app) connect(ctx context.Context, options connectOptions) (*connection, error) {
+	address := options.HostPort
 	a.complete(&options)
 	c, err := client.DialContext(ctx, options)
 	if err != nil {
@@ -160,28 +151,29 @@ func (a *app) connect(ctx context.Context, options connectOptions) (*connection,
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
 		case noAnswer(err):
-			return nil, serverProblem(err, options.HostPort)
+			return nil, serverProblem(err, address)
 		}
-		return nil, fmt.Errorf("cannot connect to %s: %w", options.HostPort, err) // the API key is not in it
+		return nil, fmt.Errorf("cannot connect to %s: %w", address, err) // the API key is not in it
 	}
 	// Without this a wrong namespace would show up late, and differently in
 	// each command.
 	_, err = c.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: options.Namespace})
 	if isNoNamespace(err) {
 		c.Close()
-		return nil, serverProblem(err, options.HostPort)
+		return nil, serverProblem(err, address)
 	}
-	return &connection{c, options.HostPort, options.Namespace}, nil // any other error will surface in the command itself
+	return &connection{c, address, options.Namespace}, nil // any other error will surface in the command itself
 }
 
 // connectLater returns a connection to a server that need not be running yet.
 func (a *app) connectLater(options connectOptions) (*connection, error) {
+	address := options.HostPort
 	a.complete(&options)
 	c, err := client.NewLazyClient(options)
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
-	return &connection{c, options.HostPort, options.Namespace}, nil
+	return &connection{c, address, options.Namespace}, nil
 }
 
 // withOrders connects to a server, and calls do with a client for its orders.

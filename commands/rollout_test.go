@@ -74,6 +74,31 @@ func TestRolloutReplays(t *testing.T) {
 	}
 }
 
+// TestRolloutMovesOrdersWithoutVersion: orders of workers without a version go to the
+// first version that becomes current, so its code has to fit them.
+func TestRolloutMovesOrdersWithoutVersion(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	s := newShop(t)
+	services := coffee.ServiceConfig{BrewTime: 2 * time.Second}
+	s.startWorkerWith(coffee.WorkerOptions{Services: services})
+	ids := s.placeSome(ctx, "old")
+	for i, name := range []string{release.Broken, release.Patched} {
+		next, buildID := release.Named(name), fmt.Sprintf("v%d", i+1)
+		s.startWorkerWith(coffee.WorkerOptions{Services: services, Register: next.Register,
+			Version: coffee.WorkerVersion{Deployment: "coffee", BuildID: buildID, Behavior: workflow.VersioningBehaviorPinned}})
+		err := s.tryRollOut(ctx, rolloutPlan{deployment: "coffee", buildID: buildID, percent: 100, replay: next.Replay})
+		var exit *exitError
+		if refused := errors.As(err, &exit) && exit.code == 7; refused != (name == release.Broken) || err != nil && !refused {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, id := range ids {
+		s.wantResult(ctx, id, 525)
+	}
+}
+
 // placeSome places orders, and waits until each is brewing.
 func (s *shop) placeSome(ctx context.Context, prefix string) (ids []string) {
 	s.t.Helper()

@@ -2,7 +2,8 @@
 
 // Package chaos tests the program by injecting faults. It runs a server, two workers
 // and a client, each in a process of its own, kills and freezes them while orders
-// are in progress, and audits the orders at the end.
+// are in progress, and audits the orders at the end. In place of its own server it can
+// use a cluster that is there.
 //
 // plan.go derives the orders and the faults from the seed, process.go keeps the
 // processes alive, client.go is the client with its journal in journal.go,
@@ -19,12 +20,15 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"go.temporal.io/sdk/client"
 	"golang.org/x/sync/errgroup"
 
+	"example.com/coffee/coffee"
 	"example.com/coffee/commands/internal/child"
 	"example.com/coffee/commands/internal/release"
 )
@@ -41,14 +45,26 @@ type Options struct {
 	// MakeOlder, unless nil, makes the run one with upgrades: it makes the database of
 	// a server that is down that of an older server. The workers have versions then.
 	MakeOlder func(ctx context.Context, file string) error
-	// Connect connects to the namespace default of the server at an address.
+	// Cluster, unless nil, is the server to use. The run then starts none.
+	Cluster *Cluster
+	// Connect connects to the server at an address; with a Cluster, to that.
 	Connect func(ctx context.Context, address string) (client.Client, error)
 	// Say is called with a line of text whenever something happens.
 	Say func(line string)
 }
 
-// namespace is where the orders are placed.
-const namespace = client.DefaultNamespace
+// Cluster is a Temporal server that the run has not started.
+type Cluster struct {
+	// Namespace is where the orders are placed. The audit judges all that are there.
+	Namespace string
+	// Flags are the program's, and name the server.
+	Flags []string
+	// Ledger is the path or URL of the ledger.
+	Ledger string
+	// Strike, unless empty, is a command for a shell that does harm to the cluster, in
+	// place of the kills of the server. Without it, those hit the workers.
+	Strike string
+}
 
 // Exit codes of a process that need not be incidents: after a failure, if the server
 // was away, and after an interrupt.
@@ -60,8 +76,11 @@ const (
 // run is one run.
 type run struct {
 	Options
-	server string   // its address
-	env    []string // of the processes
+	server    string   // its address; empty in a cluster
+	flags     []string // which name it
+	namespace string
+	ledger    string
+	env       []string // of the processes
 
 	processes [processCount]*process
 	began     time.Time
@@ -72,18 +91,22 @@ type run struct {
 	// rollouts are under way while other faults are injected, one at a time.
 	rollouts  errgroup.Group
 	rolledOut int
+	// strikes are the same.
+	strikes errgroup.Group
+	saying  sync.Mutex
 }
 
 // Run starts the processes, injects the faults, waits until all orders have ended,
 // and audits. When it returns, no process is left.
 func Run(ctx context.Context, options Options) (*Report, error) {
-	r := &run{Options: options, began: time.Now()}
+	r := &run{Options: options, began: time.Now(), namespace: client.DefaultNamespace}
 	r.rollouts.SetLimit(1)
+	r.strikes.SetLimit(1)
 	ctx, cancel := context.WithCancel(ctx)
 	defer func() {
 		cancel()
 		r.killAll()
-		_ = r.rollouts.Wait() // it is known, or the run has failed
+		_, _ = r.rollouts.Wait(), r.strikes.Wait() // they are known, or the run has failed
 	}()
 	if err := r.start(ctx); err != nil {
 		return nil, err
@@ -91,7 +114,7 @@ func Run(ctx context.Context, options Options) (*Report, error) {
 	if err := r.injectAll(ctx); err != nil {
 		return nil, err
 	}
-	if err := r.rollouts.Wait(); err != nil {
+	if err := errors.Join(r.rollouts.Wait(), r.strikes.Wait()); err != nil {
 		return nil, err
 	}
 	if err := r.waitForEnd(ctx); err != nil {
@@ -106,7 +129,9 @@ func Run(ctx context.Context, options Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.stop(theServer)
+	if r.Cluster == nil {
+		r.stop(theServer)
+	}
 	report.Incidents = append(report.Incidents, r.incidents...)
 	report.Seconds = time.Since(r.began).Seconds()
 	return report, nil
@@ -116,28 +141,20 @@ func (r *run) path(name string) string { return filepath.Join(r.Dir, name) }
 
 // say reports what happens, and when.
 func (r *run) say(format string, args ...any) {
+	r.saying.Lock()
+	defer r.saying.Unlock()
 	r.Say(fmt.Sprintf("%6.1f s  %s", time.Since(r.began).Seconds(), fmt.Sprintf(format, args...)))
 }
 
 // start starts the processes.
 func (r *run) start(ctx context.Context) error {
-	port, err := freePort()
-	if err != nil {
+	start := r.startServer
+	if r.Cluster != nil {
+		start = r.useCluster
+	}
+	if err := start(ctx); err != nil {
 		return err
 	}
-	r.server = fmt.Sprintf("127.0.0.1:%d", port)
-	env, err := child.Environment(r.Dir)
-	if err != nil {
-		return err
-	}
-	r.env = append(env, release.Variable+"=1")
-	if err := r.startProcess(theServer, "server", "server", "--port", fmt.Sprint(port), "--headless", "--db-filename", r.path(database)); err != nil {
-		return err
-	}
-	if err := r.waitForServer(ctx); err != nil { // the others would only complain until it is up
-		return err
-	}
-	r.outages = watchOutages(r.server)
 	var version []string
 	if r.MakeOlder != nil {
 		version = []string{"--build-id", firstRelease}
@@ -150,11 +167,53 @@ func (r *run) start(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := r.startProcess(theClient, "client", "chaos", "client",
-		"--address", r.server, "--journal", r.Dir, "--orders", fmt.Sprint(r.Orders), "--seed", fmt.Sprint(r.Seed)); err != nil {
+	args := append([]string{"chaos", "client", "--journal", r.Dir, "--orders", fmt.Sprint(r.Orders), "--seed", fmt.Sprint(r.Seed)}, r.flags...)
+	if err := r.startProcess(theClient, "client", args...); err != nil {
 		return err
 	}
-	r.say("a server, two workers and a client are running")
+	r.say("two workers and a client are running")
+	return nil
+}
+
+// startServer starts a server of the run's own.
+func (r *run) startServer(ctx context.Context) error {
+	port, err := freePort()
+	if err != nil {
+		return err
+	}
+	r.server = fmt.Sprintf("127.0.0.1:%d", port)
+	r.flags, r.ledger = []string{"--address", r.server}, r.path("ledger.db")
+	env, err := child.Environment(r.Dir)
+	if err != nil {
+		return err
+	}
+	r.env = append(env, release.Variable+"=1", "COFFEE_LEDGER="+r.ledger)
+	if err := r.startProcess(theServer, "server", "server", "--port", fmt.Sprint(port), "--headless", "--db-filename", r.path(database)); err != nil {
+		return err
+	}
+	if err := r.waitForServer(ctx); err != nil { // the others would only complain until it is up
+		return err
+	}
+	r.outages = watchOutages(r.server)
+	return nil
+}
+
+// useCluster checks that the cluster answers, and has no orders of the seed.
+func (r *run) useCluster(ctx context.Context) error {
+	r.namespace, r.ledger, r.flags = r.Cluster.Namespace, r.Cluster.Ledger, r.Cluster.Flags
+	r.env = append(os.Environ(), "COFFEE_LEDGER="+r.ledger) // there may be a password in it
+	conn, err := r.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	_, err = coffee.NewClient(conn, r.namespace).Describe(ctx, planOrder(r.Seed, 0).request.OrderID)
+	if err == nil {
+		return fmt.Errorf("the orders of seed %d are there already: use another --seed, or another namespace", r.Seed)
+	}
+	if !errors.Is(err, coffee.ErrNotFound) {
+		return err
+	}
 	return nil
 }
 
@@ -174,8 +233,7 @@ func (r *run) startProcess(which int, name string, args ...string) error {
 
 // startWorker starts a worker.
 func (r *run) startWorker(which int, flags ...string) error {
-	return r.startProcess(which, fmt.Sprintf("worker %d", which-worker1+1), append([]string{"worker", "--address", r.server, "--ledger", r.path("ledger.db"),
-		"--charge-time", "500ms", "--brew-time", "700ms", "--receipt-time", "150ms", "--seed", fmt.Sprint(r.Seed), "--late-charge-rate", "0.7"}, flags...)...)
+	return r.startProcess(which, fmt.Sprintf("worker %d", which-worker1+1), slices.Concat([]string{"worker", "--charge-time", "500ms", "--brew-time", "700ms", "--receipt-time", "150ms", "--seed", fmt.Sprint(r.Seed), "--late-charge-rate", "0.7"}, r.flags, flags)...)
 }
 
 // workers returns the workers that have been started.
@@ -211,6 +269,10 @@ const patience = 2 * time.Minute
 func (r *run) waitForServer(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	var ended chan struct{} // never, in a cluster
+	if r.Cluster == nil {
+		ended = r.processes[theServer].done
+	}
 	for {
 		conn, err := r.connect(ctx)
 		if err == nil {
@@ -218,7 +280,7 @@ func (r *run) waitForServer(ctx context.Context) error {
 			return nil
 		}
 		select {
-		case <-r.processes[theServer].done:
+		case <-ended:
 			return errors.Join(errors.New("the server did not start"), r.processes[theServer].err)
 		case <-ctx.Done():
 			return fmt.Errorf("the server does not answer: %w", err)
@@ -284,12 +346,23 @@ func (r *run) stop(which ...int) {
 		for _, exit := range p.exits {
 			// A process that cannot reach the server may end with exitFailure. It
 			// is restarted.
-			if i != theServer && exit.code == exitFailure && r.outages.during(exit.ended.Add(-outageExcuse), exit.ended) {
+			if i != theServer && exit.code == exitFailure && r.serverWasAway(exit.ended) {
 				continue
 			}
 			r.incidents = append(r.incidents, exit.what)
 		}
 	}
+}
+
+// serverWasAway reports whether a process may have ended because it could not reach the
+// server.
+func (r *run) serverWasAway(ended time.Time) bool {
+	if r.Cluster == nil {
+		return r.outages.during(ended.Add(-outageExcuse), ended)
+	}
+	return slices.ContainsFunc(r.injected, func(f injectedFault) bool {
+		return f.kind == strike && f.when.Before(ended) && ended.Sub(f.when) < strikeExcuse
+	})
 }
 
 // killAll leaves no process behind, however the run ended.

@@ -3,14 +3,18 @@
 package chaos
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"regexp"
 	"slices"
 	"time"
+
+	"example.com/coffee/coffee"
 )
 
 // injectedFault is a fault and the time at which it was injected.
@@ -21,7 +25,7 @@ type injectedFault struct {
 
 // injectAll executes the plan: each fault once its share of the orders has been sent.
 func (r *run) injectAll(ctx context.Context) error {
-	for _, fault := range planFaults(r.Seed, r.Kills, r.MakeOlder != nil) {
+	for _, fault := range r.plan() {
 		known, last := -1, time.Now()
 		r.freezeBy = time.Time{}
 		for {
@@ -46,7 +50,7 @@ func (r *run) injectAll(ctx context.Context) error {
 			default:
 			}
 			if time.Since(last) > patience {
-				return errors.Join(fmt.Errorf("nothing moves any more, or the %s is down for good", r.processes[fault.victim].name), r.processes[fault.victim].failure())
+				return r.nothingMoves(fault)
 			}
 			if !sleep(ctx, 20*time.Millisecond) {
 				return ctx.Err()
@@ -54,6 +58,32 @@ func (r *run) injectAll(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// plan returns the faults. In a cluster, strikes take the place of the server's kills.
+func (r *run) plan() []fault {
+	faults := planFaults(r.Seed, r.Kills, r.MakeOlder != nil)
+	if r.Cluster == nil {
+		return faults
+	}
+	for i := range faults {
+		switch {
+		case faults[i].victim != theServer:
+		case r.Cluster.Strike != "":
+			faults[i].kind = strike
+		default:
+			faults[i].victim = worker1 + i%2
+		}
+	}
+	return faults
+}
+
+func (r *run) nothingMoves(f fault) error {
+	victim := r.processes[f.victim]
+	if victim == nil {
+		return errors.New("nothing moves any more, or a strike does not end")
+	}
+	return errors.Join(fmt.Errorf("nothing moves any more, or the %s is down for good", victim.name), victim.failure())
 }
 
 // inject injects a fault, and reports whether it did: the victim may be down, or a
@@ -64,6 +94,8 @@ func (r *run) inject(ctx context.Context, f fault) bool {
 		return r.rollOut(ctx, nextRelease)
 	case rollBack:
 		return r.rollOut(ctx, firstRelease)
+	case strike:
+		return r.strike(ctx, f)
 	}
 	if isWorker(f.victim) && r.processes[f.victim].isFrozen() { // it must wake up again
 		f.victim = partner(f.victim)
@@ -86,11 +118,41 @@ func (r *run) inject(ctx context.Context, f fault) bool {
 	if pid == 0 {
 		return false
 	}
+	r.record(f, fmt.Sprintf("%-7s %-8s "+how, what, victim.name, f.pause.Seconds()))
+	return true
+}
+
+// record records that a fault was injected.
+func (r *run) record(f fault, what string) {
 	r.injected = append(r.injected, injectedFault{fault: f, when: time.Now()})
 	sent, _ := r.lines(journalSent) // only for the message
 	ended, _ := r.lines(journalEnded)
-	r.say("%-7s %-8s "+how+"; %d of %d orders sent, %d ended", what, victim.name, f.pause.Seconds(), len(sent), r.Orders, len(ended))
-	return true
+	r.say("%s; %d of %d orders sent, %d ended", what, len(sent), r.Orders, len(ended))
+}
+
+// strikeExcuse is how long after a strike another process may end because of it.
+const strikeExcuse = time.Minute
+
+// strike begins to run the command that does harm to the cluster, while other faults are
+// injected. It reports whether it has: one strike has to end before the next.
+func (r *run) strike(ctx context.Context, f fault) bool {
+	began := r.strikes.TryGo(func() error {
+		ctx, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, "sh", "-c", r.Cluster.Strike)
+		cmd.Env, cmd.WaitDelay = r.env, time.Second
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("the strike failed: %w: %s", err, bytes.TrimSpace(out))
+		}
+		line, _, _ := bytes.Cut(bytes.TrimSpace(out), []byte("\n"))
+		r.say("struck  %s", coffee.Printable(string(line)))
+		return nil
+	})
+	if began {
+		r.record(f, "strike  cluster")
+	}
+	return began
 }
 
 // freezePatience is how long a freeze waits for its victim to begin a charge.

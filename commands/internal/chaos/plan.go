@@ -96,6 +96,8 @@ const (
 	// first one again.
 	rollForward
 	rollBack
+	// strike does harm to a cluster that the run has not started.
+	strike
 )
 
 // fault is something that happens to the processes.

@@ -20,6 +20,7 @@ type Report struct {
 	KillsOfServer  int    `json:"kills_of_server"`
 	KillsOfWorkers int    `json:"kills_of_workers"`
 	KillsOfClient  int    `json:"kills_of_client"`
+	Strikes        int    `json:"strikes,omitempty"` // at a cluster
 	Freezes        int    `json:"freezes"`
 	// CarriedOver is how often the server's database was carried over from an older
 	// version, and RolledOut how often a release of the workers became current.
@@ -72,6 +73,8 @@ func (r *run) report(ctx context.Context) (*Report, error) {
 	for _, fault := range r.injected {
 		switch {
 		case fault.kind == carryOver: // counted by what came of it
+		case fault.kind == strike:
+			report.Strikes++
 		case fault.kind == freeze:
 			report.Freezes++
 		case fault.victim == theServer:
@@ -87,12 +90,12 @@ func (r *run) report(ctx context.Context) (*Report, error) {
 		return nil, err
 	}
 	defer conn.Close()
-	book, err := audit.OpenBook(ctx, r.path("ledger.db"))
+	book, err := audit.OpenBook(ctx, r.ledger)
 	if err != nil {
 		return nil, err
 	}
 	defer book.Close()
-	options := audit.Options{Client: conn, Namespace: namespace, Book: book, Acknowledged: acknowledged}
+	options := audit.Options{Client: conn, Namespace: r.namespace, Book: book, Acknowledged: acknowledged}
 	if r.MakeOlder != nil { // the patched release goes on with orders of the first one, too
 		options.Replay = release.Named(release.Patched).Replay
 	}
@@ -100,7 +103,7 @@ func (r *run) report(ctx context.Context) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	histories, err := readHistories(ctx, coffee.NewClient(conn, namespace), acknowledged)
+	histories, err := readHistories(ctx, coffee.NewClient(conn, r.namespace), acknowledged)
 	if err != nil {
 		return nil, err
 	}

@@ -61,7 +61,7 @@ func (r *run) trySetCurrent(ctx context.Context, buildID string) error {
 		return err
 	}
 	defer conn.Close()
-	orders := coffee.NewClient(conn, namespace)
+	orders := coffee.NewClient(conn, r.namespace)
 	d, err := orders.Deployment(ctx, coffee.DefaultDeployment)
 	if err != nil {
 		return err

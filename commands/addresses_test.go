@@ -1,0 +1,214 @@
+package commands
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"io"
+	"math/big"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+
+	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/ledger"
+	"example.com/coffee/devserver"
+)
+
+// TestAddressList: with several addresses, a worker and a client go on when the server
+// behind one of them is gone, and when it is back and the other one is gone.
+func TestAddressList(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	log := zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel)
+	server, err := devserver.Start(ctx, devserver.Options{SearchAttributes: searchAttributes(), Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	doors := []*door{newDoor(t, server.Address()), newDoor(t, server.Address())}
+	options := client.Options{HostPort: doors[0].address + "," + doors[1].address, Namespace: client.DefaultNamespace}
+	conn, err := (&app{log: log, platform: log}).connect(ctx, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	if want := options.HostPort; conn.address != want {
+		t.Errorf("the address is %s, want %s", conn.address, want)
+	}
+	book, err := ledger.OpenMemory(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { book.Close() })
+	s := &shop{t: t, conn: conn, orders: conn.orders(), ledger: book, log: log}
+	s.startWorkerWith(coffee.WorkerOptions{})
+	order := func(id string) {
+		t.Helper()
+		s.placeAgain(ctx, id)
+		s.wantResult(ctx, id, 525)
+	}
+	order("both")
+	for i, id := range []string{"second", "first"} {
+		doors[i].close()
+		order(id)
+		doors[i].open(t)
+		for doors[i].passed() == 0 { // gRPC connects again by itself
+			if !sleep(ctx, 10*time.Millisecond) {
+				t.Fatal("nobody comes back")
+			}
+			order(id)
+		}
+	}
+}
+
+// placeAgain places an order until the server answers.
+func (s *shop) placeAgain(ctx context.Context, id string) {
+	s.t.Helper()
+	for {
+		_, err := s.orders.Place(ctx, coffee.OrderRequest{OrderID: id, Drink: "latte", Size: coffee.SizeM})
+		if err == nil {
+			return
+		}
+		if !sleep(ctx, 10*time.Millisecond) {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+// door is an address behind which a server answers, as long as it is open.
+type door struct {
+	address, server string
+
+	mu       sync.Mutex
+	listener net.Listener
+	conns    []net.Conn
+	entered  int // connections since it was opened
+}
+
+func newDoor(t *testing.T, server string) *door {
+	t.Helper()
+	d := &door{address: "127.0.0.1:0", server: server}
+	d.open(t)
+	t.Cleanup(d.close)
+	return d
+}
+
+func (d *door) open(t *testing.T) {
+	t.Helper()
+	listener, err := net.Listen("tcp", d.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.mu.Lock()
+	d.listener, d.address, d.entered = listener, listener.Addr().String(), 0
+	d.mu.Unlock()
+	go func() {
+		for {
+			outer, err := listener.Accept()
+			if err != nil {
+				return // it was closed
+			}
+			inner, err := net.Dial("tcp", d.server)
+			if err != nil {
+				outer.Close()
+				continue
+			}
+			d.mu.Lock()
+			d.conns = append(d.conns, outer, inner)
+			d.entered++
+			d.mu.Unlock()
+			go func() { _, _ = io.Copy(inner, outer); inner.Close() }()
+			go func() { _, _ = io.Copy(outer, inner); outer.Close() }()
+		}
+	}()
+}
+
+func (d *door) close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.listener.Close()
+	for _, conn := range d.conns {
+		conn.Close()
+	}
+	d.conns = nil
+}
+
+func (d *door) passed() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.entered
+}
+
+// TestAddressListTLS: each address has a certificate of its own name, as it would have
+// alone.
+func TestAddressListTLS(t *testing.T) {
+	t.Parallel()
+	roots := x509.NewCertPool()
+	serve := func(name string) string {
+		certificate := selfSigned(t, name)
+		roots.AddCert(certificate.Leaf)
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		server := grpc.NewServer(grpc.Creds(credentials.NewServerTLSFromCert(&certificate)))
+		workflowservice.RegisterWorkflowServiceServer(server, workflowservice.UnimplementedWorkflowServiceServer{})
+		go server.Serve(listener)
+		t.Cleanup(server.Stop)
+		_, port, _ := net.SplitHostPort(listener.Addr().String())
+		return port
+	}
+	own, other := serve("localhost"), serve("elsewhere.example.com")
+	a := &app{log: zerolog.Nop(), platform: zerolog.Nop()}
+	for addresses, want := range map[string]string{
+		"localhost:" + own + ",localhost:" + own:     "",
+		"localhost:" + other + ",localhost:" + other: "no Temporal server answers",
+	} {
+		options := client.Options{HostPort: addresses, Namespace: client.DefaultNamespace, ConnectionOptions: client.ConnectionOptions{TLS: &tls.Config{RootCAs: roots}}}
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		conn, err := a.connect(ctx, options)
+		cancel()
+		if err == nil {
+			conn.Close()
+		}
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", addresses, err)
+		}
+	}
+}
+
+func selfSigned(t *testing.T, name string) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
+}
