@@ -217,7 +217,7 @@ func TestBoardInABrowser(t *testing.T) {
 	page.do(chromedp.Evaluate(row("192")+`.querySelectorAll("button")[1].click()`, nil))
 	page.until("the timeline", `document.getElementById("dialog").open && document.getElementById("picture").naturalWidth > 0`)
 	page.picture("timeline")
-	if got := page.eval(`document.getElementById("ui").href`); got != "http://127.0.0.1:8233/namespaces/default/workflows/order-192" {
+	if got := page.eval(`document.getElementById("ui").href`); got != "http://127.0.0.1:8233/namespaces/"+s.conn.namespace+"/workflows/order-192" {
 		t.Errorf("the link to the Web UI is %v", got)
 	}
 	history, err := s.orders.History(t.Context(), "192")

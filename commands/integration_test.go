@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -20,6 +21,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/audit"
@@ -45,16 +47,7 @@ func openShop(t *testing.T, skipTime bool) *shop {
 	t.Helper()
 	ctx := context.Background()
 	log := zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel)
-	server, err := devserver.Start(ctx, devserver.Options{SearchAttributes: searchAttributes(), TimeSkipping: skipTime, Log: log})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	options := client.Options{HostPort: server.Address(), Namespace: client.DefaultNamespace}
+	options := testServer(t, skipTime, log)
 	conn, err := (&app{log: log, platform: log}).connect(ctx, withSkipTime(options, skipTime))
 	if err != nil {
 		t.Fatal(err)
@@ -67,6 +60,61 @@ func openShop(t *testing.T, skipTime bool) *shop {
 	}
 	t.Cleanup(func() { ledger.Close() })
 	return &shop{t: t, conn: conn, orders: coffee.NewClient(conn, conn.namespace), ledger: ledger, book: book, log: log}
+}
+
+// clusterVariable names the environment variable with the addresses of a cluster that
+// tests may create namespaces on. .ci/cluster starts one.
+const clusterVariable = "COFFEE_TEST_CLUSTER"
+
+// testServer starts a server for a test. If there is a cluster, it returns a namespace
+// of the test's own there instead; only ours can skip time.
+func testServer(t *testing.T, skipTime bool, log zerolog.Logger) client.Options {
+	t.Helper()
+	ctx := context.Background()
+	if addresses := os.Getenv(clusterVariable); addresses != "" && !skipTime {
+		return client.Options{HostPort: addresses, Namespace: newNamespace(ctx, t, addressList(addresses))}
+	}
+	server, err := devserver.Start(ctx, devserver.Options{SearchAttributes: searchAttributes(), TimeSkipping: skipTime, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return client.Options{HostPort: server.Address(), Namespace: client.DefaultNamespace}
+}
+
+// newNamespace creates a namespace, and waits until all frontends know it.
+func newNamespace(ctx context.Context, t *testing.T, frontends []string) string {
+	t.Helper()
+	name := "test-" + strings.ToLower(rand.Text())
+	for i, address := range frontends {
+		c, err := client.DialContext(ctx, client.Options{HostPort: address, Namespace: name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if i == 0 {
+			_, err := c.WorkflowService().RegisterNamespace(ctx, &workflowservice.RegisterNamespaceRequest{
+				Namespace: name, WorkflowExecutionRetentionPeriod: durationpb.New(24 * time.Hour),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		for deadline := time.Now().Add(patience); ; {
+			_, err := c.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: name})
+			if err == nil {
+				break
+			}
+			if time.Now().After(deadline) || !sleep(ctx, 50*time.Millisecond) {
+				t.Fatal(err)
+			}
+		}
+	}
+	return name
 }
 
 // audit audits the shop's orders against the ledger in a file.
