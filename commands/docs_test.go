@@ -93,7 +93,7 @@ func TestDocsScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	block := regexp.MustCompile("(?s)<!-- not run: [^\n]*; commands/(testdata/[a-z]+\\.txt) runs it -->\n```console\n(.*?)```")
+	block := regexp.MustCompile("(?s)<!-- not run: [^\n]*; ((?:commands/testdata|\\.ci)/[a-z.]+) runs it -->\n```console\n(.*?)```")
 	found := 0
 	for _, document := range append(documents, "../README.md") {
 		text, err := os.ReadFile(document)
@@ -101,7 +101,7 @@ func TestDocsScripts(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, match := range block.FindAllStringSubmatch(string(text), -1) {
-			script, err := os.ReadFile(match[1])
+			script, err := os.ReadFile(filepath.Join("..", match[1]))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -125,11 +125,12 @@ func TestDocsScripts(t *testing.T) {
 // runs reports whether a line of a script has the words of a command, in their order
 // and perhaps with others in between.
 func runs(line, command string) bool {
-	have := strings.Fields(line)
+	words := func(line string) []string { return strings.Fields(strings.NewReplacer(`"`, "", "$", "").Replace(line)) }
+	have := words(line)
 	if len(have) == 0 || strings.HasPrefix(line, "#") {
 		return false
 	}
-	for _, word := range strings.Fields(command) {
+	for _, word := range words(command) {
 		if word[0] >= '0' && word[0] <= '9' {
 			continue
 		}
