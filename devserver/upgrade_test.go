@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	commonpb "go.temporal.io/api/common/v1"
 	taskqueuepb "go.temporal.io/api/taskqueue/v1"
@@ -259,6 +261,25 @@ func TestCarrierCompares(t *testing.T) {
 				t.Error("it was not noticed")
 			}
 		})
+	}
+}
+
+// TestProgress: nothing is said in the first second, and then once a second.
+func TestProgress(t *testing.T) {
+	t.Parallel()
+	var told []int
+	p := newProgress(200, func(percent int) { told = append(told, percent) })
+	p.add(50)
+	if len(told) != 0 {
+		t.Errorf("it told %v at once", told)
+	}
+	p.next = time.Now().Add(-time.Millisecond) // a second later
+	p.add(50)
+	p.add(50)
+	p.next = time.Now().Add(-time.Millisecond)
+	p.add(50)
+	if !slices.Equal(told, []int{50, 100}) {
+		t.Errorf("it told %v", told)
 	}
 }
 

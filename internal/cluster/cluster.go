@@ -50,6 +50,9 @@ func (c *cluster) run(ctx context.Context) (err error) {
 		for _, node := range c.nodes {
 			node.stop()
 		}
+		for _, node := range c.nodes {
+			<-node.done
+		}
 	}()
 	if err := c.start("postgres", c.postgresCommand()); err != nil {
 		return err
@@ -118,8 +121,11 @@ func (c *cluster) addresses() (addresses []string) {
 // start starts a process, and keeps it running.
 func (c *cluster) start(name string, command func() *exec.Cmd) error {
 	p := &process{name: name, log: filepath.Join(c.dir, name+".log"), pid: filepath.Join(c.dir, name+".pid"), command: command, done: make(chan struct{})}
+	if err := p.start(); err != nil {
+		return err
+	}
 	c.nodes = append(c.nodes, p)
-	return p.start()
+	return nil
 }
 
 // services are Temporal's, with the offset of their first node's port, in the order in

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"strconv"
@@ -32,7 +33,7 @@ func (p *process) start() error {
 		return err
 	}
 	if err := p.once(log); err != nil {
-		return err
+		return errors.Join(err, log.Close())
 	}
 	go func() {
 		defer close(p.done)
@@ -68,15 +69,10 @@ func (p *process) once(log *os.File) error {
 	return os.WriteFile(p.pid, []byte(strconv.Itoa(cmd.Process.Pid)+"\n"), 0o644)
 }
 
-// stop ends the process for good. There is nothing to keep.
+// stop begins to end the process for good. There is nothing to keep.
 func (p *process) stop() {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.stopping = true
-	cmd := p.running
-	p.mu.Unlock()
-	if cmd == nil {
-		return
-	}
-	_ = kill(p.name, cmd.Process.Pid) // it may be gone already
-	<-p.done
+	_ = kill(p.name, p.running.Process.Pid) // it may be gone already
 }
