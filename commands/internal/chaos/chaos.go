@@ -211,10 +211,10 @@ func (r *run) useCluster(ctx context.Context) error {
 	if err == nil {
 		return fmt.Errorf("the orders of seed %d are there already: use another --seed, or another namespace", r.Seed)
 	}
-	if !errors.Is(err, coffee.ErrNotFound) {
-		return err
+	if errors.Is(err, coffee.ErrNotFound) {
+		return nil
 	}
-	return nil
+	return err
 }
 
 // database is the name of the server's database.
@@ -233,7 +233,8 @@ func (r *run) startProcess(which int, name string, args ...string) error {
 
 // startWorker starts a worker.
 func (r *run) startWorker(which int, flags ...string) error {
-	return r.startProcess(which, fmt.Sprintf("worker %d", which-worker1+1), slices.Concat([]string{"worker", "--charge-time", "500ms", "--brew-time", "700ms", "--receipt-time", "150ms", "--seed", fmt.Sprint(r.Seed), "--late-charge-rate", "0.7"}, r.flags, flags)...)
+	return r.startProcess(which, fmt.Sprintf("worker %d", which-worker1+1), slices.Concat([]string{"worker",
+		"--charge-time", "500ms", "--brew-time", "700ms", "--receipt-time", "150ms", "--seed", fmt.Sprint(r.Seed), "--late-charge-rate", "0.7"}, r.flags, flags)...)
 }
 
 // workers returns the workers that have been started.

@@ -79,7 +79,7 @@ const (
 func isWorker(process int) bool { return process >= worker1 }
 
 // partner returns the other worker of the same release.
-func partner(worker int) int { return worker1 + (worker - worker1) ^ 1 }
+func partner(worker int) int { return worker1 + ((worker - worker1) ^ 1) }
 
 // kind is what a fault does.
 type kind int
