@@ -27,6 +27,7 @@ type cluster struct {
 
 	postgres string // the directory of PostgreSQL's programs
 	nodes    []*process
+	metrics  []string // the URLs of the nodes' metrics
 }
 
 // Offsets of the ports from the first one. Nodes of a service are numbered from 0.
@@ -36,8 +37,8 @@ const (
 	matchingPort = 30
 	workerPort   = 40
 	// A node has its membership port and that of its metrics besides.
-	membership = 100
-	metrics    = 200
+	membershipOffset = 100
+	metricsOffset    = 200
 	// Clients connect to the frontends.
 	frontendPort = 10
 )
@@ -71,7 +72,8 @@ func (c *cluster) run(ctx context.Context) (err error) {
 	if err := c.awaitReady(ctx); err != nil {
 		return err
 	}
-	env := fmt.Sprintf("export TEMPORAL_ADDRESS=%s\nexport COFFEE_LEDGER=%s\n", strings.Join(c.addresses(), ","), c.url("ledger"))
+	env := fmt.Sprintf("export TEMPORAL_ADDRESS=%s\nexport COFFEE_LEDGER=%s\nexport CLUSTER_METRICS=%s\n",
+		strings.Join(c.addresses(), ","), c.url("ledger"), strings.Join(c.metrics, ","))
 	if err := os.WriteFile(filepath.Join(c.dir, "env"), []byte(env), 0o644); err != nil {
 		return err
 	}
@@ -149,6 +151,7 @@ func (c *cluster) startNode(service string, number, port int) error {
 			return err
 		}
 	}
+	c.metrics = append(c.metrics, fmt.Sprintf("http://127.0.0.1:%d/metrics", port+metricsOffset))
 	return c.start(name, func() *exec.Cmd {
 		return exec.Command(filepath.Join(c.dir, "temporal-server"), "--config-file", filepath.Join(config, "node.yaml"), "--allow-no-auth", "start", "--service", service)
 	})
@@ -163,7 +166,7 @@ func (c *cluster) config(service string, port int, dir string) string {
 		if other.name == service {
 			p = port
 		}
-		fmt.Fprintf(&ports, "\n  %s: {rpc: {grpcPort: %d, membershipPort: %d, bindOnIP: 127.0.0.1}}", other.name, p, p+membership)
+		fmt.Fprintf(&ports, "\n  %s: {rpc: {grpcPort: %d, membershipPort: %d, bindOnIP: 127.0.0.1}}", other.name, p, p+membershipOffset)
 	}
 	store := func(database string, conns int) string {
 		return fmt.Sprintf(`
@@ -200,7 +203,7 @@ dcRedirectionPolicy: {policy: noop}
 archival: {history: {state: disabled}, visibility: {state: disabled}}
 namespaceDefaults: {archival: {history: {state: disabled}, visibility: {state: disabled}}}
 dynamicConfigClient: {filepath: "%s", pollInterval: 10s}
-`, c.shards, store("temporal", 20), store("visibility", 10), port+metrics, ports.String(), c.addresses()[0], filepath.Join(dir, "dynamic.yaml"))
+`, c.shards, store("temporal", 20), store("visibility", 10), port+metricsOffset, ports.String(), c.addresses()[0], filepath.Join(dir, "dynamic.yaml"))
 }
 
 // awaitReady waits until the frontends answer, and creates the namespace default.
