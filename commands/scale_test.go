@@ -3,6 +3,7 @@ package commands
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"fmt"
 	"maps"
@@ -26,6 +27,7 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/ledger"
+	"example.com/coffee/coffee/ledger/ledgertest"
 )
 
 // clusterPostgresVariable names the environment variable with the URL of the PostgreSQL
@@ -56,7 +58,12 @@ func TestCostOfAnOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(conn.Close)
-	book, err := ledger.Open(ctx, postgres+"/ledger")
+	// A schema of its own: the cluster's ledger is for the namespace default.
+	schema := "cost_" + strings.ToLower(rand.Text())
+	if _, err := ledgertest.OpenPostgres(t, postgres+"/ledger").Exec(`CREATE SCHEMA ` + schema); err != nil {
+		t.Fatal(err)
+	}
+	book, err := ledger.Open(ctx, postgres+"/ledger?search_path="+schema)
 	if err != nil {
 		t.Fatal(err)
 	}
