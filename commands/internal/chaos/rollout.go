@@ -38,7 +38,9 @@ func (r *run) rollOut(ctx context.Context, buildID string) bool {
 	})
 }
 
-// setCurrent makes a release current, however often the server goes away meanwhile.
+// setCurrent makes a release current, however often the server goes away meanwhile. If
+// it was killed in the middle of this, Temporal takes a minute to try again: that is how
+// long its own activity, which was lost, may take.
 func (r *run) setCurrent(ctx context.Context, buildID string) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
