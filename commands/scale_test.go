@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"crypto/rand"
-	"database/sql"
 	"fmt"
 	"maps"
 	"math"
@@ -19,7 +18,6 @@ import (
 	"testing"
 	"time"
 
-	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
 	"github.com/rs/zerolog"
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/workflowservice/v1"
@@ -164,12 +162,7 @@ func documentedCosts(t *testing.T) map[string]float64 {
 func commits(ctx context.Context, t *testing.T, postgres string) map[string]float64 {
 	t.Helper()
 	sleep(ctx, 12*time.Second)
-	db, err := sql.Open("pgx", postgres+"/postgres")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	rows, err := db.QueryContext(ctx, `SELECT datname, xact_commit FROM pg_stat_database WHERE datname IN ('temporal', 'visibility', 'ledger')`)
+	rows, err := ledgertest.OpenPostgres(t, postgres+"/postgres").QueryContext(ctx, `SELECT datname, xact_commit FROM pg_stat_database WHERE datname IN ('temporal', 'visibility', 'ledger')`)
 	if err != nil {
 		t.Fatal(err)
 	}

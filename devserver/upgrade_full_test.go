@@ -33,9 +33,7 @@ func TestUpgradeOnAFullDisk(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
 			old := filepath.Join(dir, "old.db")
-			oldDatabase(t, old, "1.31.5", append(older,
-				`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)
-					INSERT INTO history_node (shard_id, tree_id, branch_id, node_id, txn_id, data, data_encoding) SELECT 1, x'00', x'00', i, i, randomblob(200), 'x' FROM n`)...)
+			oldDatabase(t, old, "1.31.5", append(older, bigRows)...)
 			// The disk is gone when the shell ends: what is on it is copied.
 			cmd := exec.Command("unshare", "-rm", "sh", "-c", `
 				set -e

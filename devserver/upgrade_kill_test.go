@@ -37,6 +37,10 @@ func TestMain(m *testing.M) {
 	os.Exit(0)
 }
 
+// bigRows adds 10,000 rows, so that an upgrade takes a while.
+const bigRows = `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)
+	INSERT INTO history_node (shard_id, tree_id, branch_id, node_id, txn_id, data, data_encoding) SELECT 1, x'00', x'00', i, i, randomblob(200), 'x' FROM n`
+
 // TestUpgradeKilled kills an upgrade a hundred times, at random instants. The database
 // is the old one or the new one then, whole, and the next start goes on.
 func TestUpgradeKilled(t *testing.T) {
@@ -46,10 +50,7 @@ func TestUpgradeKilled(t *testing.T) {
 	random := rand.New(rand.NewPCG(seed, 0))
 	dir := t.TempDir()
 	old := filepath.Join(dir, "old.db")
-	oldDatabase(t, old, "1.31.5", append(older,
-		// Enough rows that most kills hit the copying.
-		`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)
-			INSERT INTO history_node (shard_id, tree_id, branch_id, node_id, txn_id, data, data_encoding) SELECT 1, x'00', x'00', i, i, randomblob(200), 'x' FROM n`)...)
+	oldDatabase(t, old, "1.31.5", append(older, bigRows)...)
 	content, err := os.ReadFile(old)
 	if err != nil {
 		t.Fatal(err)

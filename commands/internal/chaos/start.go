@@ -1,0 +1,134 @@
+//go:build unix
+
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"slices"
+	"strings"
+
+	"example.com/coffee/coffee"
+	"example.com/coffee/commands/internal/child"
+	"example.com/coffee/commands/internal/release"
+)
+
+// start starts the processes.
+func (r *run) start(ctx context.Context) error {
+	start := r.startServer
+	if r.Cluster != nil {
+		start = r.useCluster
+	}
+	if err := start(ctx); err != nil {
+		return err
+	}
+	var version []string
+	if r.MakeOlder != nil {
+		version = []string{"--build-id", firstRelease}
+	}
+	if err := errors.Join(r.startWorker(worker1, version...), r.startWorker(worker2, version...)); err != nil {
+		return err
+	}
+	if r.MakeOlder != nil {
+		if err := r.setCurrent(ctx, firstRelease); err != nil {
+			return err
+		}
+	}
+	args := append([]string{"chaos", "client", "--journal", r.Dir, "--orders", fmt.Sprint(r.Orders), "--seed", fmt.Sprint(r.Seed)}, r.flags...)
+	if err := r.startProcess(theClient, "client", args...); err != nil {
+		return err
+	}
+	r.say("two workers and a client are running")
+	return nil
+}
+
+// startServer starts a server of the run's own.
+func (r *run) startServer(ctx context.Context) error {
+	port, err := freePort()
+	if err != nil {
+		return err
+	}
+	r.server = fmt.Sprintf("127.0.0.1:%d", port)
+	r.flags, r.ledger = []string{"--address", r.server}, r.path("ledger.db")
+	env, err := child.Environment(r.Dir)
+	if err != nil {
+		return err
+	}
+	r.env = append(env, release.Variable+"=1", "COFFEE_LEDGER="+r.ledger)
+	if err := r.startProcess(theServer, "server", "server", "--port", fmt.Sprint(port), "--headless", "--db-filename", r.path(database)); err != nil {
+		return err
+	}
+	if err := r.waitForServer(ctx); err != nil { // the others would only complain until it is up
+		return err
+	}
+	r.outages = watchOutages(r.server)
+	return nil
+}
+
+// useCluster checks that the cluster answers, and has no orders of the seed.
+func (r *run) useCluster(ctx context.Context) error {
+	r.namespace, r.ledger, r.flags = r.Cluster.Namespace, r.Cluster.Ledger, r.Cluster.Flags
+	r.env = append(os.Environ(), "COFFEE_LEDGER="+r.ledger) // there may be a password in it
+	conn, err := r.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	_, err = coffee.NewClient(conn, r.namespace).Describe(ctx, planOrder(r.Seed, 0).request.OrderID)
+	if err == nil {
+		return fmt.Errorf("the orders of seed %d are there already: use another --seed, or another namespace", r.Seed)
+	}
+	if errors.Is(err, coffee.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// database is the name of the server's database.
+const database = "server.db"
+
+// startProcess starts one of the processes.
+func (r *run) startProcess(which int, name string, args ...string) error {
+	p := &process{name: name, args: append([]string{"--log-format", "text"}, args...), once: which == theClient,
+		env: r.env, log: r.path(strings.ReplaceAll(name, " ", "-") + ".log")}
+	if err := p.start(); err != nil {
+		return err
+	}
+	r.processes[which] = p
+	return nil
+}
+
+// startWorker starts a worker.
+func (r *run) startWorker(which int, flags ...string) error {
+	return r.startProcess(which, fmt.Sprintf("worker %d", which-worker1+1), slices.Concat([]string{"worker",
+		"--charge-time", "500ms", "--brew-time", "700ms", "--receipt-time", "150ms", "--seed", fmt.Sprint(r.Seed), "--late-charge-rate", "0.7"}, r.flags, flags)...)
+}
+
+// workers returns the workers that have been started.
+func (r *run) workers() (started []int) {
+	for i, p := range r.processes {
+		if isWorker(i) && p != nil {
+			started = append(started, i)
+		}
+	}
+	return started
+}
+
+// freePort returns a free port that stays free while its server is down. The other
+// processes open many connections then, but the port is outside the range that the
+// system uses for outgoing connections.
+func freePort() (int, error) {
+	var err error
+	for range 100 {
+		port := 20_000 + rand.IntN(10_000)
+		var listener net.Listener
+		if listener, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			return port, listener.Close()
+		}
+	}
+	return 0, err
+}
