@@ -193,7 +193,7 @@ func (c *Client) AddDetails(ctx context.Context, views []OrderView) error {
 				return err
 			}
 			// A workflow task that is tried again has failed: the history says why.
-			if view.Status == "" || described.GetPendingWorkflowTask().GetAttempt() > 1 {
+			if !view.Encrypted && (view.Status == "" || described.GetPendingWorkflowTask().GetAttempt() > 1) {
 				err = c.readHistory(ctx, view, described.GetWorkflowExecutionInfo().GetExecution())
 			}
 			view.addPending(described)

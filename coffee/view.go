@@ -35,6 +35,8 @@ type OrderView struct {
 	// what the server knows. It is true for an order that is over.
 	WorkerAnswered bool   `json:"worker_answered"`
 	RunID          string `json:"run_id"`
+	// Encrypted is true if what was ordered cannot be read without another keyset.
+	Encrypted bool `json:"encrypted,omitempty"`
 	// WorkerBuildID names the release of the workers that the order runs on; empty if
 	// they have no version.
 	WorkerBuildID string `json:"worker_build_id,omitempty"`
@@ -103,6 +105,7 @@ func viewOf(info *workflowpb.WorkflowExecutionInfo) OrderView {
 			order.clip()
 			view.Drink, view.Size, view.AmountCents, view.Pricing = order.Drink, order.Size, order.AmountCents, order.Pricing
 		}
+		view.Encrypted = string(memo.GetMetadata()[converter.MetadataEncoding]) == encodingEncrypted
 	}
 	switch info.GetStatus() {
 	case enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING, enumspb.WORKFLOW_EXECUTION_STATUS_PAUSED:
@@ -164,6 +167,10 @@ func asTime(t *timestamppb.Timestamp) time.Time {
 	}
 	return t.AsTime()
 }
+
+// encodingEncrypted is the encoding of payloads that are encrypted, here (package
+// encryption) and in Temporal's samples.
+const encodingEncrypted = "binary/encrypted"
 
 func decode(payload *commonpb.Payload, value any) error {
 	return converter.GetDefaultDataConverter().FromPayload(payload, value)

@@ -45,7 +45,7 @@ func TestAddressList(t *testing.T) {
 	})
 	doors := []*door{newDoor(t, server.Address()), newDoor(t, server.Address())}
 	options := client.Options{HostPort: doors[0].address + "," + doors[1].address, Namespace: client.DefaultNamespace}
-	conn, err := (&app{log: log, platform: log}).connect(ctx, options)
+	conn, err := (&app{log: log, platform: log}).connect(ctx, connectOptions{Options: options})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +184,7 @@ func TestAddressListTLS(t *testing.T) {
 	} {
 		options := client.Options{HostPort: addresses, Namespace: client.DefaultNamespace, ConnectionOptions: client.ConnectionOptions{TLS: &tls.Config{RootCAs: roots}}}
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		conn, err := a.connect(ctx, options)
+		conn, err := a.connect(ctx, connectOptions{Options: options})
 		cancel()
 		if err == nil {
 			conn.Close()

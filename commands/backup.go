@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/encryption"
 	"example.com/coffee/devserver"
 )
 
@@ -30,6 +31,7 @@ func backupCommand(a *app) *cli.Command {
 			&cli.DurationFlag{Name: "every", Usage: "make a backup in DIR every `DURATION`"},
 			&cli.IntFlag{Name: "keep", Usage: "with --every, keep the newest `N` backups", DefaultText: "24"},
 			&cli.BoolFlag{Name: "verify", Usage: "check backups"},
+			keysetFlag(""),
 			outputFlag(),
 		},
 		Action: func(c *cli.Context) error {
@@ -57,6 +59,7 @@ type backupPlan struct {
 	every    time.Duration // 0 means once
 	keep     int           // how many backups, if every is set
 	verify   []string      // files to check; empty means to make a backup
+	keyset   *encryption.Keyset
 }
 
 func parseBackup(c *cli.Context) (plan backupPlan, err error) {
@@ -73,7 +76,11 @@ func parseBackup(c *cli.Context) (plan backupPlan, err error) {
 		if plan.verify = c.Args().Slice(); len(plan.verify) == 0 {
 			return plan, usageErrorf(c, "backup --verify takes the files to check")
 		}
-		return plan, nil
+		plan.keyset, err = parseKeyset(c)
+		return plan, err
+	}
+	if c.IsSet("encryption-keyset") {
+		return plan, usageErrorf(c, "a backup copies what is encrypted as it is: --encryption-keyset is for --verify")
 	}
 	if c.IsSet("every") {
 		if plan.every = c.Duration("every"); plan.every < time.Second {

@@ -13,6 +13,7 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/audit"
+	"example.com/coffee/coffee/encryption"
 	"example.com/coffee/devserver"
 )
 
@@ -49,7 +50,7 @@ func runVerify(ctx context.Context, a *app, plan backupPlan) error {
 		if beside[filepath.Clean(file)] {
 			continue
 		}
-		v, err := verify(ctx, a, file)
+		v, err := verify(ctx, a, file, plan.keyset)
 		if err != nil {
 			return fmt.Errorf("%s: %w", coffee.Printable(file), err)
 		}
@@ -85,7 +86,7 @@ func printVerified(out *output, backups []verified) {
 	}
 }
 
-func verify(ctx context.Context, a *app, file string) (v verified, err error) {
+func verify(ctx context.Context, a *app, file string, keyset *encryption.Keyset) (v verified, err error) {
 	stamp, err := devserver.ReadStamp(ctx, file)
 	if err != nil {
 		return v, err
@@ -120,7 +121,7 @@ func verify(ctx context.Context, a *app, file string) (v verified, err error) {
 		return v, err
 	}
 	for i, namespace := range namespaces {
-		report, err := auditCopy(ctx, a, server, namespace, copies[i+1].To)
+		report, err := auditCopy(ctx, a, server, namespace, copies[i+1].To, keyset)
 		if err != nil {
 			return v, err
 		}
@@ -130,8 +131,8 @@ func verify(ctx context.Context, a *app, file string) (v verified, err error) {
 }
 
 // auditCopy audits the orders of a namespace with a ledger.
-func auditCopy(ctx context.Context, a *app, server *devserver.Server, namespace, ledger string) (*audit.Report, error) {
-	options := server.ClientOptions()
+func auditCopy(ctx context.Context, a *app, server *devserver.Server, namespace, ledger string, keyset *encryption.Keyset) (*audit.Report, error) {
+	options := connectOptions{Options: server.ClientOptions(), keyset: keyset}
 	options.Namespace = namespace
 	conn, err := a.connect(ctx, options)
 	if err != nil {

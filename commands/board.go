@@ -2,13 +2,9 @@ package commands
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"net"
-	"net/http"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -75,7 +71,7 @@ func runBoard(ctx context.Context, a *app, plan boardPlan) error {
 	if !devserver.IsLoopback(plan.ip) {
 		a.log.Warn().Str("ip", plan.ip).Msg("listening beyond this machine: anyone who can reach the board can place and cancel orders")
 	}
-	listener, err := listenForBoard(plan.ip, plan.port, "--port")
+	listener, err := listenHTTP("order board", plan.ip, plan.port, "--port")
 	if err != nil {
 		return err
 	}
@@ -85,17 +81,8 @@ func runBoard(ctx context.Context, a *app, plan boardPlan) error {
 	return tasks.stop()
 }
 
-// listenForBoard opens the port of a board, which a flag sets.
-func listenForBoard(ip string, port int, flag string) (net.Listener, error) {
-	listener, err := devserver.Listen("order board", ip, port)
-	if err != nil {
-		return nil, &hintedError{err, takenPortHint(flag)}
-	}
-	return listener, nil
-}
-
 // serveBoard serves a board on a listener, which it takes over, and returns its
-// URL. When the board stops, requests in flight have a second to finish.
+// URL.
 func (a *app) serveBoard(tasks *background, listener net.Listener, conn *connection, uiURL string) string {
 	b := board.New(board.Options{
 		Orders:    conn.orders(),
@@ -108,26 +95,6 @@ func (a *app) serveBoard(tasks *background, listener net.Listener, conn *connect
 		b.Run(ctx)
 		return nil
 	})
-	tasks.start(func(ctx context.Context) error {
-		stopped := make(chan error, 1)
-		unlessFailed := context.AfterFunc(ctx, func() { stopped <- shutDown(server) })
-		err := server.Serve(listener)
-		if errors.Is(err, http.ErrServerClosed) {
-			return <-stopped
-		}
-		unlessFailed()
-		return errors.Join(fmt.Errorf("the board failed: %w", err), shutDown(server))
-	})
+	tasks.serve("board", listener, server)
 	return "http://" + listener.Addr().String()
-}
-
-// shutDown ends the event streams of a board, and gives other requests a second.
-func shutDown(server *http.Server) error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	err := server.Shutdown(ctx)
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = server.Close()
-	}
-	return err
 }

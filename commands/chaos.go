@@ -14,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"go.temporal.io/sdk/client"
 
+	"example.com/coffee/coffee/encryption"
 	"example.com/coffee/commands/internal/chaos"
 	"example.com/coffee/devserver"
 )
@@ -87,9 +88,10 @@ type chaosPlan struct {
 	upgrade       bool
 	dir           string // empty means a temporary one
 	asJSON        bool
-	// server is nil if the run starts one of its own; flags are those that name it.
+	// server is nil if the run starts one of its own.
 	server *connectOptions
-	flags  []string
+	keyset *encryption.Keyset
+	flags  []string // for clients and workers: which server, which keyset
 	ledger ledgerChoice
 	strike string
 }
@@ -110,9 +112,15 @@ func parseChaos(c *cli.Context) (plan chaosPlan, err error) {
 
 // parseCluster completes the plan of a run that uses a cluster.
 func parseCluster(c *cli.Context, plan *chaosPlan) (err error) {
+	if plan.keyset, err = parseKeyset(c); err != nil {
+		return err
+	}
+	if plan.keyset != nil {
+		plan.flags = append(plan.flags, "--encryption-keyset="+plan.keyset.Path())
+	}
 	for _, flag := range connectFlags() {
 		switch name := flag.Names()[0]; {
-		case !c.IsSet(name):
+		case !c.IsSet(name), name == "encryption-keyset":
 		case !c.IsSet("address"): // the environment's server is not meant
 			return usageErrorf(c, "--%s needs --address", name)
 		default:
@@ -156,8 +164,9 @@ func runChaos(ctx context.Context, a *app, plan chaosPlan) error {
 	a.out.notef("seed %d: %s, %s; the directory is %s", plan.seed, plural(plan.orders, "order", "orders"), plural(plan.kills, "kill", "kills"), dir)
 	options := chaos.Options{
 		Seed: plan.seed, Orders: plan.orders, Kills: plan.kills, Dir: dir,
+		Flags: plan.flags,
 		Connect: func(ctx context.Context, address string) (client.Client, error) {
-			return a.connect(ctx, client.Options{HostPort: address, Namespace: client.DefaultNamespace})
+			return a.connect(ctx, connectOptions{Options: client.Options{HostPort: address, Namespace: client.DefaultNamespace}, keyset: plan.keyset})
 		},
 		Say: func(line string) { a.out.notef("%s", line) },
 	}
@@ -209,7 +218,7 @@ func useCluster(ctx context.Context, a *app, plan chaosPlan, options *chaos.Opti
 		return err
 	}
 	options.Connect = func(ctx context.Context, _ string) (client.Client, error) { return a.connect(ctx, *plan.server) }
-	options.Cluster = &chaos.Cluster{Namespace: conn.namespace, Flags: plan.flags, Ledger: where, Strike: plan.strike}
+	options.Cluster = &chaos.Cluster{Namespace: conn.namespace, Ledger: where, Strike: plan.strike}
 	return nil
 }
 

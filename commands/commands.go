@@ -67,7 +67,7 @@ func groups(a *app, last string) []group {
 		{"LEARNING", []*cli.Command{tourCommand(a)}},
 		{"LOOKING CLOSER", []*cli.Command{completing(timelineCommand(a), all), completing(skipCommand(a), running), boardCommand(a), menuCommand(a)}},
 		{"PROVING", []*cli.Command{completing(replayCommand(a), all), auditCommand(a), chaosCommand(a), rushCommand(a)}},
-		{"KEEPING", []*cli.Command{readyCommand(a), backupCommand(a), rolloutCommand(a), completionCommand(a)}},
+		{"KEEPING", []*cli.Command{readyCommand(a), backupCommand(a), rolloutCommand(a), keysCommand(a), codecCommand(a), completionCommand(a)}},
 	}
 }
 

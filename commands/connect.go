@@ -9,8 +9,10 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/contrib/envconfig"
+	"google.golang.org/grpc"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/encryption"
 )
 
 // connectFlags say how to reach a Temporal server. A flag takes precedence over its
@@ -39,21 +41,31 @@ func connectFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "tls-disable-host-verification", Usage: "do not verify the server's certificate", Category: category},
 		text("profile", "`NAME` of a profile in the configuration file"),
 		withDefault(text("config-file", "`FILE` to read profiles from"), "the Temporal CLI's temporal.toml"),
+		keysetFlag(category),
 	}
 }
 
 // connectOptions say which server to connect to.
-type connectOptions = client.Options
+type connectOptions struct {
+	client.Options
+	// keyset encrypts what is sent; nil means that it is sent as it is.
+	keyset *encryption.Keyset
+	// refused, unless nil, is told that a worker could not decrypt a task; see
+	// [encryption.Keyset.DialOption].
+	refused func(err error, activity bool)
+}
 
 // parseConnect turns flags, environment and file into client options.
-func parseConnect(c *cli.Context) (connectOptions, error) {
+func parseConnect(c *cli.Context) (options connectOptions, err error) {
 	profile, err := connectProfile(c)
 	if err != nil {
-		return connectOptions{}, err
+		return options, err
 	}
-	options, err := profile.ToClientOptions(envconfig.ToClientOptionsRequest{})
-	if err != nil {
-		return connectOptions{}, fmt.Errorf("configuration: %w", err)
+	if options.Options, err = profile.ToClientOptions(envconfig.ToClientOptionsRequest{}); err != nil {
+		return options, fmt.Errorf("configuration: %w", err)
+	}
+	if options.keyset, err = parseKeyset(c); err != nil {
+		return options, err
 	}
 	return options, checkAddress(options.HostPort)
 }
@@ -126,6 +138,7 @@ type connection struct {
 	client.Client
 	address   string
 	namespace string
+	keyset    *encryption.Keyset
 }
 
 // orders returns the typed client on the connection.
@@ -138,14 +151,15 @@ func (a *app) complete(options *connectOptions) {
 	}
 	resolveList(options)
 	options.Logger = a.sdkLog()
-	options.ConnectionOptions.DialOptions = slices.Concat(coffee.Reconnect(a.log), a.dialOptions, options.ConnectionOptions.DialOptions)
+	options.ConnectionOptions.DialOptions = slices.Concat([]grpc.DialOption{options.keyset.DialOption(options.refused)},
+		coffee.Reconnect(a.log), a.dialOptions, options.ConnectionOptions.DialOptions)
 }
 
 // connect connects to a server, and checks that it has the namespace.
 func (a *app) connect(ctx context.Context, options connectOptions) (*connection, error) {
 	address := options.HostPort
 	a.complete(&options)
-	c, err := client.DialContext(ctx, options)
+	c, err := client.DialContext(ctx, options.Options)
 	if err != nil {
 		switch {
 		case ctx.Err() != nil:
@@ -162,18 +176,18 @@ func (a *app) connect(ctx context.Context, options connectOptions) (*connection,
 		c.Close()
 		return nil, serverProblem(err, address)
 	}
-	return &connection{c, address, options.Namespace}, nil // any other error will surface in the command itself
+	return &connection{c, address, options.Namespace, options.keyset}, nil // any other error will surface in the command itself
 }
 
 // connectLater returns a connection to a server that need not be running yet.
 func (a *app) connectLater(options connectOptions) (*connection, error) {
 	address := options.HostPort
 	a.complete(&options)
-	c, err := client.NewLazyClient(options)
+	c, err := client.NewLazyClient(options.Options)
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
-	return &connection{c, address, options.Namespace}, nil
+	return &connection{c, address, options.Namespace, options.keyset}, nil
 }
 
 // withOrders connects to a server, and calls do with a client for its orders.

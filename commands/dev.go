@@ -56,7 +56,7 @@ func (a *app) startDev(ctx context.Context, options workerOptions, skipTime bool
 	if err != nil {
 		return nil, err
 	}
-	d.connection, err = a.connect(ctx, withSkipTime(server.ClientOptions(), skipTime))
+	d.connection, err = a.connect(ctx, withSkipTime(connectOptions{Options: server.ClientOptions()}, skipTime))
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/encryption"
 	"example.com/coffee/devserver"
 )
 
@@ -134,6 +135,7 @@ func explain(err error) (code int, hint string) {
 		locked   *devserver.LockedError
 		database *devserver.DatabaseError
 		denied   *serviceerror.PermissionDenied
+		missing  *encryption.MissingKeyError
 	)
 	switch {
 	case errors.As(err, &exit):
@@ -165,6 +167,8 @@ func explain(err error) (code int, hint string) {
 		return exitFailure, "choose another file with --db-filename, or move this one away"
 	case errors.As(err, &denied):
 		return exitFailure, "check --api-key or the TLS certificate, and --namespace"
+	case errors.As(err, &missing):
+		return exitFailure, "name the keyset that has the key with --encryption-keyset or $" + keysetVariable
 	case errors.Is(err, coffee.ErrNewerLedger):
 		return exitFailure, "use the program that changed it, or a newer one"
 	case errors.Is(err, coffee.ErrNotFound):

@@ -48,7 +48,7 @@ func openShop(t *testing.T, skipTime bool) *shop {
 	ctx := context.Background()
 	log := zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel)
 	options := testServer(t, skipTime, log)
-	conn, err := (&app{log: log, platform: log}).connect(ctx, withSkipTime(options, skipTime))
+	conn, err := (&app{log: log, platform: log}).connect(ctx, withSkipTime(connectOptions{Options: options}, skipTime))
 	if err != nil {
 		t.Fatal(err)
 	}

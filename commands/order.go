@@ -152,7 +152,7 @@ func (o *ordering) run(ctx context.Context) error {
 func (o *ordering) notPlaced(ctx context.Context, err error) error {
 	var invalid *coffee.InvalidOrderError
 	var conflict *coffee.ConflictError
-	if errors.As(err, &invalid) || errors.As(err, &conflict) || o.plan.dev != nil {
+	if errors.As(err, &invalid) || errors.As(err, &conflict) || isUnreadable(err) || o.plan.dev != nil {
 		return err
 	}
 	code := exitFailure

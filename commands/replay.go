@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/encryption"
 )
 
 // replayedOver is how many orders that are over coffee replay replays.
@@ -72,8 +73,8 @@ func isFile(arg string) bool {
 	return strings.ContainsRune(arg, os.PathSeparator) || strings.HasSuffix(arg, ".json")
 }
 
-// readHistory reads the history of an order from a file.
-func readHistory(path string) (history coffee.History, err error) {
+// readHistory reads the history of an order from a file, and decrypts it.
+func readHistory(path string, keyset *encryption.Keyset) (history coffee.History, err error) {
 	file, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return history, fmt.Errorf("there is no file %s", coffee.Printable(path))
@@ -85,7 +86,7 @@ func readHistory(path string) (history coffee.History, err error) {
 	if history, err = coffee.HistoryFromJSON(file); err != nil {
 		return history, fmt.Errorf("cannot read %s: %w", coffee.Printable(path), err)
 	}
-	return history, nil
+	return history, keyset.DecryptHistory(coffee.WorkflowID(history.OrderID), history.Events)
 }
 
 // replayed is the output of coffee replay.
@@ -127,7 +128,7 @@ func runReplay(ctx context.Context, a *app, plan replayPlan) error {
 	report := replayed{Broken: []broken{}}
 	replay := func(history coffee.History, file string) error { return report.add(history, file, plan.replay) }
 	for _, file := range plan.files {
-		history, err := readHistory(file)
+		history, err := readHistory(file, plan.server.keyset)
 		if err == nil {
 			err = replay(history, file)
 		}

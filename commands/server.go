@@ -15,14 +15,16 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/encryption"
 	"example.com/coffee/devserver"
 )
 
-// uiPortOffset is what start-dev adds to the port for the Web UI; the board has
-// the next port.
+// uiPortOffset is what start-dev adds to the port for the Web UI; board and
+// codec server have the next ports.
 const (
 	uiPortOffset    = 1000
 	boardPortOffset = 1001
+	codecPortOffset = 1002
 )
 
 func serverCommand(a *app) *cli.Command {
@@ -43,6 +45,8 @@ func serverCommand(a *app) *cli.Command {
 			&cli.IntFlag{Name: "ui-port", Usage: "`PORT` of the Web UI", DefaultText: "--port + 1000"},
 			&cli.IntFlag{Name: "board-port", Usage: "`PORT` of the order board, on the Web UI's address", DefaultText: "--port + 1001"},
 			&cli.BoolFlag{Name: "headless", Usage: "run without the Web UI and the order board"},
+			keysetFlag(""),
+			&cli.IntFlag{Name: "codec-port", Usage: "`PORT` of the codec server, which decrypts for the Web UI", DefaultText: "--port + 1002, with a keyset"},
 			&cli.IntFlag{Name: "metrics-port", Usage: "`PORT` of the Prometheus metrics", DefaultText: "off"},
 			&cli.StringSliceFlag{Name: "namespace", Aliases: []string{"n"}, Usage: "also have the namespace `NAME`, besides default; can be repeated"},
 			&cli.DurationFlag{Name: "retention", Usage: "how long a finished order is kept: a `DURATION` of 1h or more", DefaultText: "72h in a new database"},
@@ -69,6 +73,8 @@ func serverCommand(a *app) *cli.Command {
 type serverPlan struct {
 	server    devserver.Options
 	boardPort int // 0 means a free one; there is a board if there is a Web UI
+	keyset    *encryption.Keyset
+	codecPort int // 0 means a free one; there is a codec server if there are a keyset and a Web UI
 	worker    *workerOptions
 }
 
@@ -91,6 +97,18 @@ func parseServer(c *cli.Context, a *app) (plan serverPlan, err error) {
 	if !c.IsSet("board-port") && plan.server.Port != 0 {
 		plan.boardPort = plan.server.Port + boardPortOffset
 	}
+	if plan.keyset, err = parseKeyset(c); err != nil {
+		return plan, err
+	}
+	if plan.codecPort, err = parsePort(c, "codec-port"); err != nil {
+		return plan, err
+	}
+	if c.IsSet("codec-port") && plan.keyset == nil {
+		return plan, usageErrorf(c, "--codec-port needs --encryption-keyset")
+	}
+	if !c.IsSet("codec-port") && plan.server.Port != 0 {
+		plan.codecPort = plan.server.Port + codecPortOffset
+	}
 	if plan.server.DatabaseFile == "" && !c.Bool("in-memory") {
 		plan.server.DatabaseFile, err = a.defaultDatabase()
 	}
@@ -112,6 +130,11 @@ func runServer(ctx context.Context, a *app, plan serverPlan) (err error) {
 	}
 	var tasks background
 	defer func() { err = errors.Join(err, tasks.stop()) }()
+	codec, err := prepareCodec(&plan)
+	if err != nil {
+		return err
+	}
+	tasks.onStop(codec.close)
 	server, err := a.startServer(ctx, &tasks, plan.server)
 	if ctx.Err() != nil && err != nil {
 		return nil // an interrupt before it is ready is a clean stop, too
@@ -119,9 +142,10 @@ func runServer(ctx context.Context, a *app, plan serverPlan) (err error) {
 	if err != nil {
 		return err
 	}
+	unreadable := newUnreadable(a)
 	var conn *connection
 	if plan.server.UI || plan.worker != nil {
-		conn, err = a.connect(ctx, server.ClientOptions())
+		conn, err = a.connect(ctx, connectOptions{Options: server.ClientOptions(), keyset: plan.keyset, refused: unreadable.refused})
 		if err != nil {
 			return err
 		}
@@ -131,11 +155,14 @@ func runServer(ctx context.Context, a *app, plan serverPlan) (err error) {
 	if plan.server.UI {
 		// Only now: a second server on the same file should be told about the
 		// first one, not about a port that is taken.
-		listener, err := listenForBoard(plan.server.UIIP, plan.boardPort, "--board-port")
+		listener, err := listenHTTP("order board", plan.server.UIIP, plan.boardPort, "--board-port")
 		if err != nil {
 			return err
 		}
 		boardURL = a.serveBoard(&tasks, listener, conn, server.UIURL())
+		if err := codec.serve(&tasks, plan, server); err != nil {
+			return err
+		}
 	}
 	if plan.worker != nil {
 		opened, where, err := a.openLedger(ctx, plan.worker.ledger, conn, plan.server.DatabaseFile == "")
@@ -145,9 +172,10 @@ func runServer(ctx context.Context, a *app, plan serverPlan) (err error) {
 		if err := a.startWorker(ctx, &tasks, conn, plan.worker.WorkerOptions, opened); err != nil {
 			return err
 		}
+		tasks.start(unreadable.wait)
 		ledger = where
 	}
-	a.serverReady(server, boardURL, ledger)
+	a.serverReady(server, boardURL, plan.server.CodecEndpoint, ledger)
 	tasks.wait(ctx)
 	return nil
 }
@@ -186,7 +214,7 @@ func (a *app) startServer(ctx context.Context, tasks *background, options devser
 }
 
 // serverReady prints where everything is.
-func (a *app) serverReady(server *devserver.Server, boardURL, ledger string) {
+func (a *app) serverReady(server *devserver.Server, boardURL, codecURL, ledger string) {
 	database := server.DatabaseFile()
 	if database == "" {
 		database = "in memory"
@@ -197,6 +225,7 @@ func (a *app) serverReady(server *devserver.Server, boardURL, ledger string) {
 		{"HTTP", server.HTTPURL()},
 		{"Web UI", server.UIURL()},
 		{"Board", boardURL},
+		{"Codec", codecURL},
 		{"Metrics", server.MetricsURL()},
 		{"Database", database},
 		{"Ledger", ledger},
@@ -237,9 +266,9 @@ func serverOptions(c *cli.Context) (options devserver.Options, err error) {
 		options.UIPort = options.Port + uiPortOffset
 	}
 	if !options.UI {
-		for _, flag := range []string{"ui-ip", "ui-port", "board-port"} {
+		for _, flag := range []string{"ui-ip", "ui-port", "board-port", "codec-port"} {
 			if c.IsSet(flag) {
-				return options, usageErrorf(c, "--headless means no Web UI and no board: --%s makes no sense with it", flag)
+				return options, usageErrorf(c, "--headless means no Web UI, no board and no codec server: --%s makes no sense with it", flag)
 			}
 		}
 	}

@@ -117,7 +117,7 @@ func TestCancelInASkippedBackoff(t *testing.T) {
 	}
 	slow := client.Options{HostPort: s.conn.address, Namespace: s.conn.namespace}
 	slow.ConnectionOptions.DialOptions = []grpc.DialOption{grpc.WithChainUnaryInterceptor(cancelAfterJam)}
-	conn, err := (&app{log: s.log, platform: s.log}).connect(ctx, slow)
+	conn, err := (&app{log: s.log, platform: s.log}).connect(ctx, connectOptions{Options: slow})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -169,7 +169,7 @@ func describeOrder(w io.Writer, view coffee.OrderView) {
 	switch {
 	case view.WorkflowTaskFailure != "":
 		fmt.Fprintf(w, "The last worker could not go on with it: %s\n", coffee.Printable(view.WorkflowTaskFailure))
-		fmt.Fprintln(w, "It is not lost: it goes on with a worker whose code fits its history. Run coffee replay to see where a program's code departs from it.")
+		fmt.Fprintln(w, "It is not lost: it goes on with a worker whose code fits its history and whose keyset has its keys. Run coffee replay to see where a program departs from it.")
 	case !view.WorkerAnswered:
 		fmt.Fprintln(w, "No worker answered: this is only what the server knows.")
 	}
@@ -188,8 +188,12 @@ func describeOrders(w io.Writer, views []coffee.OrderView) {
 		if view.AmountCents != 0 {
 			price = view.AmountCents.String()
 		}
+		drink := coffee.Printable(string(view.Drink))
+		if view.Encrypted {
+			drink = "(encrypted)"
+		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
-			coffee.Printable(view.OrderID), coffee.Printable(string(view.Drink)), coffee.Printable(string(view.Size)), price,
+			coffee.Printable(view.OrderID), drink, coffee.Printable(string(view.Size)), price,
 			statusInWords(view), view.StartedAt.Local().Format(time.DateTime), age(view))
 	}
 	table.Flush() // into a buffer, which does not fail

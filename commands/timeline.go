@@ -29,7 +29,7 @@ func timelineCommand(a *app) *cli.Command {
 				return err
 			}
 			if plan.file != "" {
-				return showTimeline(c.Context, a.out, plan, func() (coffee.History, error) { return readHistory(plan.file) })
+				return showTimeline(c.Context, a.out, plan, func() (coffee.History, error) { return readHistory(plan.file, plan.server.keyset) })
 			}
 			return a.withOrders(c.Context, plan.server, func(orders *coffee.Client) error {
 				return showTimeline(c.Context, a.out, plan, func() (coffee.History, error) { return orders.History(c.Context, plan.id) })
@@ -62,7 +62,8 @@ func parseTimeline(c *cli.Context) (plan timelinePlan, err error) {
 			return plan, usageErrorf(c, "--watch makes no sense with a file")
 		}
 		plan.file = arg
-		return plan, nil
+		plan.server.keyset, err = parseKeyset(c)
+		return plan, err
 	}
 	if plan.id, err = optionalOrderID(c); err != nil {
 		return plan, err

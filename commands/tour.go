@@ -46,7 +46,7 @@ func tourCommand(a *app) *cli.Command {
 			err = tour.Run(c.Context, tour.Options{
 				In: os.Stdin, Out: a.out.out, Auto: c.Bool("auto"), First: first, Only: c.Bool("only"),
 				Connect: func(ctx context.Context, address string) (client.Client, error) {
-					return a.connect(ctx, client.Options{HostPort: address, Namespace: client.DefaultNamespace})
+					return a.connect(ctx, connectOptions{Options: client.Options{HostPort: address, Namespace: client.DefaultNamespace}})
 				},
 			})
 			if c.Context.Err() != nil { // whatever it interrupted

@@ -25,7 +25,7 @@ func TestTour(t *testing.T) {
 			err := tour.Run(context.Background(), tour.Options{
 				Out: &out, Auto: true, First: i + 1, Only: true,
 				Connect: func(ctx context.Context, address string) (client.Client, error) {
-					return a.connect(ctx, client.Options{HostPort: address, Namespace: client.DefaultNamespace})
+					return a.connect(ctx, connectOptions{Options: client.Options{HostPort: address, Namespace: client.DefaultNamespace}})
 				},
 			})
 			if err != nil {

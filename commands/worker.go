@@ -177,6 +177,9 @@ func (a *app) startWorker(ctx context.Context, tasks *background, conn *connecti
 			return errors.Join(err, ledger.Close())
 		}
 	}
+	if err := checkKeyset(ctx, a, conn); err != nil {
+		return errors.Join(err, ledger.Close())
+	}
 	w, err := coffee.NewWorker(ctx, conn.Client, options)
 	if err != nil {
 		return errors.Join(err, ledger.Close())
@@ -192,6 +195,8 @@ func (a *app) startWorker(ctx context.Context, tasks *background, conn *connecti
 }
 
 func runWorker(ctx context.Context, a *app, server connectOptions, options workerOptions) error {
+	unreadable := newUnreadable(a)
+	server.refused = unreadable.refused
 	conn, err := a.connect(ctx, server)
 	if err != nil {
 		return err
@@ -205,6 +210,7 @@ func runWorker(ctx context.Context, a *app, server connectOptions, options worke
 	if err := a.startWorker(ctx, &tasks, conn, options.WorkerOptions, ledger); err != nil {
 		return err
 	}
+	tasks.start(unreadable.wait)
 	a.workerStarted(conn, where)
 	return a.workUntilInterrupted(ctx, &tasks)
 }

@@ -33,6 +33,11 @@ type Options struct {
 	// UIPort is the port of the Web UI; 0 means a free one.
 	UIPort int
 
+	// CodecEndpoint is the URL of the codec server with which the Web UI decrypts what it
+	// shows (https://docs.temporal.io/production-deployment/data-encryption); empty means
+	// none. The user's browser calls it, not this server.
+	CodecEndpoint string
+
 	// Namespaces are created if they do not exist; empty means "default". The Web
 	// UI shows the first one first.
 	Namespaces []string

@@ -41,6 +41,7 @@ func (s *Server) uiHandler() (http.Handler, error) {
 		DisableNewsFetch:    true, // nothing leaves the machine
 		HideLogs:            true,
 		CORS:                config.CORS{CookieInsecure: true}, // served over plain HTTP
+		Codec:               config.Codec{Endpoint: s.options.CodecEndpoint},
 	})
 	if err != nil {
 		return nil, err

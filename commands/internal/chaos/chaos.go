@@ -39,6 +39,9 @@ type Options struct {
 	// MakeOlder, unless nil, makes the run one with upgrades: it makes the database of
 	// a server that is down that of an older server. The workers have versions then.
 	MakeOlder func(ctx context.Context, file string) error
+	// Flags are the program's. Clients and workers get them; with a Cluster they name
+	// it.
+	Flags []string
 	// Cluster, unless nil, is the server to use. The run then starts none.
 	Cluster *Cluster
 	// Connect connects to the server at an address; with a Cluster, to that.
@@ -51,8 +54,6 @@ type Options struct {
 type Cluster struct {
 	// Namespace is where the orders are placed. The audit judges all that are there.
 	Namespace string
-	// Flags are the program's, and name the server.
-	Flags []string
 	// Ledger is the path or URL of the ledger.
 	Ledger string
 	// Strike, unless empty, is a command for a shell that does harm to the cluster, in

@@ -53,7 +53,7 @@ func (r *run) startServer(ctx context.Context) error {
 		return err
 	}
 	r.server = fmt.Sprintf("127.0.0.1:%d", port)
-	r.flags, r.ledger = []string{"--address", r.server}, r.path("ledger.db")
+	r.flags, r.ledger = append([]string{"--address", r.server}, r.Flags...), r.path("ledger.db")
 	env, err := child.Environment(r.Dir)
 	if err != nil {
 		return err
@@ -71,7 +71,7 @@ func (r *run) startServer(ctx context.Context) error {
 
 // useCluster checks that the cluster answers, and has no orders of the seed.
 func (r *run) useCluster(ctx context.Context) error {
-	r.namespace, r.ledger, r.flags = r.Cluster.Namespace, r.Cluster.Ledger, r.Cluster.Flags
+	r.namespace, r.ledger, r.flags = r.Cluster.Namespace, r.Cluster.Ledger, r.Flags
 	r.env = append(os.Environ(), "COFFEE_LEDGER="+r.ledger) // there may be a password in it
 	conn, err := r.connect(ctx)
 	if err != nil {

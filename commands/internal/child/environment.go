@@ -16,7 +16,7 @@ func Environment(dir string) ([]string, error) {
 	}
 	var env []string
 	for _, pair := range os.Environ() {
-		if !strings.HasPrefix(pair, "TEMPORAL_") && !strings.HasPrefix(pair, "COFFEE_LEDGER=") {
+		if !strings.HasPrefix(pair, "TEMPORAL_") && !strings.HasPrefix(pair, "COFFEE_LEDGER=") && !strings.HasPrefix(pair, "COFFEE_ENCRYPTION_KEYSET=") {
 			env = append(env, pair)
 		}
 	}

@@ -1,0 +1,95 @@
+package encryption
+
+import (
+	"context"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	failurepb "go.temporal.io/api/failure/v1"
+	"go.temporal.io/api/workflowservice/v1"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+)
+
+// ErrorTypeUnreadable is the type of the failure with which a worker gives back a task
+// that it cannot decrypt.
+const ErrorTypeUnreadable = "Unreadable"
+
+// plain marks the context of a call that is not encrypted: why a worker gives back a
+// task must be readable for those who have another keyset.
+type plain struct{}
+
+// answerTimeout bounds how long it takes to give back a task. One that is not given back
+// times out.
+const answerTimeout = 5 * time.Second
+
+// giveBackWorkflowTask fails a workflow task, which any worker can do again, and leaves
+// an empty response, as if there had been no task. The server hands the task out again
+// at once. Then there is nothing new to say: it times out, so that an order that nobody
+// can read is tried every ten seconds.
+func (i interceptor) giveBackWorkflowTask(ctx context.Context, conn *grpc.ClientConn, poll *workflowservice.PollWorkflowTaskQueueRequest, task *workflowservice.PollWorkflowTaskQueueResponse, cause error) error {
+	ctx, cancel := answerContext(ctx)
+	defer cancel()
+	service := workflowservice.NewWorkflowServiceClient(conn)
+	var err error
+	if task.GetQuery() != nil {
+		_, err = service.RespondQueryTaskCompleted(ctx, &workflowservice.RespondQueryTaskCompletedRequest{
+			TaskToken:     task.GetTaskToken(),
+			Namespace:     poll.GetNamespace(),
+			CompletedType: enumspb.QUERY_RESULT_TYPE_FAILED,
+			ErrorMessage:  cause.Error(),
+		})
+	} else if task.GetAttempt() <= 1 {
+		_, err = service.RespondWorkflowTaskFailed(ctx, &workflowservice.RespondWorkflowTaskFailedRequest{
+			TaskToken:         task.GetTaskToken(),
+			Namespace:         poll.GetNamespace(),
+			Identity:          poll.GetIdentity(),
+			Cause:             enumspb.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_WORKER_UNHANDLED_FAILURE,
+			Failure:           unreadable(cause),
+			ResourceId:        "workflow:" + task.GetWorkflowExecution().GetWorkflowId(),
+			DeploymentOptions: poll.GetDeploymentOptions(),
+		})
+	}
+	proto.Reset(task)
+	i.tell(cause, false)
+	return err
+}
+
+// giveBackActivity fails the attempt of an activity, and leaves an empty response.
+func (i interceptor) giveBackActivity(ctx context.Context, conn *grpc.ClientConn, poll *workflowservice.PollActivityTaskQueueRequest, task *workflowservice.PollActivityTaskQueueResponse, cause error) error {
+	ctx, cancel := answerContext(ctx)
+	defer cancel()
+	_, err := workflowservice.NewWorkflowServiceClient(conn).RespondActivityTaskFailed(ctx, &workflowservice.RespondActivityTaskFailedRequest{
+		TaskToken:         task.GetTaskToken(),
+		Namespace:         poll.GetNamespace(),
+		Identity:          poll.GetIdentity(),
+		Failure:           unreadable(cause),
+		ResourceId:        "workflow:" + task.GetWorkflowExecution().GetWorkflowId(),
+		DeploymentOptions: poll.GetDeploymentOptions(),
+	})
+	proto.Reset(task)
+	i.tell(cause, true)
+	return err
+}
+
+func (i interceptor) tell(cause error, activity bool) {
+	if i.refused != nil {
+		i.refused(cause, activity)
+	}
+}
+
+// answerContext returns the context of an answer. It has the headers of the poll, and
+// goes on if that was given up.
+func answerContext(poll context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithValue(context.WithoutCancel(poll), plain{}, true), answerTimeout)
+}
+
+func unreadable(cause error) *failurepb.Failure {
+	return &failurepb.Failure{
+		Message: cause.Error(),
+		Source:  "coffee",
+		FailureInfo: &failurepb.Failure_ApplicationFailureInfo{
+			ApplicationFailureInfo: &failurepb.ApplicationFailureInfo{Type: ErrorTypeUnreadable},
+		},
+	}
+}

@@ -1,0 +1,167 @@
+package encryption
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	commonpb "go.temporal.io/api/common/v1"
+	failurepb "go.temporal.io/api/failure/v1"
+	historypb "go.temporal.io/api/history/v1"
+	"go.temporal.io/api/proxy"
+	sdkpb "go.temporal.io/api/sdk/v1"
+	workflowpb "go.temporal.io/api/workflow/v1"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/converter"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+)
+
+// DialOption encrypts what a Temporal client sends and decrypts what it receives. A nil
+// Keyset only recognizes what it cannot read, so that it is not taken for something
+// else. No other option of the connection may be a [grpc.WithUnaryInterceptor], which
+// comes before all others: so requests that are tried again are encrypted once, and
+// errors reach the caller as they are.
+//
+// What cannot be decrypted is a [*MissingKeyError], except where nothing depends on it:
+// a memo, a summary, a header, the argument of a signal, a step in progress. Those stay
+// as they are.
+//
+// A worker gives back a task that it cannot read, and says why in the order's history.
+// Refused, unless nil, is told. An activity that a worker cannot read was scheduled by
+// another one, which has the key; each one that comes here costs an attempt, so the
+// worker should stop.
+func (k *Keyset) DialOption(refused func(err error, activity bool)) grpc.DialOption {
+	return grpc.WithUnaryInterceptor(interceptor{k, refused}.intercept)
+}
+
+type interceptor struct {
+	keyset  *Keyset
+	refused func(err error, activity bool)
+}
+
+// workflowService begins the names of the methods whose messages have payloads.
+const workflowService = "/temporal.api.workflowservice.v1.WorkflowService/"
+
+func (i interceptor) intercept(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
+	sent, ok := request.(proto.Message)
+	received, ok2 := reply.(proto.Message)
+	if !ok || !ok2 || !strings.HasPrefix(method, workflowService) || ctx.Value(plain{}) != nil {
+		return invoke(ctx, method, request, reply, conn, options...)
+	}
+	workflow := workflowOf(sent)
+	if i.keyset != nil {
+		sent = proto.Clone(sent) // the caller may send it again
+		if err := i.keyset.encryptAll(ctx, sent, workflow); err != nil {
+			return err
+		}
+	}
+	if err := invoke(ctx, method, sent, reply, conn, options...); err != nil {
+		return err
+	}
+	if found := workflowOf(received); found != "" {
+		workflow = found
+	}
+	err := i.keyset.decryptAll(ctx, received, workflow)
+	var missing *MissingKeyError
+	if errors.As(err, &missing) || errors.Is(err, ErrDamaged) {
+		switch task := reply.(type) {
+		case *workflowservice.PollWorkflowTaskQueueResponse:
+			return i.giveBackWorkflowTask(ctx, conn, sent.(*workflowservice.PollWorkflowTaskQueueRequest), task, err)
+		case *workflowservice.PollActivityTaskQueueResponse:
+			return i.giveBackActivity(ctx, conn, sent.(*workflowservice.PollActivityTaskQueueRequest), task, err)
+		}
+	}
+	return err
+}
+
+// encryptAll encrypts the payloads in a message, and the texts of failures.
+func (k *Keyset) encryptAll(ctx context.Context, message proto.Message, workflow string) error {
+	err := proxy.VisitFailures(ctx, message, proxy.VisitFailuresOptions{
+		Visitor: func(_ *proxy.VisitFailuresContext, failure *failurepb.Failure) error {
+			return converter.EncodeCommonFailureAttributes(converter.GetDefaultDataConverter(), failure)
+		},
+	})
+	if err != nil {
+		return err
+	}
+	return proxy.VisitPayloads(ctx, message, proxy.VisitPayloadsOptions{
+		SkipSearchAttributes: true,
+		Visitor: func(_ *proxy.VisitPayloadsContext, payloads []*commonpb.Payload) ([]*commonpb.Payload, error) {
+			return each(payloads, func(p *commonpb.Payload) (*commonpb.Payload, error) { return k.encrypt(p, workflow) })
+		},
+	})
+}
+
+// optional marks the context of what may stay encrypted.
+type optional struct{}
+
+// decryptAll decrypts the payloads in a message, and then the texts of failures.
+func (k *Keyset) decryptAll(ctx context.Context, message proto.Message, workflow string) error {
+	encrypted := false
+	err := proxy.VisitPayloads(ctx, message, proxy.VisitPayloadsOptions{
+		SkipSearchAttributes: true,
+		ContextHook: func(ctx context.Context, entered proto.Message) (context.Context, error) {
+			switch entered := entered.(type) {
+			case *historypb.WorkflowExecutionSignaledEventAttributes, *commonpb.Header, *commonpb.Memo, *sdkpb.UserMetadata, *workflowpb.PendingActivityInfo:
+				return context.WithValue(ctx, optional{}, true), nil
+			case *workflowpb.WorkflowExecutionInfo: // one of a list
+				workflow = entered.GetExecution().GetWorkflowId()
+			}
+			return ctx, nil
+		},
+		Visitor: func(visit *proxy.VisitPayloadsContext, payloads []*commonpb.Payload) ([]*commonpb.Payload, error) {
+			return each(payloads, func(p *commonpb.Payload) (*commonpb.Payload, error) {
+				if !isEncrypted(p) {
+					return p, nil
+				}
+				encrypted = true
+				decrypted, err := k.decrypt(p, workflow)
+				if err != nil && visit.Value(optional{}) != nil {
+					return p, nil
+				}
+				return decrypted, err
+			})
+		},
+	})
+	if err != nil || !encrypted {
+		return err
+	}
+	return proxy.VisitFailures(ctx, message, proxy.VisitFailuresOptions{
+		Visitor: func(_ *proxy.VisitFailuresContext, failure *failurepb.Failure) error {
+			converter.DecodeCommonFailureAttributes(converter.GetDefaultDataConverter(), failure)
+			return nil
+		},
+	})
+}
+
+// workflowOf returns the id of the workflow that a message is about; empty if it does
+// not say.
+func workflowOf(message proto.Message) string {
+	switch m := message.(type) {
+	case interface{ GetWorkflowId() string }: // starts, and signals with a start
+		return m.GetWorkflowId()
+	case interface {
+		GetWorkflowExecution() *commonpb.WorkflowExecution // signals, polls
+	}:
+		return m.GetWorkflowExecution().GetWorkflowId()
+	case interface {
+		GetExecution() *commonpb.WorkflowExecution // queries, histories
+	}:
+		return m.GetExecution().GetWorkflowId()
+	case interface{ GetResourceId() string }: // what workers answer
+		id, _ := strings.CutPrefix(m.GetResourceId(), "workflow:")
+		return id
+	case interface {
+		GetWorkflowExecutionInfo() *workflowpb.WorkflowExecutionInfo // descriptions
+	}:
+		return m.GetWorkflowExecutionInfo().GetExecution().GetWorkflowId()
+	}
+	return ""
+}
+
+// DecryptHistory decrypts a history that was read from a file. It returns a
+// [*MissingKeyError] or [ErrDamaged].
+func (k *Keyset) DecryptHistory(workflowID string, events []*historypb.HistoryEvent) error {
+	return k.decryptAll(context.Background(), &historypb.History{Events: events}, workflowID)
+}

@@ -1,0 +1,273 @@
+package encryption
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/tink-crypto/tink-go/v2/aead"
+	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
+	"github.com/tink-crypto/tink-go/v2/keyset"
+	"github.com/tink-crypto/tink-go/v2/tink"
+
+	"example.com/coffee/internal/sqlitefile"
+)
+
+// Keyset is a set of keys in a file. One of them encrypts; all of them decrypt. It is
+// safe for concurrent use. A nil Keyset has no keys and encrypts nothing.
+type Keyset struct {
+	path string
+
+	mu   sync.RWMutex
+	keys keys
+}
+
+// keys are what was read from the file.
+type keys struct {
+	handle  *keyset.Handle
+	aead    tink.AEAD
+	primary string // the id of the key that encrypts
+	ids     map[string]bool
+	version fileVersion
+}
+
+// fileVersion changes when a file is written.
+type fileVersion struct {
+	modified time.Time
+	size     int64
+}
+
+// Key describes a key of a keyset.
+type Key struct {
+	// ID is a number in decimal notation. It stands beside everything that the key
+	// encrypts.
+	ID string `json:"id"`
+	// Use is what the key is for now.
+	Use KeyUse `json:"use"`
+}
+
+// KeyUse is what a key is for.
+type KeyUse string
+
+// The uses of a key.
+const (
+	// Encrypts is the use of one key in each keyset. It decrypts as well.
+	Encrypts KeyUse = "encrypts"
+	// Decrypts is the use of earlier keys.
+	Decrypts KeyUse = "decrypts"
+	// Prepared is the use of a key that decrypts, and encrypts after the next rotation.
+	Prepared KeyUse = "prepared"
+)
+
+// Open reads a keyset from a file in Tink's JSON format. The file is read again when
+// something was encrypted with a key that it did not have, so that a program learns of
+// a new key while it runs.
+func Open(path string) (*Keyset, error) {
+	k := &Keyset{path: path}
+	_, err := k.load()
+	return k, err
+}
+
+// Path returns the file's name.
+func (k *Keyset) Path() string { return k.path }
+
+// load reads the file if it has changed since it was read. It reports whether it had.
+func (k *Keyset) load() (changed bool, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	info, err := os.Stat(k.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, fmt.Errorf("there is no keyset %s", k.path)
+	}
+	if err != nil {
+		return false, err
+	}
+	version := fileVersion{info.ModTime(), info.Size()}
+	if version == k.keys.version {
+		return false, nil
+	}
+	handle, err := readHandle(k.path)
+	if err != nil {
+		return false, err
+	}
+	primitive, err := aead.New(handle)
+	if err != nil {
+		return false, fmt.Errorf("%s is not a keyset for encryption: %w", k.path, err)
+	}
+	k.keys = keys{handle: handle, aead: primitive, ids: map[string]bool{}, version: version}
+	for _, key := range describe(handle) {
+		k.keys.ids[key.ID] = true
+		if key.Use == Encrypts {
+			k.keys.primary = key.ID
+		}
+	}
+	return true, nil
+}
+
+func readHandle(path string) (*keyset.Handle, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("there is no keyset %s", path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	handle, err := insecurecleartextkeyset.Read(keyset.NewJSONReader(bytes.NewReader(data)))
+	if err != nil {
+		return nil, fmt.Errorf("%s is not a keyset: %w", path, err) // the keys are not in it
+	}
+	return handle, nil
+}
+
+// current returns the keys that were read last.
+func (k *Keyset) current() keys {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return k.keys
+}
+
+// with returns the keys, which include the one with an id. It reports whether there is
+// such a key.
+func (k *Keyset) with(id string) (keys, bool) {
+	if k == nil {
+		return keys{}, false
+	}
+	if current := k.current(); current.ids[id] {
+		return current, true
+	}
+	// A file that cannot be read now has no new key. The error that follows names it.
+	if changed, err := k.load(); err != nil || !changed {
+		return keys{}, false
+	}
+	current := k.current()
+	return current, current.ids[id]
+}
+
+// List describes the keys in a file, oldest first.
+func List(path string) ([]Key, error) {
+	handle, err := readHandle(path)
+	if err != nil {
+		return nil, err
+	}
+	return describe(handle), nil
+}
+
+// describe lists the keys that are enabled. Those after the one that encrypts were
+// added to take over from it.
+func describe(handle *keyset.Handle) []Key {
+	var list []Key
+	use := Decrypts
+	for i := range handle.Len() {
+		entry, err := handle.Entry(i)
+		if err != nil || entry.KeyStatus() != keyset.Enabled {
+			continue
+		}
+		key := Key{ID: strconv.FormatUint(uint64(entry.KeyID()), 10), Use: use}
+		if entry.IsPrimary() {
+			key.Use, use = Encrypts, Prepared
+		}
+		list = append(list, key)
+	}
+	return list
+}
+
+// Create makes a keyset with one new key, in a file that only its owner can read. It
+// returns an error that is [fs.ErrExist] if the file exists.
+func Create(path string) error {
+	return change(path, func(draft *os.File) error {
+		if _, err := os.Lstat(path); err == nil {
+			return &fs.PathError{Op: "create", Path: path, Err: fs.ErrExist}
+		}
+		manager := keyset.NewManager()
+		if err := addKey(manager, true); err != nil {
+			return err
+		}
+		return write(manager, draft)
+	})
+}
+
+// Rotate makes another key the one that encrypts: the one that was prepared, or else
+// a new one. The others go on decrypting. If prepare is true, it only adds the new
+// key, so that it can reach every program before anything is encrypted with it.
+func Rotate(path string, prepare bool) error {
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target // the link stays one
+	}
+	return change(path, func(draft *os.File) error {
+		handle, err := readHandle(path)
+		if err != nil {
+			return err
+		}
+		manager := keyset.NewManagerFromHandle(handle)
+		prepared := slices.IndexFunc(describe(handle), func(key Key) bool { return key.Use == Prepared })
+		switch {
+		case prepared < 0:
+			err = addKey(manager, !prepare)
+		case prepare:
+			err = fmt.Errorf("key %s of %s is prepared already", describe(handle)[prepared].ID, path)
+		default:
+			err = setPrimary(manager, describe(handle)[prepared].ID)
+		}
+		if err != nil {
+			return err
+		}
+		return write(manager, draft)
+	})
+}
+
+// addKey adds a new key. Its nonces are random and so long that it serves any number
+// of payloads.
+func addKey(manager *keyset.Manager, primary bool) error {
+	id, err := manager.Add(aead.XChaCha20Poly1305KeyTemplate())
+	if err == nil && primary {
+		err = manager.SetPrimary(id)
+	}
+	return err
+}
+
+func setPrimary(manager *keyset.Manager, id string) error {
+	number, err := strconv.ParseUint(id, 10, 32)
+	if err != nil {
+		return err
+	}
+	return manager.SetPrimary(uint32(number))
+}
+
+func write(manager *keyset.Manager, to io.Writer) error {
+	handle, err := manager.Handle()
+	if err != nil {
+		return err
+	}
+	return insecurecleartextkeyset.Write(handle, keyset.NewJSONWriter(to))
+}
+
+// change replaces a keyset as a whole, or not at all. While fill writes the draft, its
+// name keeps other programs from doing the same.
+func change(path string, fill func(draft *os.File) error) (err error) {
+	draft, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("another program is changing the keyset; if none is, delete %s.new", path)
+	}
+	if err != nil {
+		return err
+	}
+	err = fill(draft)
+	if err == nil {
+		err = draft.Sync()
+	}
+	if err = errors.Join(err, draft.Close()); err == nil {
+		err = os.Rename(draft.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(draft.Name()))
+	}
+	return sqlitefile.SyncDir(filepath.Dir(path))
+}

@@ -1,0 +1,188 @@
+package commands
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+
+	"github.com/urfave/cli/v2"
+	"go.temporal.io/sdk/client"
+
+	"example.com/coffee/coffee/encryption"
+	"example.com/coffee/devserver"
+)
+
+func codecCommand(a *app) *cli.Command {
+	return &cli.Command{
+		Name:  "codec",
+		Usage: "decrypt orders for Temporal's Web UI and command line",
+		Description: "Serves Temporal's codec server protocol: set the URL in the Web UI's settings, or give it to temporal with --codec-endpoint. " +
+			"Whoever can reach it can decrypt, so by default it listens on this machine only, and it answers only pages of --origin. " +
+			"coffee server --encryption-keyset includes one.",
+		Flags: []cli.Flag{
+			keysetFlag(""),
+			&cli.StringFlag{Name: "namespace", Aliases: []string{"n"}, Usage: "`NAME` of the namespace whose orders it decrypts", Value: client.DefaultNamespace},
+			&cli.StringSliceFlag{Name: "origin", Usage: "`URL` of a Web UI that may call it; can be repeated", DefaultText: "that of coffee server on this machine"},
+			&cli.StringFlag{Name: "ip", Usage: "`ADDRESS` to listen on; beyond this machine it needs a certificate", Value: "127.0.0.1"},
+			&cli.IntFlag{Name: "port", Usage: "`PORT` to listen on; 0 means a free one", Value: 8081},
+			&cli.StringFlag{Name: "tls-cert-path", Usage: "its certificate `FILE`"},
+			&cli.StringFlag{Name: "tls-key-path", Usage: "its key `FILE`"},
+		},
+		Action: func(c *cli.Context) error {
+			if err := noArguments(c); err != nil {
+				return err
+			}
+			plan, err := parseCodec(c)
+			if err != nil {
+				return err
+			}
+			return runCodec(c.Context, a, plan)
+		},
+	}
+}
+
+// codecPlan is what the flags ask for.
+type codecPlan struct {
+	keyset    *encryption.Keyset
+	handler   encryption.HandlerOptions
+	ip        string
+	port      int
+	cert, key string // files; empty means plain HTTP
+}
+
+func parseCodec(c *cli.Context) (plan codecPlan, err error) {
+	plan = codecPlan{
+		handler: encryption.HandlerOptions{Namespaces: []string{c.String("namespace")}, Origins: c.StringSlice("origin")},
+		ip:      c.String("ip"), cert: c.String("tls-cert-path"), key: c.String("tls-key-path"),
+	}
+	if plan.keyset, err = parseKeyset(c); err != nil {
+		return plan, err
+	}
+	if plan.keyset == nil {
+		return plan, usageErrorf(c, "codec needs --encryption-keyset")
+	}
+	if plan.port, err = parsePort(c, "port"); err != nil {
+		return plan, err
+	}
+	if net.ParseIP(plan.ip) == nil {
+		return plan, usageErrorf(c, "--ip is %q: use an IP address", plan.ip)
+	}
+	if (plan.cert == "") != (plan.key == "") {
+		return plan, usageErrorf(c, "--tls-cert-path and --tls-key-path need each other")
+	}
+	if !devserver.IsLoopback(plan.ip) {
+		if plan.cert == "" {
+			return plan, usageErrorf(c, "--ip is %s: beyond this machine a codec server needs --tls-cert-path and --tls-key-path", plan.ip)
+		}
+		plan.handler.AnyHost = true // its certificate says who it is
+	}
+	for _, origin := range plan.handler.Origins {
+		if u, err := url.Parse(origin); err != nil || u.Scheme == "" || u.Host == "" || u.Path != "" {
+			return plan, usageErrorf(c, "--origin is %q: use http://HOST:PORT, without a path", origin)
+		}
+	}
+	if len(plan.handler.Origins) == 0 {
+		plan.handler.Origins = origins("http://127.0.0.1:8233")
+	}
+	return plan, nil
+}
+
+// origins returns those of the pages at a URL. A page on this machine has two.
+func origins(page string) []string {
+	u, err := url.Parse(page)
+	if err != nil {
+		return nil
+	}
+	all := []string{u.Scheme + "://" + u.Host}
+	if devserver.IsLoopback(u.Hostname()) {
+		all = append(all, u.Scheme+"://"+net.JoinHostPort("localhost", u.Port()))
+	}
+	return all
+}
+
+func runCodec(ctx context.Context, a *app, plan codecPlan) error {
+	handler, err := plan.keyset.Handler(plan.handler)
+	if err != nil {
+		return err
+	}
+	var config *tls.Config
+	if plan.cert != "" {
+		certificate, err := tls.LoadX509KeyPair(plan.cert, plan.key)
+		if err != nil {
+			return fmt.Errorf("cannot use the certificate: %w", err)
+		}
+		config = &tls.Config{Certificates: []tls.Certificate{certificate}, NextProtos: []string{"h2", "http/1.1"}}
+	}
+	listener, err := listenHTTP("codec server", plan.ip, plan.port, "--port")
+	if err != nil {
+		return err
+	}
+	var tasks background
+	a.out.printf("Codec server %s://%s\n", scheme(config), listener.Addr())
+	tasks.serve("codec server", withTLS(listener, config), newHTTPServer(handler))
+	tasks.wait(ctx)
+	return tasks.stop()
+}
+
+// serverCodec is the codec server of a server's Web UI, if there is one.
+type serverCodec struct {
+	listener net.Listener // nil until it listens
+}
+
+// prepareCodec tells the Web UI where its codec server will be. On a free port, it has
+// to listen for that; otherwise it listens later, because a second server on the same
+// file should be told about the first one, not about a port that is taken.
+func prepareCodec(plan *serverPlan) (codec *serverCodec, err error) {
+	codec = &serverCodec{}
+	if plan.keyset == nil || !plan.server.UI {
+		return codec, nil
+	}
+	if plan.codecPort == 0 {
+		if codec.listener, err = listenHTTP("codec server", codecIP, 0, "--codec-port"); err != nil {
+			return codec, err
+		}
+		plan.codecPort = codec.listener.Addr().(*net.TCPAddr).Port
+	}
+	plan.server.CodecEndpoint = "http://" + net.JoinHostPort(codecIP, strconv.Itoa(plan.codecPort))
+	return codec, nil
+}
+
+// codecIP is where the codec server of a server listens, whatever its Web UI does:
+// whoever reaches it can decrypt. Beyond this machine there is coffee codec.
+const codecIP = "127.0.0.1"
+
+// serve serves the codec server, if there is one.
+func (s *serverCodec) serve(tasks *background, plan serverPlan, server *devserver.Server) (err error) {
+	if plan.server.CodecEndpoint == "" {
+		return nil
+	}
+	if s.listener == nil {
+		if s.listener, err = listenHTTP("codec server", codecIP, plan.codecPort, "--codec-port"); err != nil {
+			return err
+		}
+	}
+	handler, err := plan.keyset.Handler(encryption.HandlerOptions{
+		Namespaces: plan.server.Namespaces,
+		Origins:    origins(server.UIURL()),
+	})
+	if err != nil {
+		return err
+	}
+	tasks.serve("codec server", s.listener, newHTTPServer(handler))
+	return nil
+}
+
+// close closes the port if nothing was served on it.
+func (s *serverCodec) close() error {
+	if s.listener == nil {
+		return nil
+	}
+	if err := s.listener.Close(); !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
+}

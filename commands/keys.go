@@ -1,0 +1,154 @@
+package commands
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/rs/zerolog"
+	"github.com/urfave/cli/v2"
+
+	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/encryption"
+)
+
+// keysetVariable is the environment variable for the flag --encryption-keyset.
+const keysetVariable = "COFFEE_ENCRYPTION_KEYSET"
+
+func keysetFlag(category string) cli.Flag {
+	return &cli.StringFlag{
+		Name:        "encryption-keyset",
+		Usage:       "encrypt orders with the keys in `FILE`, which coffee keys makes",
+		DefaultText: "$" + keysetVariable,
+		Category:    category,
+	}
+}
+
+// parseKeyset opens the keyset that the flag or the variable names; nil if neither
+// does.
+func parseKeyset(c *cli.Context) (*encryption.Keyset, error) {
+	path := cmp.Or(c.String("encryption-keyset"), os.Getenv(keysetVariable))
+	if path == "" {
+		return nil, nil
+	}
+	keyset, err := encryption.Open(path)
+	if err != nil {
+		return nil, &hintedError{err, "make one with: coffee keys new FILE"}
+	}
+	return keyset, nil
+}
+
+func keysCommand(a *app) *cli.Command {
+	subcommand := func(name, usage, description string, run func(c *cli.Context, file string) error, flags ...cli.Flag) *cli.Command {
+		return &cli.Command{Name: name, Usage: usage, ArgsUsage: "[FILE]", Description: description, Flags: flags, Action: func(c *cli.Context) error {
+			file := cmp.Or(c.Args().First(), os.Getenv(keysetVariable))
+			if file == "" || c.Args().Len() > 1 {
+				return usageErrorf(c, "which keyset? for example: coffee keys %s keys.json", name)
+			}
+			return run(c, file)
+		}}
+	}
+	show := func(c *cli.Context, file string) error { return showKeys(a.out, file, false) }
+	return &cli.Command{
+		Name:  "keys",
+		Usage: "make and rotate the keys that encrypt orders",
+		Description: "A keyset is a file with one or more keys. All commands that work with orders take it with --encryption-keyset. " +
+			"Whoever has the file can read the orders; whoever loses it never can again.",
+		Subcommands: []*cli.Command{
+			subcommand("new", "make a keyset with one key", "", func(c *cli.Context, file string) error {
+				if err := encryption.Create(file); err != nil {
+					return err
+				}
+				return show(c, file)
+			}),
+			subcommand("rotate", "encrypt with another key from now on",
+				"What was encrypted before stays readable: the earlier keys are kept. Programs that run read the file again when they meet the new key. "+
+					"Where the file is copied to several machines, add the key everywhere with --prepare before it is used anywhere.",
+				func(c *cli.Context, file string) error {
+					if err := encryption.Rotate(file, c.Bool("prepare")); err != nil {
+						return err
+					}
+					return show(c, file)
+				}, &cli.BoolFlag{Name: "prepare", Usage: "only add the key; the next rotate lets it encrypt"}),
+			subcommand("list", "show the keys without their secrets", "", func(c *cli.Context, file string) error {
+				asJSON, err := wantsJSON(c)
+				if err != nil {
+					return err
+				}
+				return showKeys(a.out, file, asJSON)
+			}, outputFlag()),
+		},
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return usageErrorf(c, "no such command: keys %s; use new, rotate, list", c.Args().First())
+			}
+			return cli.ShowSubcommandHelp(c)
+		},
+	}
+}
+
+func showKeys(out *output, file string, asJSON bool) error {
+	keys, err := encryption.List(file)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return out.json(keys)
+	}
+	out.printf("%-12s %s\n", "KEY", "USE")
+	for _, key := range keys {
+		out.printf("%-12s %s\n", key.ID, key.Use)
+	}
+	return nil
+}
+
+// checkKeyset returns an error if a worker with the connection's keyset, or without one,
+// would get work of running orders that it cannot read.
+func checkKeyset(ctx context.Context, a *app, conn *connection) error {
+	err := conn.keyset.CheckWorker(ctx, conn.Client, coffee.TaskQueue)
+	if err != nil && !isUnreadable(err) { // the server cannot list orders now
+		a.log.Debug().Err(err).Msg("whether the keyset is the right one cannot be found out")
+		return nil
+	}
+	return err
+}
+
+// isUnreadable reports whether something could not be decrypted.
+func isUnreadable(err error) bool {
+	var missing *encryption.MissingKeyError
+	return errors.As(err, &missing) || errors.Is(err, encryption.ErrDamaged)
+}
+
+// unreadable watches for tasks that a worker cannot decrypt.
+type unreadable struct {
+	log  zerolog.Logger
+	stop chan error
+}
+
+func newUnreadable(a *app) *unreadable { return &unreadable{log: a.log, stop: make(chan error, 1)} }
+
+// refused is told of each task; see [encryption.Keyset.DialOption]. An order that only
+// its client can read waits, and harms no other. An activity comes from a worker with
+// another keyset, so one of the two has the wrong one.
+func (u *unreadable) refused(err error, activity bool) {
+	if !activity {
+		u.log.Error().Err(err).Msg("this worker cannot go on with an order, which waits for another one")
+		return
+	}
+	select {
+	case u.stop <- fmt.Errorf("another worker has another keyset: %w", err):
+	default:
+	}
+}
+
+// wait returns when the context ends, or with an error when the worker should stop.
+func (u *unreadable) wait(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-u.stop:
+		return err
+	}
+}

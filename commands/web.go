@@ -1,0 +1,76 @@
+package commands
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"example.com/coffee/devserver"
+)
+
+// listenHTTP opens a port for something that speaks HTTP, which a flag sets.
+func listenHTTP(what devserver.PortName, ip string, port int, flag string) (net.Listener, error) {
+	listener, err := devserver.Listen(what, ip, port)
+	if err != nil {
+		return nil, &hintedError{err, takenPortHint(flag)}
+	}
+	return listener, nil
+}
+
+// newHTTPServer returns a server for short answers.
+func newHTTPServer(handler http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10,
+	}
+}
+
+// serve serves HTTP on a listener, which it takes over. When it stops, requests in
+// flight have a second to finish.
+func (b *background) serve(what string, listener net.Listener, server *http.Server) {
+	b.start(func(ctx context.Context) error {
+		stopped := make(chan error, 1)
+		unlessFailed := context.AfterFunc(ctx, func() { stopped <- shutDown(server) })
+		err := server.Serve(listener)
+		if errors.Is(err, http.ErrServerClosed) {
+			return <-stopped
+		}
+		unlessFailed()
+		return errors.Join(fmt.Errorf("the %s failed: %w", what, err), shutDown(server))
+	})
+}
+
+// shutDown ends the event streams of a board, and gives other requests a second.
+func shutDown(server *http.Server) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	err := server.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = server.Close()
+	}
+	return err
+}
+
+// withTLS lets a listener speak TLS; nil leaves it as it is.
+func withTLS(listener net.Listener, config *tls.Config) net.Listener {
+	if config == nil {
+		return listener
+	}
+	return tls.NewListener(listener, config)
+}
+
+// scheme is that of the URLs of what listens with a TLS configuration.
+func scheme(config *tls.Config) string {
+	if config == nil {
+		return "http"
+	}
+	return "https"
+}
