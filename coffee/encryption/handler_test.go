@@ -1,0 +1,87 @@
+package encryption
+
+import (
+	"bytes"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	commonpb "go.temporal.io/api/common/v1"
+	"google.golang.org/protobuf/encoding/protojson"
+)
+
+// TestHandler: the codec server decrypts for the Web UI and the CLI, for its namespace,
+// and for nobody else.
+func TestHandler(t *testing.T) {
+	t.Parallel()
+	k := newKeyset(t)
+	handler, err := k.Handler(HandlerOptions{Namespaces: []string{"shop"}, Origins: []string{"http://localhost:8233"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	encrypted, err := k.encrypt(payload(t, "latte"), "order-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := protojson.Marshal(&commonpb.Payloads{Payloads: []*commonpb.Payload{encrypted, payload(t, "plain")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(change func(*http.Request)) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(http.MethodPost, "http://127.0.0.1:8235/decode", bytes.NewReader(body))
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("X-Namespace", "shop")
+		change(r)
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r)
+		return w
+	}
+	for name, test := range map[string]struct {
+		change func(*http.Request)
+		status int
+	}{
+		"the CLI":           {func(r *http.Request) {}, 200},
+		"the Web UI":        {func(r *http.Request) { r.Header.Set("Origin", "http://localhost:8233") }, 200},
+		"another page":      {func(r *http.Request) { r.Header.Set("Origin", "http://localhost:8080") }, 403},
+		"a file":            {func(r *http.Request) { r.Header.Set("Origin", "null") }, 403},
+		"another namespace": {func(r *http.Request) { r.Header.Set("X-Namespace", "bank") }, 403},
+		"no namespace":      {func(r *http.Request) { r.Header.Del("X-Namespace") }, 403},
+		"a name of its own": {func(r *http.Request) { r.Host = "rebound.example.com:8235" }, 403},
+		"IPv6":              {func(r *http.Request) { r.Host = "[::1]:8235" }, 200},
+		"not a POST":        {func(r *http.Request) { r.Method = http.MethodGet }, 404},
+		"another path":      {func(r *http.Request) { r.URL.Path = "/keys" }, 404},
+		"not JSON":          {func(r *http.Request) { r.Body = http.NoBody }, 400},
+		"a preflight": {func(r *http.Request) {
+			r.Method = http.MethodOptions
+			r.Header.Set("Origin", "http://localhost:8233")
+			r.Header.Del("X-Namespace")
+		}, 204},
+		"a foreign preflight": {func(r *http.Request) {
+			r.Method = http.MethodOptions
+			r.Header.Set("Origin", "http://evil.example.com")
+		}, 403},
+	} {
+		w := ask(test.change)
+		if w.Code != test.status {
+			t.Errorf("%s: %d %s", name, w.Code, w.Body)
+		}
+		if w.Code == 403 && w.Header().Get("Access-Control-Allow-Origin") != "" {
+			t.Errorf("%s is let in: %v", name, w.Header())
+		}
+		if w.Code != 200 && strings.Contains(w.Body.String(), "ImxhdHRlIg==") { // "latte" in JSON, in base64
+			t.Errorf("%s reads %s", name, w.Body)
+		}
+		if w.Code == 200 && (!strings.Contains(w.Body.String(), "ImxhdHRlIg==") || !strings.Contains(w.Body.String(), "InBsYWluIg==")) {
+			t.Errorf("%s gets %s", name, w.Body)
+		}
+	}
+	w := ask(func(r *http.Request) { r.Header.Set("Origin", "http://localhost:8233") })
+	if got := w.Header().Get("Access-Control-Allow-Origin"); got != "http://localhost:8233" {
+		t.Errorf("the Web UI may not read it: %q", got)
+	}
+	body = bytes.Replace(body, []byte(`"data":"`), []byte(`"data":"AAAA`), 1)
+	if w := ask(func(*http.Request) {}); w.Code != 400 {
+		t.Errorf("a damaged payload: %d %s", w.Code, w.Body)
+	}
+}
