@@ -72,35 +72,34 @@ const (
 // a new key while it runs.
 func Open(path string) (*Keyset, error) {
 	k := &Keyset{path: path}
-	_, err := k.load()
-	return k, err
+	return k, k.load()
 }
 
 // Path returns the file's name.
 func (k *Keyset) Path() string { return k.path }
 
-// load reads the file if it has changed since it was read. It reports whether it had.
-func (k *Keyset) load() (changed bool, err error) {
+// load reads the file if it has changed since it was read.
+func (k *Keyset) load() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	info, err := os.Stat(k.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return false, fmt.Errorf("there is no keyset %s", k.path)
+		return fmt.Errorf("there is no keyset %s", k.path)
 	}
 	if err != nil {
-		return false, err
+		return err
 	}
 	version := fileVersion{info.ModTime(), info.Size()}
 	if version == k.keys.version {
-		return false, nil
+		return nil
 	}
 	handle, err := readHandle(k.path)
 	if err != nil {
-		return false, err
+		return err
 	}
 	primitive, err := aead.New(handle)
 	if err != nil {
-		return false, fmt.Errorf("%s is not a keyset for encryption: %w", k.path, err)
+		return fmt.Errorf("%s is not a keyset for encryption: %w", k.path, err)
 	}
 	k.keys = keys{handle: handle, aead: primitive, ids: map[string]bool{}, version: version}
 	for _, key := range describe(handle) {
@@ -109,7 +108,7 @@ func (k *Keyset) load() (changed bool, err error) {
 			k.keys.primary = key.ID
 		}
 	}
-	return true, nil
+	return nil
 }
 
 func readHandle(path string) (*keyset.Handle, error) {
@@ -144,7 +143,7 @@ func (k *Keyset) with(id string) (keys, bool) {
 		return current, true
 	}
 	// A file that cannot be read now has no new key. The error that follows names it.
-	if changed, err := k.load(); err != nil || !changed {
+	if err := k.load(); err != nil {
 		return keys{}, false
 	}
 	current := k.current()
