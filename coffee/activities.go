@@ -64,6 +64,7 @@ func (a *Activities) BrewCoffee(ctx context.Context, in BrewInput) (bool, error)
 	stop := heartbeat(ctx, func() { activity.RecordHeartbeat(ctx, attempt.list(nil)) })
 	defer stop()
 	err := a.services.Brew().Brew(ctx, OrderRequest(in), int(activity.GetInfo(ctx).Attempt))
+	countBrew(ctx, errors.Is(err, ErrJammed))
 	if errors.Is(err, ErrJammed) {
 		attempts := attempt.list(err)
 		stop()

@@ -25,7 +25,7 @@ type BrewService struct {
 // Brew makes one cup. It returns [ErrJammed] if the machine jams, or the context's
 // error if the context ends first. Attempts count from 1.
 func (s *BrewService) Brew(ctx context.Context, order OrderRequest, attempt int) error {
-	log := s.log.With().Str("order_id", order.OrderID).Int("attempt", attempt).Logger()
+	log := s.log.With().Ctx(ctx).Str("order_id", order.OrderID).Int("attempt", attempt).Logger()
 	log.Info().Str("drink", string(order.Drink)).Str("size", string(order.Size)).Msg("brewing")
 	if err := simulate(ctx, s.brewTime); err != nil {
 		log.Info().AnErr("because", err).Msg("brew stopped")

@@ -16,7 +16,7 @@ type NotificationService struct {
 // SendReceipt sends the receipt of an order. A retry may send it twice; unlike a
 // second charge, a second receipt does no harm.
 func (s *NotificationService) SendReceipt(ctx context.Context, orderID string) error {
-	log := s.log.With().Str("order_id", orderID).Logger()
+	log := s.log.With().Ctx(ctx).Str("order_id", orderID).Logger()
 	log.Info().Msg("sending receipt")
 	if err := simulate(ctx, s.receiptTime); err != nil {
 		return err

@@ -26,7 +26,7 @@ const (
 // Charge takes the payment for an order. It returns the errors of [Ledger.Charge],
 // or the context's error if the attempt ends first.
 func (s *PaymentService) Charge(ctx context.Context, charge Charge) error {
-	log := s.log.With().Str("order_id", charge.OrderID).Stringer("amount", charge.Amount).Logger()
+	log := s.log.With().Ctx(ctx).Str("order_id", charge.OrderID).Stringer("amount", charge.Amount).Logger()
 	log.Info().Msg("charging")
 	attempt := ctx
 	if chance(s.seed, "late", charge.OrderID) < s.lateRate {
@@ -55,7 +55,7 @@ func (s *PaymentService) Charge(ctx context.Context, charge Charge) error {
 // comes, and no coffee is handed out. If the coffee was handed out already, the
 // charge stands and Refund returns [ErrDelivered].
 func (s *PaymentService) Refund(ctx context.Context, orderID, runID string) (refunded bool, err error) {
-	log := s.log.With().Str("order_id", orderID).Logger()
+	log := s.log.With().Ctx(ctx).Str("order_id", orderID).Logger()
 	entry, err := s.ledger.Refund(ctx, orderID, runID)
 	switch {
 	case errors.Is(err, ErrDuplicateOrder):
@@ -81,7 +81,7 @@ func (s *PaymentService) Refund(ctx context.Context, orderID, runID string) (ref
 func (s *PaymentService) Deliver(ctx context.Context, orderID string) error {
 	err := s.ledger.Deliver(ctx, orderID)
 	if err != nil {
-		s.log.Warn().Str("order_id", orderID).Err(err).Msg("coffee not handed out")
+		s.log.Warn().Ctx(ctx).Str("order_id", orderID).Err(err).Msg("coffee not handed out")
 	}
 	return err
 }
@@ -91,7 +91,7 @@ func (s *PaymentService) Deliver(ctx context.Context, orderID string) error {
 func (s *PaymentService) Paid(ctx context.Context, orderID string) (delivered bool, err error) {
 	delivered, err = s.ledger.Paid(ctx, orderID)
 	if err != nil {
-		s.log.Warn().Str("order_id", orderID).Err(err).Msg("no coffee: the payment does not stand")
+		s.log.Warn().Ctx(ctx).Str("order_id", orderID).Err(err).Msg("no coffee: the payment does not stand")
 	}
 	return delivered, err
 }

@@ -12,6 +12,7 @@ import (
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/worker"
 )
 
@@ -36,6 +37,9 @@ type WorkerOptions struct {
 	// Register, unless nil, registers another release of the workflow in place of
 	// [OrderWorkflow]. The activities are those of this package all the same.
 	Register func(worker.Registry)
+	// Interceptors see each workflow and each attempt of an activity; see package
+	// telemetry.
+	Interceptors []interceptor.WorkerInterceptor
 	// Log receives what happens to the orders; the zero value is a disabled logger.
 	Log zerolog.Logger
 }
@@ -93,6 +97,7 @@ func sdkOptions(options WorkerOptions, fatal chan<- error) worker.Options {
 		DefaultHeartbeatThrottleInterval: heartbeatInterval,
 		DisableRegistrationAliasing:      true,
 		DeploymentOptions:                options.Version.options(),
+		Interceptors:                     options.Interceptors,
 		OnFatalError: func(err error) {
 			select {
 			case fatal <- err:

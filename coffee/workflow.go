@@ -305,7 +305,7 @@ func (o *order) finish(ctx workflow.Context, status OrderStatus) (OrderResult, e
 			return OrderResult{}, err
 		}
 	}
-	return OrderResult{
+	result := OrderResult{
 		OrderID:     o.request.OrderID,
 		Status:      status,
 		Charged:     o.state.Charged,
@@ -313,7 +313,9 @@ func (o *order) finish(ctx workflow.Context, status OrderStatus) (OrderResult, e
 		ReceiptSent: o.state.ReceiptSent,
 		AmountCents: o.state.AmountCents,
 		Refunded:    o.state.Refunded,
-	}, nil
+	}
+	countEnd(ctx, result)
+	return result, nil
 }
 
 // ending says in words how the order ended, for the Web UI, where every workflow that

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/telemetry"
 )
 
 // app is what every command works with. It opens what else a command needs: a
@@ -22,6 +23,9 @@ type app struct {
 	// Temporal server and SDK. Both are set before a command runs.
 	log      zerolog.Logger
 	platform zerolog.Logger
+
+	// tracing sends traces; nil if it does not.
+	tracing *telemetry.Tracing
 
 	// dialOptions let tests watch and break the connection to the Temporal
 	// server.

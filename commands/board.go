@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"errors"
 	"net"
 	"slices"
 	"strconv"
@@ -21,6 +22,7 @@ func boardCommand(a *app) *cli.Command {
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "ip", Usage: "`ADDRESS` to listen on", Value: "127.0.0.1"},
 			&cli.IntFlag{Name: "port", Usage: "`PORT` to listen on; 0 means a free one", Value: 8080},
+			metricsFlag(""),
 			&cli.StringFlag{Name: "ui-url", Usage: "`URL` of Temporal's Web UI, for links to it", DefaultText: "that of a server on this machine"},
 		}, connectFlags()),
 		Action: func(c *cli.Context) error {
@@ -42,6 +44,8 @@ type boardPlan struct {
 	uiURL  string
 	ip     string
 	port   int
+	// metrics is the address to serve metrics on; empty means none.
+	metrics string
 }
 
 func parseBoard(c *cli.Context) (plan boardPlan, err error) {
@@ -50,6 +54,9 @@ func parseBoard(c *cli.Context) (plan boardPlan, err error) {
 		return plan, usageErrorf(c, "--ip is %q: use an IP address", plan.ip)
 	}
 	if plan.port, err = parsePort(c, "port"); err != nil {
+		return plan, err
+	}
+	if plan.metrics, err = parseMetrics(c); err != nil {
 		return plan, err
 	}
 	if plan.server, err = parseConnect(c); err != nil {
@@ -62,12 +69,19 @@ func parseBoard(c *cli.Context) (plan boardPlan, err error) {
 	return plan, nil
 }
 
-func runBoard(ctx context.Context, a *app, plan boardPlan) error {
+func runBoard(ctx context.Context, a *app, plan boardPlan) (err error) {
+	var tasks background
+	defer func() { err = errors.Join(err, tasks.stop()) }()
+	meters, err := openMeters(&tasks, plan.metrics)
+	if err != nil {
+		return err
+	}
+	meters.watch(&plan.server)
 	conn, err := a.connectLater(plan.server)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	tasks.onStop(func() error { conn.Close(); return nil })
 	if !devserver.IsLoopback(plan.ip) {
 		a.log.Warn().Str("ip", plan.ip).Msg("listening beyond this machine: anyone who can reach the board can place and cancel orders")
 	}
@@ -75,10 +89,10 @@ func runBoard(ctx context.Context, a *app, plan boardPlan) error {
 	if err != nil {
 		return err
 	}
-	var tasks background
+	meters.serve(&tasks, conn)
 	a.out.printf("Order board %s\n", a.serveBoard(&tasks, listener, conn, plan.uiURL))
 	tasks.wait(ctx)
-	return tasks.stop()
+	return nil
 }
 
 // serveBoard serves a board on a listener, which it takes over, and returns its

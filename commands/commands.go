@@ -43,6 +43,7 @@ func run(ctx context.Context, args []string, a *app) int {
 	setBuildID()
 	root := newRoot(a, args)
 	err := root.RunContext(ctx, flagsFirst(root, args))
+	a.stopTracing()
 	if a.out.out.err != nil { // failing to write the data is a failure
 		err = a.out.out.err
 	}
@@ -86,7 +87,10 @@ func newRoot(a *app, args []string) *cli.App {
 			&cli.StringFlag{Name: "log-format", Usage: "`FORMAT` of log messages: text or json", DefaultText: "text on a terminal, json otherwise"},
 		},
 		Before: func(c *cli.Context) error {
-			return a.configureLogs(c.String("log-level"), c.String("log-format"))
+			if err := a.configureLogs(c.String("log-level"), c.String("log-format")); err != nil {
+				return err
+			}
+			return a.startTracing(c.Context)
 		},
 		Action: func(c *cli.Context) error {
 			if !c.Args().Present() {

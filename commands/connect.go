@@ -145,7 +145,7 @@ type connection struct {
 func (c *connection) orders() *coffee.Client { return coffee.NewClient(c, c.namespace) }
 
 // complete adds the options that all clients of this program share.
-func (a *app) complete(options *connectOptions) {
+func (a *app) complete(options *connectOptions) error {
 	if onThisMachine(options.HostPort) {
 		options.ConnectionOptions.GrpcCompression = &client.GrpcCompressionNone{} // it would only cost time
 	}
@@ -153,12 +153,17 @@ func (a *app) complete(options *connectOptions) {
 	options.Logger = a.sdkLog()
 	options.ConnectionOptions.DialOptions = slices.Concat([]grpc.DialOption{options.keyset.DialOption(options.refused)},
 		coffee.Reconnect(a.log), a.dialOptions, options.ConnectionOptions.DialOptions)
+	interceptors, err := a.tracing.Interceptors()
+	options.Interceptors = slices.Concat(options.Interceptors, interceptors)
+	return err
 }
 
 // connect connects to a server, and checks that it has the namespace.
 func (a *app) connect(ctx context.Context, options connectOptions) (*connection, error) {
 	address := options.HostPort
-	a.complete(&options)
+	if err := a.complete(&options); err != nil {
+		return nil, err
+	}
 	c, err := client.DialContext(ctx, options.Options)
 	if err != nil {
 		switch {
@@ -182,7 +187,9 @@ func (a *app) connect(ctx context.Context, options connectOptions) (*connection,
 // connectLater returns a connection to a server that need not be running yet.
 func (a *app) connectLater(options connectOptions) (*connection, error) {
 	address := options.HostPort
-	a.complete(&options)
+	if err := a.complete(&options); err != nil {
+		return nil, err
+	}
 	c, err := client.NewLazyClient(options.Options)
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)

@@ -64,5 +64,5 @@ func (a *app) startDev(ctx context.Context, options workerOptions, skipTime bool
 	if d.ledger, d.where, err = a.openLedger(ctx, options.ledger, d.connection, true); err != nil {
 		return nil, err
 	}
-	return d, a.startWorker(ctx, &d.background, d.connection, options.WorkerOptions, d.ledger)
+	return d, a.startWorker(ctx, &d.background, d.connection, options.WorkerOptions, d.ledger, nil)
 }

@@ -90,20 +90,20 @@ func (a *app) ledgerPath(ctx context.Context, choice ledgerChoice, conn *connect
 // not belong in a ledger that is kept.
 func (a *app) openLedger(ctx context.Context, choice ledgerChoice, conn *connection, inMemory bool) (opened coffee.Ledger, where string, err error) {
 	if inMemory && !choice.named {
-		opened, err = ledger.OpenMemory(ctx)
+		opened, err = ledger.OpenMemory(ctx, a.ledgerOptions()...)
 		return opened, "in memory", err
 	}
 	if where, err = a.ledgerPath(ctx, choice, conn); err != nil {
 		return nil, "", err
 	}
-	opened, err = ledger.OpenExisting(ctx, where)
+	opened, err = ledger.OpenExisting(ctx, where, a.ledgerOptions()...)
 	if errors.Is(err, coffee.ErrNoLedger) {
 		if !choice.begin {
 			if err := refuseNewLedger(ctx, conn, redacted(where)); err != nil {
 				return nil, "", err
 			}
 		}
-		opened, err = ledger.Open(ctx, where)
+		opened, err = ledger.Open(ctx, where, a.ledgerOptions()...)
 	}
 	if err != nil {
 		return nil, "", &hintedError{err, "choose another ledger with --ledger"}

@@ -55,6 +55,7 @@ func serverCommand(a *app) *cli.Command {
 			&cli.StringSliceFlag{Name: "sqlite-pragma", Usage: "SQLite pragma `NAME=VALUE`; can be repeated"},
 			&cli.BoolFlag{Name: "time-skipping", Usage: "let clients skip an order's backoffs, as coffee order --skip-time does"},
 			&cli.BoolFlag{Name: "worker", Usage: "also run a worker"},
+			metricsFlag("WORKER (with --worker)"),
 		}, workerFlags("WORKER (with --worker)")),
 		Action: func(c *cli.Context) error {
 			if err := noArguments(c); err != nil {
@@ -84,9 +85,14 @@ func parseServer(c *cli.Context, a *app) (plan serverPlan, err error) {
 		if err != nil {
 			return plan, err
 		}
+		if options.metrics, err = parseMetrics(c); err != nil {
+			return plan, err
+		}
 		plan.worker = &options
 	} else if err := refuseWorkerFlags(c, "--worker"); err != nil {
 		return plan, err
+	} else if c.IsSet("metrics-address") {
+		return plan, usageErrorf(c, "--metrics-address is for the worker: it needs --worker; the server's own are on --metrics-port")
 	}
 	if plan.boardPort, err = parsePort(c, "board-port"); err != nil {
 		return plan, err
@@ -142,10 +148,18 @@ func runServer(ctx context.Context, a *app, plan serverPlan) (err error) {
 	if err != nil {
 		return err
 	}
+	var meters *meters
+	if plan.worker != nil {
+		if meters, err = openMeters(&tasks, plan.worker.metrics); err != nil {
+			return err
+		}
+	}
 	unreadable := newUnreadable(a)
 	var conn *connection
 	if plan.server.UI || plan.worker != nil {
-		conn, err = a.connect(ctx, connectOptions{Options: server.ClientOptions(), keyset: plan.keyset, refused: unreadable.refused})
+		options := connectOptions{Options: server.ClientOptions(), keyset: plan.keyset, refused: unreadable.refused}
+		meters.watch(&options)
+		conn, err = a.connect(ctx, options)
 		if err != nil {
 			return err
 		}
@@ -169,9 +183,10 @@ func runServer(ctx context.Context, a *app, plan serverPlan) (err error) {
 		if err != nil {
 			return err
 		}
-		if err := a.startWorker(ctx, &tasks, conn, plan.worker.WorkerOptions, opened); err != nil {
+		if err := a.startWorker(ctx, &tasks, conn, plan.worker.WorkerOptions, opened, meters); err != nil {
 			return err
 		}
+		meters.serve(&tasks, conn)
 		tasks.start(unreadable.wait)
 		ledger = where
 	}

@@ -23,7 +23,7 @@ func workerCommand(a *app) *cli.Command {
 			"Start as many workers as you like, on any number of machines. " +
 			"On an interrupt a worker takes no more work and lets running activities finish.",
 		Flags: slices.Concat(
-			[]cli.Flag{devFlag("also run a server in memory, on a free port that is printed"), releaseFlag()},
+			[]cli.Flag{devFlag("also run a server in memory, on a free port that is printed"), releaseFlag(), metricsFlag("")},
 			workerFlags("WORKER"), connectFlags()),
 		Action: func(c *cli.Context) error {
 			if err := noArguments(c); err != nil {
@@ -38,6 +38,9 @@ func workerCommand(a *app) *cli.Command {
 				if err != nil {
 					return err
 				}
+				if options.metrics, err = parseMetrics(c); err != nil {
+					return err
+				}
 				named, err := parseRelease(c)
 				if err != nil {
 					return err
@@ -46,6 +49,9 @@ func workerCommand(a *app) *cli.Command {
 					options.Register = named.Register
 				}
 				return runWorker(c.Context, a, server, options)
+			}
+			if c.IsSet("metrics-address") {
+				return usageErrorf(c, "--metrics-address makes no sense with --dev")
 			}
 			_, options, err := parseWhere(c)
 			if err != nil {
@@ -96,6 +102,8 @@ func refuseWorkerFlags(c *cli.Context, unless string, but ...string) error {
 type workerOptions struct {
 	coffee.WorkerOptions
 	ledger ledgerChoice
+	// metrics is the address to serve metrics on; empty means none.
+	metrics string
 }
 
 func parseWorker(c *cli.Context) (workerOptions, error) {
@@ -170,7 +178,10 @@ func checkBuildID(c *cli.Context, id string) error {
 
 // startWorker starts a worker on a ledger, which is closed when the worker stops.
 // The context bounds only the start.
-func (a *app) startWorker(ctx context.Context, tasks *background, conn *connection, options coffee.WorkerOptions, ledger coffee.Ledger) error {
+func (a *app) startWorker(ctx context.Context, tasks *background, conn *connection, options coffee.WorkerOptions, ledger coffee.Ledger, meters *meters) error {
+	if err := meters.watchWorker(&options, &ledger); err != nil {
+		return errors.Join(err, ledger.Close())
+	}
 	options.Namespace, options.Ledger, options.Log = conn.namespace, ledger, a.log
 	if options.Version.BuildID != "" {
 		if err := conn.orders().CheckDeployments(ctx); err != nil {
@@ -194,22 +205,29 @@ func (a *app) startWorker(ctx context.Context, tasks *background, conn *connecti
 	return nil
 }
 
-func runWorker(ctx context.Context, a *app, server connectOptions, options workerOptions) error {
+func runWorker(ctx context.Context, a *app, server connectOptions, options workerOptions) (err error) {
+	var tasks background
+	defer func() { err = errors.Join(err, tasks.stop()) }()
+	meters, err := openMeters(&tasks, options.metrics)
+	if err != nil {
+		return err
+	}
+	meters.watch(&server)
 	unreadable := newUnreadable(a)
 	server.refused = unreadable.refused
 	conn, err := a.connect(ctx, server)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	tasks.onStop(func() error { conn.Close(); return nil })
 	ledger, where, err := a.openLedger(ctx, options.ledger, conn, false)
 	if err != nil {
 		return err
 	}
-	var tasks background
-	if err := a.startWorker(ctx, &tasks, conn, options.WorkerOptions, ledger); err != nil {
+	if err := a.startWorker(ctx, &tasks, conn, options.WorkerOptions, ledger, meters); err != nil {
 		return err
 	}
+	meters.serve(&tasks, conn)
 	tasks.start(unreadable.wait)
 	a.workerStarted(conn, where)
 	return a.workUntilInterrupted(ctx, &tasks)

@@ -25,25 +25,25 @@ import (
 //
 // Several processes may share a ledger. Processes on several machines need
 // PostgreSQL.
-func Open(ctx context.Context, where string) (coffee.Ledger, error) {
-	return open(ctx, where, true)
+func Open(ctx context.Context, where string, options ...Option) (coffee.Ledger, error) {
+	return open(ctx, where, true, options)
 }
 
 // OpenExisting is like [Open], but the ledger must exist: if it does not,
 // OpenExisting returns [coffee.ErrNoLedger] and creates nothing.
-func OpenExisting(ctx context.Context, where string) (coffee.Ledger, error) {
-	return open(ctx, where, false)
+func OpenExisting(ctx context.Context, where string, options ...Option) (coffee.Ledger, error) {
+	return open(ctx, where, false, options)
 }
 
-func open(ctx context.Context, where string, create bool) (coffee.Ledger, error) {
+func open(ctx context.Context, where string, create bool, options []Option) (coffee.Ledger, error) {
 	databaseURL, err := PostgresURL(where)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the ledger: %w", err)
 	}
 	if databaseURL != "" {
-		return openPostgres(ctx, databaseURL, create, postgresMigration)
+		return openPostgres(ctx, databaseURL, create, postgresMigration, options...)
 	}
-	return openSQLiteFile(ctx, where, create, sqliteMigration)
+	return openSQLiteFile(ctx, where, create, sqliteMigration, options...)
 }
 
 var (

@@ -56,7 +56,7 @@ var postgresMigration = migration{
 // openPostgres opens the ledger in a PostgreSQL database, and migrates its schema. If
 // there is no ledger, it creates one if create is true, and returns
 // [coffee.ErrNoLedger] otherwise.
-func openPostgres(ctx context.Context, databaseURL string, create bool, m migration) (coffee.Ledger, error) {
+func openPostgres(ctx context.Context, databaseURL string, create bool, m migration, options ...Option) (coffee.Ledger, error) {
 	config, err := pgx.ParseConfig(databaseURL) // its errors do not reveal the password
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the ledger: %w", err)
@@ -65,7 +65,7 @@ func openPostgres(ctx context.Context, databaseURL string, create bool, m migrat
 	// Behind a pooler that assigns a connection to each transaction, a statement
 	// that was prepared once is on another connection the next time.
 	config.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
-	db := stdlib.OpenDB(*config)
+	db := openConnector(stdlib.GetConnector(*config), options)
 	// A transaction is short. By default a server has 100 connections for all of
 	// its clients.
 	db.SetMaxOpenConns(10)

@@ -33,7 +33,7 @@ var sqliteMigration = migration{
 
 // openSQLiteFile opens the ledger in a file, and migrates its schema. If there is no
 // file, it creates one if create is true, and returns [coffee.ErrNoLedger] otherwise.
-func openSQLiteFile(ctx context.Context, path string, create bool, m migration) (_ coffee.Ledger, err error) {
+func openSQLiteFile(ctx context.Context, path string, create bool, m migration, options ...Option) (_ coffee.Ledger, err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("cannot open the ledger %s: %w", path, err)
@@ -61,7 +61,7 @@ func openSQLiteFile(ctx context.Context, path string, create bool, m migration) 
 			return nil, err
 		}
 	}
-	ledger, err := openSQLite(ctx, fileDSN(absolute), m)
+	ledger, err := openSQLite(ctx, fileDSN(absolute), m, options...)
 	if err != nil {
 		return nil, err
 	}
@@ -131,16 +131,16 @@ func fileDSN(absolute string) string {
 }
 
 // OpenMemory opens a new ledger in memory, which is gone when it is closed.
-func OpenMemory(ctx context.Context) (coffee.Ledger, error) {
-	l, err := openSQLite(ctx, "file::memory:", sqliteMigration)
+func OpenMemory(ctx context.Context, options ...Option) (coffee.Ledger, error) {
+	l, err := openSQLite(ctx, "file::memory:", sqliteMigration, options...)
 	if err != nil {
 		return nil, err // not l, which would be an interface that is not nil
 	}
 	return l, nil
 }
 
-func openSQLite(ctx context.Context, dsn string, m migration) (*sqlLedger, error) {
-	db, err := sql.Open("sqlite", dsn)
+func openSQLite(ctx context.Context, dsn string, m migration, options ...Option) (*sqlLedger, error) {
+	db, err := openSQLiteDB(dsn, options)
 	if err != nil {
 		return nil, err
 	}

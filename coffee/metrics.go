@@ -1,0 +1,55 @@
+package coffee
+
+import (
+	"context"
+	"strings"
+
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/workflow"
+)
+
+// What is counted of orders, with the metrics handler that Temporal gives to workflows
+// and activities. It does nothing unless the client's options have one, and nothing in a
+// replay. Prometheus adds "_total" to the names. No metric has an id in a label: there
+// would be as many of them as orders.
+const (
+	// metricOrders counts orders that have ended, by their outcome.
+	metricOrders = "coffee_orders"
+	// metricChargedCents and metricRefundedCents count the money of orders that have
+	// ended. The ledger has the truth, this has the rate.
+	metricChargedCents  = "coffee_charged_cents"
+	metricRefundedCents = "coffee_refunded_cents"
+	// metricBrewAttempts counts starts of the machine, metricBrewJams those that jammed.
+	metricBrewAttempts = "coffee_brew_attempts"
+	metricBrewJams     = "coffee_brew_jams"
+
+	// labelOutcome is the status of an order in lower case.
+	labelOutcome = "outcome"
+)
+
+// countEnd counts an order that has ended.
+func countEnd(ctx workflow.Context, result OrderResult) {
+	metrics := workflow.GetMetricsHandler(ctx)
+	metrics.WithTags(map[string]string{labelOutcome: strings.ToLower(string(result.Status))}).Counter(metricOrders).Inc(1)
+	var charged, refunded Cents
+	if result.Charged {
+		charged = result.AmountCents
+	}
+	if result.Refunded {
+		refunded = result.AmountCents
+	}
+	// Even if it is 0, so that the metric is there before it increases.
+	metrics.Counter(metricChargedCents).Inc(int64(charged))
+	metrics.Counter(metricRefundedCents).Inc(int64(refunded))
+}
+
+// countBrew counts an attempt to brew.
+func countBrew(ctx context.Context, jammed bool) {
+	metrics := activity.GetMetricsHandler(ctx)
+	metrics.Counter(metricBrewAttempts).Inc(1)
+	jams := int64(0)
+	if jammed {
+		jams = 1
+	}
+	metrics.Counter(metricBrewJams).Inc(jams)
+}

@@ -1,0 +1,65 @@
+// Package telemetry tells those who run workers how they are: in metrics for
+// Prometheus, in traces for OpenTelemetry, and in a health check.
+//
+// metrics.go collects and serves metrics. Those of orders are counted where things
+// happen, with the metrics handler that Temporal gives to workflows and activities:
+// see metrics.go in package coffee. ledger.go and refunds.go add what only a worker
+// can see. tracing.go makes one trace of an order's way through client, workflow,
+// activities and ledger. health.go says whether a worker does its work.
+package telemetry
+
+import (
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	otelprometheus "go.opentelemetry.io/otel/exporters/prometheus"
+	"go.opentelemetry.io/otel/metric"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/contrib/opentelemetry"
+)
+
+// Metrics collects metrics in this process.
+type Metrics struct {
+	registry *prometheus.Registry
+	meter    metric.Meter
+}
+
+// buckets are the upper bounds of the histograms of durations, in seconds. The longest
+// are those of a step that is tried again.
+var buckets = []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60}
+
+// NewMetrics returns metrics that are empty, except for those of the process and the Go
+// runtime.
+func NewMetrics() (*Metrics, error) {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	exporter, err := otelprometheus.New(otelprometheus.WithRegisterer(registry), otelprometheus.WithoutScopeInfo(), otelprometheus.WithoutTargetInfo())
+	if err != nil {
+		return nil, err
+	}
+	provider := sdkmetric.NewMeterProvider(sdkmetric.WithReader(exporter), sdkmetric.WithView(sdkmetric.NewView(
+		sdkmetric.Instrument{Kind: sdkmetric.InstrumentKindHistogram, Unit: "s"},
+		sdkmetric.Stream{Aggregation: sdkmetric.AggregationExplicitBucketHistogram{Boundaries: buckets}},
+	)))
+	return &Metrics{registry: registry, meter: provider.Meter("example.com/coffee")}, nil
+}
+
+// Handler returns the handler for the options of a Temporal client. The SDK gives it to
+// its workers, and they to workflows and activities.
+func (m *Metrics) Handler() client.MetricsHandler {
+	return opentelemetry.NewMetricsHandler(opentelemetry.MetricsHandlerOptions{
+		Meter:                m.meter,
+		UseMonotonicCounters: true,
+		// A metric that cannot be had must not stop an order.
+		OnError: func(error) {},
+	})
+}
+
+// ServeHTTP implements [http.Handler]: it serves the metrics in the format that the
+// client asks for.
+func (m *Metrics) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}).ServeHTTP(w, r)
+}

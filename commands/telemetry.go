@@ -1,0 +1,161 @@
+package commands
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/urfave/cli/v2"
+	"go.opentelemetry.io/otel"
+	"go.temporal.io/sdk/client"
+	"google.golang.org/grpc"
+
+	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/ledger"
+	"example.com/coffee/coffee/telemetry"
+)
+
+func metricsFlag(category string) cli.Flag {
+	return &cli.StringFlag{Name: "metrics-address", Usage: "serve Prometheus metrics, /healthz and /readyz on this `HOST:PORT`", DefaultText: "off", Category: category}
+}
+
+// parseMetrics returns the address that the flag names; empty if it names none.
+func parseMetrics(c *cli.Context) (string, error) {
+	address := c.String("metrics-address")
+	if address == "" {
+		return "", nil
+	}
+	if host, port, err := net.SplitHostPort(address); err != nil || port == "" || host != "localhost" && net.ParseIP(host) == nil {
+		return "", usageErrorf(c, "--metrics-address is %q: use an IP address and a port, such as 127.0.0.1:9100 or 0.0.0.0:9100", address)
+	}
+	return address, nil
+}
+
+// meters serve the metrics and the health of this process. Nil meters do nothing.
+type meters struct {
+	listener net.Listener
+	metrics  *telemetry.Metrics
+	polls    *telemetry.Polls
+	health   telemetry.Health
+}
+
+// openMeters opens the port; it returns nil if there is no address.
+func openMeters(tasks *background, address string) (*meters, error) {
+	if address == "" {
+		return nil, nil
+	}
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, &hintedError{fmt.Errorf("cannot serve metrics: %w", err), takenPortHint("--metrics-address")}
+	}
+	metrics, err := telemetry.NewMetrics()
+	if err != nil {
+		return nil, err
+	}
+	m := &meters{listener: listener, metrics: metrics, polls: &telemetry.Polls{}}
+	tasks.onStop(func() error { _ = listener.Close(); return nil }) // if it was not served
+	return m, nil
+}
+
+// watch makes a connection count its requests.
+func (m *meters) watch(options *connectOptions) {
+	if m != nil {
+		options.MetricsHandler = m.metrics.Handler()
+		options.ConnectionOptions.DialOptions = append([]grpc.DialOption{m.polls.DialOption()}, options.ConnectionOptions.DialOptions...)
+	}
+}
+
+// watchWorker makes a worker and its ledger count what they do.
+func (m *meters) watchWorker(options *coffee.WorkerOptions, ledger *coffee.Ledger) (err error) {
+	if m == nil {
+		return nil
+	}
+	refunds, err := m.metrics.Refunds()
+	if err != nil {
+		return err
+	}
+	options.Interceptors = append(options.Interceptors, refunds)
+	if *ledger, err = m.metrics.Ledger(*ledger); err != nil {
+		return err
+	}
+	readable := *ledger
+	m.health.Checks = append(m.health.Checks, m.polls.Check, func(ctx context.Context) error {
+		if _, err := readable.Entries(ctx, "readyz"); err != nil { // there is no such order
+			return fmt.Errorf("the ledger does not answer: %w", err)
+		}
+		return nil
+	})
+	return nil
+}
+
+// serve serves metrics and health. The process is ready if its server is.
+func (m *meters) serve(tasks *background, conn *connection) {
+	if m == nil {
+		return
+	}
+	m.health.Checks = append(m.health.Checks, func(ctx context.Context) error {
+		_, err := conn.CheckHealth(ctx, &client.CheckHealthRequest{})
+		return err
+	})
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", m.metrics)
+	mux.Handle("/", m.health.Handler())
+	handler := http.Handler(mux)
+	if ip := m.listener.Addr().(*net.TCPAddr).IP; ip.IsLoopback() {
+		handler = onlyByAddress(handler)
+	}
+	tasks.serve("metrics server", m.listener, newHTTPServer(handler))
+}
+
+// onlyByAddress refuses requests under a host name of a site that has pointed it here
+// (DNS rebinding).
+func onlyByAddress(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host, _, err := net.SplitHostPort(r.Host)
+		if err != nil {
+			host = r.Host
+		}
+		if host != "localhost" && net.ParseIP(host) == nil {
+			http.Error(w, "reach this as localhost or by its IP address", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// startTracing begins to send traces, if the environment names a collector.
+func (a *app) startTracing(ctx context.Context) (err error) {
+	if a.tracing, err = telemetry.NewTracing(ctx, version()); err != nil {
+		return fmt.Errorf("tracing: %w", err)
+	}
+	if a.tracing != nil {
+		a.log = a.log.Hook(zerolog.HookFunc(telemetry.LogHook))
+		otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
+			a.log.Warn().Err(err).Msg("traces cannot be sent")
+		}))
+	}
+	return nil
+}
+
+// flushTime bounds how long a command waits for a collector before it ends.
+const flushTime = 2 * time.Second
+
+// stopTracing sends what is left.
+func (a *app) stopTracing() {
+	ctx, cancel := context.WithTimeout(context.Background(), flushTime)
+	defer cancel()
+	if err := a.tracing.Close(ctx); err != nil {
+		a.log.Warn().Err(err).Msg("traces cannot be sent")
+	}
+}
+
+// ledgerOptions are the options of all ledgers that this program writes to.
+func (a *app) ledgerOptions() []ledger.Option {
+	if a.tracing == nil {
+		return nil
+	}
+	return []ledger.Option{ledger.Traced(a.tracing.Provider())}
+}
