@@ -24,6 +24,7 @@ func auditCommand(a *app) *cli.Command {
 			"unless --repair is given. The exit code is 6 if a rule is broken.",
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "acknowledged", Usage: "`FILE` with the ids of orders that clients were told are accepted, one per line: each must exist and have ended"},
+			&cli.StringFlag{Name: "metrics-file", Usage: "also write the outcome to `FILE`, for Prometheus' node_exporter (its textfile collector)"},
 			&cli.BoolFlag{Name: "repair", Usage: "refund or void orders that were terminated or timed out without a coffee"},
 			outputFlag(),
 			ledgerFlag(""), releaseFlag(),
@@ -48,11 +49,12 @@ type auditPlan struct {
 	acknowledged []string
 	repair       bool
 	asJSON       bool
+	metricsFile  string // empty means none
 	replay       func(coffee.History) error
 }
 
 func parseAudit(c *cli.Context) (plan auditPlan, err error) {
-	plan.repair = c.Bool("repair")
+	plan.repair, plan.metricsFile = c.Bool("repair"), c.String("metrics-file")
 	if plan.replay, err = parseReplayer(c); err != nil {
 		return plan, err
 	}
@@ -107,6 +109,11 @@ func runAudit(ctx context.Context, a *app, plan auditPlan) error {
 	report, err := audit.Run(ctx, options)
 	if err != nil {
 		return err
+	}
+	if plan.metricsFile != "" {
+		if err := writeAuditMetrics(plan.metricsFile, report, time.Now()); err != nil {
+			return err
+		}
 	}
 	if plan.asJSON {
 		err = a.out.json(report)
