@@ -180,7 +180,7 @@ func TestAddressListTLS(t *testing.T) {
 	a := &app{log: zerolog.Nop(), platform: zerolog.Nop()}
 	for addresses, want := range map[string]string{
 		"localhost:" + own + ",localhost:" + own:     "",
-		"localhost:" + other + ",localhost:" + other: "no Temporal server answers",
+		"localhost:" + other + ",localhost:" + other: "its certificate is for other names",
 	} {
 		options := client.Options{HostPort: addresses, Namespace: client.DefaultNamespace, ConnectionOptions: client.ConnectionOptions{TLS: &tls.Config{RootCAs: roots}}}
 		ctx, cancel := context.WithTimeout(context.Background(), patience)

@@ -2,7 +2,9 @@ package commands
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"log"
 	"net"
 	"slices"
 	"strconv"
@@ -90,14 +92,14 @@ func runBoard(ctx context.Context, a *app, plan boardPlan) (err error) {
 		return err
 	}
 	meters.serve(&tasks, conn)
-	a.out.printf("Order board %s\n", a.serveBoard(&tasks, listener, conn, plan.uiURL))
+	a.out.printf("Order board %s\n", a.serveBoard(&tasks, listener, conn, plan.uiURL, nil))
 	tasks.wait(ctx)
 	return nil
 }
 
 // serveBoard serves a board on a listener, which it takes over, and returns its
 // URL.
-func (a *app) serveBoard(tasks *background, listener net.Listener, conn *connection, uiURL string) string {
+func (a *app) serveBoard(tasks *background, listener net.Listener, conn *connection, uiURL string, config *tls.Config) string {
 	b := board.New(board.Options{
 		Orders:    conn.orders(),
 		Explain:   func(err error) string { return inOneLine(serverProblem(err, conn.address)) },
@@ -105,10 +107,15 @@ func (a *app) serveBoard(tasks *background, listener net.Listener, conn *connect
 		Namespace: conn.namespace,
 	})
 	server := b.Server(listener.Addr())
+	if config != nil {
+		// A browser checks by the certificate that it is where it was told to go.
+		server.Handler = b.Handler(func(string) bool { return true })
+		server.ErrorLog = log.New(a.platform, "", 0)
+	}
 	tasks.start(func(ctx context.Context) error {
 		b.Run(ctx)
 		return nil
 	})
-	tasks.serve("board", listener, server)
-	return "http://" + listener.Addr().String()
+	tasks.serve("board", withTLS(listener, config), server)
+	return scheme(config) + "://" + listener.Addr().String()
 }

@@ -2,7 +2,9 @@ package commands
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"slices"
 
 	"github.com/urfave/cli/v2"
@@ -72,6 +74,11 @@ func parseConnect(c *cli.Context) (options connectOptions, err error) {
 
 // connectProfile merges file, environment and flags.
 func connectProfile(c *cli.Context) (envconfig.ClientConfigProfile, error) {
+	if file := c.String("config-file"); file != "" {
+		if _, err := os.Stat(file); err != nil { // or it would count as an empty one
+			return envconfig.ClientConfigProfile{}, fmt.Errorf("configuration: %w", err)
+		}
+	}
 	profile, err := envconfig.LoadClientConfigProfile(envconfig.LoadClientConfigProfileOptions{
 		ConfigFilePath:    c.String("config-file"),
 		ConfigFileProfile: c.String("profile"),
@@ -170,7 +177,7 @@ func (a *app) connect(ctx context.Context, options connectOptions) (*connection,
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
 		case noAnswer(err):
-			return nil, serverProblem(err, address)
+			return nil, serverProblem(errors.Join(err, askTLS(ctx, address, options.ConnectionOptions.TLS)), address)
 		}
 		return nil, fmt.Errorf("cannot connect to %s: %w", address, err) // the API key is not in it
 	}

@@ -81,6 +81,8 @@ func serverProblem(err error, address string) error {
 			fmt.Errorf("there is no namespace %q on %s", missing.Namespace, address),
 			"check --namespace; or start a server that has it: coffee server --namespace NAME",
 		}
+	case noAnswer(err) && tlsProblem(err, address) != nil:
+		return tlsProblem(err, address)
 	case noAnswer(err) && devserver.ServerVersion == "":
 		return &hintedError{fmt.Errorf("no Temporal server answers at %s", address), "check --address and --tls"}
 	case noAnswer(err) && address == client.DefaultHostPort:

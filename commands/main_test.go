@@ -76,6 +76,8 @@ func TestScripts(t *testing.T) {
 			"http":       cmdHTTP,
 			"sql":        cmdSQL,
 			"mode":       cmdMode,
+
+			"certificates": cmdCertificates,
 		},
 	})
 }

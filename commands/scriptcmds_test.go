@@ -8,11 +8,14 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"strconv"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"example.com/coffee/commands/internal/certificates"
 )
 
 var nextPort atomic.Int64
@@ -67,4 +70,18 @@ func cmdMode(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("%s has mode %s, want %s", file, got, args[0])
 		}
 	}
+}
+
+// cmdCertificates makes certificates in a directory, as they would have been made some
+// days from now, or before now.
+//
+//	certificates tls -400
+func cmdCertificates(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: certificates DIR DAYS")
+	}
+	days, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	_, err = certificates.Ensure(ts.MkAbs(args[0]), []string{"localhost"}, time.Now().AddDate(0, 0, days))
+	ts.Check(err)
 }

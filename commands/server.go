@@ -39,6 +39,8 @@ func serverCommand(a *app) *cli.Command {
 			&cli.BoolFlag{Name: "no-upgrade", Usage: "refuse the database of an older server instead of carrying it over"},
 			&cli.BoolFlag{Name: "adopt", Usage: "take over the database of temporal server start-dev; the old file is kept"},
 			&cli.StringFlag{Name: "ip", Usage: "`ADDRESS` to listen on", Value: "127.0.0.1"},
+			&cli.StringFlag{Name: "secure", Usage: "encrypt, and let in only who has a certificate; they are made in `DIR`"},
+			&cli.BoolFlag{Name: "insecure", Usage: "listen beyond this machine without --secure: whoever can reach the server has full access"},
 			&cli.IntFlag{Name: "port", Aliases: []string{"p"}, Usage: "`PORT` of the gRPC API", Value: 7233},
 			&cli.IntFlag{Name: "http-port", Usage: "`PORT` of the HTTP API", DefaultText: "off"},
 			&cli.StringFlag{Name: "ui-ip", Usage: "`ADDRESS` for the Web UI to listen on", DefaultText: "same as --ip"},
@@ -73,7 +75,8 @@ func serverCommand(a *app) *cli.Command {
 // serverPlan is what the flags ask for.
 type serverPlan struct {
 	server    devserver.Options
-	boardPort int // 0 means a free one; there is a board if there is a Web UI
+	boardPort int    // 0 means a free one; there is a board if there is a Web UI
+	secure    string // the directory of the certificates; empty means none
 	keyset    *encryption.Keyset
 	codecPort int // 0 means a free one; there is a codec server if there are a keyset and a Web UI
 	worker    *workerOptions
@@ -100,6 +103,10 @@ func parseServer(c *cli.Context, a *app) (plan serverPlan, err error) {
 	if plan.server, err = serverOptions(c); err != nil {
 		return plan, err
 	}
+	if err := checkReach(c, plan.server); err != nil {
+		return plan, err
+	}
+	plan.secure = c.String("secure")
 	if !c.IsSet("board-port") && plan.server.Port != 0 {
 		plan.boardPort = plan.server.Port + boardPortOffset
 	}
@@ -128,29 +135,43 @@ func (a *app) defaultDatabase() (string, error) {
 }
 
 func runServer(ctx context.Context, a *app, plan serverPlan) (err error) {
-	for _, ip := range []string{plan.server.IP, plan.server.UIIP} {
-		if !devserver.IsLoopback(ip) {
-			a.log.Warn().Str("ip", ip).Msg("listening beyond this machine: anyone who can reach the server has full access")
-			break
-		}
-	}
 	var tasks background
 	defer func() { err = errors.Join(err, tasks.stop()) }()
-	codec, err := prepareCodec(&plan)
-	if err != nil {
-		return err
-	}
-	tasks.onStop(codec.close)
-	server, err := a.startServer(ctx, &tasks, plan.server)
+	err = a.startAll(ctx, &tasks, plan)
 	if ctx.Err() != nil && err != nil {
 		return nil // an interrupt before it is ready is a clean stop, too
 	}
 	if err != nil {
 		return err
 	}
+	tasks.wait(ctx)
+	return nil
+}
+
+// startAll starts a server and what the flags ask for beside it, and says where
+// everything is.
+func (a *app) startAll(ctx context.Context, tasks *background, plan serverPlan) error {
+	for _, ip := range []string{plan.server.IP, plan.server.UIIP} {
+		if !devserver.IsLoopback(ip) && plan.secure == "" {
+			a.log.Warn().Str("ip", ip).Msg("listening beyond this machine: anyone who can reach the server has full access")
+			break
+		}
+	}
+	if err := a.secure(&plan); err != nil {
+		return err
+	}
+	codec, err := prepareCodec(&plan)
+	if err != nil {
+		return err
+	}
+	tasks.onStop(codec.close)
+	server, err := a.startServer(ctx, tasks, plan.server)
+	if err != nil {
+		return err
+	}
 	var meters *meters
 	if plan.worker != nil {
-		if meters, err = openMeters(&tasks, plan.worker.metrics); err != nil {
+		if meters, err = openMeters(tasks, plan.worker.metrics); err != nil {
 			return err
 		}
 	}
@@ -173,8 +194,8 @@ func runServer(ctx context.Context, a *app, plan serverPlan) (err error) {
 		if err != nil {
 			return err
 		}
-		boardURL = a.serveBoard(&tasks, listener, conn, server.UIURL())
-		if err := codec.serve(&tasks, plan, server); err != nil {
+		boardURL = a.serveBoard(tasks, listener, conn, server.UIURL(), server.WebTLS())
+		if err := codec.serve(tasks, plan, server); err != nil {
 			return err
 		}
 	}
@@ -183,15 +204,23 @@ func runServer(ctx context.Context, a *app, plan serverPlan) (err error) {
 		if err != nil {
 			return err
 		}
-		if err := a.startWorker(ctx, &tasks, conn, plan.worker.WorkerOptions, opened, meters); err != nil {
+		if err := a.startWorker(ctx, tasks, conn, plan.worker.WorkerOptions, opened, meters); err != nil {
 			return err
 		}
-		meters.serve(&tasks, conn)
+		meters.serve(tasks, conn)
 		tasks.start(unreadable.wait)
 		ledger = where
 	}
-	a.serverReady(server, boardURL, plan.server.CodecEndpoint, ledger)
-	tasks.wait(ctx)
+	profile := ""
+	if plan.secure != "" {
+		if profile, err = writeProfile(plan.secure, server.Address(), plan.server.TLS); err != nil {
+			return err
+		}
+	}
+	a.serverReady(server, boardURL, plan.server.CodecEndpoint, ledger, profile)
+	if profile != "" {
+		a.out.notef("clients and workers use it with --config-file %s; other machines need copies of it, ca.crt, client.crt and client.key, with the address changed", profile)
+	}
 	return nil
 }
 
@@ -229,7 +258,7 @@ func (a *app) startServer(ctx context.Context, tasks *background, options devser
 }
 
 // serverReady prints where everything is.
-func (a *app) serverReady(server *devserver.Server, boardURL, codecURL, ledger string) {
+func (a *app) serverReady(server *devserver.Server, boardURL, codecURL, ledger, profile string) {
 	database := server.DatabaseFile()
 	if database == "" {
 		database = "in memory"
@@ -244,6 +273,7 @@ func (a *app) serverReady(server *devserver.Server, boardURL, codecURL, ledger s
 		{"Metrics", server.MetricsURL()},
 		{"Database", database},
 		{"Ledger", ledger},
+		{"Profile", profile},
 	} {
 		if line.value != "" {
 			a.out.printf("  %-9s %s\n", line.name, line.value)

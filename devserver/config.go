@@ -51,6 +51,7 @@ func serverConfig(o Options, id identity, frontendPort int, metricsSocket string
 	}
 	conf := &config.Config{
 		Global: config.Global{
+			TLS:        systemTLS(o.TLS),
 			Membership: config.Membership{MaxJoinDuration: 30 * time.Second, BroadcastAddress: loopback},
 		},
 		Persistence: config.Persistence{

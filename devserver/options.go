@@ -33,6 +33,11 @@ type Options struct {
 	// UIPort is the port of the Web UI; 0 means a free one.
 	UIPort int
 
+	// TLS, unless nil, encrypts the gRPC API, the Web UI and the metrics. Clients of the
+	// gRPC API need a certificate, and so do browsers unless everything listens on the
+	// loopback interface. There can be no HTTP API then.
+	TLS *TLSFiles
+
 	// CodecEndpoint is the URL of the codec server with which the Web UI decrypts what it
 	// shows (https://docs.temporal.io/production-deployment/data-encryption); empty means
 	// none. The user's browser calls it, not this server.
@@ -75,6 +80,16 @@ type Options struct {
 	Log zerolog.Logger
 }
 
+// TLSFiles name certificates and keys, in PEM.
+type TLSFiles struct {
+	// CA is the certificate of the authority of the others.
+	CA string
+	// Server is the server's certificate, which has the name localhost.
+	Server, ServerKey string
+	// Client is the certificate with which the server's own workers reach it.
+	Client, ClientKey string
+}
+
 func (o Options) notify(format string, args ...any) {
 	if o.Notify != nil {
 		o.Notify(fmt.Sprintf(format, args...))
@@ -109,6 +124,9 @@ func (o Options) withDefaults() (Options, error) {
 		if port < 0 || port > 65535 {
 			return o, fmt.Errorf("%d is not a port: ports are 0 to 65535", port)
 		}
+	}
+	if o.TLS != nil && o.HTTPPort != 0 {
+		return o, errors.New("the HTTP API cannot be encrypted: leave its port out")
 	}
 	if reflect.ValueOf(o.Log).IsZero() {
 		o.Log = zerolog.Nop() // whose level says that it is disabled

@@ -5,6 +5,7 @@ package devserver
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -27,6 +28,7 @@ import (
 	"go.temporal.io/server/schema/sqlite"
 	"go.temporal.io/server/temporal"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -39,6 +41,7 @@ type Server struct {
 	options  Options
 	address  string // of the frontend
 	identity identity
+	security *security // nil if nothing is encrypted
 	alarm    *alarm
 	database *database // nil if in memory
 	store    *store.DB
@@ -86,6 +89,9 @@ func Start(ctx context.Context, options Options) (_ *Server, err error) {
 		}
 	}()
 
+	if s.security, err = newSecurity(options); err != nil {
+		return nil, err
+	}
 	// The database comes first: a second server with the same settings should hear
 	// of the first server, not of its ports.
 	if err := s.openDatabase(ctx); err != nil {
@@ -148,7 +154,7 @@ func (s *Server) UIURL() string {
 	if s.ui == nil {
 		return ""
 	}
-	return "http://" + s.uiAddress
+	return s.webScheme() + s.uiAddress
 }
 
 // HTTPURL returns the URL of the HTTP API, or "" if there is none.
@@ -164,7 +170,18 @@ func (s *Server) MetricsURL() string {
 	if s.options.MetricsPort == 0 {
 		return ""
 	}
-	return "http://" + hostPort(dialable(s.options.IP), s.options.MetricsPort) + "/metrics"
+	return s.webScheme() + hostPort(dialable(s.options.IP), s.options.MetricsPort) + "/metrics"
+}
+
+// WebTLS returns the configuration with which the Web UI is served, for what is served
+// beside it; nil means plain HTTP.
+func (s *Server) WebTLS() *tls.Config { return s.security.webTLS() }
+
+func (s *Server) webScheme() string {
+	if s.security == nil {
+		return "http://"
+	}
+	return "https://"
 }
 
 // DatabaseFile returns the absolute path of the database, or "" if it has no file.
@@ -258,7 +275,7 @@ func (s *Server) startTemporal(frontend net.Listener) error {
 	}
 	var server temporal.Server
 	err := s.guard(func() (err error) {
-		server, err = temporal.NewServerFx(s.module(frontend),
+		server, err = temporal.NewServerFx(s.module(s.security.grpcListener(frontend, s.options.Log)),
 			temporal.WithConfig(serverConfig(s.options, s.identity, port, s.metricsSocket())),
 			temporal.ForServices(temporal.DefaultServices),
 			temporal.WithStaticHosts(staticHosts(s.options, port)),
@@ -304,7 +321,11 @@ func (s *Server) guard(start func() error) error {
 // waitReady returns when the server answers and its namespaces have their search
 // attributes and retention.
 func (s *Server) waitReady(ctx context.Context) error {
-	conn, err := grpc.NewClient(s.Address(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	creds := insecure.NewCredentials()
+	if s.security != nil {
+		creds = credentials.NewTLS(s.security.client)
+	}
+	conn, err := grpc.NewClient(s.Address(), grpc.WithTransportCredentials(creds))
 	if err != nil {
 		return err
 	}

@@ -40,7 +40,7 @@ func (s *Server) uiHandler() (http.Handler, error) {
 		DefaultNamespace:    s.options.Namespaces[0],
 		DisableNewsFetch:    true, // nothing leaves the machine
 		HideLogs:            true,
-		CORS:                config.CORS{CookieInsecure: true}, // served over plain HTTP
+		CORS:                config.CORS{CookieInsecure: s.security == nil},
 		Codec:               config.Codec{Endpoint: s.options.CodecEndpoint},
 	})
 	if err != nil {
@@ -65,7 +65,7 @@ func (s *Server) uiHandler() (http.Handler, error) {
 	route.SetHealthRoute(e)
 	// These are the routes of route.SetAPIRoutes, except one that fetches news
 	// from another machine. SetAPIRoutes never closes its connection.
-	conn, err := rpc.Dial(s.Address(), nil)
+	conn, err := rpc.Dial(s.Address(), s.security.clientTLS())
 	if err != nil {
 		return nil, err
 	}

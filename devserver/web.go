@@ -4,6 +4,7 @@ package devserver
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log"
 	"net"
@@ -43,7 +44,10 @@ func guard(ip string, next http.Handler) http.Handler {
 // serve serves requests until the server that it returns is closed. It reports a
 // failure to the alarm.
 func (s *Server) serve(listener net.Listener, handler http.Handler) *http.Server {
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(s.options.Log, "", 0)}
+	if s.security != nil {
+		listener = tls.NewListener(listener, s.security.web)
+	}
 	go func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			s.alarm.fail(err)

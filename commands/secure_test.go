@@ -1,0 +1,80 @@
+package commands
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestSecureBeyondLoopback: a server that other machines can reach lets nobody in
+// without a certificate, neither to its Web UI nor to its board or its metrics.
+func TestSecureBeyondLoopback(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "tls")
+	ports, err := freePorts(4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start(t, coffeeCommand(t, "server", "--in-memory", "--ip", "0.0.0.0", "--secure", dir,
+		"--port", ports[0], "--ui-port", ports[1], "--board-port", ports[2], "--metrics-port", ports[3]))
+	ready := coffeeCommand(t, "ready", "--config-file", filepath.Join(dir, "temporal.toml"))
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) { // the profile comes last
+		if _, err := os.Stat(filepath.Join(dir, "temporal.toml")); err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("there is no profile")
+		}
+	}
+	if err := ready.Run(); err != nil {
+		t.Fatal(err)
+	}
+	pem, err := os.ReadFile(filepath.Join(dir, "ca.crt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(pem)
+	certificate, err := tls.LoadX509KeyPair(filepath.Join(dir, "client.crt"), filepath.Join(dir, "client.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	get := func(port, path string, certificates ...tls.Certificate) error {
+		client := http.Client{Transport: &http.Transport{
+			DisableKeepAlives: true,
+			TLSClientConfig:   &tls.Config{RootCAs: roots, Certificates: certificates, ServerName: host},
+		}}
+		response, err := client.Get("https://" + net.JoinHostPort("127.0.0.1", port) + path)
+		if err == nil {
+			response.Body.Close()
+			if response.StatusCode != http.StatusOK {
+				t.Errorf("%s: %s", path, response.Status)
+			}
+		}
+		return err
+	}
+	for port, path := range map[string]string{ports[1]: "/api/v1/settings", ports[2]: "/", ports[3]: "/metrics"} {
+		if err := get(port, path); err == nil || !strings.Contains(err.Error(), "certificate required") {
+			t.Errorf("%s without a certificate: %v", path, err)
+		}
+		if err := get(port, path, certificate); err != nil {
+			t.Errorf("%s with a certificate: %v", path, err)
+		}
+		if response, err := http.Get("http://127.0.0.1:" + port + path); err == nil {
+			response.Body.Close()
+			if response.StatusCode != http.StatusBadRequest {
+				t.Errorf("%s without TLS: %s", path, response.Status)
+			}
+		}
+	}
+}
