@@ -30,6 +30,10 @@
 // is running. What the server's summary lacks, they read from the order's history:
 // history.go.
 //
+// Who looks on: metrics.go counts what happens to orders. The package telemetry serves
+// that to Prometheus and traces each order; the package encryption hides orders from
+// whoever runs the server. Neither changes a line of the workflow.
+//
 // The tests need no server: workflow_test.go runs orders with time skipped,
 // replay_test.go replays recorded histories on the current code, and
 // upgrade_test.go on the next release's.

@@ -123,12 +123,12 @@ func TestHelp(t *testing.T) {
 // TestCompletion: what a shell offers, as the program tells it.
 func TestCompletion(t *testing.T) {
 	for line, want := range map[string]string{
-		"":                             "server worker order status cancel tour timeline skip board menu replay audit chaos rush ready backup rollout completion",
+		"":                             "server worker order status cancel tour timeline skip board menu replay audit chaos rush ready backup rollout keys codec completion",
 		"completion":                   "bash zsh fish powershell",
 		"order --dr":                   "--drink --drain-time",
 		"server --db-filename":         "", // the shell offers files
 		"order --drink latte --log":    "--log-level --log-format",
-		"backup --":                    "--db-filename --ledger --every --keep --verify --output --help --log-level --log-format --version",
+		"backup --":                    "--db-filename --ledger --every --keep --verify --encryption-keyset --output --help --log-level --log-format --version",
 		"backup -- x":                  "", // nothing is run
 		"worker --late":                "", // hidden
 		"status --address 127.0.0.1:1": "", // the server cannot be asked

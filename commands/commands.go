@@ -6,6 +6,8 @@
 //     command waits;
 //   - connect.go, ledger.go, data.go and dev.go, which open a connection to a
 //     server, a ledger in the data directory, or all of it in this process;
+//   - keys.go, secure.go, telemetry.go and web.go: keysets, certificates, metrics and
+//     traces, and whatever speaks HTTP;
 //   - output.go, words.go, screen.go and live.go, which print;
 //   - arguments.go, errors.go, noworker.go and completion.go: what a command line
 //     may say, how it fails, what an order waits for, and how a shell completes a

@@ -350,7 +350,7 @@ func (s *shell) background(c docCommand) {
 
 var (
 	madeUp    = regexp.MustCompile(`"order_id": "([2-9a-hjkmnp-z]{6})"`)
-	changing  = regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d|[0-9a-f]{8}-[0-9a-f-]{27}|~?\d+(\.\d+)? (s|ms)\b|[█▒·▼]+`)
+	changing  = regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d|[0-9a-f]{8}-[0-9a-f-]{27}|\b\d{7,10}\b|~?\d+(\.\d+)? (s|ms)\b|[█▒·▼]+`)
 	manySpace = regexp.MustCompile(`\s+`)
 )
 

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"example.com/coffee/commands/internal/certificates"
 )
 
 // TestSecureBeyondLoopback: a server that other machines can reach lets nobody in
@@ -76,5 +78,54 @@ func TestSecureBeyondLoopback(t *testing.T) {
 				t.Errorf("%s without TLS: %s", path, response.Status)
 			}
 		}
+	}
+}
+
+// TestCodecBeyondLoopback: with a certificate, a codec server answers other machines, over
+// TLS only.
+func TestCodecBeyondLoopback(t *testing.T) {
+	t.Parallel()
+	files, err := certificates.Ensure(t.TempDir(), []string{"localhost", "codec.example.com"}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ports, err := freePorts(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start(t, coffeeCommand(t, "codec", "--encryption-keyset", newKeyset(t).Path(), "--ip", "0.0.0.0", "--port", ports[0],
+		"--tls-cert-path", files.Server, "--tls-key-path", files.ServerKey, "--origin", "https://temporal.example.com"))
+	pem, err := os.ReadFile(files.CA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(pem)
+	client := http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "codec.example.com"}}}
+	decode := func(origin string) (int, error) {
+		request, err := http.NewRequest(http.MethodPost, "https://127.0.0.1:"+ports[0]+"/decode", strings.NewReader(`{"payloads":[]}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Host = "codec.example.com"
+		request.Header.Set("Origin", origin)
+		request.Header.Set("X-Namespace", "default")
+		response, err := client.Do(request)
+		if err != nil {
+			return 0, err
+		}
+		return response.StatusCode, response.Body.Close()
+	}
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		status, err := decode("https://temporal.example.com")
+		if err == nil && status == http.StatusOK {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d, %v", status, err)
+		}
+	}
+	if status, err := decode("https://evil.example.com"); err != nil || status != http.StatusForbidden {
+		t.Errorf("another page: %d, %v", status, err)
 	}
 }

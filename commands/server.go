@@ -2,17 +2,13 @@ package commands
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"github.com/urfave/cli/v2"
 	enumspb "go.temporal.io/api/enums/v1"
-	"go.temporal.io/sdk/client"
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/encryption"
@@ -279,88 +275,4 @@ func (a *app) serverReady(server *devserver.Server, boardURL, codecURL, ledger, 
 			a.out.printf("  %-9s %s\n", line.name, line.value)
 		}
 	}
-}
-
-// serverOptions turns the flags into options. It has no side effects.
-func serverOptions(c *cli.Context) (options devserver.Options, err error) {
-	options = devserver.Options{
-		IP:               c.String("ip"),
-		Port:             c.Int("port"),
-		HTTPPort:         c.Int("http-port"),
-		MetricsPort:      c.Int("metrics-port"),
-		UI:               !c.Bool("headless"),
-		UIIP:             c.String("ui-ip"),
-		UIPort:           c.Int("ui-port"),
-		Namespaces:       append([]string{client.DefaultNamespace}, c.StringSlice("namespace")...),
-		SearchAttributes: searchAttributes(),
-		Retention:        c.Duration("retention"),
-		TimeSkipping:     c.Bool("time-skipping"),
-		SQLitePragmas:    map[string]string{},
-		DynamicConfig:    map[string]any{},
-		DatabaseFile:     c.String("db-filename"),
-		NoUpgrade:        c.Bool("no-upgrade"),
-		Adopt:            c.Bool("adopt"),
-	}
-	if c.IsSet("retention") && options.Retention < time.Hour {
-		return options, usageErrorf(c, "--retention is %v: use 1h or more", options.Retention)
-	}
-	if options.UIIP == "" {
-		options.UIIP = options.IP
-	}
-	if !c.IsSet("ui-port") && options.Port != 0 {
-		options.UIPort = options.Port + uiPortOffset
-	}
-	if !options.UI {
-		for _, flag := range []string{"ui-ip", "ui-port", "board-port", "codec-port"} {
-			if c.IsSet(flag) {
-				return options, usageErrorf(c, "--headless means no Web UI, no board and no codec server: --%s makes no sense with it", flag)
-			}
-		}
-	}
-	for flag, set := range map[string]bool{"db-filename": options.DatabaseFile != "", "adopt": options.Adopt, "no-upgrade": options.NoUpgrade} {
-		if set && c.Bool("in-memory") {
-			return options, usageErrorf(c, "--in-memory and --%s exclude each other", flag)
-		}
-	}
-	if options.Adopt && options.NoUpgrade {
-		return options, usageErrorf(c, "--adopt and --no-upgrade exclude each other")
-	}
-	return options, addPairs(c, &options)
-}
-
-// addPairs reads the flags that are NAME=VALUE pairs.
-func addPairs(c *cli.Context, options *devserver.Options) error {
-	for _, pair := range c.StringSlice("search-attribute") {
-		name, value, err := parsePair(c, "search-attribute", pair)
-		if err != nil {
-			return err
-		}
-		kind, err := enumspb.IndexedValueTypeFromString(value)
-		if err != nil || kind == enumspb.INDEXED_VALUE_TYPE_UNSPECIFIED {
-			return usageErrorf(c, "--search-attribute %s: there is no type %q; there are Bool, Datetime, Double, Int, Keyword, KeywordList, Text", name, value)
-		}
-		options.SearchAttributes[name] = kind
-	}
-	for _, pair := range c.StringSlice("dynamic-config-value") {
-		name, value, err := parsePair(c, "dynamic-config-value", pair)
-		if err != nil {
-			return err
-		}
-		var decoded any
-		if err := json.Unmarshal([]byte(value), &decoded); err != nil {
-			return usageErrorf(c, "--dynamic-config-value %s: %q is not JSON (a string needs quotes)", name, value)
-		}
-		if f, ok := decoded.(float64); ok && f == math.Trunc(f) && math.Abs(f) < 1<<53 {
-			decoded = int(f) // a setting that is a whole number takes no other type
-		}
-		options.DynamicConfig[name] = decoded
-	}
-	for _, pair := range c.StringSlice("sqlite-pragma") {
-		name, value, err := parsePair(c, "sqlite-pragma", pair)
-		if err != nil {
-			return err
-		}
-		options.SQLitePragmas[name] = value
-	}
-	return nil
 }

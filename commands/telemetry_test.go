@@ -7,9 +7,11 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +20,8 @@ import (
 	"go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
+
+	"example.com/coffee/coffee/audit"
 )
 
 // collector receives traces, as an OpenTelemetry collector does.
@@ -240,6 +244,8 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("order id %s is in a label", id)
 		}
 	}
+	wantDocumented(t, metrics)
+
 	// A ledger that has gone, as seen by a load balancer.
 	execSQL(t, book, `ALTER TABLE ledger_entries RENAME TO elsewhere`)
 	until(ports[0], "/readyz", func(status int, body string) bool {
@@ -247,4 +253,34 @@ func TestMetrics(t *testing.T) {
 	})
 	execSQL(t, book, `ALTER TABLE elsewhere RENAME TO ledger_entries`)
 	until(ports[0], "/readyz", isReady)
+}
+
+// wantDocumented checks that docs/operating.md names the metrics of a worker and those of
+// an audit, and no others.
+func wantDocumented(t *testing.T, worker string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "coffee.prom")
+	if err := writeAuditMetrics(file, &audit.Report{}, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	var there []string
+	audited, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, match := range regexp.MustCompile(`(?m)^# TYPE (coffee_\w+)`).FindAllStringSubmatch(worker+string(audited), -1) {
+		there = append(there, match[1])
+	}
+	page, err := os.ReadFile("../docs/operating.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(page), "### Metrics")
+	section, _, _ = strings.Cut(section, "### ")
+	documented := regexp.MustCompile(`\bcoffee_\w+`).FindAllString(section, -1)
+	slices.Sort(there)
+	slices.Sort(documented)
+	if !slices.Equal(there, documented) {
+		t.Errorf("there are    %v\ndocumented are %v", there, documented)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,13 +21,24 @@ const lockByte = 0x40000000 + 512
 // lock locks a file, or returns [ErrHeld]. The lock belongs to the file, not to
 // its name. It does not hinder SQLite, and it is released however the process
 // ends.
+//
+// A process that is being started has copies of all open files until the kernel has
+// closed them for its program, and with them the locks of those that have been closed
+// since. That takes a moment, so the lock is tried for longer.
 func lock(file *os.File) error {
-	err := unix.FcntlFlock(file.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart, Start: lockByte, Len: 1})
-	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
-		return ErrHeld
+	for began := time.Now(); ; time.Sleep(time.Millisecond) {
+		err := unix.FcntlFlock(file.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart, Start: lockByte, Len: 1})
+		if !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EACCES) {
+			return err
+		}
+		if time.Since(began) > lockPatience {
+			return ErrHeld
+		}
 	}
-	return err
 }
+
+// lockPatience is how long a lock is tried.
+const lockPatience = 200 * time.Millisecond
 
 // renameNew renames a file. It returns [fs.ErrExist] if the new name is taken.
 func renameNew(from, to string) error {

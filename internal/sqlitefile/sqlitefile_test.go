@@ -2,11 +2,13 @@ package sqlitefile
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 )
@@ -218,4 +220,38 @@ func TestDraftsThatWereLeft(t *testing.T) {
 	if got := names(t, dir); len(got) != 4 {
 		t.Errorf("there are %v", got)
 	}
+}
+
+// TestHoldWhileProcessesStart: a file that was held a moment ago can be held again, although
+// a process that is being started has a copy of what was open.
+func TestHoldWhileProcessesStart(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "x.db")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var starting sync.WaitGroup
+	for range 4 {
+		starting.Go(func() {
+			for ctx.Err() == nil {
+				if err := exec.Command("true").Run(); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for range 3000 {
+		hold, err := Take(path)
+		if err != nil {
+			t.Error(err)
+			break
+		}
+		if err := hold.Release(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cancel()
+	starting.Wait()
 }
