@@ -1,6 +1,7 @@
 package encryption
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -49,20 +50,16 @@ func (i interceptor) intercept(ctx context.Context, method string, request, repl
 	if !ok || !ok2 || !strings.HasPrefix(method, workflowService) || ctx.Value(plain{}) != nil {
 		return invoke(ctx, method, request, reply, conn, options...)
 	}
-	workflow := workflowOf(sent)
 	if i.keyset != nil {
 		sent = proto.Clone(sent) // the caller may send it again
-		if err := i.keyset.encryptAll(ctx, sent, workflow); err != nil {
+		if err := i.keyset.encryptAll(ctx, sent, workflowOf(sent)); err != nil {
 			return err
 		}
 	}
 	if err := invoke(ctx, method, sent, reply, conn, options...); err != nil {
 		return err
 	}
-	if found := workflowOf(received); found != "" {
-		workflow = found
-	}
-	err := i.keyset.decryptAll(ctx, received, workflow)
+	err := i.decrypt(ctx, sent, received)
 	var missing *MissingKeyError
 	if errors.As(err, &missing) || errors.Is(err, ErrDamaged) {
 		switch task := reply.(type) {
@@ -73,6 +70,20 @@ func (i interceptor) intercept(ctx context.Context, method string, request, repl
 		}
 	}
 	return err
+}
+
+// decrypt decrypts what was received. Without a keyset it returns an error if it would
+// have to.
+func (i interceptor) decrypt(ctx context.Context, sent, received proto.Message) error {
+	workflow := func() string { return cmp.Or(workflowOf(received), workflowOf(sent)) }
+	if i.keyset != nil {
+		return i.keyset.decryptAll(ctx, received, workflow())
+	}
+	if payload := firstEncrypted(received); payload != nil {
+		_, err := i.keyset.decrypt(payload, workflow())
+		return err
+	}
+	return nil
 }
 
 // encryptAll encrypts the payloads in a message, and the texts of failures.
@@ -133,6 +144,67 @@ func (k *Keyset) decryptAll(ctx context.Context, message proto.Message, workflow
 			return nil
 		},
 	})
+}
+
+// firstEncrypted returns a payload in a message that cannot be read without a keyset, and
+// on which something depends; nil if there is none. It looks where clients and workers of
+// this program read, and not at every field of every message as decryptAll does: it is
+// for programs without a keyset, which should not pay for those that have one.
+func firstEncrypted(message proto.Message) *commonpb.Payload {
+	switch m := message.(type) {
+	case *workflowservice.PollWorkflowTaskQueueResponse:
+		return firstEncryptedEvent(m.GetHistory().GetEvents())
+	case *workflowservice.GetWorkflowExecutionHistoryResponse:
+		return firstEncryptedEvent(m.GetHistory().GetEvents())
+	case *workflowservice.PollActivityTaskQueueResponse:
+		return firstOf(m.GetInput())
+	case *workflowservice.QueryWorkflowResponse:
+		return firstOf(m.GetQueryResult())
+	}
+	return nil
+}
+
+func firstEncryptedEvent(events []*historypb.HistoryEvent) *commonpb.Payload {
+	for _, event := range events {
+		var found *commonpb.Payload
+		switch a := event.GetAttributes().(type) {
+		case *historypb.HistoryEvent_WorkflowExecutionStartedEventAttributes:
+			found = firstOf(a.WorkflowExecutionStartedEventAttributes.GetInput())
+		case *historypb.HistoryEvent_ActivityTaskCompletedEventAttributes:
+			found = firstOf(a.ActivityTaskCompletedEventAttributes.GetResult())
+		case *historypb.HistoryEvent_ActivityTaskFailedEventAttributes:
+			found = onlyEncrypted(a.ActivityTaskFailedEventAttributes.GetFailure().GetEncodedAttributes())
+		case *historypb.HistoryEvent_WorkflowExecutionCompletedEventAttributes:
+			found = firstOf(a.WorkflowExecutionCompletedEventAttributes.GetResult())
+		case *historypb.HistoryEvent_WorkflowExecutionFailedEventAttributes:
+			found = onlyEncrypted(a.WorkflowExecutionFailedEventAttributes.GetFailure().GetEncodedAttributes())
+		case *historypb.HistoryEvent_MarkerRecordedEventAttributes: // side effects, versions
+			for _, payloads := range a.MarkerRecordedEventAttributes.GetDetails() {
+				if found = firstOf(payloads); found != nil {
+					break
+				}
+			}
+		}
+		if found != nil {
+			return found
+		}
+	}
+	return nil
+}
+
+func firstOf(payloads *commonpb.Payloads) *commonpb.Payload {
+	if len(payloads.GetPayloads()) == 0 {
+		return nil
+	}
+	return onlyEncrypted(payloads.GetPayloads()[0])
+}
+
+// onlyEncrypted returns a payload if it is encrypted.
+func onlyEncrypted(payload *commonpb.Payload) *commonpb.Payload {
+	if payload == nil || !isEncrypted(payload) {
+		return nil
+	}
+	return payload
 }
 
 // workflowOf returns the id of the workflow that a message is about; empty if it does
