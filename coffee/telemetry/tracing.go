@@ -108,6 +108,12 @@ type spanKey struct{}
 // only its id is used, as the parent of others.
 type orderTracer struct{ interceptor.Tracer }
 
+// The SDK's tags of the span of a workflow.
+const (
+	tagWorkflowID = "temporalWorkflowID"
+	tagRunID      = "temporalRunID"
+)
+
 // StartSpan implements [interceptor.Tracer].
 func (t *orderTracer) StartSpan(options *interceptor.TracerStartSpanOptions) (interceptor.TracerSpan, error) {
 	o := *options
@@ -117,7 +123,7 @@ func (t *orderTracer) StartSpan(options *interceptor.TracerStartSpanOptions) (in
 	if o.Operation != "RunWorkflow" {
 		return t.Tracer.StartSpan(&o)
 	}
-	hash := sha256.Sum256([]byte(o.Tags["temporalRunID"]))
+	hash := sha256.Sum256([]byte(o.Tags[tagRunID]))
 	config := trace.SpanContextConfig{TraceID: trace.TraceID(hash[:16]), SpanID: trace.SpanID(hash[16:24]), TraceFlags: trace.FlagsSampled}
 	span := &workflowSpan{options: o}
 	// The SDK's reference to a span of another process has the methods of a SpanContext.
@@ -188,8 +194,8 @@ func (w *workflowEnder) ExecuteWorkflow(ctx workflow.Context, in *interceptor.Ex
 func (t *Tracing) workflowEnded(span *workflowSpan, at time.Time, result any, err error) {
 	ctx := context.WithValue(trace.ContextWithSpanContext(context.Background(), span.parent), ownID{}, span.own)
 	_, made := t.tracer.Start(ctx, span.options.Operation+":"+span.options.Name, trace.WithTimestamp(span.options.Time), trace.WithSpanKind(trace.SpanKindServer))
-	for key, value := range span.options.Tags {
-		made.SetAttributes(attribute.String(key, value))
+	for _, tag := range []string{tagWorkflowID, tagRunID} {
+		made.SetAttributes(attribute.String(tag, span.options.Tags[tag]))
 	}
 	if order, ok := result.(coffee.OrderResult); ok {
 		made.SetAttributes(attribute.String("coffee.order_id", order.OrderID), attribute.String("coffee.status", string(order.Status)))
