@@ -262,21 +262,3 @@ func (l *lookers) eventually(want, never string, look func() string) {
 		}
 	}
 }
-
-// concurrentBuffer is a buffer that can be read while a process writes to it.
-type concurrentBuffer struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (b *concurrentBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *concurrentBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}

@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -163,4 +164,22 @@ func cmdLedger(ts *testscript.TestScript, neg bool, args []string) {
 	if got, want := strings.Join(kinds, " "), strings.Join(args[1:], " "); got != want {
 		ts.Fatalf("the ledger has %q of order %s, want %q", got, args[0], want)
 	}
+}
+
+// concurrentBuffer is a buffer that can be read while a process writes to it.
+type concurrentBuffer struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (b *concurrentBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *concurrentBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
 }
