@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -295,5 +296,66 @@ func TestWorkerDrains(t *testing.T) {
 	}
 	if brews != 1 {
 		t.Errorf("it was brewed %d times", brews)
+	}
+}
+
+// TestAlarms: docs/operating.md says of each alarm why somebody should look, and each has
+// a case in which it fires. promtool runs the cases, in .ci/metrics.
+func TestAlarms(t *testing.T) {
+	t.Parallel()
+	var rules struct {
+		Groups []struct {
+			Rules []struct{ Alert string }
+		}
+	}
+	var cases struct {
+		Tests []struct {
+			Rules []struct {
+				Name   string           `json:"alertname"`
+				Alerts []map[string]any `json:"exp_alerts"`
+			} `json:"alert_rule_test"`
+		}
+	}
+	for file, into := range map[string]any{"alerts.yaml": &rules, "alerts_test.yaml": &cases} {
+		data, err := os.ReadFile("../deploy/prometheus/" + file)
+		if err == nil {
+			err = yaml.Unmarshal(data, into)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	fires, silent := map[string]bool{}, map[string]bool{}
+	for _, test := range cases.Tests {
+		for _, rule := range test.Rules {
+			if len(rule.Alerts) > 0 {
+				fires[rule.Name] = true
+			} else {
+				silent[rule.Name] = true
+			}
+		}
+	}
+	page, err := os.ReadFile("../docs/operating.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := regexp.MustCompile("(?m)^\\| `(Coffee\\w+)` \\|").FindAllStringSubmatch(string(page), -1)
+	alarms := 0
+	for _, group := range rules.Groups {
+		for _, rule := range group.Rules {
+			if rule.Alert == "" {
+				continue // a recording rule
+			}
+			alarms++
+			if !fires[rule.Alert] || !silent[rule.Alert] {
+				t.Errorf("%s has no case in which it fires, or none in which it does not", rule.Alert)
+			}
+			if !slices.ContainsFunc(documented, func(match []string) bool { return match[1] == rule.Alert }) {
+				t.Errorf("%s is not documented", rule.Alert)
+			}
+		}
+	}
+	if alarms != len(documented) || alarms < 5 {
+		t.Errorf("there are %d alarms, and %d are documented", alarms, len(documented))
 	}
 }
