@@ -91,7 +91,7 @@ func runBoard(ctx context.Context, a *app, plan boardPlan) (err error) {
 	if err != nil {
 		return err
 	}
-	meters.serve(&tasks, conn)
+	meters.serve(&tasks, conn, nil)
 	a.out.printf("Order board %s\n", a.serveBoard(&tasks, listener, conn, plan.uiURL, nil))
 	tasks.wait(ctx)
 	return nil

@@ -52,9 +52,8 @@ type connectOptions struct {
 	client.Options
 	// keyset encrypts what is sent; nil means that it is sent as it is.
 	keyset *encryption.Keyset
-	// refused, unless nil, is told that a worker could not decrypt a task; see
-	// [encryption.Keyset.DialOption].
-	refused func(err error, activity bool)
+	// watch, unless nil, learns which tasks a worker could decrypt.
+	watch *encryption.Watch
 }
 
 // parseConnect turns flags, environment and file into client options.
@@ -158,7 +157,7 @@ func (a *app) complete(options *connectOptions) error {
 	}
 	resolveList(options)
 	options.Logger = a.sdkLog()
-	options.ConnectionOptions.DialOptions = slices.Concat([]grpc.DialOption{options.keyset.DialOption(options.refused)},
+	options.ConnectionOptions.DialOptions = slices.Concat([]grpc.DialOption{options.keyset.DialOption(options.watch)},
 		coffee.Reconnect(a.log), a.dialOptions, options.ConnectionOptions.DialOptions)
 	interceptors, err := a.tracing.Interceptors()
 	options.Interceptors = slices.Concat(options.Interceptors, interceptors)

@@ -38,10 +38,10 @@ func newKeyset(t *testing.T) *encryption.Keyset {
 }
 
 // encryptedShop connects to a server with a keyset, on a ledger in memory.
-func encryptedShop(t *testing.T, options client.Options, keyset *encryption.Keyset, refused func(error, bool)) *shop {
+func encryptedShop(t *testing.T, options client.Options, keyset *encryption.Keyset, watch *encryption.Watch) *shop {
 	t.Helper()
 	log := zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.Disabled)
-	conn, err := (&app{log: log, platform: log}).connect(t.Context(), connectOptions{Options: options, keyset: keyset, refused: refused})
+	conn, err := (&app{log: log, platform: log}).connect(t.Context(), connectOptions{Options: options, keyset: keyset, watch: watch})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,11 +134,12 @@ func TestTwoKeysets(t *testing.T) {
 	defer cancel()
 	options := testServer(t, false, zerolog.Nop())
 	told := make(chan error, 100)
-	wrong := encryptedShop(t, options, newKeyset(t), func(err error, activity bool) {
-		if activity {
+	watch := &encryption.Watch{Refused: func(err error, hopeless bool) {
+		if hopeless {
 			told <- err
 		}
-	})
+	}}
+	wrong := encryptedShop(t, options, newKeyset(t), watch)
 	right := encryptedShop(t, options, newKeyset(t), nil)
 	stop := wrong.startWorkerWith(coffee.WorkerOptions{})
 	// A worker does the activities of its orders itself. One that is tried again, because
@@ -154,6 +155,9 @@ func TestTwoKeysets(t *testing.T) {
 		}
 	}
 	stop() // as coffee worker does then
+	if err := watch.Check(ctx); err == nil {
+		t.Error("the worker is ready")
+	}
 	if err := <-told; !strings.Contains(err.Error(), "which is not in the keyset") {
 		t.Error(err)
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/rs/zerolog"
 	"github.com/urfave/cli/v2"
 
 	"example.com/coffee/coffee"
@@ -123,27 +122,29 @@ func isUnreadable(err error) bool {
 
 // unreadable watches for tasks that a worker cannot decrypt.
 type unreadable struct {
-	log  zerolog.Logger
+	encryption.Watch
 	stop chan error
 }
 
-func newUnreadable(a *app) *unreadable { return &unreadable{log: a.log, stop: make(chan error, 1)} }
-
-// refused is told of each task; see [encryption.Keyset.DialOption]. An order that only
-// its client can read waits, and harms no other. An activity comes from a worker with
-// another keyset, so one of the two has the wrong one.
-func (u *unreadable) refused(err error, activity bool) {
-	if !activity {
-		u.log.Error().Err(err).Msg("this worker cannot go on with an order, which waits for another one")
-		return
+// newUnreadable returns a watch that logs each of the tasks. An order that only its client
+// or another worker can read waits for them, and harms no other.
+func newUnreadable(a *app) *unreadable {
+	u := &unreadable{stop: make(chan error, 1)}
+	u.Refused = func(err error, hopeless bool) {
+		a.log.Error().Err(err).Msg("this worker cannot go on with an order, which waits for another one")
+		if !hopeless {
+			return
+		}
+		select {
+		case u.stop <- fmt.Errorf("the other workers have another keyset: %w", err):
+		default:
+		}
 	}
-	select {
-	case u.stop <- fmt.Errorf("another worker has another keyset: %w", err):
-	default:
-	}
+	return u
 }
 
-// wait returns when the context ends, or with an error when the worker should stop.
+// wait returns when the context ends, or with an error when the worker should stop: it has
+// read nothing so far, and takes activities from workers that can read them.
 func (u *unreadable) wait(ctx context.Context) error {
 	select {
 	case <-ctx.Done():

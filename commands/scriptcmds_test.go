@@ -82,6 +82,6 @@ func cmdCertificates(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	days, err := strconv.Atoi(args[1])
 	ts.Check(err)
-	_, err = certificates.Ensure(ts.MkAbs(args[0]), []string{"localhost"}, time.Now().AddDate(0, 0, days))
+	_, err = certificates.Ensure(ts.MkAbs(args[0]), []string{"localhost", "127.0.0.1"}, time.Now().AddDate(0, 0, days))
 	ts.Check(err)
 }

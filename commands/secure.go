@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,7 +32,8 @@ func checkReach(c *cli.Context, options devserver.Options) error {
 	if c.IsSet("secure") && options.HTTPPort != 0 {
 		return usageErrorf(c, "--secure and --http-port exclude each other: the HTTP API cannot be encrypted")
 	}
-	for _, listens := range []struct{ flag, ip string }{{"--ip", options.IP}, {"--ui-ip", options.UIIP}} {
+	metrics, _, _ := net.SplitHostPort(c.String("metrics-address")) // it has been checked
+	for _, listens := range []struct{ flag, ip string }{{"--ip", options.IP}, {"--ui-ip", options.UIIP}, {"--metrics-address", metrics}} {
 		if net.ParseIP(listens.ip) != nil && !devserver.IsLoopback(listens.ip) && !c.IsSet("secure") && !c.Bool("insecure") {
 			return usageErrorf(c, "%s is %s: beyond this machine use --secure DIR, which makes certificates, or --insecure, which lets everyone in who can reach it", listens.flag, listens.ip)
 		}
@@ -51,6 +53,9 @@ func (a *app) secure(plan *serverPlan) error {
 	for _, made := range files.Made {
 		a.out.notef("made %s", made)
 	}
+	if len(files.Lacking) > 0 {
+		a.out.notef("%s lacks %s: clients that use those names refuse it; put ca.key back to have another one made", files.Server, strings.Join(files.Lacking, ", "))
+	}
 	plan.secure = filepath.Dir(files.CA)
 	plan.server.TLS = &devserver.TLSFiles{CA: files.CA, Server: files.Server, ServerKey: files.ServerKey, Client: files.Client, ClientKey: files.ClientKey}
 	return nil
@@ -64,7 +69,7 @@ func serverNames(options devserver.Options) []string {
 	}
 	for _, ip := range []string{options.IP, options.UIIP} {
 		parsed := net.ParseIP(ip)
-		if parsed == nil || parsed.IsLoopback() {
+		if parsed == nil {
 			continue
 		}
 		if !parsed.IsUnspecified() {
@@ -81,7 +86,8 @@ func serverNames(options devserver.Options) []string {
 			}
 		}
 	}
-	return names
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // writeProfile writes a profile for clients of a server, as the Temporal CLI reads it,

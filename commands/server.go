@@ -174,7 +174,7 @@ func (a *app) startAll(ctx context.Context, tasks *background, plan serverPlan) 
 	unreadable := newUnreadable(a)
 	var conn *connection
 	if plan.server.UI || plan.worker != nil {
-		options := connectOptions{Options: server.ClientOptions(), keyset: plan.keyset, refused: unreadable.refused}
+		options := connectOptions{Options: server.ClientOptions(), keyset: plan.keyset, watch: &unreadable.Watch}
 		meters.watch(&options)
 		conn, err = a.connect(ctx, options)
 		if err != nil {
@@ -190,7 +190,7 @@ func (a *app) startAll(ctx context.Context, tasks *background, plan serverPlan) 
 		if err != nil {
 			return err
 		}
-		boardURL = a.serveBoard(tasks, listener, conn, server.UIURL(), server.WebTLS())
+		boardURL = a.serveBoard(tasks, listener, conn, server.UIURL(), server.WebTLS(plan.server.UIIP))
 		if err := codec.serve(tasks, plan, server); err != nil {
 			return err
 		}
@@ -203,8 +203,8 @@ func (a *app) startAll(ctx context.Context, tasks *background, plan serverPlan) 
 		if err := a.startWorker(ctx, tasks, conn, plan.worker.WorkerOptions, opened, meters); err != nil {
 			return err
 		}
-		meters.serve(tasks, conn)
-		tasks.start(unreadable.wait)
+		meters.check(unreadable.Check)
+		meters.serve(tasks, conn, server.WebTLS) // the server goes on, whatever its worker can read
 		ledger = where
 	}
 	profile := ""

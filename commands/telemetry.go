@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
@@ -77,13 +78,15 @@ func (m *meters) watchWorker(options *coffee.WorkerOptions, ledger *coffee.Ledge
 	if err != nil {
 		return err
 	}
-	options.Interceptors = append(options.Interceptors, refunds)
-	if *ledger, err = m.metrics.Ledger(*ledger); err != nil {
+	measured, err := m.metrics.Ledger(*ledger)
+	if err != nil {
 		return err
 	}
+	options.Interceptors = append(options.Interceptors, refunds)
 	readable := *ledger
+	*ledger = measured
 	m.health.Checks = append(m.health.Checks, m.polls.Check, func(ctx context.Context) error {
-		if _, err := readable.Entries(ctx, "readyz"); err != nil { // there is no such order
+		if _, err := readable.Paid(ctx, "readyz"); err != nil && !coffee.IsRefusal(err) { // there is no such order
 			return fmt.Errorf("the ledger does not answer: %w", err)
 		}
 		return nil
@@ -91,23 +94,35 @@ func (m *meters) watchWorker(options *coffee.WorkerOptions, ledger *coffee.Ledge
 	return nil
 }
 
-// serve serves metrics and health. The process is ready if its server is.
-func (m *meters) serve(tasks *background, conn *connection) {
+// check adds something that has to be so for the process to be ready.
+func (m *meters) check(check func(context.Context) error) {
+	if m != nil {
+		m.health.Checks = append(m.health.Checks, check)
+	}
+}
+
+// serve serves metrics and health. The process is ready if its server is. The function,
+// unless nil, returns the TLS configuration for an address.
+func (m *meters) serve(tasks *background, conn *connection, tlsFor func(ip string) *tls.Config) {
 	if m == nil {
 		return
 	}
-	m.health.Checks = append(m.health.Checks, func(ctx context.Context) error {
+	m.check(func(ctx context.Context) error {
 		_, err := conn.CheckHealth(ctx, &client.CheckHealthRequest{})
 		return err
 	})
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", m.metrics)
 	mux.Handle("/", m.health.Handler())
-	handler := http.Handler(mux)
-	if ip := m.listener.Addr().(*net.TCPAddr).IP; ip.IsLoopback() {
+	handler, listener := http.Handler(mux), m.listener
+	ip := listener.Addr().(*net.TCPAddr).IP
+	if ip.IsLoopback() {
 		handler = onlyByAddress(handler)
 	}
-	tasks.serve("metrics server", m.listener, newHTTPServer(handler))
+	if tlsFor != nil {
+		listener = withTLS(listener, tlsFor(ip.String()))
+	}
+	tasks.serve("metrics server", listener, newHTTPServer(handler))
 }
 
 // onlyByAddress refuses requests under a host name of a site that has pointed it here

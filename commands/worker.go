@@ -214,7 +214,7 @@ func runWorker(ctx context.Context, a *app, server connectOptions, options worke
 	}
 	meters.watch(&server)
 	unreadable := newUnreadable(a)
-	server.refused = unreadable.refused
+	server.watch = &unreadable.Watch
 	conn, err := a.connect(ctx, server)
 	if err != nil {
 		return err
@@ -227,7 +227,8 @@ func runWorker(ctx context.Context, a *app, server connectOptions, options worke
 	if err := a.startWorker(ctx, &tasks, conn, options.WorkerOptions, ledger, meters); err != nil {
 		return err
 	}
-	meters.serve(&tasks, conn)
+	meters.check(unreadable.Check)
+	meters.serve(&tasks, conn, nil)
 	tasks.start(unreadable.wait)
 	a.workerStarted(conn, where)
 	return a.workUntilInterrupted(ctx, &tasks)

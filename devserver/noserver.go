@@ -26,7 +26,7 @@ func (*Server) Address() string                { return "" }
 func (*Server) ClientOptions() client.Options  { return client.Options{} }
 func (*Server) DialOptions() []grpc.DialOption { return nil }
 func (*Server) UIURL() string                  { return "" }
-func (*Server) WebTLS() *tls.Config            { return nil }
+func (*Server) WebTLS(string) *tls.Config      { return nil }
 func (*Server) HTTPURL() string                { return "" }
 func (*Server) MetricsURL() string             { return "" }
 func (*Server) DatabaseFile() string           { return "" }

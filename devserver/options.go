@@ -34,8 +34,7 @@ type Options struct {
 	UIPort int
 
 	// TLS, unless nil, encrypts the gRPC API, the Web UI and the metrics. Clients of the
-	// gRPC API need a certificate, and so do browsers unless everything listens on the
-	// loopback interface. There can be no HTTP API then.
+	// gRPC API need a certificate, and so do browsers that come from another machine. There can be no HTTP API then.
 	TLS *TLSFiles
 
 	// CodecEndpoint is the URL of the codec server with which the Web UI decrypts what it

@@ -56,10 +56,6 @@ func newSecurity(o Options) (*security, error) {
 		web:    config("h2", "http/1.1"),
 		client: &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{client}, RootCAs: authority, ServerName: serverName},
 	}
-	if IsLoopback(o.UIIP) && IsLoopback(o.IP) {
-		// Whoever is on this machine may look, as without certificates.
-		s.web.ClientAuth, s.web.ClientCAs = tls.NoClientCert, nil
-	}
 	return s, nil
 }
 
@@ -83,12 +79,18 @@ func (s *security) grpcListener(listener net.Listener, log zerolog.Logger) net.L
 	return tlsListener{tls.NewListener(listener, s.grpc), log}
 }
 
-// webTLS returns the configuration for browsers; nil means plain HTTP.
-func (s *security) webTLS() *tls.Config {
+// webTLS returns the configuration for browsers that come to an address; nil means plain
+// HTTP. Whoever is on this machine may look, as without certificates.
+func (s *security) webTLS(ip string) *tls.Config {
 	if s == nil {
 		return nil
 	}
-	return s.web
+	if !IsLoopback(ip) {
+		return s.web
+	}
+	open := s.web.Clone()
+	open.ClientAuth, open.ClientCAs = tls.NoClientCert, nil
+	return open
 }
 
 // clientTLS returns the configuration of the server's own connections; nil means that

@@ -173,9 +173,9 @@ func (s *Server) MetricsURL() string {
 	return s.webScheme() + hostPort(dialable(s.options.IP), s.options.MetricsPort) + "/metrics"
 }
 
-// WebTLS returns the configuration with which the Web UI is served, for what is served
-// beside it; nil means plain HTTP.
-func (s *Server) WebTLS() *tls.Config { return s.security.webTLS() }
+// WebTLS returns the configuration for something beside the Web UI that listens on an
+// address; nil means plain HTTP.
+func (s *Server) WebTLS(ip string) *tls.Config { return s.security.webTLS(ip) }
 
 func (s *Server) webScheme() string {
 	if s.security == nil {

@@ -46,7 +46,7 @@ func guard(ip string, next http.Handler) http.Handler {
 func (s *Server) serve(listener net.Listener, handler http.Handler) *http.Server {
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(s.options.Log, "", 0)}
 	if s.security != nil {
-		listener = tls.NewListener(listener, s.security.web)
+		listener = tls.NewListener(listener, s.security.webTLS(listener.Addr().(*net.TCPAddr).IP.String()))
 	}
 	go func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {

@@ -30,7 +30,12 @@ type MissingKeyError struct {
 	WorkflowID string
 	// Keyset is the file of the keyset; empty if there is none.
 	Keyset string
+	// Err is why the file could not be read again; nil if it could.
+	Err error
 }
+
+// Unwrap returns why the file could not be read again.
+func (e *MissingKeyError) Unwrap() error { return e.Err }
 
 func (e *MissingKeyError) Error() string {
 	what := "something"
@@ -44,7 +49,11 @@ func (e *MissingKeyError) Error() string {
 	if e.Keyset == "" {
 		return fmt.Sprintf("%s is encrypted with %s, and there is no keyset", what, key)
 	}
-	return fmt.Sprintf("%s is encrypted with %s, which is not in the keyset %s", what, key, e.Keyset)
+	text := fmt.Sprintf("%s is encrypted with %s, which is not in the keyset %s", what, key, e.Keyset)
+	if e.Err != nil {
+		text += fmt.Sprintf(" as it was read last (now: %v)", e.Err)
+	}
+	return text
 }
 
 // ErrDamaged means that an encrypted payload is not what was encrypted, or not that of
@@ -84,9 +93,9 @@ func (k *Keyset) decrypt(payload *commonpb.Payload, workflowID string) (*commonp
 		return payload, nil
 	}
 	id := string(payload.GetMetadata()[metadataKeyID])
-	keys, ok := k.with(id)
+	keys, ok, err := k.with(id)
 	if !ok {
-		missing := &MissingKeyError{KeyID: id, WorkflowID: workflowID}
+		missing := &MissingKeyError{KeyID: id, WorkflowID: workflowID, Err: err}
 		if k != nil {
 			missing.Keyset = k.path
 		}

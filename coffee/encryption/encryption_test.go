@@ -15,6 +15,7 @@ import (
 	commonpb "go.temporal.io/api/common/v1"
 	failurepb "go.temporal.io/api/failure/v1"
 	historypb "go.temporal.io/api/history/v1"
+	querypb "go.temporal.io/api/query/v1"
 	sdkpb "go.temporal.io/api/sdk/v1"
 	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/api/workflowservice/v1"
@@ -254,6 +255,32 @@ func TestNewKeyWhileRunning(t *testing.T) {
 	if got, want := string(next.Metadata[metadataKeyID]), string(after.Metadata[metadataKeyID]); got != want {
 		t.Errorf("it encrypts with %s, want %s", got, want)
 	}
+	// A key that is known already, because it was prepared, encrypts once others use it.
+	if err := Rotate(running.Path(), true); err != nil {
+		t.Fatal(err)
+	}
+	prepared, err := Open(running.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Rotate(running.Path(), false); err != nil {
+		t.Fatal(err)
+	}
+	if fresh, err = Open(running.Path()); err != nil {
+		t.Fatal(err)
+	}
+	if after, err = fresh.encrypt(payload(t, "after"), ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := prepared.decrypt(after, ""); err != nil {
+		t.Error(err)
+	}
+	if next, err = prepared.encrypt(payload(t, "next"), ""); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := string(next.Metadata[metadataKeyID]), string(after.Metadata[metadataKeyID]); got != want {
+		t.Errorf("the prepared key does not encrypt: it is %s, not %s", want, got)
+	}
 	// A file that has gone, or is broken, takes no key away.
 	if err := os.Remove(running.Path()); err != nil {
 		t.Fatal(err)
@@ -339,6 +366,24 @@ func TestInterceptor(t *testing.T) {
 	}
 }
 
+// TestQueryError: why a query failed can repeat what is in the history.
+func TestQueryError(t *testing.T) {
+	t.Parallel()
+	k := newKeyset(t)
+	for _, request := range []proto.Message{
+		&workflowservice.RespondQueryTaskCompletedRequest{ErrorMessage: "secret"},
+		&workflowservice.RespondWorkflowTaskCompletedRequest{QueryResults: map[string]*querypb.WorkflowQueryResult{"q": {ErrorMessage: "secret"}}},
+	} {
+		sent, err := wire(t, k, "Any", request, &workflowservice.RespondQueryTaskCompletedResponse{}, &workflowservice.RespondQueryTaskCompletedResponse{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text := protojson.Format(sent); strings.Contains(text, "secret") || !strings.Contains(text, "why is encrypted") {
+			t.Errorf("it says %s", text)
+		}
+	}
+}
+
 // TestOptional: what nothing depends on stays encrypted without the key, everything
 // else is an error. So a client with the wrong keyset can neither stop an order with a
 // signal nor break a list.
@@ -366,6 +411,9 @@ func TestOptional(t *testing.T) {
 		"step in progress": {&workflowservice.DescribeWorkflowExecutionResponse{PendingActivities: []*workflowpb.PendingActivityInfo{{HeartbeatDetails: list}}}, true},
 		"input": {history(&historypb.HistoryEvent{Attributes: &historypb.HistoryEvent_WorkflowExecutionStartedEventAttributes{
 			WorkflowExecutionStartedEventAttributes: &historypb.WorkflowExecutionStartedEventAttributes{Input: list}}}), false},
+		"the next task": {&workflowservice.RespondWorkflowTaskCompletedResponse{WorkflowTask: &workflowservice.PollWorkflowTaskQueueResponse{
+			History: history(&historypb.HistoryEvent{Attributes: &historypb.HistoryEvent_ActivityTaskCompletedEventAttributes{
+				ActivityTaskCompletedEventAttributes: &historypb.ActivityTaskCompletedEventAttributes{Result: list}}}).(*workflowservice.GetWorkflowExecutionHistoryResponse).History}}, false},
 		"result": {history(&historypb.HistoryEvent{Attributes: &historypb.HistoryEvent_ActivityTaskCompletedEventAttributes{
 			ActivityTaskCompletedEventAttributes: &historypb.ActivityTaskCompletedEventAttributes{Result: list}}}), false},
 		"marker": {history(&historypb.HistoryEvent{Attributes: &historypb.HistoryEvent_MarkerRecordedEventAttributes{

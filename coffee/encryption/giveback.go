@@ -25,9 +25,9 @@ const answerTimeout = 5 * time.Second
 
 // giveBackWorkflowTask fails a workflow task, which any worker can do again, and leaves
 // an empty response, as if there had been no task. The server hands the task out again
-// at once. Then there is nothing new to say: it times out, so that an order that nobody
-// can read is tried every ten seconds.
-func (i interceptor) giveBackWorkflowTask(ctx context.Context, conn *grpc.ClientConn, poll *workflowservice.PollWorkflowTaskQueueRequest, task *workflowservice.PollWorkflowTaskQueueResponse, cause error) error {
+// at once. Then there is nothing new to say: it times out after ten seconds, and after
+// some attempts the server waits longer and longer, up to ten minutes.
+func (i interceptor) giveBackWorkflowTask(ctx context.Context, conn *grpc.ClientConn, from workerRequest, task *workflowservice.PollWorkflowTaskQueueResponse, cause error) error {
 	ctx, cancel := answerContext(ctx)
 	defer cancel()
 	service := workflowservice.NewWorkflowServiceClient(conn)
@@ -35,47 +35,41 @@ func (i interceptor) giveBackWorkflowTask(ctx context.Context, conn *grpc.Client
 	if task.GetQuery() != nil {
 		_, err = service.RespondQueryTaskCompleted(ctx, &workflowservice.RespondQueryTaskCompletedRequest{
 			TaskToken:     task.GetTaskToken(),
-			Namespace:     poll.GetNamespace(),
+			Namespace:     from.GetNamespace(),
 			CompletedType: enumspb.QUERY_RESULT_TYPE_FAILED,
 			ErrorMessage:  cause.Error(),
 		})
 	} else if task.GetAttempt() <= 1 {
 		_, err = service.RespondWorkflowTaskFailed(ctx, &workflowservice.RespondWorkflowTaskFailedRequest{
 			TaskToken:         task.GetTaskToken(),
-			Namespace:         poll.GetNamespace(),
-			Identity:          poll.GetIdentity(),
+			Namespace:         from.GetNamespace(),
+			Identity:          from.GetIdentity(),
 			Cause:             enumspb.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_WORKER_UNHANDLED_FAILURE,
 			Failure:           unreadable(cause),
 			ResourceId:        "workflow:" + task.GetWorkflowExecution().GetWorkflowId(),
-			DeploymentOptions: poll.GetDeploymentOptions(),
+			DeploymentOptions: from.GetDeploymentOptions(),
 		})
 	}
 	proto.Reset(task)
-	i.tell(cause, false)
+	i.watch.refuse(cause, false)
 	return err
 }
 
 // giveBackActivity fails the attempt of an activity, and leaves an empty response.
-func (i interceptor) giveBackActivity(ctx context.Context, conn *grpc.ClientConn, poll *workflowservice.PollActivityTaskQueueRequest, task *workflowservice.PollActivityTaskQueueResponse, cause error) error {
+func (i interceptor) giveBackActivity(ctx context.Context, conn *grpc.ClientConn, from workerRequest, task *workflowservice.PollActivityTaskQueueResponse, cause error) error {
 	ctx, cancel := answerContext(ctx)
 	defer cancel()
 	_, err := workflowservice.NewWorkflowServiceClient(conn).RespondActivityTaskFailed(ctx, &workflowservice.RespondActivityTaskFailedRequest{
 		TaskToken:         task.GetTaskToken(),
-		Namespace:         poll.GetNamespace(),
-		Identity:          poll.GetIdentity(),
+		Namespace:         from.GetNamespace(),
+		Identity:          from.GetIdentity(),
 		Failure:           unreadable(cause),
 		ResourceId:        "workflow:" + task.GetWorkflowExecution().GetWorkflowId(),
-		DeploymentOptions: poll.GetDeploymentOptions(),
+		DeploymentOptions: from.GetDeploymentOptions(),
 	})
 	proto.Reset(task)
-	i.tell(cause, true)
+	i.watch.refuse(cause, true)
 	return err
-}
-
-func (i interceptor) tell(cause error, activity bool) {
-	if i.refused != nil {
-		i.refused(cause, activity)
-	}
 }
 
 // answerContext returns the context of an answer. It has the headers of the poll, and

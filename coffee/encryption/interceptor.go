@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	commonpb "go.temporal.io/api/common/v1"
+	deploymentpb "go.temporal.io/api/deployment/v1"
 	failurepb "go.temporal.io/api/failure/v1"
 	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/api/proxy"
@@ -29,16 +30,14 @@ import (
 // as they are.
 //
 // A worker gives back a task that it cannot read, and says why in the order's history.
-// Refused, unless nil, is told. An activity that a worker cannot read was scheduled by
-// another one, which has the key; each one that comes here costs an attempt, so the
-// worker should stop.
-func (k *Keyset) DialOption(refused func(err error, activity bool)) grpc.DialOption {
-	return grpc.WithUnaryInterceptor(interceptor{k, refused}.intercept)
+// The watch, unless nil, learns of that.
+func (k *Keyset) DialOption(watch *Watch) grpc.DialOption {
+	return grpc.WithUnaryInterceptor(interceptor{k, watch}.intercept)
 }
 
 type interceptor struct {
-	keyset  *Keyset
-	refused func(err error, activity bool)
+	keyset *Keyset
+	watch  *Watch
 }
 
 // workflowService begins the names of the methods whose messages have payloads.
@@ -60,16 +59,40 @@ func (i interceptor) intercept(ctx context.Context, method string, request, repl
 		return err
 	}
 	err := i.decrypt(ctx, sent, received)
-	var missing *MissingKeyError
-	if errors.As(err, &missing) || errors.Is(err, ErrDamaged) {
-		switch task := reply.(type) {
+	if from, ok := sent.(workerRequest); ok {
+		switch reply := reply.(type) {
 		case *workflowservice.PollWorkflowTaskQueueResponse:
-			return i.giveBackWorkflowTask(ctx, conn, sent.(*workflowservice.PollWorkflowTaskQueueRequest), task, err)
+			if isUnreadable(err) {
+				return i.giveBackWorkflowTask(ctx, conn, from, reply, err)
+			}
+			i.watch.read(reply.GetTaskToken())
 		case *workflowservice.PollActivityTaskQueueResponse:
-			return i.giveBackActivity(ctx, conn, sent.(*workflowservice.PollActivityTaskQueueRequest), task, err)
+			if isUnreadable(err) {
+				return i.giveBackActivity(ctx, conn, from, reply, err)
+			}
+			i.watch.read(reply.GetTaskToken())
+		case *workflowservice.RespondWorkflowTaskCompletedResponse: // it may bring the next task
+			if isUnreadable(err) && reply.GetWorkflowTask() != nil {
+				err = i.giveBackWorkflowTask(ctx, conn, from, reply.WorkflowTask, err)
+				reply.WorkflowTask = nil
+				return errors.Join(err, i.decrypt(ctx, sent, received))
+			}
 		}
 	}
 	return err
+}
+
+// workerRequest is a request of a worker.
+type workerRequest interface {
+	GetNamespace() string
+	GetIdentity() string
+	GetDeploymentOptions() *deploymentpb.WorkerDeploymentOptions
+}
+
+// isUnreadable reports whether something could not be decrypted.
+func isUnreadable(err error) bool {
+	var missing *MissingKeyError
+	return errors.As(err, &missing) || errors.Is(err, ErrDamaged)
 }
 
 // decrypt decrypts what was received. Without a keyset it returns an error if it would
@@ -86,8 +109,24 @@ func (i interceptor) decrypt(ctx context.Context, sent, received proto.Message) 
 	return nil
 }
 
+// queryFailed stands for why a query failed, which may repeat what is in the history. The
+// failure beside it has the reason, encrypted.
+const queryFailed = "the query failed; why is encrypted"
+
 // encryptAll encrypts the payloads in a message, and the texts of failures.
 func (k *Keyset) encryptAll(ctx context.Context, message proto.Message, workflow string) error {
+	switch m := message.(type) {
+	case *workflowservice.RespondQueryTaskCompletedRequest:
+		if m.ErrorMessage != "" {
+			m.ErrorMessage = queryFailed
+		}
+	case *workflowservice.RespondWorkflowTaskCompletedRequest:
+		for _, result := range m.GetQueryResults() {
+			if result.ErrorMessage != "" {
+				result.ErrorMessage = queryFailed
+			}
+		}
+	}
 	err := proxy.VisitFailures(ctx, message, proxy.VisitFailuresOptions{
 		Visitor: func(_ *proxy.VisitFailuresContext, failure *failurepb.Failure) error {
 			return converter.EncodeCommonFailureAttributes(converter.GetDefaultDataConverter(), failure)
@@ -154,6 +193,8 @@ func firstEncrypted(message proto.Message) *commonpb.Payload {
 	switch m := message.(type) {
 	case *workflowservice.PollWorkflowTaskQueueResponse:
 		return firstEncryptedEvent(m.GetHistory().GetEvents())
+	case *workflowservice.RespondWorkflowTaskCompletedResponse:
+		return firstEncryptedEvent(m.GetWorkflowTask().GetHistory().GetEvents())
 	case *workflowservice.GetWorkflowExecutionHistoryResponse:
 		return firstEncryptedEvent(m.GetHistory().GetEvents())
 	case *workflowservice.PollActivityTaskQueueResponse:

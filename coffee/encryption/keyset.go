@@ -134,20 +134,21 @@ func (k *Keyset) current() keys {
 }
 
 // with returns the keys, which include the one with an id. It reports whether there is
-// such a key.
-func (k *Keyset) with(id string) (keys, bool) {
+// such a key; if not, the error is why the file could not be read again, if it could not.
+//
+// Another key than the one that encrypts here is in use somewhere, so it may be the one
+// that should encrypt now.
+func (k *Keyset) with(id string) (keys, bool, error) {
 	if k == nil {
-		return keys{}, false
-	}
-	if current := k.current(); current.ids[id] {
-		return current, true
-	}
-	// A file that cannot be read now has no new key. The error that follows names it.
-	if err := k.load(); err != nil {
-		return keys{}, false
+		return keys{}, false, nil
 	}
 	current := k.current()
-	return current, current.ids[id]
+	if id == current.primary {
+		return current, true, nil
+	}
+	err := k.load()
+	current = k.current()
+	return current, current.ids[id], err
 }
 
 // List describes the keys in a file, oldest first.
@@ -259,6 +260,9 @@ func change(path string, fill func(draft *os.File) error) (err error) {
 		return err
 	}
 	err = fill(draft)
+	if old, statErr := os.Stat(path); err == nil && statErr == nil { // those who could read it still can
+		err = errors.Join(keepOwner(draft, old), draft.Chmod(old.Mode().Perm()))
+	}
 	if err == nil {
 		err = draft.Sync()
 	}

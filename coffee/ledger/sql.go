@@ -93,6 +93,9 @@ func (l *sqlLedger) Paid(ctx context.Context, orderID string) (delivered bool, e
 	if orderID == "" {
 		return false, coffee.ErrInvalidEntry
 	}
+	if err := l.checkPlace(); err != nil {
+		return false, fmt.Errorf("ledger: %w", err)
+	}
 	a, err := readAccount(ctx, l.db, orderID)
 	if err == nil {
 		err = CheckVersion(a.version, l.version)

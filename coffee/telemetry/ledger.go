@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -33,28 +34,27 @@ func (m *Metrics) Ledger(ledger coffee.Ledger) (coffee.Ledger, error) {
 	if err != nil {
 		return nil, err
 	}
-	errors, err := m.meter.Int64Counter("coffee_ledger_errors",
+	failed, err := m.meter.Int64Counter("coffee_ledger_errors",
 		metric.WithDescription("Calls of the ledger whose outcome is unknown because its database failed."))
 	if err != nil {
 		return nil, err
 	}
 	for _, operation := range []string{opCharge, opRefund, opDeliver, opPaid} {
 		// A counter that begins with 1 has not increased, as Prometheus sees it.
-		errors.Add(context.Background(), 0, label(operation))
+		failed.Add(context.Background(), 0, label(operation))
 	}
-	return &measured{ledger, duration, errors}, nil
+	return &measured{ledger, duration, failed}, nil
 }
 
 func label(operation string) metric.MeasurementOption {
 	return metric.WithAttributeSet(attribute.NewSet(attribute.String("operation", operation)))
 }
 
-// end records a call that began at a time. A call that was given up, because its order
-// was cancelled or its attempt timed out, is counted: the database was too slow for it.
+// end records a call that began at a time. A call that was given up because its order was
+// cancelled is no error. One whose attempt timed out is: the database was too slow for it.
 func (l *measured) end(ctx context.Context, operation string, began time.Time, err error) {
-	ctx = context.WithoutCancel(ctx)
 	l.duration.Record(ctx, time.Since(began).Seconds(), label(operation))
-	if err != nil && !coffee.IsRefusal(err) {
+	if err != nil && !coffee.IsRefusal(err) && !errors.Is(ctx.Err(), context.Canceled) {
 		l.errors.Add(ctx, 1, label(operation))
 	}
 }

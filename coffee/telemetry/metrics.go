@@ -28,8 +28,8 @@ type Metrics struct {
 }
 
 // buckets are the upper bounds of the histograms of durations, in seconds. The longest
-// are those of a step that is tried again.
-var buckets = []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60}
+// are those of orders that are tried again, or wait for a worker.
+var buckets = []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600}
 
 // NewMetrics returns metrics that are empty, except for those of the process and the Go
 // runtime.

@@ -74,11 +74,16 @@ func TestLedgerMetrics(t *testing.T) {
 			t.Error("the error is lost")
 		}
 	}
+	cancelled, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := failing.Charge(cancelled, coffee.Charge{}); err == nil { // its order was cancelled
+		t.Error("the error is lost")
+	}
 	want(t, scrape(t, m),
 		`coffee_ledger_errors_total{operation="charge"} 2`,
 		`coffee_ledger_errors_total{operation="refund"} 0`,
-		`coffee_ledger_duration_seconds_count{operation="charge"} 3`,
-		`coffee_ledger_duration_seconds_bucket{operation="charge",le="60"} 3`)
+		`coffee_ledger_duration_seconds_count{operation="charge"} 4`,
+		`coffee_ledger_duration_seconds_bucket{operation="charge",le="60"} 4`)
 }
 
 // TestRefundsPending: a refund is pending from its first failure until it is made, or

@@ -96,7 +96,7 @@ func (t *Tracing) Interceptors() ([]interceptor.ClientInterceptor, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []interceptor.ClientInterceptor{interceptor.NewTracingInterceptor(&orderTracer{tracer}), &ender{tracing: t}}, nil
+	return []interceptor.ClientInterceptor{interceptor.NewTracingInterceptor(&orderTracer{tracer, t.tracer}), &ender{tracing: t}}, nil
 }
 
 // spanKey is the key of the span in the context of a workflow.
@@ -106,7 +106,10 @@ type spanKey struct{}
 // as the order, whose workflow may run on several workers and is replayed on each. So the
 // span's id follows from the run id, and it is made when the workflow ends; until then
 // only its id is used, as the parent of others.
-type orderTracer struct{ interceptor.Tracer }
+type orderTracer struct {
+	interceptor.Tracer
+	tracer trace.Tracer
+}
 
 // The SDK's tags of the span of a workflow.
 const (
@@ -124,7 +127,7 @@ func (t *orderTracer) StartSpan(options *interceptor.TracerStartSpanOptions) (in
 		return t.Tracer.StartSpan(&o)
 	}
 	hash := sha256.Sum256([]byte(o.Tags[tagRunID]))
-	config := trace.SpanContextConfig{TraceID: trace.TraceID(hash[:16]), SpanID: trace.SpanID(hash[16:24]), TraceFlags: trace.FlagsSampled}
+	config := trace.SpanContextConfig{TraceID: trace.TraceID(hash[:16]), SpanID: trace.SpanID(hash[16:24])}
 	span := &workflowSpan{options: o}
 	// The SDK's reference to a span of another process has the methods of a SpanContext.
 	if parent, ok := o.Parent.(interface {
@@ -136,6 +139,11 @@ func (t *orderTracer) StartSpan(options *interceptor.TracerStartSpanOptions) (in
 		span.parent = trace.NewSpanContext(trace.SpanContextConfig{TraceID: parent.TraceID(), SpanID: parent.SpanID(), TraceFlags: parent.TraceFlags(), Remote: true})
 	}
 	span.own = trace.NewSpanContext(config)
+	if !span.parent.IsValid() {
+		// The sampler decides, as it will when the span is made. This one is never ended.
+		_, sampled := t.tracer.Start(context.WithValue(context.Background(), ownID{}, span.own), o.Operation+":"+o.Name)
+		span.own = span.own.WithTraceFlags(sampled.SpanContext().TraceFlags())
+	}
 	var err error
 	span.ref, err = t.UnmarshalSpan(map[string]string{"traceparent": fmt.Sprintf("00-%s-%s-%s", span.own.TraceID(), span.own.SpanID(), span.own.TraceFlags())})
 	return span, err

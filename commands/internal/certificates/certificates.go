@@ -21,6 +21,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"example.com/coffee/internal/sqlitefile"
 )
 
 const (
@@ -41,6 +43,9 @@ type Files struct {
 	Client, ClientKey string
 	// Made are the certificates that were made now.
 	Made []string
+	// Lacking are the names that the server's certificate lacks, because the authority's
+	// key is kept elsewhere.
+	Lacking []string
 }
 
 // Ensure returns the certificates in a directory. It makes what is missing, and makes
@@ -100,6 +105,9 @@ func (f *Files) authority(now time.Time) (pair, error) {
 func (f *Files) leaf(authority pair, file, keyFile string, usage x509.ExtKeyUsage, name string, names []string, now time.Time) error {
 	read, err := readPair(file, keyFile)
 	missing := errors.Is(err, fs.ErrNotExist)
+	if errors.Is(err, errUnfinished) && authority.key != nil {
+		missing = true // it ended between writing the one and the other
+	}
 	if err != nil && !missing {
 		return err
 	}
@@ -116,7 +124,8 @@ func (f *Files) leaf(authority pair, file, keyFile string, usage x509.ExtKeyUsag
 		if now.Add(renewBefore).Before(read.certificate.NotAfter) && !now.Before(read.certificate.NotBefore) && hasNames(read.certificate, names) {
 			return nil
 		}
-		if authority.key == nil && checkTime(file, read.certificate, now) == nil && hasNames(read.certificate, names) {
+		if authority.key == nil && checkTime(file, read.certificate, now) == nil {
+			f.lacks(file, read.certificate, names)
 			return nil // it cannot be renewed, but still serves
 		}
 	}
@@ -139,6 +148,15 @@ func (f *Files) leaf(authority pair, file, keyFile string, usage x509.ExtKeyUsag
 	return err
 }
 
+// lacks notes the names that a certificate lacks.
+func (f *Files) lacks(file string, certificate *x509.Certificate, names []string) {
+	for _, name := range names {
+		if file == f.Server && !hasNames(certificate, []string{name}) {
+			f.Lacking = append(f.Lacking, name)
+		}
+	}
+}
+
 func newTemplate(name string, now time.Time, valid time.Duration) *x509.Certificate {
 	return &x509.Certificate{
 		Subject:   pkix.Name{CommonName: name},
@@ -148,7 +166,7 @@ func newTemplate(name string, now time.Time, valid time.Duration) *x509.Certific
 }
 
 // make makes a certificate with a new key, signed by an authority, or by itself if that
-// is empty. The key is written first: without its certificate it is made anew.
+// is empty. The key is written first: one that does not fit its certificate is made anew.
 func (f *Files) make(template *x509.Certificate, authority pair, file, keyFile string) (made pair, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -181,13 +199,26 @@ func (f *Files) make(template *x509.Certificate, authority pair, file, keyFile s
 }
 
 // writePEM replaces a file as a whole.
-func writePEM(file, kind string, der []byte, mode os.FileMode) error {
-	draft := file + ".new"
-	if err := os.WriteFile(draft, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), mode); err != nil {
+func writePEM(name, kind string, der []byte, mode os.FileMode) error {
+	file, err := os.OpenFile(name+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
+	if err != nil {
 		return err
 	}
-	return os.Rename(draft, file)
+	err = pem.Encode(file, &pem.Block{Type: kind, Bytes: der})
+	if err == nil {
+		err = file.Sync()
+	}
+	if err = errors.Join(err, file.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(name+".new", name); err != nil {
+		return err
+	}
+	return sqlitefile.SyncDir(filepath.Dir(name))
 }
+
+// errUnfinished means that a certificate and its key do not fit together.
+var errUnfinished = errors.New("the two do not fit together")
 
 // readPair reads a certificate and its key, if there is one. It returns an error that is
 // [fs.ErrNotExist] if there is no certificate.
@@ -198,7 +229,7 @@ func readPair(file, keyFile string) (read pair, err error) {
 	}
 	block, _ := pem.Decode(data)
 	if block == nil || block.Type != "CERTIFICATE" {
-		return read, fmt.Errorf("%s is not a certificate in PEM", file)
+		return read, fmt.Errorf("%s is not a certificate in PEM: %w", file, errUnfinished)
 	}
 	if read.certificate, err = x509.ParseCertificate(block.Bytes); err != nil {
 		return read, fmt.Errorf("%s is not a certificate: %w", file, err)
@@ -208,7 +239,7 @@ func readPair(file, keyFile string) (read pair, err error) {
 		return read, nil
 	}
 	if err != nil {
-		return read, fmt.Errorf("%s is not the key of %s: %w", keyFile, file, err)
+		return read, fmt.Errorf("%s is not the key of %s: %w (%w)", keyFile, file, errUnfinished, err)
 	}
 	signer, ok := both.PrivateKey.(crypto.Signer)
 	if !ok {
