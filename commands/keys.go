@@ -3,7 +3,6 @@ package commands
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 
@@ -107,17 +106,11 @@ func showKeys(out *output, file string, asJSON bool) error {
 // would get work of running orders that it cannot read.
 func checkKeyset(ctx context.Context, a *app, conn *connection) error {
 	err := conn.keyset.CheckWorker(ctx, conn.Client, coffee.TaskQueue)
-	if err != nil && !isUnreadable(err) { // the server cannot list orders now
+	if err != nil && !encryption.IsUnreadable(err) { // the server cannot list orders now
 		a.log.Debug().Err(err).Msg("whether the keyset is the right one cannot be found out")
 		return nil
 	}
 	return err
-}
-
-// isUnreadable reports whether something could not be decrypted.
-func isUnreadable(err error) bool {
-	var missing *encryption.MissingKeyError
-	return errors.As(err, &missing) || errors.Is(err, encryption.ErrDamaged)
 }
 
 // unreadable watches for tasks that a worker cannot decrypt.

@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/encryption"
 )
 
 func orderCommand(a *app) *cli.Command {
@@ -152,7 +153,7 @@ func (o *ordering) run(ctx context.Context) error {
 func (o *ordering) notPlaced(ctx context.Context, err error) error {
 	var invalid *coffee.InvalidOrderError
 	var conflict *coffee.ConflictError
-	if errors.As(err, &invalid) || errors.As(err, &conflict) || isUnreadable(err) || o.plan.dev != nil {
+	if errors.As(err, &invalid) || errors.As(err, &conflict) || encryption.IsUnreadable(err) || o.plan.dev != nil {
 		return err
 	}
 	code := exitFailure

@@ -41,9 +41,16 @@ func checkReach(c *cli.Context, options devserver.Options) error {
 	return nil
 }
 
-// secure makes the certificates of a server, if it is to have some.
+// secure makes the certificates of a server. If it is to have none, and listens beyond this
+// machine, it warns.
 func (a *app) secure(plan *serverPlan) error {
 	if plan.secure == "" {
+		for _, ip := range []string{plan.server.IP, plan.server.UIIP} {
+			if !devserver.IsLoopback(ip) {
+				a.log.Warn().Str("ip", ip).Msg("listening beyond this machine: anyone who can reach the server has full access")
+				break
+			}
+		}
 		return nil
 	}
 	files, err := certificates.Ensure(plan.secure, serverNames(plan.server), time.Now())

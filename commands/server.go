@@ -147,12 +147,6 @@ func runServer(ctx context.Context, a *app, plan serverPlan) (err error) {
 // startAll starts a server and what the flags ask for beside it, and says where
 // everything is.
 func (a *app) startAll(ctx context.Context, tasks *background, plan serverPlan) error {
-	for _, ip := range []string{plan.server.IP, plan.server.UIIP} {
-		if !devserver.IsLoopback(ip) && plan.secure == "" {
-			a.log.Warn().Str("ip", ip).Msg("listening beyond this machine: anyone who can reach the server has full access")
-			break
-		}
-	}
 	if err := a.secure(&plan); err != nil {
 		return err
 	}
@@ -196,6 +190,9 @@ func (a *app) startAll(ctx context.Context, tasks *background, plan serverPlan) 
 		}
 	}
 	if plan.worker != nil {
+		if err := checkKeyset(ctx, a, conn); err != nil {
+			return err
+		}
 		opened, where, err := a.openLedger(ctx, plan.worker.ledger, conn, plan.server.DatabaseFile == "")
 		if err != nil {
 			return err

@@ -17,6 +17,7 @@ import (
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/ledger"
 	"example.com/coffee/coffee/telemetry"
+	"example.com/coffee/internal/hostname"
 )
 
 func metricsFlag(category string) cli.Flag {
@@ -129,11 +130,7 @@ func (m *meters) serve(tasks *background, conn *connection, tlsFor func(ip strin
 // (DNS rebinding).
 func onlyByAddress(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		host, _, err := net.SplitHostPort(r.Host)
-		if err != nil {
-			host = r.Host
-		}
-		if host != "localhost" && net.ParseIP(host) == nil {
+		if !hostname.IsAddress(r.Host) {
 			http.Error(w, "reach this as localhost or by its IP address", http.StatusForbidden)
 			return
 		}

@@ -188,9 +188,6 @@ func (a *app) startWorker(ctx context.Context, tasks *background, conn *connecti
 			return errors.Join(err, ledger.Close())
 		}
 	}
-	if err := checkKeyset(ctx, a, conn); err != nil {
-		return errors.Join(err, ledger.Close())
-	}
 	w, err := coffee.NewWorker(ctx, conn.Client, options)
 	if err != nil {
 		return errors.Join(err, ledger.Close())
@@ -220,6 +217,9 @@ func runWorker(ctx context.Context, a *app, server connectOptions, options worke
 		return err
 	}
 	tasks.onStop(func() error { conn.Close(); return nil })
+	if err := checkKeyset(ctx, a, conn); err != nil {
+		return err
+	}
 	ledger, where, err := a.openLedger(ctx, options.ledger, conn, false)
 	if err != nil {
 		return err

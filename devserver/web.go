@@ -14,6 +14,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"example.com/coffee/internal/hostname"
 )
 
 // Everything here that speaks HTTP can be reached by the user's browser, and so by
@@ -29,11 +31,7 @@ func guard(ip string, next http.Handler) http.Handler {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		host, _, err := net.SplitHostPort(r.Host)
-		if err != nil {
-			host = r.Host
-		}
-		if host != "localhost" && net.ParseIP(host) == nil {
+		if !hostname.IsAddress(r.Host) {
 			http.Error(w, "reach this server as localhost or by its IP address", http.StatusForbidden)
 			return
 		}

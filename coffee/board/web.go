@@ -16,6 +16,7 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/timeline"
+	"example.com/coffee/internal/hostname"
 )
 
 //go:embed assets
@@ -66,7 +67,7 @@ func hosts(listener net.Addr) func(host string) bool {
 	case address.IP.IsUnspecified():
 		return func(host string) bool { // any address, but no name except localhost
 			name, p, err := net.SplitHostPort(host)
-			return err == nil && p == port && (name == "localhost" || net.ParseIP(name) != nil)
+			return err == nil && p == port && hostname.IsAddress(name)
 		}
 	case address.IP.IsLoopback():
 		return func(host string) bool {

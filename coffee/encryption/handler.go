@@ -1,11 +1,12 @@
 package encryption
 
 import (
-	"net"
 	"net/http"
 	"slices"
 
 	"go.temporal.io/sdk/converter"
+
+	"example.com/coffee/internal/hostname"
 )
 
 // HandlerOptions configure a [Keyset.Handler].
@@ -35,7 +36,7 @@ func (k *Keyset) Handler(options HandlerOptions) (http.Handler, error) {
 		return nil, err
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !options.allowsHost(r.Host) {
+		if !options.AnyHost && !hostname.IsAddress(r.Host) {
 			http.Error(w, "this codec server does not answer to that host name", http.StatusForbidden)
 			return
 		}
@@ -61,11 +62,4 @@ func (k *Keyset) Handler(options HandlerOptions) (http.Handler, error) {
 		r.Body = http.MaxBytesReader(w, r.Body, mostBody)
 		handler.ServeHTTP(w, r)
 	}), nil
-}
-
-func (o HandlerOptions) allowsHost(host string) bool {
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
-	return o.AnyHost || host == "localhost" || net.ParseIP(host) != nil
 }

@@ -62,17 +62,17 @@ func (i interceptor) intercept(ctx context.Context, method string, request, repl
 	if from, ok := sent.(workerRequest); ok {
 		switch reply := reply.(type) {
 		case *workflowservice.PollWorkflowTaskQueueResponse:
-			if isUnreadable(err) {
+			if IsUnreadable(err) {
 				return i.giveBackWorkflowTask(ctx, conn, from, reply, err)
 			}
 			i.watch.read(reply.GetTaskToken())
 		case *workflowservice.PollActivityTaskQueueResponse:
-			if isUnreadable(err) {
+			if IsUnreadable(err) {
 				return i.giveBackActivity(ctx, conn, from, reply, err)
 			}
 			i.watch.read(reply.GetTaskToken())
 		case *workflowservice.RespondWorkflowTaskCompletedResponse: // it may bring the next task
-			if isUnreadable(err) && reply.GetWorkflowTask() != nil {
+			if IsUnreadable(err) && reply.GetWorkflowTask() != nil {
 				err = i.giveBackWorkflowTask(ctx, conn, from, reply.WorkflowTask, err)
 				reply.WorkflowTask = nil
 				return errors.Join(err, i.decrypt(ctx, sent, received))
@@ -89,8 +89,8 @@ type workerRequest interface {
 	GetDeploymentOptions() *deploymentpb.WorkerDeploymentOptions
 }
 
-// isUnreadable reports whether something could not be decrypted.
-func isUnreadable(err error) bool {
+// IsUnreadable reports whether an error means that something could not be decrypted.
+func IsUnreadable(err error) bool {
 	var missing *MissingKeyError
 	return errors.As(err, &missing) || errors.Is(err, ErrDamaged)
 }

@@ -32,7 +32,6 @@ type Keyset struct {
 
 // keys are what was read from the file.
 type keys struct {
-	handle  *keyset.Handle
 	aead    tink.AEAD
 	primary string // the id of the key that encrypts
 	ids     map[string]bool
@@ -101,7 +100,7 @@ func (k *Keyset) load() error {
 	if err != nil {
 		return fmt.Errorf("%s is not a keyset for encryption: %w", k.path, err)
 	}
-	k.keys = keys{handle: handle, aead: primitive, ids: map[string]bool{}, version: version}
+	k.keys = keys{aead: primitive, ids: map[string]bool{}, version: version}
 	for _, key := range describe(handle) {
 		k.keys.ids[key.ID] = true
 		if key.Use == Encrypts {
@@ -206,15 +205,15 @@ func Rotate(path string, prepare bool) error {
 		if err != nil {
 			return err
 		}
-		manager := keyset.NewManagerFromHandle(handle)
-		prepared := slices.IndexFunc(describe(handle), func(key Key) bool { return key.Use == Prepared })
+		manager, list := keyset.NewManagerFromHandle(handle), describe(handle)
+		prepared := slices.IndexFunc(list, func(key Key) bool { return key.Use == Prepared })
 		switch {
 		case prepared < 0:
 			err = addKey(manager, !prepare)
 		case prepare:
-			err = fmt.Errorf("key %s of %s is prepared already", describe(handle)[prepared].ID, path)
+			err = fmt.Errorf("key %s of %s is prepared already", list[prepared].ID, path)
 		default:
-			err = setPrimary(manager, describe(handle)[prepared].ID)
+			err = setPrimary(manager, list[prepared].ID)
 		}
 		if err != nil {
 			return err

@@ -63,11 +63,8 @@ func NewTracing(ctx context.Context, version string) (*Tracing, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newTracing(sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(described), sdktrace.WithIDGenerator(ids{}))), nil
-}
-
-func newTracing(provider *sdktrace.TracerProvider) *Tracing {
-	return &Tracing{provider, provider.Tracer("example.com/coffee")}
+	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(described), sdktrace.WithIDGenerator(ids{}))
+	return &Tracing{provider, provider.Tracer("example.com/coffee")}, nil
 }
 
 // Provider returns the provider of tracers, for libraries that make spans of their own.

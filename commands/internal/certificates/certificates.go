@@ -19,7 +19,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"example.com/coffee/internal/sqlitefile"
@@ -260,5 +259,5 @@ func checkTime(file string, certificate *x509.Certificate, now time.Time) error 
 }
 
 func hasNames(certificate *x509.Certificate, names []string) bool {
-	return !slices.ContainsFunc(names, func(name string) bool { return certificate.VerifyHostname(strings.Trim(name, "[]")) != nil })
+	return !slices.ContainsFunc(names, func(name string) bool { return certificate.VerifyHostname(name) != nil })
 }
