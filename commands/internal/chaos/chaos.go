@@ -84,8 +84,8 @@ type run struct {
 	outages   *outages
 	freezeBy  time.Time // until then a freeze waits for a charge
 	// rollouts are under way while other faults are injected, one at a time.
-	rollouts  errgroup.Group
-	rolledOut int
+	rollouts errgroup.Group
+	releases []released
 	// strikes are the same.
 	strikes errgroup.Group
 	saying  sync.Mutex

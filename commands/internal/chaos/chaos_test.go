@@ -128,15 +128,28 @@ func TestIdleWorkers(t *testing.T) {
 	c := &run{}
 	c.processes[worker1] = &process{name: "worker 1", pids: []int{10, 11}}
 	c.processes[worker2] = &process{name: "worker 2", pids: []int{20}}
+	began := time.Now()
 	histories := map[string]*history{}
 	for i := range 20 {
-		histories[string(rune('a'+i))] = &history{workers: []string{"11@host", "30@host"}}
+		histories[string(rune('a'+i))] = &history{steps: []time.Time{began}, workers: []string{"11@host", "30@host"}}
 	}
 	if got := c.idleWorkers(histories); len(got) != 1 || !strings.Contains(got[0], "worker 2 has done nothing") {
 		t.Errorf("got %q", got)
 	}
 	histories["a"].workers = []string{"20@host@"}
 	if got := c.idleWorkers(histories); len(got) != 0 {
+		t.Errorf("got %q", got)
+	}
+
+	// A worker whose release became current after all orders had begun can do nothing.
+	c.processes[worker1].buildID, c.processes[worker2].buildID = firstRelease, firstRelease
+	c.processes[worker3] = &process{name: "worker 3", pids: []int{40}, buildID: nextRelease}
+	c.releases = []released{{firstRelease, began.Add(-time.Second)}, {nextRelease, began.Add(time.Second)}}
+	if got := c.idleWorkers(histories); len(got) != 0 {
+		t.Errorf("got %q", got)
+	}
+	c.releases[1].when = began.Add(-time.Millisecond)
+	if got := c.idleWorkers(histories); len(got) != 1 || !strings.Contains(got[0], "worker 3 has done nothing") {
 		t.Errorf("got %q", got)
 	}
 }

@@ -23,6 +23,8 @@ type process struct {
 	args []string
 	env  []string
 	log  string // the file that gets its output
+	// buildID is the release of a worker; empty if the workers have none.
+	buildID string
 	// once means that it is not restarted after it has succeeded.
 	once bool
 

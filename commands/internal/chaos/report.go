@@ -111,7 +111,7 @@ func (r *run) report(ctx context.Context) (*Report, error) {
 	report.Incidents = append(report.Incidents, lostCancels(histories, cancelled)...)
 	report.Incidents = append(report.Incidents, misfits(histories)...)
 	report.Incidents = append(report.Incidents, r.idleWorkers(histories)...)
-	report.RolledOut = r.rolledOut
+	report.RolledOut = len(r.releases)
 	var missing []string
 	if report.CarriedOver, missing, err = r.carriedOver(); err != nil {
 		return nil, err

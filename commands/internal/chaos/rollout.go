@@ -21,13 +21,29 @@ const (
 	nextRelease  = "v2"
 )
 
+// released is a release of the workers that became current.
+type released struct {
+	buildID string
+	when    time.Time
+}
+
+// current returns the release that was current at a time; empty if none was.
+func (r *run) current(when time.Time) (buildID string) {
+	for _, release := range r.releases {
+		if !release.when.After(when) {
+			buildID = release.buildID
+		}
+	}
+	return buildID
+}
+
 // rollOut begins to make a release current, while other faults are injected. It reports
 // whether it has.
 func (r *run) rollOut(ctx context.Context, buildID string) bool {
 	var err error
 	for _, which := range []int{worker3, worker4} {
 		if r.processes[which] == nil {
-			err = errors.Join(err, r.startWorker(which, "--build-id", nextRelease, "--release", release.Patched))
+			err = errors.Join(err, r.startWorker(which, nextRelease, "--release", release.Patched))
 		}
 	}
 	return r.rollouts.TryGo(func() error {
@@ -47,7 +63,7 @@ func (r *run) setCurrent(ctx context.Context, buildID string) error {
 	for {
 		err := r.trySetCurrent(ctx, buildID)
 		if err == nil {
-			r.rolledOut++
+			r.releases = append(r.releases, released{buildID, time.Now()})
 			r.say("rolled out %s", buildID)
 			return nil
 		}

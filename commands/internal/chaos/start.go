@@ -26,11 +26,11 @@ func (r *run) start(ctx context.Context) error {
 	if err := start(ctx); err != nil {
 		return err
 	}
-	var version []string
+	buildID := ""
 	if r.MakeOlder != nil {
-		version = []string{"--build-id", firstRelease}
+		buildID = firstRelease
 	}
-	if err := errors.Join(r.startWorker(worker1, version...), r.startWorker(worker2, version...)); err != nil {
+	if err := errors.Join(r.startWorker(worker1, buildID), r.startWorker(worker2, buildID)); err != nil {
 		return err
 	}
 	if r.MakeOlder != nil {
@@ -102,10 +102,17 @@ func (r *run) startProcess(which int, name string, args ...string) error {
 	return nil
 }
 
-// startWorker starts a worker.
-func (r *run) startWorker(which int, flags ...string) error {
-	return r.startProcess(which, fmt.Sprintf("worker %d", which-worker1+1), slices.Concat([]string{"worker",
+// startWorker starts a worker of a release; of none if the build id is empty.
+func (r *run) startWorker(which int, buildID string, flags ...string) error {
+	if buildID != "" {
+		flags = append(flags, "--build-id", buildID)
+	}
+	err := r.startProcess(which, fmt.Sprintf("worker %d", which-worker1+1), slices.Concat([]string{"worker",
 		"--charge-time", "500ms", "--brew-time", "700ms", "--receipt-time", "150ms", "--seed", fmt.Sprint(r.Seed), "--late-charge-rate", "0.7"}, r.flags, flags)...)
+	if err == nil {
+		r.processes[which].buildID = buildID
+	}
+	return err
 }
 
 // workers returns the workers that have been started.

@@ -100,11 +100,18 @@ func misfits(histories map[string]*history) (incidents []string) {
 	return incidents
 }
 
-// idleWorkers reports the workers that have done nothing, in a run that is long
-// enough for all.
+// enoughForAll is how many orders it takes until each worker has done some of the work.
+const enoughForAll = 20
+
+// idleWorkers reports the workers that have done nothing, although enough orders began
+// while their release was current.
 func (r *run) idleWorkers(histories map[string]*history) (incidents []string) {
-	worked := map[int]bool{} // by process id, which the SDK's identities begin with
+	worked := map[int]bool{}  // by process id, which the SDK's identities begin with
+	began := map[string]int{} // how many orders, by release
 	for _, h := range histories {
+		if len(h.steps) > 0 {
+			began[r.current(h.steps[0])]++
+		}
 		for _, identity := range h.workers {
 			if pid, err := strconv.Atoi(strings.SplitN(identity, "@", 2)[0]); err == nil {
 				worked[pid] = true
@@ -113,7 +120,7 @@ func (r *run) idleWorkers(histories map[string]*history) (incidents []string) {
 	}
 	for _, i := range r.workers() {
 		p := r.processes[i]
-		if len(histories) >= 20 && !slices.ContainsFunc(p.pids, func(pid int) bool { return worked[pid] }) {
+		if began[p.buildID] >= enoughForAll && !slices.ContainsFunc(p.pids, func(pid int) bool { return worked[pid] }) {
 			incidents = append(incidents, "the "+p.name+" has done nothing; see "+p.log)
 		}
 	}
