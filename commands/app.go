@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/ledger"
 	"example.com/coffee/coffee/telemetry"
 )
 
@@ -26,6 +27,13 @@ type app struct {
 
 	// tracing sends traces; nil if it does not.
 	tracing *telemetry.Tracing
+
+	// injected are the faults that this process injects into itself in a chaos run.
+	injected struct {
+		storage   uint64 // the seed of those of the server's database; 0 means none
+		ledger    []ledger.Option
+		noRefunds bool
+	}
 
 	// dialOptions let tests watch and break the connection to the Temporal
 	// server.

@@ -6,10 +6,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 	"go.temporal.io/sdk/client"
@@ -33,7 +36,8 @@ func chaosCommand(a *app) *cli.Command {
 			&cli.IntFlag{Name: "orders", Usage: "place `N` orders", Value: 200},
 			&cli.IntFlag{Name: "kills", Usage: "kill a process `N` times", Value: 20},
 			&cli.Uint64Flag{Name: "seed", Usage: "`N` that decides what is ordered and which faults are injected; what they hit still differs", DefaultText: "random"},
-			&cli.BoolFlag{Name: "upgrade", Usage: "also carry the server's database over from an older version, and roll the workers forward to another release and back"},
+			&cli.StringFlag{Name: "faults", Usage: "`LIST` of the kinds of faults, with commas in between: " + strings.Join(chaos.Faults, ","), DefaultText: "all that are possible"},
+			&cli.BoolFlag{Name: "upgrade", Usage: "the same as --faults kill,freeze,upgrade", Hidden: true},
 			&cli.StringFlag{Name: "dir", Usage: "`DIRECTORY` to work in, which is kept", DefaultText: "a temporary one, kept only on failure"},
 			&cli.StringFlag{Name: "strike", Usage: "shell `COMMAND` that does harm to the cluster at --address, such as one that kills a node of it"},
 			outputFlag(), ledgerFlag(""),
@@ -85,7 +89,7 @@ func chaosClientCommand(a *app) *cli.Command {
 type chaosPlan struct {
 	seed          uint64
 	orders, kills int
-	upgrade       bool
+	faults        []string
 	dir           string // empty means a temporary one
 	asJSON        bool
 	// server is nil if the run starts one of its own.
@@ -97,7 +101,7 @@ type chaosPlan struct {
 }
 
 func parseChaos(c *cli.Context) (plan chaosPlan, err error) {
-	plan = chaosPlan{seed: c.Uint64("seed"), orders: c.Int("orders"), kills: c.Int("kills"), upgrade: c.Bool("upgrade"), dir: c.String("dir")}
+	plan = chaosPlan{seed: c.Uint64("seed"), orders: c.Int("orders"), kills: c.Int("kills"), dir: c.String("dir")}
 	if plan.asJSON, err = wantsJSON(c); err != nil {
 		return plan, err
 	}
@@ -107,7 +111,36 @@ func parseChaos(c *cli.Context) (plan chaosPlan, err error) {
 	if !c.IsSet("seed") {
 		plan.seed = rand.Uint64N(1_000_000)
 	}
-	return plan, parseCluster(c, &plan)
+	if err := parseCluster(c, &plan); err != nil {
+		return plan, err
+	}
+	return plan, parseFaults(c, &plan)
+}
+
+// parseFaults parses which kinds of faults are wanted.
+func parseFaults(c *cli.Context, plan *chaosPlan) error {
+	possible := chaos.Faults
+	if plan.server != nil {
+		possible = chaos.ClusterFaults
+	}
+	switch {
+	case c.IsSet("faults") && c.String("faults") != "":
+		plan.faults = strings.Split(c.String("faults"), ",")
+	case c.IsSet("faults"):
+	case c.Bool("upgrade"):
+		plan.faults = []string{"kill", "freeze", "upgrade"}
+	default:
+		plan.faults = possible
+	}
+	for _, name := range plan.faults {
+		switch {
+		case !slices.Contains(chaos.Faults, name):
+			return usageErrorf(c, "--faults has %q: use some of %s", name, strings.Join(chaos.Faults, ","))
+		case !slices.Contains(possible, name):
+			return usageErrorf(c, "%s is for a server of the run's own: leave --address out", name)
+		}
+	}
+	return nil
 }
 
 // parseCluster completes the plan of a run that uses a cluster.
@@ -136,9 +169,6 @@ func parseCluster(c *cli.Context, plan *chaosPlan) (err error) {
 		}
 		return nil
 	}
-	if plan.upgrade {
-		return usageErrorf(c, "--upgrade is for a server of the run's own: leave --address out")
-	}
 	if plan.ledger, err = parseLedger(c); err != nil {
 		return err
 	}
@@ -163,23 +193,19 @@ func runChaos(ctx context.Context, a *app, plan chaosPlan) error {
 	}
 	a.out.notef("seed %d: %s, %s; the directory is %s", plan.seed, plural(plan.orders, "order", "orders"), plural(plan.kills, "kill", "kills"), dir)
 	options := chaos.Options{
-		Seed: plan.seed, Orders: plan.orders, Kills: plan.kills, Dir: dir,
-		Flags: plan.flags,
+		Seed: plan.seed, Orders: plan.orders, Kills: plan.kills, Faults: plan.faults, Dir: dir,
+		MakeOlder: devserver.MakeOlder, Flags: plan.flags,
 		Connect: func(ctx context.Context, address string) (client.Client, error) {
 			return a.connect(ctx, connectOptions{Options: client.Options{HostPort: address, Namespace: client.DefaultNamespace}, keyset: plan.keyset})
 		},
 		Say: func(line string) { a.out.notef("%s", line) },
 	}
-	again := fmt.Sprintf("coffee chaos --orders %d --kills %d --seed %d", plan.orders, plan.kills, plan.seed)
-	switch {
-	case plan.server != nil:
+	again := fmt.Sprintf("coffee chaos --orders %d --kills %d --seed %d --faults %s", plan.orders, plan.kills, plan.seed, strings.Join(plan.faults, ","))
+	if plan.server != nil {
 		if err := useCluster(ctx, a, plan, &options); err != nil {
 			return errors.Join(err, cleanUp())
 		}
 		again += " --address …, with another namespace"
-	case plan.upgrade:
-		options.MakeOlder = devserver.MakeOlder
-		again += " --upgrade"
 	}
 	report, err := chaos.Run(ctx, options)
 	if err != nil && ctx.Err() != nil {
@@ -218,7 +244,12 @@ func useCluster(ctx context.Context, a *app, plan chaosPlan, options *chaos.Opti
 		return err
 	}
 	options.Connect = func(ctx context.Context, _ string) (client.Client, error) { return a.connect(ctx, *plan.server) }
-	options.Cluster = &chaos.Cluster{Namespace: conn.namespace, Ledger: where, Strike: plan.strike}
+	options.Cluster = &chaos.Cluster{Address: conn.address, Namespace: conn.namespace, Ledger: where, Strike: plan.strike}
+	if tls := plan.server.ConnectionOptions.TLS; tls != nil && tls.ServerName == "" {
+		if options.Cluster.ServerName, _, err = net.SplitHostPort(conn.address); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -246,6 +277,13 @@ func printChaos(out *output, r *chaos.Report) {
 	out.line("Sent", "%s, %d acknowledged", plural(r.Sent, "order", "orders"), r.Acknowledged)
 	out.line("Kills", "%d: %d of the server, %d of workers, %d of the client", r.Kills(), r.KillsOfServer, r.KillsOfWorkers, r.KillsOfClient)
 	out.line("Freezes", "%d of workers; %s came late, %d refused", r.Freezes, plural(r.LateCharges, "charge", "charges"), r.LateRefused)
+	if len(r.Faults) > 0 {
+		var counts []string
+		for _, kind := range slices.Sorted(maps.Keys(r.Faults)) {
+			counts = append(counts, fmt.Sprintf("%s %d", kind, r.Faults[kind]))
+		}
+		out.line("Faults", "%s", strings.Join(counts, ", "))
+	}
 	if r.Strikes > 0 {
 		out.line("Strikes", "%d at the cluster", r.Strikes)
 	}
@@ -253,6 +291,7 @@ func printChaos(out *output, r *chaos.Report) {
 		out.line("Upgrades", "%d of the server's database; workers rolled out %s", r.CarriedOver, plural(r.RolledOut, "time", "times"))
 	}
 	out.line("Recovery", "p50 %.1f s, p99 %.1f s, max %.1f s, from a fault to the next step of an order in progress", r.Recovery.P50, r.Recovery.P99, r.Recovery.Max)
+	out.line("Operations", "%d; what the clients were told can have been so", r.Operations)
 	printAudit(out, r.Audit)
 	for _, incident := range r.Incidents {
 		out.printf("\nBREACH seen from outside\n  %s\n", incident)

@@ -92,6 +92,9 @@ func newRoot(a *app, args []string) *cli.App {
 			if err := a.configureLogs(c.String("log-level"), c.String("log-format")); err != nil {
 				return err
 			}
+			if err := a.inject(); err != nil {
+				return err
+			}
 			return a.startTracing(c.Context)
 		},
 		Action: func(c *cli.Context) error {

@@ -227,7 +227,7 @@ func (a *app) startServer(ctx context.Context, tasks *background, options devser
 	if err := boundMemory(); err != nil {
 		a.log.Debug().Err(err).Msg("how much memory there is cannot be found out")
 	}
-	options.Log = a.platform
+	options.Log, options.StorageFaults = a.platform, a.injected.storage
 	options.Notify = func(line string) { a.out.notef("%s", line) }
 	server, err := devserver.Start(ctx, options)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -166,8 +167,9 @@ func (a *app) stopTracing() {
 
 // ledgerOptions are the options of all ledgers that this program writes to.
 func (a *app) ledgerOptions() []ledger.Option {
-	if a.tracing == nil {
-		return nil
+	options := slices.Clone(a.injected.ledger)
+	if a.tracing != nil {
+		options = append(options, ledger.Traced(a.tracing.Provider()))
 	}
-	return []ledger.Option{ledger.Traced(a.tracing.Provider())}
+	return options
 }

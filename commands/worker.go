@@ -179,6 +179,9 @@ func checkBuildID(c *cli.Context, id string) error {
 // startWorker starts a worker on a ledger, which is closed when the worker stops.
 // The context bounds only the start.
 func (a *app) startWorker(ctx context.Context, tasks *background, conn *connection, options coffee.WorkerOptions, ledger coffee.Ledger, meters *meters) error {
+	if a.injected.noRefunds {
+		ledger = noRefunds{ledger}
+	}
 	if err := meters.watchWorker(&options, &ledger); err != nil {
 		return errors.Join(err, ledger.Close())
 	}

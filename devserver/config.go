@@ -58,7 +58,7 @@ func serverConfig(o Options, id identity, frontendPort int, metricsSocket string
 			DefaultStore:     storeName,
 			VisibilityStore:  storeName,
 			NumHistoryShards: 1,
-			DataStores:       map[string]config.DataStore{storeName: {SQL: sqlConfig(id)}},
+			DataStores:       map[string]config.DataStore{storeName: {SQL: sqlConfig(id), FaultInjection: storageFaults(o.StorageFaults)}},
 		},
 		ClusterMetadata: &cluster.Config{
 			FailoverVersionIncrement: 10,

@@ -75,6 +75,10 @@ type Options struct {
 	// override the values that the server sets itself.
 	DynamicConfig map[string]any
 
+	// StorageFaults, unless 0, makes calls of the database fail, for tests. It is the seed
+	// of which calls do; some of those are done all the same.
+	StorageFaults uint64
+
 	// Log receives the server's messages; the zero value is a disabled logger.
 	Log zerolog.Logger
 }

@@ -13,6 +13,8 @@ import (
 
 	"go.temporal.io/api/serviceerror"
 	"google.golang.org/grpc"
+
+	"example.com/coffee/internal/sqlitefile"
 )
 
 // syncer makes what the server has written to its database durable before anyone
@@ -57,8 +59,18 @@ type file interface {
 	Sync() error
 }
 
+// logFile is SQLite's write-ahead log.
+type logFile struct{ *os.File }
+
+func openLog(path string) (file, error) {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	return logFile{f}, err
+}
+
+func (f logFile) Sync() error { return sqlitefile.Sync(f.File) }
+
 func newSyncer(path string, writes func() (uint64, bool), failed func(error)) *syncer {
-	s := &syncer{path: path, writes: writes, failed: failed, open: func(path string) (file, error) { return os.OpenFile(path, os.O_RDWR, 0) }}
+	s := &syncer{path: path, writes: writes, failed: failed, open: openLog}
 	s.ended = sync.NewCond(&s.mu)
 	return s
 }

@@ -65,7 +65,8 @@ func openPostgres(ctx context.Context, databaseURL string, create bool, m migrat
 	// Behind a pooler that assigns a connection to each transaction, a statement
 	// that was prepared once is on another connection the next time.
 	config.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
-	db := openConnector(stdlib.GetConnector(*config), options)
+	settings := newSettings(options)
+	db := openDB("postgresql", stdlib.GetConnector(*config), settings)
 	// A transaction is short. By default a server has 100 connections for all of
 	// its clients.
 	db.SetMaxOpenConns(10)
@@ -87,6 +88,6 @@ func openPostgres(ctx context.Context, databaseURL string, create bool, m migrat
 		// lock sees everything that was done under the lock before.
 		isolation: sql.LevelReadCommitted,
 		lockOrder: lockPostgresOrder,
-		now:       time.Now,
+		now:       settings.now,
 	}, nil
 }

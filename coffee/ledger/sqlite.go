@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"time"
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
@@ -140,10 +139,12 @@ func OpenMemory(ctx context.Context, options ...Option) (coffee.Ledger, error) {
 }
 
 func openSQLite(ctx context.Context, dsn string, m migration, options ...Option) (*sqlLedger, error) {
-	db, err := openSQLiteDB(dsn, options)
+	registered, err := sql.Open("sqlite", "")
 	if err != nil {
 		return nil, err
 	}
+	settings := newSettings(options)
+	db := openDB("sqlite", sqliteConnector{registered.Driver(), dsn}, settings)
 	// SQLite has one writer at a time anyway, and an in-memory database lives
 	// and dies with its one connection.
 	db.SetMaxOpenConns(1)
@@ -151,5 +152,5 @@ func openSQLite(ctx context.Context, dsn string, m migration, options ...Option)
 	if err := m.run(ctx, db, true); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return &sqlLedger{db: db, version: len(m.steps), isolation: sql.LevelSerializable, now: time.Now}, nil
+	return &sqlLedger{db: db, version: len(m.steps), isolation: sql.LevelSerializable, now: settings.now}, nil
 }

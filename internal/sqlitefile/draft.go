@@ -76,7 +76,7 @@ func (d *Draft) Name() string { return d.name }
 // must still be closed.
 func (d *Draft) Publish() error {
 	// What is in it must be durable before its name is.
-	if err := d.hold.file.Sync(); err != nil {
+	if err := Sync(d.hold.file); err != nil {
 		return err
 	}
 	if err := renameNew(d.name, d.path); err != nil {
@@ -96,7 +96,7 @@ func (d *Draft) Replace(kept string) error {
 			return errors.New(filepath.Base(d.path) + ending + " is there: another program has changed the file")
 		}
 	}
-	if err := d.hold.file.Sync(); err != nil {
+	if err := Sync(d.hold.file); err != nil {
 		return err
 	}
 	err := os.Link(d.path, kept)

@@ -5,26 +5,27 @@
 // are in progress, and audits the orders at the end. In place of its own server it can
 // use a cluster that is there.
 //
-// plan.go derives the orders and the faults from the seed, start.go starts the
-// processes, process.go keeps them alive, client.go is the client with its journal in journal.go,
-// faults.go and rollout.go inject the faults, and verdict.go and report.go judge and
-// report the outcome.
+// plan.go derives the orders from the seed, and schedule.go the faults. start.go starts
+// the processes, process.go keeps them alive, and client.go is the client. faults.go
+// injects the faults, with network.go, power.go, operator.go and rollout.go. end.go
+// waits until all orders have ended; verdict.go and report.go judge and report the
+// outcome, and package operations what the clients were told.
 package chaos
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"go.temporal.io/sdk/client"
 	"golang.org/x/sync/errgroup"
+
+	"example.com/coffee/commands/internal/chaos/operations"
+	"example.com/coffee/internal/powerfailure"
 )
 
 // Options say what a run does.
@@ -36,8 +37,10 @@ type Options struct {
 	Orders, Kills int
 	// Dir is the directory to work in, which must exist and be empty.
 	Dir string
-	// MakeOlder, unless nil, makes the run one with upgrades: it makes the database of
-	// a server that is down that of an older server. The workers have versions then.
+	// Faults are the kinds of faults to inject, some of [Faults].
+	Faults []string
+	// MakeOlder makes the database of a server that is down that of an older server,
+	// for upgrades. The workers have versions then.
 	MakeOlder func(ctx context.Context, file string) error
 	// Flags are the program's. Clients and workers get them; with a Cluster they name
 	// it.
@@ -52,6 +55,9 @@ type Options struct {
 
 // Cluster is a Temporal server that the run has not started.
 type Cluster struct {
+	// Address is where it is, and ServerName, unless empty, what its certificate has to
+	// name.
+	Address, ServerName string
 	// Namespace is where the orders are placed. The audit judges all that are there.
 	Namespace string
 	// Ledger is the path or URL of the ledger.
@@ -61,47 +67,69 @@ type Cluster struct {
 	Strike string
 }
 
+// InjectVariable is the environment variable by which a run has its processes inject
+// faults into themselves: a list, with commas in between, of storage=SEED, clock=SEED,
+// refunds=none, and record=DIR for the recordings that power failures are made from.
+const InjectVariable = "COFFEE_INJECT"
+
 // Exit codes of a process that need not be incidents: after a failure, if the server
 // was away, and after an interrupt.
 const (
 	exitFailure     = 1
+	exitBreach      = 6
 	exitInterrupted = 130
 )
 
 // run is one run.
 type run struct {
 	Options
-	server    string   // its address; empty in a cluster
-	flags     []string // which name it
+	server    string // its address
 	namespace string
 	ledger    string
 	env       []string // of the processes
 
 	processes [processCount]*process
+	wires     [processCount]*wire // between each process and the server, if there are network faults
 	began     time.Time
 	injected  []injectedFault
 	incidents []string
 	outages   *outages
+	excuses   []excuse
 	freezeBy  time.Time // until then a freeze waits for a charge
-	// rollouts are under way while other faults are injected, one at a time.
-	rollouts errgroup.Group
-	releases []released
-	// strikes are the same.
-	strikes errgroup.Group
-	saying  sync.Mutex
+	journal   *operations.Journal
+	reader    *operations.Reader
+	// lasting is what goes on while other faults are injected, and strikes are those at
+	// the cluster, one at a time.
+	lasting, strikes errgroup.Group
+	releases         []released
+	rolledOut        chan struct{} // closed when the latest rollout is over; nil if there was none
+	wanted           string        // the release of that; empty if there was none
+	saying           sync.Mutex
+	// touched are the orders that an operator has reset, deleted or terminated.
+	touched map[string]operations.Kind
+	backup  *backup // unless there is none yet
+	// lost is the process that is lost for good; theServer if none is. noRefunds is true
+	// while the ledger takes no refunds.
+	lost      int
+	noRefunds bool
+	losses    powerfailure.Loss
 }
 
 // Run starts the processes, injects the faults, waits until all orders have ended,
 // and audits. When it returns, no process is left.
-func Run(ctx context.Context, options Options) (*Report, error) {
-	r := &run{Options: options, began: time.Now(), namespace: client.DefaultNamespace}
-	r.rollouts.SetLimit(1)
+func Run(ctx context.Context, options Options) (_ *Report, err error) {
+	r := &run{Options: options, began: time.Now(), namespace: client.DefaultNamespace, touched: map[string]operations.Kind{}}
 	r.strikes.SetLimit(1)
+	r.reader = operations.NewReader(r.path(journalName))
+	if r.journal, err = operations.OpenJournal(r.path(journalName), powerfailure.Now); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer func() {
 		cancel()
 		r.killAll()
-		_, _ = r.rollouts.Wait(), r.strikes.Wait() // they are known, or the run has failed
+		_, _ = r.strikes.Wait(), r.lasting.Wait() // they are known, or the run has failed
+		err = errors.Join(err, r.journal.Close())
 	}()
 	if err := r.start(ctx); err != nil {
 		return nil, err
@@ -109,7 +137,7 @@ func Run(ctx context.Context, options Options) (*Report, error) {
 	if err := r.injectAll(ctx); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(r.rollouts.Wait(), r.strikes.Wait()); err != nil {
+	if err := errors.Join(r.strikes.Wait(), r.lasting.Wait()); err != nil {
 		return nil, err
 	}
 	if err := r.waitForEnd(ctx); err != nil {
@@ -131,6 +159,9 @@ func Run(ctx context.Context, options Options) (*Report, error) {
 	report.Seconds = time.Since(r.began).Seconds()
 	return report, nil
 }
+
+// has reports whether a kind of fault is among those to inject.
+func (r *run) has(k kind) bool { return slices.Contains(r.Faults, k.group()) }
 
 func (r *run) path(name string) string { return filepath.Join(r.Dir, name) }
 
@@ -175,45 +206,6 @@ func (r *run) connect(ctx context.Context) (client.Client, error) {
 	return r.Connect(ctx, r.server)
 }
 
-// waitForEnd returns when the client has seen the end of every order, or when no
-// order has ended for a long time. The report then says which ones are stuck.
-func (r *run) waitForEnd(ctx context.Context) error {
-	ended, last := 0, time.Now()
-	for time.Since(last) < patience {
-		lines, err := r.lines(journalEnded)
-		if err != nil {
-			return err
-		}
-		if len(lines) > ended {
-			ended, last = len(lines), time.Now()
-		}
-		select {
-		case <-r.processes[theClient].done:
-			return r.processes[theClient].err
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
-	return nil
-}
-
-// lines returns the lines of one of the client's files, without a line that is
-// still being written.
-func (r *run) lines(name string) ([]string, error) {
-	data, err := os.ReadFile(r.path(name))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
-	var lines []string
-	for line := range bytes.Lines(data) {
-		if text, complete := strings.CutSuffix(string(line), "\n"); complete {
-			lines = append(lines, text)
-		}
-	}
-	return lines, err
-}
-
 // stop stops processes, and records what went wrong with them as incidents.
 func (r *run) stop(which ...int) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
@@ -224,9 +216,9 @@ func (r *run) stop(which ...int) {
 			r.incidents = append(r.incidents, err.Error())
 		}
 		for _, exit := range p.exits {
-			// A process that cannot reach the server may end with exitFailure. It
-			// is restarted.
-			if i != theServer && exit.code == exitFailure && r.serverWasAway(exit.ended) {
+			// A process that cannot reach the server, or its database, may end with
+			// exitFailure. It is restarted.
+			if exit.code == exitFailure && r.isExcused(i, exit.ended) {
 				continue
 			}
 			r.incidents = append(r.incidents, exit.what)
@@ -234,22 +226,16 @@ func (r *run) stop(which ...int) {
 	}
 }
 
-// serverWasAway reports whether a process may have ended because it could not reach the
-// server.
-func (r *run) serverWasAway(ended time.Time) bool {
-	if r.Cluster == nil {
-		return r.outages.during(ended.Add(-outageExcuse), ended)
-	}
-	return slices.ContainsFunc(r.injected, func(f injectedFault) bool {
-		return f.kind == strike && f.when.Before(ended) && ended.Sub(f.when) < strikeExcuse
-	})
-}
-
 // killAll leaves no process behind, however the run ended.
 func (r *run) killAll() {
 	for _, p := range r.processes {
 		if p != nil {
 			p.end()
+		}
+	}
+	for _, w := range r.wires {
+		if w != nil {
+			w.close()
 		}
 	}
 	if r.outages != nil {

@@ -3,6 +3,7 @@
 package chaos
 
 import (
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -11,48 +12,72 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"example.com/coffee/commands/internal/chaos/operations"
 )
 
-// TestPlanFaults: there is one freeze for every four kills. Every other freeze is
-// longer than a charge may take, so that the zombie wakes up too late.
-func TestPlanFaults(t *testing.T) {
+// TestSchedule: there is one freeze for every four kills, and so on. Every other freeze
+// is longer than a charge may take, so that the zombie wakes up too late.
+func TestSchedule(t *testing.T) {
 	t.Parallel()
+	want := map[kind]int{kill: 40, freeze: 10, network: 10, storage: 6, clock: 5, power: 4, operator: 20, backUp: 1, restore: 1}
 	for seed := range uint64(50) {
-		var kills, freezes, long int
+		counts := map[kind]int{}
+		long := 0
 		last := 0.0
-		for _, fault := range planFaults(seed, 40, false) {
+		for _, fault := range schedule(seed, 40, allButUpgrades) {
 			if fault.at < last || fault.at >= 1 {
 				t.Errorf("seed %d: a fault at %v after one at %v", seed, fault.at, last)
 			}
 			last = fault.at
+			counts[fault.kind]++
 			switch {
-			case fault.kind == kill:
-				kills++
-				continue
-			case fault.victim != worker1 && fault.victim != worker2:
+			case fault.kind == freeze && fault.victim != worker1 && fault.victim != worker2:
 				t.Errorf("seed %d: process %d is frozen", seed, fault.victim)
-			case fault.pause > 10*time.Second: // the start-to-close timeout
+			case fault.kind == freeze && fault.pause > 10*time.Second: // the start-to-close timeout
 				long++
-			case fault.pause < 3*time.Second: // the heartbeat timeout
+			case fault.kind == freeze && fault.pause < 3*time.Second: // the heartbeat timeout
 				t.Errorf("seed %d: a freeze of %v", seed, fault.pause)
+			case fault.victim == theClient && fault.kind != kill && fault.kind != network:
+				t.Errorf("seed %d: %+v", seed, fault)
 			}
-			freezes++
 		}
-		if kills != 40 || freezes != 10 || long < 5 {
-			t.Errorf("seed %d: %d kills, %d freezes, %d of them long", seed, kills, freezes, long)
+		if !maps.Equal(counts, want) || long < 5 {
+			t.Errorf("seed %d: %v, %d long freezes", seed, counts, long)
 		}
 	}
 }
 
-// TestPlanUpgrades: the workers go forward, back and forward again, with a database
+// allButUpgrades are all faults but the upgrades.
+var allButUpgrades = Faults[:7]
+
+// TestScheduleOfSome: what a seed means for one kind of fault does not depend on the
+// others, so that a run can be repeated with fewer.
+func TestScheduleOfSome(t *testing.T) {
+	t.Parallel()
+	all := schedule(7, 40, allButUpgrades)
+	for _, name := range allButUpgrades {
+		var want []fault
+		for _, fault := range all {
+			if fault.group() == name {
+				want = append(want, fault)
+			}
+		}
+		if got := schedule(7, 40, []string{name}); !slices.Equal(got, want) {
+			t.Errorf("%s: got %+v, want %+v", name, got, want)
+		}
+	}
+}
+
+// TestScheduleOfUpgrades: the workers go forward, back and forward again, with a database
 // that is carried over on either release in between. Kills hit both releases.
-func TestPlanUpgrades(t *testing.T) {
+func TestScheduleOfUpgrades(t *testing.T) {
 	t.Parallel()
 	victims := map[int]int{}
 	for seed := range uint64(50) {
 		var steps []kind
 		last, kills := 0.0, 0
-		for _, fault := range planFaults(seed, 40, true) {
+		for _, fault := range schedule(seed, 40, []string{"kill", "freeze", "upgrade"}) {
 			if fault.at < last || fault.at >= 1 {
 				t.Errorf("seed %d: a fault at %v after one at %v", seed, fault.at, last)
 			}
@@ -116,8 +141,14 @@ func TestCarriedOver(t *testing.T) {
 
 func TestLostCancels(t *testing.T) {
 	t.Parallel()
-	histories := map[string]*history{"there": {cancelled: true}, "lost": {}}
-	got := lostCancels(histories, []string{"there", "lost", "gone"})
+	histories := map[string]*history{"there": {cancelled: true}, "lost": {}, "reset": {}}
+	var all []operations.Operation
+	for _, id := range []string{"there", "lost", "gone", "reset"} {
+		all = append(all, operations.Operation{Order: id, Kind: operations.Cancel, Outcome: operations.OK},
+			operations.Operation{Order: id, Kind: operations.Place, Outcome: operations.OK})
+	}
+	r := &run{touched: map[string]operations.Kind{"reset": operations.Reset}}
+	got := r.lostCancels(histories, all)
 	if len(got) != 2 || !strings.Contains(got[0], "order lost was acknowledged") || !strings.Contains(got[1], "order gone") {
 		t.Errorf("got %q", got)
 	}

@@ -6,136 +6,130 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"path/filepath"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+	"golang.org/x/sync/errgroup"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/commands/internal/chaos/operations"
+	"example.com/coffee/internal/powerfailure"
 )
+
+// journalName is the name of the file that all operations are written down in.
+const journalName = "operations.jsonl"
 
 // RunClient runs the client of a run, in a process of its own that can be killed at
 // any time. It places the orders of the seed that have not ended yet, and returns
 // when all have ended. Its journal is in dir.
-func RunClient(ctx context.Context, conn client.Client, namespace, dir string, seed uint64, orders int) error {
-	journal, err := openJournal(dir)
+func RunClient(ctx context.Context, conn client.Client, namespace, dir string, seed uint64, orders int) (err error) {
+	path := filepath.Join(dir, journalName)
+	journal, err := operations.OpenJournal(path, powerfailure.Now)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, journal.Close()) }()
+	known, err := operations.NewReader(path).Read()
 	if err != nil {
 		return err
 	}
 	c := &customer{conn: conn, orders: coffee.NewClient(conn, namespace), journal: journal}
-	return errors.Join(c.run(ctx, seed, orders), journal.close())
+	return c.run(ctx, seed, orders, tally(known))
 }
 
-// customer places orders, whatever happens to the server or to itself.
+// customer places orders, whatever happens to the server or to itself. What it is told
+// is judged later, from the journal.
 type customer struct {
 	conn    client.Client
 	orders  *coffee.Client
-	journal *journal
+	journal *operations.Journal
 }
 
 // run places all orders that have not ended yet, and returns when all have ended.
-func (c *customer) run(ctx context.Context, seed uint64, orders int) error {
-	var wg sync.WaitGroup
-	var once sync.Once
-	var failure error
+func (c *customer) run(ctx context.Context, seed uint64, orders int, known progress) error {
+	group, ctx := errgroup.WithContext(ctx)
 	for n := range orders {
 		order := planOrder(seed, n)
 		id := order.request.OrderID
-		if c.journal.has(journalEnded, id) {
+		if known.ended[id] {
 			continue
 		}
-		if !c.journal.has(journalSent, id) && !sleep(ctx, pace) {
+		if !known.sent[id] && !sleep(ctx, pace) {
 			break
 		}
-		wg.Go(func() {
-			if err := c.serve(ctx, order); err != nil {
-				once.Do(func() { failure = err })
-			}
-		})
+		group.Go(func() error { return c.serve(ctx, order) })
 	}
-	wg.Wait()
-	return failure
+	return group.Wait()
 }
 
-// serve takes one order to its end, from the start or from where a killed client
-// left it. Its errors end the client; what a client must never see is a breach.
+// serve takes one order to its end, from the start or from where a killed client left
+// it. It returns an error if it cannot write the journal, or the context's.
 func (c *customer) serve(ctx context.Context, order plannedOrder) error {
 	id := order.request.OrderID
-	if err := c.journal.write(journalSent, id); err != nil {
-		return err
+	group, ctx := errgroup.WithContext(ctx)
+	for _, after := range order.looks {
+		group.Go(func() error {
+			if !sleep(ctx, after) {
+				return ctx.Err()
+			}
+			_, err := c.ask(ctx, operations.Operation{Order: id, Kind: operations.Status}, c.look(id))
+			return err
+		})
 	}
-	place := func() error { return c.place(ctx, order.request) }
-	if order.input != nil {
-		place = func() error { return c.placeInvalid(ctx, id, order.input) }
-	}
-	if err := c.insist(ctx, place); err != nil {
-		return c.breach(ctx, id, "cannot be placed: %v", err)
-	}
-	if err := c.journal.write(journalAcknowledged, id); err != nil {
-		return err
-	}
-	acknowledged := time.Now()
+	place := operations.Operation{Order: id, Kind: operations.Place, Request: order.text()}
 	if order.twice {
-		if err := c.insist(ctx, place); err != nil {
-			return c.breach(ctx, id, "cannot be placed twice: %v", err)
-		}
+		group.Go(func() error { return c.insist(ctx, place, c.place(order.request)) })
 	}
-	if order.another != "" {
-		request := order.request
-		request.Drink = order.another
-		var conflict *coffee.ConflictError
-		if err := c.insist(ctx, func() error { return c.place(ctx, request) }); !errors.As(err, &conflict) {
-			return c.breach(ctx, id, "another order of the same id was not refused: %v", err)
+	group.Go(func() error {
+		if err := c.insist(ctx, place, c.placed(order)); err != nil {
+			return err
 		}
-	}
-	cancelled := order.cancelAfter >= 0
-	if cancelled {
-		if !sleep(ctx, time.Until(acknowledged.Add(order.cancelAfter))) {
-			return ctx.Err()
-		}
-		err := c.insist(ctx, func() error { return c.orders.Cancel(ctx, id, "") })
-		if err != nil && !errors.Is(err, coffee.ErrEnded) { // which means too late
-			return c.breach(ctx, id, "cannot be cancelled: %v", err)
-		}
-		if err == nil {
-			if err := c.journal.write(journalCancelled, id); err != nil {
+		if order.another != "" {
+			request := order.request
+			request.Drink = order.another
+			if err := c.insist(ctx, operations.Operation{Order: id, Kind: operations.Place, Request: request.String()}, c.place(request)); err != nil {
 				return err
 			}
 		}
-	}
-	var result coffee.OrderResult
-	err := c.insist(ctx, func() (err error) {
-		result, err = c.orders.Result(ctx, id)
-		return err
+		if order.cancelAfter >= 0 {
+			if !sleep(ctx, order.cancelAfter) {
+				return ctx.Err()
+			}
+			cancel := func(ctx context.Context) (string, error) { return operations.OK, c.orders.Cancel(ctx, id, "") }
+			if err := c.insist(ctx, operations.Operation{Order: id, Kind: operations.Cancel}, cancel); err != nil {
+				return err
+			}
+		}
+		return c.insist(ctx, operations.Operation{Order: id, Kind: operations.Result}, c.result(id))
 	})
-	var ended *coffee.EndedError
-	switch {
-	case order.input != nil && errors.As(err, &ended):
-	case order.input != nil:
-		return c.breach(ctx, id, "was invalid, but ended %s, %v", result.Status, err)
-	case err != nil:
-		return c.breach(ctx, id, "has no result: %v", err)
-	case result.Status == coffee.StatusCancelled && !cancelled:
-		return c.breach(ctx, id, "was cancelled without a request")
-	}
-	return c.journal.write(journalEnded, id)
+	return group.Wait()
 }
 
-// place places an order.
-func (c *customer) place(ctx context.Context, request coffee.OrderRequest) error {
-	placed, err := c.orders.Place(ctx, request)
-	if err == nil && placed.Order != request {
-		return &wrongAnswer{fmt.Sprintf("got %v instead of %v", placed.Order, request)}
+// request asks something of an order, and returns the outcome.
+type request func(ctx context.Context) (outcome string, err error)
+
+func (c *customer) placed(order plannedOrder) request {
+	if order.input == nil {
+		return c.place(order.request)
 	}
-	return err
+	return func(ctx context.Context) (string, error) {
+		return operations.OK, c.placeInvalid(ctx, order.request.OrderID, order.input)
+	}
 }
 
-// wrongAnswer is an answer that retrying cannot fix.
-type wrongAnswer struct{ string }
-
-func (e *wrongAnswer) Error() string { return e.string }
+func (c *customer) place(request coffee.OrderRequest) request {
+	return func(ctx context.Context) (string, error) {
+		placed, err := c.orders.Place(ctx, request)
+		if err == nil && placed.Order != request {
+			return operations.Wrong, nil
+		}
+		return operations.OK, err
+	}
+}
 
 // placeInvalid sends input that our own client would refuse.
 func (c *customer) placeInvalid(ctx context.Context, id string, input any) error {
@@ -151,17 +145,25 @@ func (c *customer) placeInvalid(ctx context.Context, id string, input any) error
 	return err
 }
 
-// insist retries until it gets an answer that counts. Any other error means that
-// the server is away.
-func (c *customer) insist(ctx context.Context, do func() error) error {
+func (c *customer) look(id string) request {
+	return func(ctx context.Context) (string, error) {
+		view, err := c.orders.Describe(ctx, id)
+		return string(view.Status), err
+	}
+}
+
+func (c *customer) result(id string) request {
+	return func(ctx context.Context) (string, error) {
+		result, err := c.orders.Result(ctx, id)
+		return string(result.Status), err
+	}
+}
+
+// insist asks again until it gets an answer.
+func (c *customer) insist(ctx context.Context, op operations.Operation, do request) error {
 	for {
-		err := do()
-		var conflict *coffee.ConflictError
-		var ended *coffee.EndedError
-		var invalid *serviceerror.InvalidArgument
-		var wrong *wrongAnswer
-		if err == nil || errors.As(err, &wrong) || errors.As(err, &conflict) || errors.As(err, &ended) || errors.As(err, &invalid) ||
-			errors.Is(err, coffee.ErrEnded) || errors.Is(err, coffee.ErrNotFound) {
+		outcome, err := c.ask(ctx, op, do)
+		if outcome != operations.Unknown || err != nil {
 			return err
 		}
 		if !sleep(ctx, 100*time.Millisecond) {
@@ -170,15 +172,74 @@ func (c *customer) insist(ctx context.Context, do func() error) error {
 	}
 }
 
-// breach records what should not have happened, and that the order has ended.
-func (c *customer) breach(ctx context.Context, id, format string, args ...any) error {
+// ask asks once, and writes down what it was told. The outcome is unknown if there was
+// no answer, or none that says what happened.
+func (c *customer) ask(ctx context.Context, op operations.Operation, do request) (outcome string, err error) {
+	op, err = c.journal.Begin(op)
+	if err != nil {
+		return operations.Unknown, err
+	}
+	outcome, answer := do(ctx)
 	if ctx.Err() != nil { // this process was asked to stop, and that is all
-		return ctx.Err()
+		return operations.Unknown, ctx.Err()
 	}
-	if err := c.journal.write(journalBreaches, "order "+id+" "+coffee.Printable(fmt.Sprintf(format, args...))); err != nil {
-		return err
+	problem := ""
+	if answer != nil {
+		outcome, problem = outcomeOf(answer), coffee.Printable(answer.Error())
 	}
-	return c.journal.write(journalEnded, id)
+	if outcome == operations.Unknown {
+		return outcome, nil
+	}
+	return outcome, c.journal.End(op, outcome, problem)
+}
+
+// outcomeOf returns what an error says about an operation.
+func outcomeOf(err error) string {
+	var conflict *coffee.ConflictError
+	var ended *coffee.EndedError
+	var terminated *temporal.TerminatedError
+	var cancelled *temporal.CanceledError // as Temporal's own request has it
+	var invalid *serviceerror.InvalidArgument
+	switch {
+	case errors.As(err, &conflict):
+		return operations.Conflict
+	case errors.As(err, &ended) && errors.As(err, &terminated):
+		return operations.Terminated
+	case errors.As(err, &ended) && errors.As(err, &cancelled):
+		return operations.Cancelled
+	case errors.As(err, &ended):
+		return operations.Ended
+	case errors.As(err, &invalid):
+		return operations.Wrong
+	case errors.Is(err, coffee.ErrEnded):
+		return operations.Over
+	case errors.Is(err, coffee.ErrNotFound):
+		return operations.NotFound
+	}
+	return operations.Unknown // the server is away
+}
+
+// progress is how far orders are, by id, according to a journal.
+type progress struct{ sent, acknowledged, ended map[string]bool }
+
+func tally(all []operations.Operation) progress {
+	p := progress{map[string]bool{}, map[string]bool{}, map[string]bool{}}
+	for _, op := range all {
+		switch {
+		case op.Kind == operations.Place:
+			p.sent[op.Order] = true
+			if op.Outcome == operations.OK {
+				p.acknowledged[op.Order] = true
+			}
+		case op.Kind == operations.Result && op.Outcome != operations.Unknown:
+			p.ended[op.Order] = true
+		}
+	}
+	return p
+}
+
+func (p progress) String() string {
+	return fmt.Sprintf("%d sent, %d ended", len(p.sent), len(p.ended))
 }
 
 // sleep returns false if the context ends first.

@@ -23,24 +23,29 @@ type injectedFault struct {
 	when time.Time
 }
 
-// injectAll executes the plan: each fault once its share of the orders has been sent.
+// injectAll executes the schedule: each fault once its share of the orders has been
+// sent.
 func (r *run) injectAll(ctx context.Context) error {
-	for _, fault := range r.plan() {
+	for _, fault := range r.schedule() {
 		known, last := -1, time.Now()
 		r.freezeBy = time.Time{}
 		for {
-			sent, err := r.lines(journalSent)
+			all, err := r.reader.Read()
 			if err != nil {
 				return err
 			}
-			if len(sent) > known {
-				known, last = len(sent), time.Now()
+			sent := len(tally(all).sent)
+			if sent > known {
+				known, last = sent, time.Now()
 			}
-			if float64(len(sent)) >= fault.at*float64(r.Orders) {
+			if float64(sent) >= fault.at*float64(r.Orders) {
 				if r.freezeBy.IsZero() {
 					r.freezeBy = time.Now().Add(freezePatience)
 				}
-				if r.inject(ctx, fault) {
+				if done, err := r.inject(ctx, fault); err != nil || done {
+					if err != nil {
+						return err
+					}
 					break
 				}
 			}
@@ -60,16 +65,19 @@ func (r *run) injectAll(ctx context.Context) error {
 	return nil
 }
 
-// plan returns the faults. In a cluster, strikes take the place of the server's kills.
-func (r *run) plan() []fault {
-	faults := planFaults(r.Seed, r.Kills, r.MakeOlder != nil)
+// schedule returns the faults. In a cluster, strikes take the place of the server's
+// kills, and workers get the rest of what would hit the server.
+func (r *run) schedule() []fault {
+	faults := schedule(r.Seed, r.Kills, r.Faults)
 	if r.Cluster == nil {
 		return faults
 	}
 	for i := range faults {
 		switch {
-		case faults[i].victim != theServer:
-		case r.Cluster.Strike != "":
+		case faults[i].kind == backUp || faults[i].kind == restore:
+			faults[i].kind = operator // its files are not at hand
+		case faults[i].victim != theServer || faults[i].kind == operator:
+		case faults[i].kind == kill && r.Cluster.Strike != "":
 			faults[i].kind = strike
 		default:
 			faults[i].victim = worker1 + i%2
@@ -88,16 +96,34 @@ func (r *run) nothingMoves(f fault) error {
 
 // inject injects a fault, and reports whether it did: the victim may be down, or a
 // freeze may still be waiting for a charge.
-func (r *run) inject(ctx context.Context, f fault) bool {
+func (r *run) inject(ctx context.Context, f fault) (done bool, err error) {
 	switch f.kind {
 	case rollForward:
-		return r.rollOut(ctx, nextRelease)
+		return true, r.rollOut(ctx, nextRelease)
 	case rollBack:
-		return r.rollOut(ctx, firstRelease)
+		return true, r.rollOut(ctx, firstRelease)
 	case strike:
-		return r.strike(ctx, f)
+		return r.strike(ctx, f), nil
+	case backUp:
+		return r.backUp(ctx, f)
+	case restore:
+		return r.restore(ctx, f)
+	case power:
+		return r.powerFailure(ctx, f)
+	case forever:
+		r.lose(f)
+		return true, nil
+	case operator:
+		return r.operate(ctx, f)
+	case network:
+		return r.disturb(ctx, f)
 	}
-	if isWorker(f.victim) && r.processes[f.victim].isFrozen() { // it must wake up again
+	return r.hit(ctx, f), nil
+}
+
+// hit injects a fault that is a signal to a process, or a restart of it.
+func (r *run) hit(ctx context.Context, f fault) bool {
+	if isWorker(f.victim) && (f.victim == r.lost || r.processes[f.victim].isFrozen()) { // it must wake up again
 		f.victim = partner(f.victim)
 	}
 	victim := r.processes[f.victim]
@@ -105,29 +131,32 @@ func (r *run) inject(ctx context.Context, f fault) bool {
 	if f.kind == freeze && !r.charging(f.victim) && time.Now().Before(r.freezeBy) {
 		return false
 	}
-	what, how, pid := "kill", "for %4.1f s", 0
+	how, pid := "for %4.1f s", 0
 	switch f.kind {
 	case freeze:
-		what, pid = "freeze", victim.freeze(f.pause)
+		pid = victim.freeze(f.pause)
 	case carryOver:
-		what, how = "upgrade", "and kill it after %.1f s"
-		pid = victim.killTwice(func() error { return r.MakeOlder(ctx, r.path(database)) }, f.pause)
+		how = "and kill it after %.1f s"
+		pid = victim.restart(restart{prepare: func() error { return r.makeOlder(ctx) }, killAfter: f.pause})
+	case storage, clock:
+		pid = victim.restart(restart{env: r.injection(fmt.Sprintf("%s=%d", f.kind, f.detail)), killAfter: f.pause})
+		r.excuse(f.victim, f.pause)
 	default:
 		pid = victim.kill(f.pause)
 	}
 	if pid == 0 {
 		return false
 	}
-	r.record(f, fmt.Sprintf("%-7s %-8s "+how, what, victim.name, f.pause.Seconds()))
+	r.record(f, fmt.Sprintf("%-8s %-8s "+how, f.kind, victim.name, f.pause.Seconds()))
 	return true
 }
 
 // record records that a fault was injected.
 func (r *run) record(f fault, what string) {
 	r.injected = append(r.injected, injectedFault{fault: f, when: time.Now()})
-	sent, _ := r.lines(journalSent) // only for the message
-	ended, _ := r.lines(journalEnded)
-	r.say("%s; %d of %d orders sent, %d ended", what, len(sent), r.Orders, len(ended))
+	all, _ := r.reader.Read() // only for the message
+	progress := tally(all)
+	r.say("%s; %d of %d orders sent, %d ended", what, len(progress.sent), r.Orders, len(progress.ended))
 }
 
 // strikeExcuse is how long after a strike another process may end because of it.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -29,7 +30,10 @@ type process struct {
 	once bool
 
 	mu       sync.Mutex
-	cmd      *exec.Cmd // nil while it is down
+	cmd      *exec.Cmd  // nil while it is down
+	changed  *sync.Cond // when cmd, held or stopping has changed
+	held     bool       // it stays down
+	gone     bool       // for good
 	downtime time.Duration
 	killed   bool
 	frozen   int // the freezes that are not over yet
@@ -39,8 +43,18 @@ type process struct {
 	exits    []exit        // the times that it ended by itself with an error
 	pids     []int         // its process ids so far
 	logStart int64         // where the log of the current process begins
-	prepare  func() error  // called before it is restarted
-	killSoon time.Duration // until it is killed again after a restart; 0 means that it is not
+	next     restart       // what the next start is like, if not as usual
+}
+
+// restart is a start of a process that is not as usual.
+type restart struct {
+	// prepare, unless nil, is called before it.
+	prepare func() error
+	// env is a further part of its environment, for this time only.
+	env []string
+	// killAfter is how long the process runs before it is killed again; 0 means for
+	// good.
+	killAfter time.Duration
 }
 
 // exit is the end of a process that ended by itself with an error.
@@ -64,6 +78,7 @@ func (p *process) start() error {
 		return err
 	}
 	p.done = make(chan struct{})
+	p.changed = sync.NewCond(&p.mu)
 	go func() {
 		defer close(p.done)
 		defer log.Close()
@@ -80,23 +95,27 @@ func (p *process) start() error {
 func (p *process) runOnce(executable string, log *os.File) (again bool) {
 	cmd := exec.Command(executable)
 	cmd.Args = append([]string{"coffee"}, p.args...)
-	cmd.Env = p.env
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = child.Attributes()
 
 	p.mu.Lock()
+	for p.held && !p.stopping {
+		p.changed.Wait()
+	}
 	if p.stopping {
 		p.mu.Unlock()
 		return false
 	}
-	if p.prepare != nil {
-		p.err = p.prepare()
-		p.prepare = nil
+	next := p.next
+	p.next = restart{}
+	if next.prepare != nil {
+		p.err = next.prepare()
 	}
 	if p.err != nil {
 		p.mu.Unlock()
 		return false
 	}
+	cmd.Env = slices.Concat(p.env, next.env)
 	if err := cmd.Start(); err != nil {
 		p.err = err
 		p.mu.Unlock()
@@ -108,15 +127,15 @@ func (p *process) runOnce(executable string, log *os.File) (again bool) {
 	}
 	p.cmd, p.downtime, p.frozen, p.killed = cmd, restartPause, 0, false
 	p.pids = append(p.pids, cmd.Process.Pid)
-	if p.killSoon > 0 {
-		time.AfterFunc(p.killSoon, func() { p.killThis(cmd, restartPause) })
-		p.killSoon = 0
+	if next.killAfter > 0 {
+		time.AfterFunc(next.killAfter, func() { p.killThis(cmd, restartPause) })
 	}
 	p.mu.Unlock()
 
 	err := cmd.Wait()
 	p.mu.Lock()
 	p.cmd = nil
+	p.changed.Broadcast()
 	downtime, stopping := p.downtime, p.stopping
 	if code := cmd.ProcessState.ExitCode(); code != 0 && !p.killed && !(p.stopping && code == exitInterrupted) {
 		p.exits = append(p.exits, exit{began, time.Now(), code, fmt.Sprintf("the %s ended by itself: %v; see %s", p.name, err, p.log)})
@@ -147,29 +166,73 @@ func (p *process) isFrozen() bool {
 // id, or 0 if the process was already down.
 func (p *process) kill(downtime time.Duration) (pid int) { return p.killThis(nil, downtime) }
 
-// killTwice kills the process, calls prepare before it is restarted, and kills it again
-// some time after that. It returns the process id, or 0 if the process was already down.
-func (p *process) killTwice(prepare func() error, soon time.Duration) (pid int) {
+// restart kills the process and starts it again, not as usual. It returns the process
+// id, or 0 if the process was already down.
+func (p *process) restart(next restart) (pid int) {
 	p.mu.Lock()
-	if p.cmd != nil {
-		p.prepare, p.killSoon = prepare, soon
+	defer p.mu.Unlock()
+	if pid = p.killLocked(restartPause); pid != 0 {
+		p.next = next
 	}
+	return pid
+}
+
+// hold kills the process, and returns when it is down. It stays down until release is
+// called.
+func (p *process) hold() {
+	p.mu.Lock()
+	p.held = true
 	p.mu.Unlock()
-	return p.kill(restartPause)
+	p.kill(0)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.cmd != nil {
+		p.changed.Wait()
+	}
+}
+
+// release lets the process start again, unless it is gone for good.
+func (p *process) release() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.held = p.gone
+	p.changed.Broadcast()
 }
 
 // killThis kills the process unless it is another one than cmd by now; nil means any.
 func (p *process) killThis(cmd *exec.Cmd, downtime time.Duration) (pid int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.cmd == nil || cmd != nil && p.cmd != cmd {
+	if cmd != nil && p.cmd != cmd {
+		return 0
+	}
+	return p.killLocked(downtime)
+}
+
+// killLocked kills the process, unless it is down, or killed already and still ending.
+func (p *process) killLocked(downtime time.Duration) (pid int) {
+	if p.cmd == nil || p.killed || p.cmd.Process.Signal(syscall.SIGKILL) != nil {
 		return 0
 	}
 	p.downtime, p.killed = downtime, true
-	if p.cmd.Process.Signal(syscall.SIGKILL) != nil {
-		return 0
-	}
 	return p.cmd.Process.Pid
+}
+
+// signal sends a signal that may end the process, which is no incident then.
+func (p *process) signal(signal syscall.Signal) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd != nil && p.cmd.Process.Signal(signal) == nil {
+		p.killed = true
+	}
+}
+
+// lose kills the process for good.
+func (p *process) lose() {
+	p.hold()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.gone = true
 }
 
 // freeze suspends the process, and wakes it after the pause. It returns the process
@@ -200,6 +263,7 @@ func (p *process) freeze(pause time.Duration) (pid int) {
 func (p *process) stop(ctx context.Context) error {
 	p.mu.Lock()
 	p.stopping = true
+	p.changed.Broadcast()
 	if p.cmd != nil {
 		p.cmd.Process.Signal(syscall.SIGCONT)
 		p.cmd.Process.Signal(syscall.SIGTERM)
@@ -218,7 +282,11 @@ func (p *process) stop(ctx context.Context) error {
 func (p *process) end() {
 	p.mu.Lock()
 	p.stopping = true
+	p.changed.Broadcast()
+	if p.cmd != nil {
+		p.killed = true
+		p.cmd.Process.Signal(syscall.SIGKILL)
+	}
 	p.mu.Unlock()
-	p.kill(0)
 	<-p.done
 }

@@ -4,11 +4,14 @@ package chaos
 
 import (
 	"context"
-	"errors"
+	"maps"
 	"slices"
+
+	"go.temporal.io/sdk/client"
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/audit"
+	"example.com/coffee/commands/internal/chaos/operations"
 	"example.com/coffee/commands/internal/release"
 )
 
@@ -22,19 +25,28 @@ type Report struct {
 	KillsOfClient  int    `json:"kills_of_client"`
 	Strikes        int    `json:"strikes,omitempty"` // at a cluster
 	Freezes        int    `json:"freezes"`
+	// Faults counts the others that were injected, by kind.
+	Faults map[string]int `json:"faults,omitempty"`
+	// WritesLost counts what power failures lost, of what was not synced, and WritesTorn
+	// what they left in part.
+	WritesLost int `json:"writes_lost,omitempty"`
+	WritesTorn int `json:"writes_torn,omitempty"`
 	// CarriedOver is how often the server's database was carried over from an older
 	// version, and RolledOut how often a release of the workers became current.
 	CarriedOver int `json:"carried_over,omitempty"`
 	RolledOut   int `json:"rolled_out,omitempty"`
 	// LateCharges is how many charges went on after their attempt had been given
 	// up, and LateRefused how many of them the ledger refused.
-	LateCharges int           `json:"late_charges"`
-	LateRefused int           `json:"late_charges_refused"`
-	Recovery    Recovery      `json:"recovery"`
-	Audit       *audit.Report `json:"audit"`
-	// Incidents are what the client saw and should not have seen, orders whose
-	// end it never saw, cancels that were acknowledged and lost, workers that did
-	// nothing, and processes that ended by themselves or did not stop.
+	LateCharges int `json:"late_charges"`
+	LateRefused int `json:"late_charges_refused"`
+	// Operations is how many operations of clients and operators could be explained:
+	// they are linearizable.
+	Operations int           `json:"operations"`
+	Recovery   Recovery      `json:"recovery"`
+	Audit      *audit.Report `json:"audit"`
+	// Incidents are what the clients were told and cannot have been so, orders that do not
+	// end, cancels that were acknowledged and lost, workers that did nothing, and
+	// processes that ended by themselves or did not stop.
 	Incidents []string `json:"incidents"`
 	Seconds   float64  `json:"seconds"`
 }
@@ -54,53 +66,28 @@ func (r *Report) Kills() int { return r.KillsOfServer + r.KillsOfWorkers + r.Kil
 
 // report collects the outcome from the journal, the processes and the auditor.
 func (r *run) report(ctx context.Context) (*Report, error) {
-	report := &Report{Seed: r.Seed, Incidents: []string{}}
-	sent, err1 := r.lines(journalSent)
-	acknowledged, err2 := r.lines(journalAcknowledged)
-	ended, err3 := r.lines(journalEnded)
-	breaches, err4 := r.lines(journalBreaches)
-	cancelled, err5 := r.lines(journalCancelled)
-	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
+	all, err := r.reader.Read()
+	if err != nil {
 		return nil, err
 	}
-	report.Sent, report.Acknowledged = len(sent), len(acknowledged)
-	report.Incidents = append(report.Incidents, breaches...)
-	for _, id := range sent {
-		if !slices.Contains(ended, id) {
-			report.Incidents = append(report.Incidents, "order "+id+" was sent, but the client never saw it end")
-		}
+	progress := tally(all)
+	report := &Report{Seed: r.Seed, Incidents: []string{}, Sent: len(progress.sent), Acknowledged: len(progress.acknowledged),
+		WritesLost: r.losses.Lost, WritesTorn: r.losses.Torn}
+	r.count(report)
+	incidents, err := r.unexplained(all)
+	if err != nil {
+		return nil, err
 	}
-	for _, fault := range r.injected {
-		switch {
-		case fault.kind == carryOver: // counted by what came of it
-		case fault.kind == strike:
-			report.Strikes++
-		case fault.kind == freeze:
-			report.Freezes++
-		case fault.victim == theServer:
-			report.KillsOfServer++
-		case fault.victim == theClient:
-			report.KillsOfClient++
-		default:
-			report.KillsOfWorkers++
-		}
-	}
+	report.Incidents = append(report.Incidents, incidents...)
+	report.Operations = len(all)
+
 	conn, err := r.connect(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Close()
-	book, err := audit.OpenBook(ctx, r.ledger)
-	if err != nil {
-		return nil, err
-	}
-	defer book.Close()
-	options := audit.Options{Client: conn, Namespace: r.namespace, Book: book, Acknowledged: acknowledged}
-	if r.MakeOlder != nil { // the patched release goes on with orders of the first one, too
-		options.Replay = release.Named(release.Patched).Replay
-	}
-	report.Audit, err = audit.Run(ctx, options)
-	if err != nil {
+	acknowledged := slices.DeleteFunc(slices.Sorted(maps.Keys(progress.acknowledged)), r.deleted)
+	if report.Audit, err = r.audit(ctx, conn, acknowledged); err != nil {
 		return nil, err
 	}
 	histories, err := readHistories(ctx, coffee.NewClient(conn, r.namespace), acknowledged)
@@ -108,9 +95,7 @@ func (r *run) report(ctx context.Context) (*Report, error) {
 		return nil, err
 	}
 	report.Recovery = r.recovery(histories)
-	report.Incidents = append(report.Incidents, lostCancels(histories, cancelled)...)
-	report.Incidents = append(report.Incidents, misfits(histories)...)
-	report.Incidents = append(report.Incidents, r.idleWorkers(histories)...)
+	report.Incidents = slices.Concat(report.Incidents, r.lostCancels(histories, all), misfits(histories), r.idleWorkers(histories))
 	report.RolledOut = len(r.releases)
 	var missing []string
 	if report.CarriedOver, missing, err = r.carriedOver(); err != nil {
@@ -120,3 +105,55 @@ func (r *run) report(ctx context.Context) (*Report, error) {
 	report.LateCharges, report.LateRefused, err = r.lateCharges()
 	return report, err
 }
+
+// count counts the faults that were injected.
+func (r *run) count(report *Report) {
+	for _, fault := range r.injected {
+		switch {
+		case fault.kind == carryOver: // counted by what came of it
+		case fault.kind == strike:
+			report.Strikes++
+		case fault.kind == freeze:
+			report.Freezes++
+		case fault.kind != kill:
+			if report.Faults == nil {
+				report.Faults = map[string]int{}
+			}
+			report.Faults[fault.kind.String()]++
+		case fault.victim == theServer:
+			report.KillsOfServer++
+		case fault.victim == theClient:
+			report.KillsOfClient++
+		default:
+			report.KillsOfWorkers++
+		}
+	}
+}
+
+// audit audits all orders. What an operator stopped it settles first, twice at once.
+func (r *run) audit(ctx context.Context, conn client.Client, acknowledged []string) (*audit.Report, error) {
+	book, err := audit.OpenBook(ctx, r.ledger)
+	if err != nil {
+		return nil, err
+	}
+	defer book.Close()
+	options := audit.Options{Client: conn, Namespace: r.namespace, Book: book, Acknowledged: acknowledged}
+	if r.has(carryOver) { // the patched release goes on with orders of the first one, too
+		options.Replay = release.Named(release.Patched).Replay
+	}
+	if r.has(operator) {
+		if _, err := r.repairTwice(ctx, conn, "", fault{}); err != nil {
+			return nil, err
+		}
+	}
+	report, err := audit.Run(ctx, options)
+	if err != nil {
+		return nil, err
+	}
+	// That the money of a deleted order has no order is so, and the audit has to say it.
+	report.Breaches = slices.DeleteFunc(report.Breaches, func(b audit.Breach) bool { return r.deleted(b.OrderID) })
+	return report, nil
+}
+
+// deleted reports whether an operator has deleted an order.
+func (r *run) deleted(id string) bool { return r.touched[id] == operations.Delete }

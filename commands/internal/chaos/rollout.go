@@ -11,6 +11,7 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/commands/internal/release"
+	"example.com/coffee/internal/powerfailure"
 )
 
 // The releases of the workers in a run with upgrades. The next one has another step in
@@ -37,28 +38,32 @@ func (r *run) current(when time.Time) (buildID string) {
 	return buildID
 }
 
-// rollOut begins to make a release current, while other faults are injected. It reports
-// whether it has.
-func (r *run) rollOut(ctx context.Context, buildID string) bool {
+// rollOut begins to make a release current, while other faults are injected. It waits for
+// the rollout before.
+func (r *run) rollOut(ctx context.Context, buildID string) error {
 	var err error
 	for _, which := range []int{worker3, worker4} {
 		if r.processes[which] == nil {
 			err = errors.Join(err, r.startWorker(which, nextRelease, "--release", release.Patched))
 		}
 	}
-	return r.rollouts.TryGo(func() error {
-		if err != nil {
-			return err
+	before, done := r.rolledOut, make(chan struct{})
+	r.rolledOut, r.wanted = done, buildID
+	r.lasting.Go(func() error {
+		defer close(done)
+		if before != nil {
+			<-before
 		}
 		return r.setCurrent(ctx, buildID)
 	})
+	return err
 }
 
 // setCurrent makes a release current, however often the server goes away meanwhile. If
 // it was killed in the middle of this, Temporal takes a minute to try again: that is how
 // long its own activity, which was lost, may take.
 func (r *run) setCurrent(ctx context.Context, buildID string) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, 2*patience)
 	defer cancel()
 	for {
 		err := r.trySetCurrent(ctx, buildID)
@@ -88,6 +93,14 @@ func (r *run) trySetCurrent(ctx context.Context, buildID string) error {
 		return nil
 	}
 	return orders.SetCurrent(ctx, d, buildID)
+}
+
+// makeOlder makes the database of the server, which is down, that of an older one.
+func (r *run) makeOlder(ctx context.Context) error {
+	if err := r.MakeOlder(ctx, r.path(database)); err != nil || !r.has(power) {
+		return err
+	}
+	return powerfailure.Adopt(r.path(recordings), r.path(database))
 }
 
 // carriedOver counts the upgrades of the server's database by the old ones that were

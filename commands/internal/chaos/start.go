@@ -27,19 +27,18 @@ func (r *run) start(ctx context.Context) error {
 		return err
 	}
 	buildID := ""
-	if r.MakeOlder != nil {
+	if r.has(carryOver) {
 		buildID = firstRelease
 	}
 	if err := errors.Join(r.startWorker(worker1, buildID), r.startWorker(worker2, buildID)); err != nil {
 		return err
 	}
-	if r.MakeOlder != nil {
+	if r.has(carryOver) {
 		if err := r.setCurrent(ctx, firstRelease); err != nil {
 			return err
 		}
 	}
-	args := append([]string{"chaos", "client", "--journal", r.Dir, "--orders", fmt.Sprint(r.Orders), "--seed", fmt.Sprint(r.Seed)}, r.flags...)
-	if err := r.startProcess(theClient, "client", args...); err != nil {
+	if err := r.startWired(theClient, "client", "chaos", "client", "--journal", r.Dir, "--orders", fmt.Sprint(r.Orders), "--seed", fmt.Sprint(r.Seed)); err != nil {
 		return err
 	}
 	r.say("two workers and a client are running")
@@ -53,12 +52,17 @@ func (r *run) startServer(ctx context.Context) error {
 		return err
 	}
 	r.server = fmt.Sprintf("127.0.0.1:%d", port)
-	r.flags, r.ledger = append([]string{"--address", r.server}, r.Flags...), r.path("ledger.db")
+	r.ledger = r.path("ledger.db")
 	env, err := child.Environment(r.Dir)
 	if err != nil {
 		return err
 	}
 	r.env = append(env, release.Variable+"=1", "COFFEE_LEDGER="+r.ledger)
+	if r.has(power) {
+		if err := os.Mkdir(r.path(recordings), 0o700); err != nil {
+			return err
+		}
+	}
 	if err := r.startProcess(theServer, "server", "server", "--port", fmt.Sprint(port), "--headless", "--db-filename", r.path(database)); err != nil {
 		return err
 	}
@@ -69,9 +73,21 @@ func (r *run) startServer(ctx context.Context) error {
 	return nil
 }
 
+// injection returns the environment of a process that injects faults into itself: those
+// of the run, and others.
+func (r *run) injection(faults ...string) []string {
+	if r.has(power) {
+		faults = append(faults, "record="+r.path(recordings))
+	}
+	if r.noRefunds {
+		faults = append(faults, "refunds=none")
+	}
+	return []string{InjectVariable + "=" + strings.Join(faults, ",")}
+}
+
 // useCluster checks that the cluster answers, and has no orders of the seed.
 func (r *run) useCluster(ctx context.Context) error {
-	r.namespace, r.ledger, r.flags = r.Cluster.Namespace, r.Cluster.Ledger, r.Flags
+	r.server, r.namespace, r.ledger = r.Cluster.Address, r.Cluster.Namespace, r.Cluster.Ledger
 	r.env = append(os.Environ(), "COFFEE_LEDGER="+r.ledger) // there may be a password in it
 	conn, err := r.connect(ctx)
 	if err != nil {
@@ -94,7 +110,7 @@ const database = "server.db"
 // startProcess starts one of the processes.
 func (r *run) startProcess(which int, name string, args ...string) error {
 	p := &process{name: name, args: append([]string{"--log-format", "text"}, args...), once: which == theClient,
-		env: r.env, log: r.path(strings.ReplaceAll(name, " ", "-") + ".log")}
+		env: slices.Concat(r.env, r.injection()), log: r.path(strings.ReplaceAll(name, " ", "-") + ".log")}
 	if err := p.start(); err != nil {
 		return err
 	}
@@ -102,13 +118,31 @@ func (r *run) startProcess(which int, name string, args ...string) error {
 	return nil
 }
 
+// startWired starts a process that is connected to the server.
+func (r *run) startWired(which int, name string, args ...string) error {
+	address := r.server
+	if r.has(network) {
+		w, err := newWire(name, r.server)
+		if err != nil {
+			return err
+		}
+		r.wires[which], address = w, w.address()
+	}
+	args = slices.Concat(args, r.Flags, []string{"--address", address})
+	if r.Cluster != nil && r.Cluster.ServerName != "" {
+		args = append(args, "--tls-server-name", r.Cluster.ServerName)
+	}
+	return r.startProcess(which, name, args...)
+}
+
 // startWorker starts a worker of a release; of none if the build id is empty.
 func (r *run) startWorker(which int, buildID string, flags ...string) error {
+	args := []string{"worker", "--charge-time", "500ms", "--brew-time", "700ms", "--receipt-time", "150ms",
+		"--seed", fmt.Sprint(r.Seed), "--late-charge-rate", "0.7"}
 	if buildID != "" {
-		flags = append(flags, "--build-id", buildID)
+		args = append(args, "--build-id", buildID)
 	}
-	err := r.startProcess(which, fmt.Sprintf("worker %d", which-worker1+1), slices.Concat([]string{"worker",
-		"--charge-time", "500ms", "--brew-time", "700ms", "--receipt-time", "150ms", "--seed", fmt.Sprint(r.Seed), "--late-charge-rate", "0.7"}, r.flags, flags)...)
+	err := r.startWired(which, fmt.Sprintf("worker %d", which-worker1+1), append(args, flags...)...)
 	if err == nil {
 		r.processes[which].buildID = buildID
 	}

@@ -17,6 +17,7 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/commands/internal/chaos/operations"
 )
 
 // history is what a chaos run needs from an order's history, in addition to the
@@ -80,11 +81,36 @@ func (r *run) recovery(histories map[string]*history) Recovery {
 	return Recovery{Orders: len(took), P50: took[len(took)/2], P99: took[len(took)*99/100], Max: took[len(took)-1]}
 }
 
-// lostCancels reports the cancels that were acknowledged but never arrived.
-func lostCancels(histories map[string]*history, cancelled []string) (incidents []string) {
-	for _, id := range cancelled {
-		if h := histories[id]; h == nil || !h.cancelled {
-			incidents = append(incidents, "the request to cancel order "+id+" was acknowledged, and is not in its history")
+// unexplained reports the orders whose operations cannot have had the outcomes that they
+// had, and leaves a picture of each in the run's directory.
+func (r *run) unexplained(all []operations.Operation) (incidents []string, err error) {
+	violated, undecided := operations.Check(all, r.deleted)
+	for _, id := range undecided {
+		incidents = append(incidents, "what the clients were told of order "+id+" has too many explanations to find one")
+	}
+	for _, id := range violated {
+		path := r.path("operations-" + id + ".html")
+		file, err := os.Create(path)
+		if err != nil {
+			return nil, err
+		}
+		if err := errors.Join(operations.Draw(file, all, id), file.Close()); err != nil {
+			return nil, err
+		}
+		incidents = append(incidents, "what the clients were told of order "+id+" cannot have been so; see "+path)
+	}
+	return incidents, nil
+}
+
+// lostCancels reports the cancels that were acknowledged but never arrived. An operator
+// who resets an order can leave them out.
+func (r *run) lostCancels(histories map[string]*history, all []operations.Operation) (incidents []string) {
+	for _, op := range all {
+		if _, touched := r.touched[op.Order]; touched || op.Kind != operations.Cancel || op.Outcome != operations.OK {
+			continue
+		}
+		if h := histories[op.Order]; h == nil || !h.cancelled {
+			incidents = append(incidents, "the request to cancel order "+op.Order+" was acknowledged, and is not in its history")
 		}
 	}
 	return incidents
@@ -139,11 +165,6 @@ func (r *run) lateCharges() (all, refused int, err error) {
 	}
 	return all + refused, refused, nil
 }
-
-// outageExcuse is how long after an outage of the server another process may end
-// because of it. A process that was about to start notices at once, and the limit
-// for an answer is ten seconds.
-const outageExcuse = 12 * time.Second
 
 // outages records when the server could not be reached.
 type outages struct {

@@ -1,0 +1,81 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"time"
+
+	"github.com/XSAM/otelsql"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// Option is an option of [Open].
+type Option func(*settings)
+
+// settings are what options set.
+type settings struct {
+	// provider makes the spans of statements; nil means that there are none.
+	provider trace.TracerProvider
+	// now is the clock of entries.
+	now func() time.Time
+	// faults, unless nil, says what goes wrong.
+	faults func() Fault
+}
+
+func newSettings(options []Option) settings {
+	s := settings{now: time.Now}
+	for _, option := range options {
+		option(&s)
+	}
+	return s
+}
+
+// Traced makes a span of each statement that belongs to a trace. Without it, statements
+// make none.
+func Traced(provider trace.TracerProvider) Option {
+	return func(s *settings) { s.provider = provider }
+}
+
+// Clock sets the clock that says when entries were recorded; the default is
+// [time.Now]. Nothing but the entries' times depends on it.
+func Clock(now func() time.Time) Option {
+	return func(s *settings) { s.now = now }
+}
+
+// openDB opens a database with an SQL driver.
+func openDB(system string, connector driver.Connector, s settings) *sql.DB {
+	if s.faults != nil {
+		connector = faultyConnector{connector, s.faults}
+	}
+	if s.provider != nil {
+		return otelsql.OpenDB(connector, spanOptions(system, s.provider)...)
+	}
+	return sql.OpenDB(connector)
+}
+
+// sqliteConnector opens connections to a SQLite database.
+type sqliteConnector struct {
+	driver driver.Driver
+	dsn    string
+}
+
+func (c sqliteConnector) Connect(context.Context) (driver.Conn, error) { return c.driver.Open(c.dsn) }
+
+func (c sqliteConnector) Driver() driver.Driver { return c.driver }
+
+// spanOptions returns which statements make spans, and what they say.
+func spanOptions(system string, provider trace.TracerProvider) []otelsql.Option {
+	return []otelsql.Option{
+		otelsql.WithTracerProvider(provider),
+		otelsql.WithAttributes(attribute.String("db.system.name", system)),
+		otelsql.WithSpanOptions(otelsql.SpanOptions{
+			OmitConnResetSession: true, OmitConnPrepare: true, OmitRows: true, OmitConnectorConnect: true, DisableErrSkip: true,
+			// What belongs to no trace, such as a migration, does not begin one.
+			SpanFilter: func(ctx context.Context, _ otelsql.Method, _ string, _ []driver.NamedValue) bool {
+				return trace.SpanContextFromContext(ctx).IsValid()
+			},
+		}),
+	}
+}

@@ -1,0 +1,52 @@
+//go:build unix
+
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"example.com/coffee/internal/powerfailure"
+)
+
+// recordings is the directory of what the processes have written to their databases.
+const recordings = "recordings"
+
+// powerFailure stops the server and the workers at one instant, and leaves of their
+// files what a power failure would have left. It waits a while for a charge.
+func (r *run) powerFailure(ctx context.Context, f fault) (bool, error) {
+	if !slices.ContainsFunc(r.workers(), r.charging) && time.Now().Before(r.freezeBy) {
+		return false, nil
+	}
+	// Nobody outside can have heard of what a worker wrote after the server was gone.
+	release := r.hold(theServer)
+	instant := powerfailure.Now()
+	releaseWorkers := r.hold(r.workers()...)
+	loss, err := powerfailure.Fail(r.path(recordings), instant, rand.New(rand.NewPCG(r.Seed, f.detail)), r.path(database), r.ledger)
+	if err != nil {
+		return false, fmt.Errorf("cannot make the power fail: %w", err)
+	}
+	sleep(ctx, f.pause)
+	release()
+	releaseWorkers()
+	r.losses.Lost += loss.Lost
+	r.losses.Kept += loss.Kept
+	r.losses.Torn += loss.Torn
+	r.record(f, fmt.Sprintf("%-8s for %4.1f s: of what was not synced, %d writes are lost, %d torn, %d kept", f.kind, f.pause.Seconds(), loss.Lost, loss.Torn, loss.Kept))
+	return true, nil
+}
+
+// hold kills processes, and keeps them down until release is called.
+func (r *run) hold(which ...int) (release func()) {
+	for _, i := range which {
+		r.processes[i].hold()
+	}
+	return func() {
+		for _, i := range which {
+			r.processes[i].release()
+		}
+	}
+}
