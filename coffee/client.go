@@ -224,12 +224,14 @@ func (c *Client) Cancel(ctx context.Context, orderID, reason string) error {
 // [ErrNotFound], or into [ErrEnded] if the order is over: the server says "not found"
 // then, too.
 func (c *Client) ended(ctx context.Context, orderID string, err error) error {
-	if err = notFound(orderID, err); errors.Is(err, ErrNotFound) {
-		if _, describeErr := c.temporal.DescribeWorkflowExecution(ctx, WorkflowID(orderID), ""); describeErr == nil {
-			return ErrEnded
-		}
+	if err = notFound(orderID, err); !errors.Is(err, ErrNotFound) {
+		return err
 	}
-	return err
+	_, err = c.temporal.DescribeWorkflowExecution(ctx, WorkflowID(orderID), "")
+	if err == nil {
+		return ErrEnded
+	}
+	return notFound(orderID, err) // it may also be that the server is away by now
 }
 
 // notFound turns the server's NotFound error about an order into [ErrNotFound]. A

@@ -164,22 +164,23 @@ func TestCancelSends(t *testing.T) {
 }
 
 // TestCancelErrors: the server says "not found" for an order that is over, just as it
-// does for one that never existed.
+// does for one that never existed. If it goes away before it has said which, nobody knows.
 func TestCancelErrors(t *testing.T) {
 	t.Parallel()
-	gone := serviceerror.NewNotFound("workflow execution already completed")
+	gone, away := serviceerror.NewNotFound("workflow execution already completed"), serviceerror.NewUnavailable("connection refused")
 	for name, test := range map[string]struct {
 		describe error
 		want     error
 	}{
 		"over":    {nil, ErrEnded},
 		"unknown": {gone, ErrNotFound},
+		"away":    {away, away},
 	} {
 		server := &mocks.Client{}
 		server.On("WorkflowService").Return(&fakeService{signal: func(*workflowservice.SignalWorkflowExecutionRequest) error { return gone }})
 		server.On("DescribeWorkflowExecution", mock.Anything, "order-123", "").
 			Return(described("run", enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED), test.describe)
-		if err := NewClient(server, "default").Cancel(t.Context(), "123", ""); !errors.Is(err, test.want) {
+		if err := NewClient(server, "default").Cancel(t.Context(), "123", ""); !errors.Is(err, test.want) || errors.Is(err, ErrNotFound) != (name == "unknown") {
 			t.Errorf("%s: got %v, want %v", name, err, test.want)
 		}
 	}

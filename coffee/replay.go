@@ -60,10 +60,13 @@ func ReplayOn(function any, history History) error {
 	if !slices.ContainsFunc(history.Events, isTaskCompleted) {
 		return nil // nothing has been done that could be done again
 	}
-	err := replay(history.Events)
-	if err == nil && history.Running() {
-		err = replay(withNextTask(history.Events))
+	events := history.Events
+	if !endedByItself(events) {
+		// What has come since the workflow did something last is still to be answered, or
+		// never will be. A reset leaves such events, too.
+		events = withNextTask(events)
 	}
+	err := replay(events)
 	if err == nil {
 		return nil
 	}
@@ -154,6 +157,17 @@ func isOver(event *historypb.HistoryEvent) bool {
 		return true
 	}
 	return false
+}
+
+// endedByItself reports whether a workflow has ended, and not because somebody or a
+// timeout has ended it.
+func endedByItself(events []*historypb.HistoryEvent) bool {
+	switch last := events[len(events)-1]; last.GetEventType() {
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED, enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT:
+		return false
+	default:
+		return isOver(last)
+	}
 }
 
 // The SDK says only in words where a history and a workflow part, and in different

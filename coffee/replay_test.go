@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -174,6 +175,48 @@ func TestReplayError(t *testing.T) {
 				t.Errorf("it is a %T", err)
 			}
 		})
+	}
+}
+
+// TestReplayOfAnUnansweredTask: an order is asked to cancel, and an operator resets it to
+// the task that should see to that. What the workflow would do then is not in the
+// history, whether the order is terminated before or not: it still fits.
+func TestReplayOfAnUnansweredTask(t *testing.T) {
+	t.Parallel()
+	events := readHistory(t, "cancelled_natively").GetEvents()
+	started := slices.IndexFunc(events, func(event *historypb.HistoryEvent) bool {
+		return event.GetEventType() == enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED
+	}) + 2
+	if events[started].GetEventType() != enumspb.EVENT_TYPE_WORKFLOW_TASK_STARTED {
+		t.Fatalf("event %d is %s", started+1, events[started].GetEventType())
+	}
+	events = events[:started+1]
+	add := func(event *historypb.HistoryEvent) {
+		event.EventId = int64(len(events)) + 1
+		events = append(events, event)
+	}
+	add(&historypb.HistoryEvent{
+		EventType: enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED,
+		Attributes: &historypb.HistoryEvent_WorkflowTaskFailedEventAttributes{WorkflowTaskFailedEventAttributes: &historypb.WorkflowTaskFailedEventAttributes{
+			ScheduledEventId: int64(started), StartedEventId: int64(started) + 1, Cause: enumspb.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW,
+		}},
+	})
+	add(&historypb.HistoryEvent{
+		EventType:  enumspb.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED,
+		Attributes: &historypb.HistoryEvent_WorkflowTaskScheduledEventAttributes{WorkflowTaskScheduledEventAttributes: &historypb.WorkflowTaskScheduledEventAttributes{}},
+	})
+	if err := replay(&historypb.History{Events: events}); err != nil {
+		t.Errorf("while it runs: %v", err)
+	}
+	add(&historypb.HistoryEvent{
+		EventType:  enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED,
+		Attributes: &historypb.HistoryEvent_WorkflowExecutionTerminatedEventAttributes{WorkflowExecutionTerminatedEventAttributes: &historypb.WorkflowExecutionTerminatedEventAttributes{}},
+	})
+	if err := replay(&historypb.History{Events: events}); err != nil {
+		t.Errorf("terminated: %v", err)
+	}
+	if err := replayOn(greetFirst, &historypb.History{Events: events}); err == nil {
+		t.Error("terminated, and other code fits")
 	}
 }
 

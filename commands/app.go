@@ -35,6 +35,9 @@ type app struct {
 		noRefunds bool
 	}
 
+	// sabotage, unless nil, lets tests give a worker a defect.
+	sabotage func(options *coffee.WorkerOptions, ledger *coffee.Ledger)
+
 	// dialOptions let tests watch and break the connection to the Temporal
 	// server.
 	dialOptions []grpc.DialOption

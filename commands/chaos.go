@@ -12,7 +12,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 	"go.temporal.io/sdk/client"
@@ -30,16 +32,20 @@ func chaosCommand(a *app) *cli.Command {
 			"The client places five orders a second: some it cancels, some it places twice, and some are invalid. " +
 			"Meanwhile the processes are killed with SIGKILL and started again, and for every four kills " +
 			"a worker is frozen with SIGSTOP until another has taken over its work, and then resumed. " +
-			"At the end the orders are audited as by coffee audit; the exit code is 6 if a rule is broken. " +
+			"--faults has what else happens, from the network to operators. " +
+			"At the end the orders are audited as by coffee audit, and what clients were told is checked; the exit code is 6 if something is wrong. " +
 			"With --address it uses a server or cluster that is there, and starts only the workers and the client.",
 		Flags: slices.Concat([]cli.Flag{
 			&cli.IntFlag{Name: "orders", Usage: "place `N` orders", Value: 200},
 			&cli.IntFlag{Name: "kills", Usage: "kill a process `N` times", Value: 20},
 			&cli.Uint64Flag{Name: "seed", Usage: "`N` that decides what is ordered and which faults are injected; what they hit still differs", DefaultText: "random"},
 			&cli.StringFlag{Name: "faults", Usage: "`LIST` of the kinds of faults, with commas in between: " + strings.Join(chaos.Faults, ","), DefaultText: "all that are possible"},
+			&cli.Uint64Flag{Name: "shrink", Usage: "find the fewest orders and faults with which the run of this seed, `N`, still fails"},
+			&cli.StringFlag{Name: "only", Usage: "of the faults of the seed inject only those with the `NUMBERS`, as --shrink prints them", Hidden: true},
 			&cli.BoolFlag{Name: "upgrade", Usage: "the same as --faults kill,freeze,upgrade", Hidden: true},
 			&cli.StringFlag{Name: "dir", Usage: "`DIRECTORY` to work in, which is kept", DefaultText: "a temporary one, kept only on failure"},
 			&cli.StringFlag{Name: "strike", Usage: "shell `COMMAND` that does harm to the cluster at --address, such as one that kills a node of it"},
+			&cli.DurationFlag{Name: "patience", Usage: "`DURATION` that orders may take after the last fault", Hidden: true},
 			outputFlag(), ledgerFlag(""),
 		}, connectFlags()),
 		Subcommands: []*cli.Command{chaosClientCommand(a)},
@@ -90,6 +96,9 @@ type chaosPlan struct {
 	seed          uint64
 	orders, kills int
 	faults        []string
+	only          []int // the numbers of the faults; nil means all
+	patience      time.Duration
+	shrink        bool
 	dir           string // empty means a temporary one
 	asJSON        bool
 	// server is nil if the run starts one of its own.
@@ -101,15 +110,34 @@ type chaosPlan struct {
 }
 
 func parseChaos(c *cli.Context) (plan chaosPlan, err error) {
-	plan = chaosPlan{seed: c.Uint64("seed"), orders: c.Int("orders"), kills: c.Int("kills"), dir: c.String("dir")}
+	plan = chaosPlan{seed: c.Uint64("seed"), orders: c.Int("orders"), kills: c.Int("kills"), patience: c.Duration("patience"), dir: c.String("dir")}
 	if plan.asJSON, err = wantsJSON(c); err != nil {
 		return plan, err
 	}
 	if plan.orders < 1 || plan.kills < 0 {
 		return plan, usageErrorf(c, "use 1 or more --orders and 0 or more --kills")
 	}
-	if !c.IsSet("seed") {
+	switch {
+	case c.IsSet("shrink"):
+		if c.IsSet("seed") || c.IsSet("dir") || c.IsSet("only") || c.IsSet("address") {
+			return plan, usageErrorf(c, "--shrink names the seed, and makes directories and servers of its own: leave --seed, --dir, --only and --address out")
+		}
+		plan.shrink, plan.seed = true, c.Uint64("shrink")
+	case !c.IsSet("seed"):
 		plan.seed = rand.Uint64N(1_000_000)
+	}
+	for number := range strings.SplitSeq(c.String("only"), ",") {
+		if number == "" {
+			continue
+		}
+		n, err := strconv.Atoi(number)
+		if err != nil || n < 0 {
+			return plan, usageErrorf(c, "--only has %q: use numbers from 0", number)
+		}
+		plan.only = append(plan.only, n)
+	}
+	if c.IsSet("only") && plan.only == nil {
+		plan.only = []int{} // none of them
 	}
 	if err := parseCluster(c, &plan); err != nil {
 		return plan, err
@@ -161,16 +189,17 @@ func parseCluster(c *cli.Context, plan *chaosPlan) (err error) {
 		}
 	}
 	plan.strike = c.String("strike")
-	if !c.IsSet("address") {
-		for _, name := range []string{"strike", "ledger"} {
-			if c.IsSet(name) {
-				return usageErrorf(c, "--%s needs --address", name)
-			}
-		}
-		return nil
-	}
 	if plan.ledger, err = parseLedger(c); err != nil {
 		return err
+	}
+	if !c.IsSet("address") {
+		if c.IsSet("strike") {
+			return usageErrorf(c, "--strike needs --address")
+		}
+		if !plan.ledger.named { // the environment's is not meant
+			plan.ledger = ledgerChoice{}
+		}
+		return nil
 	}
 	server, err := parseConnect(c)
 	plan.server = &server
@@ -180,6 +209,9 @@ func parseCluster(c *cli.Context, plan *chaosPlan) (err error) {
 func runChaos(ctx context.Context, a *app, plan chaosPlan) error {
 	if devserver.ServerVersion == "" && plan.server == nil {
 		return devserver.ErrNoServer // its own processes would fail with it, one after the other
+	}
+	if plan.shrink {
+		return runShrink(ctx, a, plan)
 	}
 	dir, err := makeChaosDir(plan.dir)
 	if err != nil {
@@ -191,21 +223,13 @@ func runChaos(ctx context.Context, a *app, plan chaosPlan) error {
 		}
 		return os.RemoveAll(dir)
 	}
-	a.out.notef("seed %d: %s, %s; the directory is %s", plan.seed, plural(plan.orders, "order", "orders"), plural(plan.kills, "kill", "kills"), dir)
-	options := chaos.Options{
-		Seed: plan.seed, Orders: plan.orders, Kills: plan.kills, Faults: plan.faults, Dir: dir,
-		MakeOlder: devserver.MakeOlder, Flags: plan.flags,
-		Connect: func(ctx context.Context, address string) (client.Client, error) {
-			return a.connect(ctx, connectOptions{Options: client.Options{HostPort: address, Namespace: client.DefaultNamespace}, keyset: plan.keyset})
-		},
-		Say: func(line string) { a.out.notef("%s", line) },
-	}
-	again := fmt.Sprintf("coffee chaos --orders %d --kills %d --seed %d --faults %s", plan.orders, plan.kills, plan.seed, strings.Join(plan.faults, ","))
+	options := chaosOptions(a, plan)
+	options.Dir = dir
+	a.out.notef("seed %d: %s, %s; the directory is %s", plan.seed, plural(plan.orders, "order", "orders"), plural(len(chaos.Schedule(options)), "fault", "faults"), dir)
 	if plan.server != nil {
 		if err := useCluster(ctx, a, plan, &options); err != nil {
 			return errors.Join(err, cleanUp())
 		}
-		again += " --address …, with another namespace"
 	}
 	report, err := chaos.Run(ctx, options)
 	if err != nil && ctx.Err() != nil {
@@ -222,14 +246,44 @@ func runChaos(ctx context.Context, a *app, plan chaosPlan) error {
 	if err != nil {
 		return err
 	}
-	if breaches := len(report.Audit.Breaches) + len(report.Incidents); breaches > 0 {
+	if breaches := report.Breaches(); breaches > 0 {
 		return &exitError{
 			code:    exitBreach,
 			message: fmt.Sprintf("%s; logs and databases are in %s", plural(breaches, "breach", "breaches"), dir),
-			hint:    "the same faults again: " + again,
+			hint:    "the same faults again: " + plan.command(options),
 		}
 	}
 	return cleanUp()
+}
+
+// chaosOptions returns the options of a run on a server of its own, without its directory.
+func chaosOptions(a *app, plan chaosPlan) chaos.Options {
+	return chaos.Options{
+		Seed: plan.seed, Orders: plan.orders, Kills: plan.kills, Faults: plan.faults, Only: plan.only, Patience: plan.patience, Ledger: plan.ledger.where,
+		MakeOlder: devserver.MakeOlder, Flags: plan.flags,
+		Connect: func(ctx context.Context, address string) (client.Client, error) {
+			return a.connect(ctx, connectOptions{Options: client.Options{HostPort: address, Namespace: client.DefaultNamespace}, keyset: plan.keyset})
+		},
+		Say: func(line string) { a.out.notef("%s", line) },
+	}
+}
+
+// command returns the command that injects the faults of a run again.
+func (plan chaosPlan) command(options chaos.Options) string {
+	command := fmt.Sprintf("coffee chaos --orders %d --kills %d --seed %d --faults %s", options.Orders, options.Kills, options.Seed, strings.Join(options.Faults, ","))
+	if options.Only != nil {
+		command += " --only " + strings.Trim(strings.ReplaceAll(fmt.Sprint(options.Only), " ", ","), "[]")
+	}
+	if plan.keyset != nil {
+		command += " --encryption-keyset …"
+	}
+	switch {
+	case plan.server != nil:
+		command += " --address …, with another namespace"
+	case plan.ledger.where != "":
+		command += " --ledger …, with another ledger"
+	}
+	return command
 }
 
 // useCluster lets a run use the server that the plan names.
@@ -244,7 +298,8 @@ func useCluster(ctx context.Context, a *app, plan chaosPlan, options *chaos.Opti
 		return err
 	}
 	options.Connect = func(ctx context.Context, _ string) (client.Client, error) { return a.connect(ctx, *plan.server) }
-	options.Cluster = &chaos.Cluster{Address: conn.address, Namespace: conn.namespace, Ledger: where, Strike: plan.strike}
+	options.Cluster = &chaos.Cluster{Address: conn.address, Namespace: conn.namespace, Strike: plan.strike}
+	options.Ledger = where
 	if tls := plan.server.ConnectionOptions.TLS; tls != nil && tls.ServerName == "" {
 		if options.Cluster.ServerName, _, err = net.SplitHostPort(conn.address); err != nil {
 			return err

@@ -17,6 +17,9 @@ import (
 	"example.com/coffee/internal/sqlitefile"
 )
 
+// recordWrites begins to record what SQLite writes.
+var recordWrites = powerfailure.Record
+
 // inject lets this process inject faults into itself, if it belongs to a chaos run.
 func (a *app) inject() error {
 	list := os.Getenv(chaos.InjectVariable)
@@ -26,7 +29,7 @@ func (a *app) inject() error {
 	for fault := range strings.SplitSeq(list, ",") {
 		name, value, _ := strings.Cut(fault, "=")
 		if name == "record" {
-			recorder, err := powerfailure.Record(value)
+			recorder, err := recordWrites(value)
 			if err != nil {
 				return err
 			}
@@ -54,7 +57,7 @@ func (a *app) inject() error {
 	return nil
 }
 
-// drawFaults returns what makes one call of a ledger's database in eight fail.
+// drawFaults returns what makes one call of a ledger's database in five fail.
 func drawFaults(seed uint64) func() ledger.Fault {
 	var mu sync.Mutex
 	r := rand.New(rand.NewPCG(seed, 0))
@@ -65,10 +68,10 @@ func drawFaults(seed uint64) func() ledger.Fault {
 		calls++
 		p := r.Float64()
 		switch {
-		case calls <= 12: // they open the ledger
-		case p < 1./16:
+		case calls <= 8: // they open the ledger
+		case p < 0.1:
 			return ledger.NotDone
-		case p < 2./16:
+		case p < 0.2:
 			return ledger.DoneAndLost
 		}
 		return ledger.NoFault

@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 		if point := os.Getenv(failpointVariable); point != "" {
 			a.dialOptions = append(a.dialOptions, failAt(point))
 		}
-		a.dialOptions = append(a.dialOptions, defects()...)
+		breakApp(a, os.Getenv(defectVariable))
 		os.Exit(run(ctx, os.Args, a))
 	}})
 }

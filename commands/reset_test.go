@@ -4,7 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,6 +19,7 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
+	"golang.org/x/sync/errgroup"
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/audit"
@@ -214,58 +222,150 @@ func TestResets(t *testing.T) {
 
 	var wg sync.WaitGroup
 	for _, r := range resets {
-		wg.Go(func() {
-			result, err := s.ended(ctx, r.id)
-			said := fmt.Sprintf("reset %+v: first %+v, then %+v, %v", r, first[r.id], result, err)
-			net := s.net(ctx, r.id)
-			view, lookErr := s.shop.orders.Describe(ctx, r.id)
-			if lookErr != nil {
-				t.Error(lookErr)
-				return
-			}
-			if err != nil { // an invalid order
-				if first[r.id].Status != "" || net != 0 {
-					t.Errorf("%s: the net is %s", said, net)
-				}
-				return
-			}
-			if view.Status != result.Status || view.Refunded != result.Refunded || view.Charged != result.Charged || view.Cancelled != (result.Status == coffee.StatusCancelled) {
-				t.Errorf("%s: but status says %+v", said, view)
-			}
-			if first[r.id].Status == coffee.StatusCompleted && result.Status != coffee.StatusCompleted {
-				t.Errorf("%s: the coffee of the first run is forgotten", said)
-			}
-			if s.orders[coffee.WorkflowID(r.id)].duplicate {
-				if net != 525 || result.Status == coffee.StatusCompleted { // what the earlier order has paid
-					t.Errorf("%s: the net is %s", said, net)
-				}
-				return
-			}
-			want := coffee.Cents(0)
-			if result.Status == coffee.StatusCompleted {
-				want = 525
-			}
-			s.mu.Lock()
-			receipt := s.receipt[coffee.WorkflowID(r.id)]
-			s.mu.Unlock()
-			if net != want || receipt && want == 0 {
-				t.Errorf("%s: the net is %s; receipt %v", said, net, receipt)
-			}
-			if charged := s.kinds(ctx, r.id); result.Charged != (charged != "[]" && charged != "[void]") || result.Refunded != (charged == "[charge refund]") {
-				t.Errorf("%s: the ledger has %s", said, charged)
-			}
-		})
+		wg.Go(func() { s.checkReset(ctx, r.id, first[r.id], fmt.Sprintf("reset %+v", r)) })
 	}
 	wg.Wait()
-	var duplicates int
+	if duplicates := s.auditResets(ctx); duplicates != orders {
+		t.Errorf("%d earlier orders were found, not %d", duplicates, orders)
+	}
+}
+
+// checkReset waits until an order that was reset has ended again, and checks what came of
+// it: the customer has paid for a coffee that was handed out, and for nothing else, and
+// result, status and ledger agree.
+func (s *stage) checkReset(ctx context.Context, id string, first coffee.OrderResult, said string) {
+	result, err := s.ended(ctx, id)
+	said = fmt.Sprintf("%s: first %+v, then %+v, %v", said, first, result, err)
+	net := s.net(ctx, id)
+	view, lookErr := s.shop.orders.Describe(ctx, id)
+	if lookErr != nil {
+		s.t.Error(lookErr)
+		return
+	}
+	if err != nil { // an invalid order
+		if first.Status != "" || net != 0 {
+			s.t.Errorf("%s: the net is %s", said, net)
+		}
+		return
+	}
+	if view.Status != result.Status || view.Refunded != result.Refunded || view.Charged != result.Charged || view.Cancelled != (result.Status == coffee.StatusCancelled) {
+		s.t.Errorf("%s: but status says %+v", said, view)
+	}
+	s.mu.Lock()
+	order, receipt := s.orders[coffee.WorkflowID(id)], s.receipt[coffee.WorkflowID(id)]
+	s.mu.Unlock()
+	if first.Status == coffee.StatusCompleted && result.Status != coffee.StatusCompleted {
+		s.t.Errorf("%s: the coffee of the first run is forgotten", said)
+	}
+	if order.duplicate {
+		if net != 525 || result.Status == coffee.StatusCompleted { // what the earlier order has paid
+			s.t.Errorf("%s: the net is %s", said, net)
+		}
+		return
+	}
+	want := coffee.Cents(0)
+	if result.Status == coffee.StatusCompleted {
+		want = 525
+	}
+	if net != want || receipt && want == 0 {
+		s.t.Errorf("%s: the net is %s; receipt %v", said, net, receipt)
+	}
+	if charged := s.kinds(ctx, id); result.Charged != (charged != "[]" && charged != "[void]") || result.Refunded != (charged == "[charge refund]") {
+		s.t.Errorf("%s: the ledger has %s", said, charged)
+	}
+}
+
+// auditResets audits all orders, and returns how many earlier orders it found, which have
+// no history.
+func (s *stage) auditResets(ctx context.Context) (duplicates int) {
 	for _, breach := range s.audit(ctx, s.book, audit.Options{}).Breaches {
 		if s.orders[coffee.WorkflowID(breach.OrderID)].duplicate && breach.Rule == audit.RuleOwner {
-			duplicates++ // the earlier order, which has no history
+			duplicates++
 			continue
 		}
-		t.Errorf("breach of rule %d by order %s: %s", breach.Rule, breach.OrderID, breach.Problem)
+		s.t.Errorf("breach of rule %d by order %s: %s\n%s", breach.Rule, breach.OrderID, breach.Problem, strings.Join(breach.Evidence, "\n"))
 	}
-	if duplicates != orders {
-		t.Errorf("%d earlier orders were found, not %d", duplicates, orders)
+	return duplicates
+}
+
+// TestRandomResets resets orders of random outcomes to random events, with their signals
+// or without, up to three times in a row, and cancels some. It makes 100 resets, or as
+// many as COFFEE_TEST_RESETS says.
+func TestRandomResets(t *testing.T) {
+	t.Parallel()
+	wanted := 100
+	if text := os.Getenv("COFFEE_TEST_RESETS"); text != "" {
+		var err error
+		if wanted, err = strconv.Atoi(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 4*patience+time.Duration(wanted)*time.Second)
+	defer cancel()
+	s := newStage(newShop(t))
+	defer s.startWorker()()
+
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	all := stories()
+	names := slices.Sorted(maps.Keys(all))
+	names = slices.DeleteFunc(names, func(name string) bool { return all[name].resetTo != 0 || all[name].skipTime })
+	var group errgroup.Group
+	group.SetLimit(200)
+	var resets, duplicates atomic.Int64
+	for n := 0; resets.Load() < int64(wanted) && ctx.Err() == nil; n++ {
+		r := rand.New(rand.NewPCG(seed, uint64(n)))
+		story := all[names[r.IntN(len(names))]]
+		id := fmt.Sprint("random-", n)
+		s.begin(ctx, id, story)
+		if story.duplicate {
+			duplicates.Add(1)
+		}
+		group.Go(func() error {
+			first, _ := s.ended(ctx, id)
+			said := fmt.Sprintf("seed %d, order %d", seed, n)
+			for range 1 + r.IntN(3) {
+				event, keep := s.resetAnywhere(ctx, r, id)
+				resets.Add(1)
+				cancelled := r.IntN(3) == 0
+				if cancelled {
+					if err := s.shop.orders.Cancel(ctx, id, ""); err != nil && !errors.Is(err, coffee.ErrEnded) {
+						return err
+					}
+				}
+				said += fmt.Sprintf(", event %d, signals kept %v, cancelled %v", event, keep, cancelled)
+				if r.IntN(2) == 0 { // otherwise the next reset comes while it runs
+					result, _ := s.ended(ctx, id)
+					if result.Status == coffee.StatusCompleted {
+						first = result
+					}
+				}
+			}
+			s.checkReset(ctx, id, first, said)
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d resets", resets.Load())
+	if found := s.auditResets(ctx); int64(found) != duplicates.Load() {
+		t.Errorf("%d earlier orders were found, not %d", found, duplicates.Load())
+	}
+}
+
+// resetAnywhere resets an order to a random one of the events that it can be reset to.
+func (s *stage) resetAnywhere(ctx context.Context, r *rand.Rand, id string) (event int64, keep bool) {
+	keep = r.IntN(2) == 0
+	for {
+		event = 1 + r.Int64N(int64(len(s.history(ctx, id).GetEvents())))
+		err := s.resetTo(ctx, id, event, keep)
+		var invalid *serviceerror.InvalidArgument
+		if !errors.As(err, &invalid) { // otherwise it is not an event to reset to
+			if err != nil {
+				s.t.Errorf("order %s, event %d: %v", id, event, err)
+			}
+			return event, keep
+		}
 	}
 }

@@ -182,6 +182,9 @@ func (a *app) startWorker(ctx context.Context, tasks *background, conn *connecti
 	if a.injected.noRefunds {
 		ledger = noRefunds{ledger}
 	}
+	if a.sabotage != nil {
+		a.sabotage(&options, &ledger)
+	}
 	if err := meters.watchWorker(&options, &ledger); err != nil {
 		return errors.Join(err, ledger.Close())
 	}

@@ -74,8 +74,11 @@ func readStamp(ctx context.Context, file string, check bool) (stamp Stamp, err e
 	return stamp, nil
 }
 
+// openSQLite opens the file of a database that no server has open. A backup may be
+// reading it.
 func openSQLite(file string) (*sql.DB, error) {
-	return sql.Open("sqlite", sqlitefile.DSN(file, "rw", map[string]string{"synchronous": "full"})+sqlitefile.Immediate)
+	pragmas := map[string]string{"synchronous": "full", "busy_timeout": "5000"} // milliseconds
+	return sql.Open("sqlite", sqlitefile.DSN(file, "rw", pragmas)+sqlitefile.Immediate)
 }
 
 // LockedError reports that another server has the database open.

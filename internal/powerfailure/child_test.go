@@ -24,6 +24,8 @@ type program struct {
 	First                int // the number of the first transaction
 	Journal, Synchronous string
 	Checkpoint           int  // after so many pages
+	Limit                int  // of the log or journal after a checkpoint or transaction, in bytes; -1 means none
+	Transactions         int  // after so many it closes the database and ends; 0 means that it goes on
 	OwnSync              bool // syncs the write-ahead log by itself
 	WithoutSync          bool // see [RecordWithoutSync]
 	CannotRecord         bool // after the first transaction; the process then ends
@@ -69,7 +71,7 @@ func (p *program) run() error {
 	if err != nil {
 		return err
 	}
-	for n := p.First; ; n++ {
+	for n := p.First; p.Transactions == 0 || n < p.First+p.Transactions; n++ {
 		if p.CannotRecord && n > p.First {
 			return p.expectFailure(recorder, db)
 		}
@@ -85,6 +87,7 @@ func (p *program) run() error {
 			return err
 		}
 	}
+	return db.Close()
 }
 
 func (p *program) open(path, synchronous string) (*sql.DB, error) {
@@ -93,6 +96,7 @@ func (p *program) open(path, synchronous string) (*sql.DB, error) {
 		"journal_mode=" + p.Journal,
 		"synchronous=" + synchronous,
 		fmt.Sprintf("wal_autocheckpoint=%d", p.Checkpoint),
+		fmt.Sprintf("journal_size_limit=%d", p.Limit),
 	}}
 	db, err := sql.Open("sqlite", "file:"+path+"?"+query.Encode())
 	if err == nil {

@@ -22,5 +22,8 @@
 //     others open it: the recordings begin with a copy of it.
 //   - PRAGMA mmap_size must be 0, its default. Otherwise SQLite extends files in ways
 //     that are not recorded, and Fail returns an error.
+//   - Files are known by their inode. A program may delete a database and put a file that
+//     SQLite has not made in its place, and this may get the number of the deleted one. If
+//     so, Fail finds that the recordings do not add up to it.
 //   - Only Unix. On other systems the package is empty.
 package powerfailure

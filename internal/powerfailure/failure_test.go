@@ -108,7 +108,7 @@ func (p *past) expect(at int64, contents ...string) {
 	p.t.Helper()
 	got, want := slices.Sorted(maps.Keys(p.outcomes(at))), slices.Sorted(slices.Values(contents))
 	if !slices.Equal(got, want) {
-		p.t.Errorf("there may be %q, want %q", got, want)
+		p.t.Errorf("there may be %.60q, want %.60q", got, want)
 	}
 }
 
@@ -175,7 +175,7 @@ func TestTorn(t *testing.T) {
 		case content == p.content() && loss == Loss{Files: 1, Kept: 1}:
 		case content != old && content != p.content() && loss == Loss{Files: 1, Torn: 1}:
 		default:
-			t.Errorf("the loss is %+v with %q", loss, content)
+			t.Errorf("the loss is %+v with %.60q", loss, content)
 		}
 	}
 }
@@ -290,9 +290,10 @@ func TestHalfRecord(t *testing.T) {
 	p.append(header{Kind: written, Inode: p.inode, Begin: 10}, "new")
 	after, err := os.ReadFile(recording)
 	p.must(err)
+	rng := random(t)
 	for size := len(before); size < len(after); size++ {
 		p.must(os.WriteFile(recording, after[:size], 0o600))
-		contents, _, err := imagine(p.recordings, 20, random(t), []string{p.path})
+		contents, _, err := imagine(p.recordings, 20, rng, []string{p.path})
 		if err != nil || string(contents[p.path]) != "old" {
 			t.Fatalf("after %d bytes there is %q, %v", size-len(before), contents[p.path], err)
 		}

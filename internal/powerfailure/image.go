@@ -93,9 +93,9 @@ const (
 	kept
 )
 
-// fates decides what becomes of n operations. What a disk does mostly is likely: to keep
+// drawFates decides what becomes of n operations. What a disk does mostly is likely: to keep
 // none, all, or the first ones. But it may keep any.
-func fates(n int, rng *rand.Rand) []fate {
+func drawFates(n int, rng *rand.Rand) []fate {
 	fates := make([]fate, n)
 	if n == 0 {
 		return fates
@@ -133,7 +133,7 @@ func (h *history) fail(rng *rand.Rand, loss *Loss) ([]byte, error) {
 			unsynced++
 		}
 	}
-	fates := fates(unsynced, rng)
+	fates := drawFates(unsynced, rng)
 	content := image(slices.Clone(h.base))
 	for _, o := range h.operations {
 		if o.end <= h.lastSync {
@@ -142,7 +142,7 @@ func (h *history) fail(rng *rand.Rand, loss *Loss) ([]byte, error) {
 			}
 			continue
 		}
-		if err := content.suffer(&o, fates[0], rng, loss); err != nil {
+		if err := content.applyFate(&o, fates[0], rng, loss); err != nil {
 			return nil, err
 		}
 		fates = fates[1:]
@@ -151,8 +151,8 @@ func (h *history) fail(rng *rand.Rand, loss *Loss) ([]byte, error) {
 	return content, nil
 }
 
-// suffer does of an operation what its fate leaves of it.
-func (i *image) suffer(o *event, f fate, rng *rand.Rand, loss *Loss) error {
+// applyFate does what its fate leaves of an operation, and counts it.
+func (i *image) applyFate(o *event, f fate, rng *rand.Rand, loss *Loss) error {
 	if f == torn {
 		done, err := i.applyTorn(o, rng)
 		if err != nil {

@@ -70,6 +70,11 @@ func (r *run) restore(ctx context.Context, f fault) (bool, error) {
 	if r.backup == nil {
 		return true, nil
 	}
+	conn, err := r.connect(ctx)
+	if err != nil {
+		return false, ctx.Err() // a server that is being upgraded has to come to its end
+	}
+	conn.Close()
 	release := r.hold(append([]int{theServer, theClient}, r.workers()...)...)
 	defer release()
 	for from, to := range map[string]string{r.backup.database: r.path(database), r.backup.ledger: r.ledger} {

@@ -35,6 +35,12 @@ type Options struct {
 	// Orders is how many orders are placed, 1 or more, and Kills how often a
 	// process is killed, 0 or more.
 	Orders, Kills int
+	// Only, unless nil, are the numbers of the faults to inject, counted from 0 in the
+	// seed's schedule; see [Schedule].
+	Only []int
+	// Patience is how long orders may take after the last fault; 0 means as long as their
+	// timeouts and pauses allow.
+	Patience time.Duration
 	// Dir is the directory to work in, which must exist and be empty.
 	Dir string
 	// Faults are the kinds of faults to inject, some of [Faults].
@@ -45,6 +51,9 @@ type Options struct {
 	// Flags are the program's. Clients and workers get them; with a Cluster they name
 	// it.
 	Flags []string
+	// Ledger is the path or URL of the ledger; empty means a file of the run's own, which
+	// it needs to make power failures of it and to go back to a backup.
+	Ledger string
 	// Cluster, unless nil, is the server to use. The run then starts none.
 	Cluster *Cluster
 	// Connect connects to the server at an address; with a Cluster, to that.
@@ -60,8 +69,6 @@ type Cluster struct {
 	Address, ServerName string
 	// Namespace is where the orders are placed. The audit judges all that are there.
 	Namespace string
-	// Ledger is the path or URL of the ledger.
-	Ledger string
 	// Strike, unless empty, is a command for a shell that does harm to the cluster, in
 	// place of the kills of the server. Without it, those hit the workers.
 	Strike string
@@ -180,10 +187,6 @@ const patience = 2 * time.Minute
 func (r *run) waitForServer(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	var ended chan struct{} // never, in a cluster
-	if r.Cluster == nil {
-		ended = r.processes[theServer].done
-	}
 	for {
 		conn, err := r.connect(ctx)
 		if err == nil {
@@ -191,13 +194,22 @@ func (r *run) waitForServer(ctx context.Context) error {
 			return nil
 		}
 		select {
-		case <-ended:
-			return errors.Join(errors.New("the server did not start"), r.processes[theServer].err)
+		case <-r.serverGone():
+			return r.processes[theServer].failure()
 		case <-ctx.Done():
 			return fmt.Errorf("the server does not answer: %w", err)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+}
+
+// serverGone returns a channel that is closed when the server is not restarted any more;
+// nil in a cluster.
+func (r *run) serverGone() <-chan struct{} {
+	if r.Cluster != nil {
+		return nil
+	}
+	return r.processes[theServer].done
 }
 
 func (r *run) connect(ctx context.Context) (client.Client, error) {

@@ -3,6 +3,7 @@
 package chaos
 
 import (
+	"context"
 	"maps"
 	"net"
 	"os"
@@ -12,6 +13,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	failurepb "go.temporal.io/api/failure/v1"
+	workflowpb "go.temporal.io/api/workflow/v1"
 
 	"example.com/coffee/commands/internal/chaos/operations"
 )
@@ -172,6 +176,15 @@ func TestIdleWorkers(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 
+	// One that is cut off cannot work.
+	histories["a"].workers = nil
+	c.injected = []injectedFault{{fault{kind: network, victim: worker2, pause: time.Minute}, began}}
+	if got := c.idleWorkers(histories); len(got) != 0 {
+		t.Errorf("got %q", got)
+	}
+	c.injected = nil
+	histories["a"].workers = []string{"20@host@"}
+
 	// A worker whose release became current after all orders had begun can do nothing.
 	c.processes[worker1].buildID, c.processes[worker2].buildID = firstRelease, firstRelease
 	c.processes[worker3] = &process{name: "worker 3", pids: []int{40}, buildID: nextRelease}
@@ -248,5 +261,72 @@ func TestProcessesThatEnd(t *testing.T) {
 				t.Errorf("got %q", r.incidents)
 			}
 		})
+	}
+}
+
+// TestShrink: of a run that fails because of two faults and one order, they are left.
+func TestShrink(t *testing.T) {
+	t.Parallel()
+	options := Options{Seed: 7, Orders: 500, Kills: 40, Faults: allButUpgrades}
+	all := len(Schedule(options))
+	runs := 0
+	small, err := Shrink(context.Background(), options, func(_ context.Context, o Options) (bool, error) {
+		runs++
+		return o.Orders > 30 && slices.Contains(o.Only, 11) && slices.Contains(o.Only, 57), nil
+	})
+	if err != nil || small.Orders != 31 || !slices.Equal(small.Only, []int{11, 57}) {
+		t.Errorf("after %d runs of %d faults: %+v, %v", runs, all, small, err)
+	}
+	faults := Schedule(small)
+	if len(faults) != 2 || faults[1].Number != 57 || faults[1].What != Schedule(options)[57].What {
+		t.Errorf("got %+v", faults)
+	}
+	if runs > 60 {
+		t.Errorf("it took %d runs", runs)
+	}
+	if _, err := Shrink(context.Background(), options, func(context.Context, Options) (bool, error) { return false, nil }); err == nil {
+		t.Error("a run that does not fail was shrunk")
+	}
+	if _, err := Shrink(context.Background(), options, func(_ context.Context, o Options) (bool, error) { return o.Kills > 0, nil }); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestLongestOrder: three steps of five attempts, each of 10 s, with pauses of 1, 2, 4 and
+// 8 s; a refund that has to wait for 30 s between two attempts of 10 s; and five tasks of a
+// workflow, at 15 s.
+func TestLongestOrder(t *testing.T) {
+	t.Parallel()
+	if got := longestOrder(); got != 320*time.Second {
+		t.Errorf("got %v", got)
+	}
+}
+
+// TestWait: a step that is asked for more often than its pauses allow spins, and one that
+// has failed says why.
+func TestWait(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		attempt int32
+		since   time.Duration
+		message string
+		ok      bool
+	}{
+		{1, 0, "", true},
+		{2, 500 * time.Millisecond, "no", true},
+		{3, 500 * time.Millisecond, "no", false},
+		{5, 8 * time.Second, "no", true},  // after 1, 3 and 7 s, and the one to come
+		{6, 8 * time.Second, "no", false}, // the fifth comes after 15 s
+		{9, 2 * time.Minute, "no", true},  // after 1, 3, 7, 15, 31, 61 and 91 s
+		{10, 2*time.Minute - time.Second, "no", false},
+		{4, time.Minute, "", false},
+	} {
+		pending := &workflowpb.PendingActivityInfo{Attempt: test.attempt}
+		if test.message != "" {
+			pending.LastFailure = &failurepb.Failure{Message: test.message}
+		}
+		if got := (wait{pending, test.since}).problem(); (got == "") != test.ok {
+			t.Errorf("%+v: %q", test, got)
+		}
 	}
 }

@@ -3,6 +3,7 @@
 package chaos
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,6 +35,8 @@ func longestOrder() time.Duration {
 	return 3*step + refund + 5*workflowTask
 }
 
+func (r *run) patience() time.Duration { return cmp.Or(r.Patience, longestOrder()) }
+
 // workflowTask is how long it may take until a worker has a workflow task that another
 // worker took with it: the task's timeout, which is Temporal's default, and that of the
 // queue of the worker that is gone.
@@ -47,13 +50,15 @@ func (r *run) waitForEnd(ctx context.Context) error {
 			return err
 		}
 	}
-	patient, cancel := context.WithTimeout(ctx, longestOrder())
+	patient, cancel := context.WithTimeout(ctx, r.patience())
 	defer cancel()
 	select {
 	case <-r.processes[theClient].done:
 		if err := r.processes[theClient].failure(); err != nil {
 			return err
 		}
+	case <-r.serverGone():
+		return r.processes[theServer].failure()
 	case <-patient.Done():
 	}
 	stuck, err := r.running(patient)
@@ -113,7 +118,7 @@ func (r *run) running(ctx context.Context) (stuck []string, err error) {
 // describeStuck says what is known of an order that does not end, and leaves its history
 // in the run's directory.
 func (r *run) describeStuck(ctx context.Context, id string) string {
-	what := fmt.Sprintf("order %s has not ended %v after the last fault", id, longestOrder())
+	what := fmt.Sprintf("order %s has not ended %v after the last fault", id, r.patience())
 	conn, err := r.connect(ctx)
 	if err != nil {
 		return what + "; " + err.Error()

@@ -52,6 +52,8 @@ func (r *run) injectAll(ctx context.Context) error {
 			select {
 			case <-r.processes[theClient].done:
 				return nil // all orders have ended: there is nothing left to disturb
+			case <-r.serverGone():
+				return r.processes[theServer].failure()
 			default:
 			}
 			if time.Since(last) > patience {
@@ -69,21 +71,28 @@ func (r *run) injectAll(ctx context.Context) error {
 // kills, and workers get the rest of what would hit the server.
 func (r *run) schedule() []fault {
 	faults := schedule(r.Seed, r.Kills, r.Faults)
-	if r.Cluster == nil {
-		return faults
-	}
 	for i := range faults {
-		switch {
-		case faults[i].kind == backUp || faults[i].kind == restore:
-			faults[i].kind = operator // its files are not at hand
-		case faults[i].victim != theServer || faults[i].kind == operator:
-		case faults[i].kind == kill && r.Cluster.Strike != "":
-			faults[i].kind = strike
+		switch f := &faults[i]; {
+		case r.Ledger != "" && (f.kind == backUp || f.kind == restore):
+			f.kind = operator // its files are not at hand
+		case r.Cluster == nil:
+		case f.victim != theServer || f.kind == operator:
+		case f.kind == kill && r.Cluster.Strike != "":
+			f.kind = strike
 		default:
-			faults[i].victim = worker1 + i%2
+			f.victim = worker1 + i%2
 		}
 	}
-	return faults
+	if r.Only == nil {
+		return faults
+	}
+	some := []fault{}
+	for _, i := range r.Only {
+		if i < len(faults) {
+			some = append(some, faults[i])
+		}
+	}
+	return some
 }
 
 func (r *run) nothingMoves(f fault) error {
@@ -111,12 +120,11 @@ func (r *run) inject(ctx context.Context, f fault) (done bool, err error) {
 	case power:
 		return r.powerFailure(ctx, f)
 	case forever:
-		r.lose(f)
-		return true, nil
+		return r.lose(f), nil
 	case operator:
 		return r.operate(ctx, f)
 	case network:
-		return r.disturb(ctx, f)
+		return r.disturb(ctx, f), nil
 	}
 	return r.hit(ctx, f), nil
 }

@@ -24,17 +24,19 @@ const (
 	lossCount
 )
 
-// lose begins a fault that stays.
-func (r *run) lose(f fault) {
+// lose begins a fault that stays. It reports whether it has: a wire may be disturbed.
+func (r *run) lose(f fault) bool {
 	what := ""
 	switch loss := f.detail % lossCount; {
 	case loss == noRefunds:
 		what = "the ledger takes no refunds"
 		r.refuseRefunds(true)
 	case loss == noFrontend && r.wires[f.victim] != nil:
+		if !r.wires[f.victim].begin(disturbance{refuse: true}) {
+			return false
+		}
 		what = fmt.Sprintf("the %s cannot reach the server", r.processes[f.victim].name)
 		r.lost = f.victim
-		r.wires[f.victim].cut()
 		r.excuse(f.victim, time.Hour)
 	default:
 		what = fmt.Sprintf("the %s is gone", r.processes[f.victim].name)
@@ -42,6 +44,7 @@ func (r *run) lose(f fault) {
 		r.processes[f.victim].lose()
 	}
 	r.record(f, fmt.Sprintf("%-8s %s", f.kind, what))
+	return true
 }
 
 // refuseRefunds makes the ledger of all workers refuse refunds from now on, or take them
@@ -61,7 +64,7 @@ func (r *run) refuseRefunds(refuse bool) {
 // reports those that do not say so, or ask for it too often. Then refunds are possible
 // again.
 func (r *run) waitForRefunds(ctx context.Context) error {
-	patient, cancel := context.WithTimeout(ctx, longestOrder())
+	patient, cancel := context.WithTimeout(ctx, r.patience())
 	defer cancel()
 	for {
 		waiting, others, err := r.unrefunded(patient)

@@ -25,7 +25,11 @@ func (r *run) powerFailure(ctx context.Context, f fault) (bool, error) {
 	release := r.hold(theServer)
 	instant := powerfailure.Now()
 	releaseWorkers := r.hold(r.workers()...)
-	loss, err := powerfailure.Fail(r.path(recordings), instant, rand.New(rand.NewPCG(r.Seed, f.detail)), r.path(database), r.ledger)
+	databases := []string{r.path(database)}
+	if r.Ledger == "" {
+		databases = append(databases, r.ledger)
+	}
+	loss, err := powerfailure.Fail(r.path(recordings), instant, rand.New(rand.NewPCG(r.Seed, f.detail)), databases...)
 	if err != nil {
 		return false, fmt.Errorf("cannot make the power fail: %w", err)
 	}

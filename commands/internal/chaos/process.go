@@ -24,6 +24,9 @@ type process struct {
 	args []string
 	env  []string
 	log  string // the file that gets its output
+	// giveUp is how often it may end by itself in a row, soon after its start; 0 means as
+	// often as it likes.
+	giveUp int
 	// buildID is the release of a worker; empty if the workers have none.
 	buildID string
 	// once means that it is not restarted after it has succeeded.
@@ -41,6 +44,7 @@ type process struct {
 	done     chan struct{} // closed when it will not be restarted any more
 	err      error         // why, if that is an error
 	exits    []exit        // the times that it ended by itself with an error
+	inARow   int           // how many of them came one after the other
 	pids     []int         // its process ids so far
 	logStart int64         // where the log of the current process begins
 	next     restart       // what the next start is like, if not as usual
@@ -63,6 +67,9 @@ type exit struct {
 	code         int
 	what         string
 }
+
+// soon is how long a process runs that has started well.
+const soon = 5 * time.Second
 
 // restartPause is the pause before a process that ended by itself is restarted.
 const restartPause = 200 * time.Millisecond
@@ -137,11 +144,23 @@ func (p *process) runOnce(executable string, log *os.File) (again bool) {
 	p.cmd = nil
 	p.changed.Broadcast()
 	downtime, stopping := p.downtime, p.stopping
-	if code := cmd.ProcessState.ExitCode(); code != 0 && !p.killed && !(p.stopping && code == exitInterrupted) {
+	// One that has only just started is not ready yet for the signal that asks it to stop.
+	status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	stopped := p.stopping && (cmd.ProcessState.ExitCode() == exitInterrupted || status.Signaled() && status.Signal() == syscall.SIGTERM)
+	if code := cmd.ProcessState.ExitCode(); code != 0 && !p.killed && !stopped {
 		p.exits = append(p.exits, exit{began, time.Now(), code, fmt.Sprintf("the %s ended by itself: %v; see %s", p.name, err, p.log)})
+		if p.inARow++; time.Since(began) > soon {
+			p.inARow = 1
+		}
+		if p.giveUp > 0 && p.inARow >= p.giveUp {
+			p.err = fmt.Errorf("the %s does not start any more: %w; see %s", p.name, err, p.log)
+		}
+	} else {
+		p.inARow = 0
 	}
+	failed := p.err != nil
 	p.mu.Unlock()
-	if stopping || p.once && err == nil {
+	if stopping || failed || p.once && err == nil {
 		return false
 	}
 	time.Sleep(downtime) // it stays down

@@ -64,6 +64,9 @@ type Recovery struct {
 // Kills is how many processes were killed.
 func (r *Report) Kills() int { return r.KillsOfServer + r.KillsOfWorkers + r.KillsOfClient }
 
+// Breaches is how many things are wrong, by the audit and by what was seen from outside.
+func (r *Report) Breaches() int { return len(r.Audit.Breaches) + len(r.Incidents) }
+
 // report collects the outcome from the journal, the processes and the auditor.
 func (r *run) report(ctx context.Context) (*Report, error) {
 	all, err := r.reader.Read()

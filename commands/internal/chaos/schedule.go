@@ -165,7 +165,7 @@ func schedule(seed uint64, kills int, groups []string) []fault {
 	})
 	add(network, some(4), func(r *rand.Rand, i int) fault {
 		if i%4 == 3 {
-			return fault{victim: theClient, pause: upTo(r, 5*time.Second)}
+			return fault{victim: theClient, pause: 2*time.Second + upTo(r, 10*time.Second)}
 		}
 		return fault{victim: anyWorker(r), pause: longFreeze(r)}
 	})
@@ -181,7 +181,10 @@ func schedule(seed uint64, kills int, groups []string) []fault {
 	})
 	add(power, some(10), func(r *rand.Rand, _ int) fault { return fault{pause: upTo(r, time.Second)} })
 	add(operator, some(2), func(r *rand.Rand, _ int) fault { return fault{pause: upTo(r, 5*time.Second)} })
-	add(forever, min(1, kills), func(r *rand.Rand, _ int) fault { return fault{victim: anyWorker(r)} })
+	if kills >= 1 && has(forever) {
+		r := rand.New(rand.NewPCG(seed, 1<<63+uint64(forever)))
+		faults = append(faults, fault{kind: forever, victim: anyWorker(r), detail: r.Uint64(), at: 0.5})
+	}
 	if kills >= 5 && has(operator) {
 		faults = append(faults, fault{kind: backUp, at: 0.4}, fault{kind: restore, at: 0.45})
 	}

@@ -3,6 +3,7 @@
 package chaos
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,7 +53,7 @@ func (r *run) startServer(ctx context.Context) error {
 		return err
 	}
 	r.server = fmt.Sprintf("127.0.0.1:%d", port)
-	r.ledger = r.path("ledger.db")
+	r.ledger = cmp.Or(r.Ledger, r.path("ledger.db"))
 	env, err := child.Environment(r.Dir)
 	if err != nil {
 		return err
@@ -87,7 +88,7 @@ func (r *run) injection(faults ...string) []string {
 
 // useCluster checks that the cluster answers, and has no orders of the seed.
 func (r *run) useCluster(ctx context.Context) error {
-	r.server, r.namespace, r.ledger = r.Cluster.Address, r.Cluster.Namespace, r.Cluster.Ledger
+	r.server, r.namespace, r.ledger = r.Cluster.Address, r.Cluster.Namespace, r.Ledger
 	r.env = append(os.Environ(), "COFFEE_LEDGER="+r.ledger) // there may be a password in it
 	conn, err := r.connect(ctx)
 	if err != nil {
@@ -111,6 +112,9 @@ const database = "server.db"
 func (r *run) startProcess(which int, name string, args ...string) error {
 	p := &process{name: name, args: append([]string{"--log-format", "text"}, args...), once: which == theClient,
 		env: slices.Concat(r.env, r.injection()), log: r.path(strings.ReplaceAll(name, " ", "-") + ".log")}
+	if which == theServer {
+		p.giveUp = 10
+	}
 	if err := p.start(); err != nil {
 		return err
 	}
@@ -122,7 +126,7 @@ func (r *run) startProcess(which int, name string, args ...string) error {
 func (r *run) startWired(which int, name string, args ...string) error {
 	address := r.server
 	if r.has(network) {
-		w, err := newWire(name, r.server)
+		w, err := newWire(r.server)
 		if err != nil {
 			return err
 		}

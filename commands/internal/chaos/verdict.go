@@ -130,14 +130,10 @@ func misfits(histories map[string]*history) (incidents []string) {
 const enoughForAll = 20
 
 // idleWorkers reports the workers that have done nothing, although enough orders began
-// while their release was current.
+// while they could.
 func (r *run) idleWorkers(histories map[string]*history) (incidents []string) {
-	worked := map[int]bool{}  // by process id, which the SDK's identities begin with
-	began := map[string]int{} // how many orders, by release
+	worked := map[int]bool{} // by process id, which the SDK's identities begin with
 	for _, h := range histories {
-		if len(h.steps) > 0 {
-			began[r.current(h.steps[0])]++
-		}
 		for _, identity := range h.workers {
 			if pid, err := strconv.Atoi(strings.SplitN(identity, "@", 2)[0]); err == nil {
 				worked[pid] = true
@@ -145,12 +141,32 @@ func (r *run) idleWorkers(histories map[string]*history) (incidents []string) {
 		}
 	}
 	for _, i := range r.workers() {
-		p := r.processes[i]
-		if began[p.buildID] >= enoughForAll && !slices.ContainsFunc(p.pids, func(pid int) bool { return worked[pid] }) {
+		p, began := r.processes[i], 0
+		for _, h := range histories {
+			if len(h.steps) > 0 && r.canWork(i, h.steps[0]) {
+				began++
+			}
+		}
+		if began >= enoughForAll && !slices.ContainsFunc(p.pids, func(pid int) bool { return worked[pid] }) {
 			incidents = append(incidents, "the "+p.name+" has done nothing; see "+p.log)
 		}
 	}
 	return incidents
+}
+
+// canWork reports whether an order that begins at a time can come to a worker: its
+// release is current, and no fault keeps it from working.
+func (r *run) canWork(worker int, when time.Time) bool {
+	if r.current(when) != r.processes[worker].buildID {
+		return false
+	}
+	return !slices.ContainsFunc(r.injected, func(f injectedFault) bool {
+		lasts := f.pause
+		if f.kind == forever {
+			lasts = time.Hour
+		}
+		return f.victim == worker && !when.Before(f.when) && when.Before(f.when.Add(lasts))
+	})
 }
 
 // lateCharges counts the charges in the workers' logs that outlived their attempts.

@@ -1,0 +1,148 @@
+//go:build unix
+
+package commands
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"example.com/coffee/coffee/audit"
+	"example.com/coffee/commands/internal/chaos"
+	"example.com/coffee/internal/powerfailure"
+)
+
+func init() {
+	switch name := os.Getenv(defectVariable); {
+	case name == "no-sync" && slices.Contains(os.Args, "server"), name == "no-ledger-sync" && slices.Contains(os.Args, "worker"):
+		recordWrites = powerfailure.RecordWithoutSync
+	}
+}
+
+// The judges of a chaos run: the rules of the audit, and those who look from outside.
+const (
+	explained = "operations" // what clients were told can have been so
+	cancels   = "cancels"    // cancels that were acknowledged are there
+	ends      = "end"        // each order ends in time
+	waits     = "waits"      // an order that cannot go on says so, and does not spin
+	fits      = "code"       // a worker's code fits the histories
+	works     = "work"       // each worker works
+	exits     = "exit"       // no process ends by itself
+	stops     = "stop"       // a process stops when it is asked to
+)
+
+// incidents tells the judges of incidents by what they say.
+var incidents = map[string]string{
+	"cannot have been so": explained, "is not in its history": cancels, "has not ended": ends, "waits for its refund": waits,
+	"did not fit": fits, "has done nothing": works, "ended by itself": exits, "did not stop": stops,
+}
+
+// TestDefects proves of each fault and each judge of a chaos run that it can find
+// something: a program with a defect is found out, by the judges that are named and no
+// others. Without the fault it is not.
+//
+// Each takes half a minute. A few run always, and all of them if COFFEE_TEST_DEFECTS is
+// set.
+func TestDefects(t *testing.T) {
+	for _, defect := range []struct {
+		name string
+		// faults are what it takes to see it, with so many orders and kills.
+		faults        string
+		orders, kills int
+		seed          int
+		judges        []string
+		// without are faults that do not show it.
+		without string
+		always  bool
+	}{
+		{"charged-already", "kill", 60, 30, 3, []string{rule(audit.RuleHistory)}, "network,operator", false},
+		{"misbook-late", "freeze", 60, 24, 3, []string{rule(audit.RuleOwner)}, "kill,network,storage,clock,power,operator", false},
+		{"impatient", "network", 90, 16, 18, []string{explained, rule(audit.RuleAcknowledged)}, "kill,freeze,clock", false},
+		{"ignore-errors", "storage", 90, 30, 3, []string{rule(audit.RuleHistory)}, "kill,network,clock,operator", false},
+		{"trust-clocks", "clock", 90, 30, 3, []string{rule(audit.RuleUndone), rule(audit.RuleHistory)}, "kill,freeze,network,operator", false},
+		{"no-sync", "power", 60, 30, 3, []string{explained}, "kill,freeze,storage", true},
+		{"no-ledger-sync", "power", 60, 30, 3, []string{rule(audit.RuleHistory)}, "kill,freeze,storage", false},
+		{"charge-runs", "operator", 60, 30, 3, []string{rule(audit.RuleOwner)}, "kill,network,power", false},
+		{"give-up", "forever", 60, 4, 18, []string{rule(audit.RuleUndone)}, "kill,network,clock", false},
+		{"spin", "forever", 60, 4, 18, []string{waits}, "kill,network", false},
+		{"say-nothing", "forever", 60, 4, 18, []string{waits}, "kill,network", false},
+		{"unpatched", "upgrade", 60, 4, 3, []string{rule(audit.RuleHistory)}, "kill,network", false},
+
+		{"moody", "kill", 60, 20, 3, []string{fits}, "", false},
+		{"remember", "", 40, 0, 3, []string{explained}, "", false},
+		{"join-anything", "", 60, 0, 3, []string{explained}, "", false},
+		{"refuse-cancels", "", 60, 0, 3, []string{explained}, "", false},
+		{"lose-cancels", "", 30, 0, 7, []string{cancels}, "", true},
+		{"stuck", "", 20, 0, 3, []string{ends, rule(audit.RuleHistory), rule(audit.RuleAcknowledged)}, "", false},
+		{"idle", "", 40, 0, 3, []string{works}, "", false},
+		{"crash", "", 40, 0, 3, []string{exits}, "", false},
+		{"no-stop", "", 20, 0, 3, []string{stops}, "", false},
+		{"overcharge", "", 20, 0, 3, []string{rule(audit.RuleCharge), rule(audit.RuleNet)}, "", true},
+		{"no-refund", "", 40, 0, 3, []string{rule(audit.RuleUndone)}, "", false},
+		{"other-code", "", 20, 0, 3, []string{rule(audit.RuleHistory)}, "", false},
+	} {
+		if !defect.always && os.Getenv("COFFEE_TEST_DEFECTS") == "" {
+			continue
+		}
+		t.Run(defect.name, func(t *testing.T) {
+			t.Parallel()
+			got := judge(t, defect.name, defect.faults, defect.orders, defect.kills, defect.seed)
+			if want := slices.Sorted(slices.Values(defect.judges)); !slices.Equal(got, want) {
+				t.Errorf("with %s it is seen by %q, want %q", defect.faults, got, want)
+			}
+			if defect.without == "" {
+				return
+			}
+			if got := judge(t, defect.name, defect.without, 40, 12, defect.seed); len(got) != 0 {
+				t.Errorf("with %s it is seen by %q", defect.without, got)
+			}
+		})
+	}
+}
+
+func rule(r audit.Rule) string { return fmt.Sprint("rule ", int(r)) }
+
+// judge runs chaos with a defect, and returns which judges found something.
+func judge(t *testing.T, defect, faults string, orders, kills, seed int) []string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "run")
+	executable, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(executable)
+	cmd.Args = []string{"coffee", "chaos", "--orders", fmt.Sprint(orders), "--kills", fmt.Sprint(kills), "--seed", fmt.Sprint(seed),
+		"--faults", faults, "--dir", dir, "--patience", "40s", "-o", "json"}
+	cmd.Env = append(os.Environ(), defectVariable+"="+defect)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if code := cmd.ProcessState.ExitCode(); code != exitOK && code != exitBreach {
+		t.Fatalf("%s: %v\n%s", cmd, err, stderr.String())
+	}
+	var report chaos.Report
+	if err := json.Unmarshal(out, &report); err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]bool{}
+	for _, breach := range report.Audit.Breaches {
+		found[rule(breach.Rule)] = true
+	}
+	for _, incident := range report.Incidents {
+		judge := incident // one that nobody expects
+		for words, name := range incidents {
+			if strings.Contains(incident, words) {
+				judge = name
+			}
+		}
+		found[judge] = true
+	}
+	t.Logf("%s\n%s%s", cmd, stderr.String(), out)
+	return slices.Sorted(maps.Keys(found))
+}
