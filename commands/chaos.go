@@ -270,6 +270,10 @@ func chaosOptions(a *app, plan chaosPlan) chaos.Options {
 
 // command returns the command that injects the faults of a run again.
 func (plan chaosPlan) command(options chaos.Options) string {
+	if options.Only != nil && len(options.Only) == 0 {
+		options.Kills, options.Only = 0, nil // and so no other faults, but upgrades
+		options.Faults = slices.DeleteFunc(slices.Clone(options.Faults), func(name string) bool { return name == "upgrade" })
+	}
 	command := fmt.Sprintf("coffee chaos --orders %d --kills %d --seed %d --faults %s", options.Orders, options.Kills, options.Seed, strings.Join(options.Faults, ","))
 	if options.Only != nil {
 		command += " --only " + strings.Trim(strings.ReplaceAll(fmt.Sprint(options.Only), " ", ","), "[]")

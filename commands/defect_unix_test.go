@@ -18,10 +18,25 @@ import (
 	"example.com/coffee/internal/powerfailure"
 )
 
+// Two defects are in how a process records what it writes: it does not sync.
 func init() {
+	recordAll := recordWrites
 	switch name := os.Getenv(defectVariable); {
-	case name == "no-sync" && slices.Contains(os.Args, "server"), name == "no-ledger-sync" && slices.Contains(os.Args, "worker"):
-		recordWrites = powerfailure.RecordWithoutSync
+	case name == "no-sync" && slices.Contains(os.Args, "server"): // before it answers
+		recordWrites = func(dir string) (func(*os.File) error, error) {
+			sync, err := recordAll(dir)
+			return func(f *os.File) error {
+				if strings.HasSuffix(f.Name(), "-wal") {
+					return nil
+				}
+				return sync(f)
+			}, err
+		}
+	case name == "no-ledger-sync" && slices.Contains(os.Args, "worker"): // at all
+		recordWrites = func(dir string) (func(*os.File) error, error) {
+			recorder, err := powerfailure.RecordWithoutSync(dir)
+			return recorder.Sync, err
+		}
 	}
 }
 
@@ -35,6 +50,7 @@ const (
 	works     = "work"       // each worker works
 	exits     = "exit"       // no process ends by itself
 	stops     = "stop"       // a process stops when it is asked to
+	readable  = "databases"  // they can be read
 )
 
 // incidents tells the judges of incidents by what they say.
@@ -67,12 +83,12 @@ func TestDefects(t *testing.T) {
 		{"ignore-errors", "storage", 90, 30, 3, []string{rule(audit.RuleHistory)}, "kill,network,clock,operator", false},
 		{"trust-clocks", "clock", 90, 30, 3, []string{rule(audit.RuleUndone), rule(audit.RuleHistory)}, "kill,freeze,network,operator", false},
 		{"no-sync", "power", 60, 30, 3, []string{explained}, "kill,freeze,storage", true},
-		{"no-ledger-sync", "power", 60, 30, 3, []string{rule(audit.RuleHistory)}, "kill,freeze,storage", false},
+		{"no-ledger-sync", "power", 60, 30, 3, []string{readable}, "kill,freeze,storage", false},
 		{"charge-runs", "operator", 60, 30, 3, []string{rule(audit.RuleOwner)}, "kill,network,power", false},
 		{"give-up", "forever", 60, 4, 18, []string{rule(audit.RuleUndone)}, "kill,network,clock", false},
 		{"spin", "forever", 60, 4, 18, []string{waits}, "kill,network", false},
 		{"say-nothing", "forever", 60, 4, 18, []string{waits}, "kill,network", false},
-		{"unpatched", "upgrade", 60, 4, 3, []string{rule(audit.RuleHistory)}, "kill,network", false},
+		{"unpatched", "upgrade", 150, 4, 3, []string{rule(audit.RuleHistory)}, "kill,network", false},
 
 		{"moody", "kill", 60, 20, 3, []string{fits}, "", false},
 		{"remember", "", 40, 0, 3, []string{explained}, "", false},
@@ -123,7 +139,10 @@ func judge(t *testing.T, defect, faults string, orders, kills, seed int) []strin
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
-	if code := cmd.ProcessState.ExitCode(); code != exitOK && code != exitBreach {
+	switch code := cmd.ProcessState.ExitCode(); {
+	case code == exitFailure && strings.Contains(stderr.String(), "file is not a database"):
+		return []string{readable} // there is nothing to judge
+	case code != exitOK && code != exitBreach:
 		t.Fatalf("%s: %v\n%s", cmd, err, stderr.String())
 	}
 	var report chaos.Report

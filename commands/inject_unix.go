@@ -17,8 +17,15 @@ import (
 	"example.com/coffee/internal/sqlitefile"
 )
 
-// recordWrites begins to record what SQLite writes.
-var recordWrites = powerfailure.Record
+// recordWrites begins to record what SQLite writes, and returns what syncs files that
+// SQLite does not sync.
+var recordWrites = func(dir string) (sync func(*os.File) error, err error) {
+	recorder, err := powerfailure.Record(dir)
+	if err != nil {
+		return nil, err
+	}
+	return recorder.Sync, nil
+}
 
 // inject lets this process inject faults into itself, if it belongs to a chaos run.
 func (a *app) inject() error {
@@ -29,11 +36,11 @@ func (a *app) inject() error {
 	for fault := range strings.SplitSeq(list, ",") {
 		name, value, _ := strings.Cut(fault, "=")
 		if name == "record" {
-			recorder, err := recordWrites(value)
+			sync, err := recordWrites(value)
 			if err != nil {
 				return err
 			}
-			sqlitefile.Sync = recorder.Sync
+			sqlitefile.Sync = sync
 			continue
 		}
 		if name == "refunds" {

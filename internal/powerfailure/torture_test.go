@@ -311,7 +311,7 @@ func TestLost(t *testing.T) {
 			if test.damage {
 				wanted = errDamaged
 			}
-			for range 30 {
+			for range 20 {
 				x.kill(1)
 				if x.imagine(5); x.outcomes[wanted] > 0 {
 					break

@@ -302,8 +302,8 @@ func TestLongestOrder(t *testing.T) {
 	}
 }
 
-// TestWait: a step that is asked for more often than its pauses allow spins, and one that
-// has failed says why.
+// TestWait: a step that is asked for more than twice as often as its pauses allow spins,
+// and one that has failed says why.
 func TestWait(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -313,12 +313,12 @@ func TestWait(t *testing.T) {
 		ok      bool
 	}{
 		{1, 0, "", true},
-		{2, 500 * time.Millisecond, "no", true},
-		{3, 500 * time.Millisecond, "no", false},
-		{5, 8 * time.Second, "no", true},  // after 1, 3 and 7 s, and the one to come
-		{6, 8 * time.Second, "no", false}, // the fifth comes after 15 s
-		{9, 2 * time.Minute, "no", true},  // after 1, 3, 7, 15, 31, 61 and 91 s
-		{10, 2*time.Minute - time.Second, "no", false},
+		{4, 500 * time.Millisecond, "no", true},
+		{5, 500 * time.Millisecond, "no", false},
+		{10, 8 * time.Second, "no", true}, // after 1, 3 and 7 s, and the one to come, twice each
+		{11, 8 * time.Second, "no", false},
+		{18, 2*time.Minute - time.Second, "no", true}, // after 1, 3, 7, 15, 31, 61 and 91 s
+		{19, 2*time.Minute - time.Second, "no", false},
 		{4, time.Minute, "", false},
 	} {
 		pending := &workflowpb.PendingActivityInfo{Attempt: test.attempt}

@@ -118,13 +118,15 @@ type wait struct {
 
 // problem returns what is wrong with how an order waits; empty if nothing is.
 func (w wait) problem() string {
-	attempts, pause := int32(2), coffee.FirstBackoff // the server counts the one that is to come
+	// The server counts the attempt that is to come, and one that it has handed out twice
+	// because of another fault.
+	attempts, pause := int32(2), coffee.FirstBackoff
 	for elapsed := pause; elapsed <= w.since; elapsed += pause {
 		attempts++
 		pause = min(coffee.BackoffFactor*pause, coffee.MaxRefundBackoff)
 	}
 	switch {
-	case w.GetAttempt() > attempts:
+	case w.GetAttempt() > 2*attempts:
 		return fmt.Sprintf("has asked for it %d times in %v", w.GetAttempt(), w.since)
 	case w.GetAttempt() > 1 && w.GetLastFailure().GetMessage() == "":
 		return "does not say why"

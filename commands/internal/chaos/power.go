@@ -4,6 +4,7 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -30,6 +31,9 @@ func (r *run) powerFailure(ctx context.Context, f fault) (bool, error) {
 		databases = append(databases, r.ledger)
 	}
 	loss, err := powerfailure.Fail(r.path(recordings), instant, rand.New(rand.NewPCG(r.Seed, f.detail)), databases...)
+	if err == nil && loss.Files == 0 {
+		err = errors.New("nothing was recorded")
+	}
 	if err != nil {
 		return false, fmt.Errorf("cannot make the power fail: %w", err)
 	}
