@@ -59,66 +59,94 @@ var incidents = map[string]string{
 	"did not fit": fits, "has done nothing": works, "ended by itself": exits, "did not stop": stops,
 }
 
+// defect is something that is wrong with the program; see defect_test.go.
+type defect struct {
+	name string
+	// faults are what it takes to see it, with so many orders and kills.
+	faults        string
+	orders, kills int
+	seed          int
+	judges        []string // one of them sees it, and nobody else
+	// without are faults that do not show it.
+	without string
+	always  bool
+}
+
+var defects = []defect{
+	{"charged-already", "kill", 60, 30, 3, []string{rule(audit.RuleHistory)}, "network,operator", false},
+	{"misbook-late", "freeze", 60, 24, 3, []string{rule(audit.RuleOwner)}, "kill,network,storage,clock,power,operator", false},
+	{"impatient", "network", 90, 16, 18, []string{explained, rule(audit.RuleAcknowledged)}, "kill,freeze,clock", false},
+	{"ignore-errors", "storage", 90, 30, 3, []string{rule(audit.RuleHistory)}, "kill,network,clock,operator", false},
+	{"trust-clocks", "clock", 90, 30, 3, []string{rule(audit.RuleUndone), rule(audit.RuleHistory)}, "kill,freeze,network,operator", false},
+	{"no-sync", "power", 60, 30, 3, []string{explained, cancels, rule(audit.RuleAcknowledged)}, "kill,freeze,storage", true},
+	{"no-ledger-sync", "power", 60, 30, 3, []string{readable}, "kill,freeze,storage", false},
+	{"charge-runs", "operator", 60, 30, 3, []string{rule(audit.RuleOwner)}, "kill,network,power", false},
+	{"give-up", "forever", 60, 4, 18, []string{rule(audit.RuleUndone)}, "kill,network,clock", false},
+	{"spin", "forever", 60, 4, 18, []string{waits}, "kill,network", false},
+	{"say-nothing", "forever", 60, 4, 18, []string{waits}, "kill,network", false},
+	{"unpatched", "upgrade", 150, 4, 3, []string{rule(audit.RuleHistory)}, "kill,network", false},
+	{"moody", "kill", 60, 20, 3, []string{fits}, "", false},
+	{"remember", "", 40, 0, 3, []string{explained}, "", false},
+	{"join-anything", "", 60, 0, 3, []string{explained}, "", false},
+	{"refuse-cancels", "", 60, 0, 3, []string{explained}, "", false},
+	{"lose-cancels", "", 30, 0, 7, []string{cancels}, "", true},
+	{"stuck", "", 20, 0, 3, []string{ends, rule(audit.RuleHistory), rule(audit.RuleAcknowledged)}, "", false},
+	{"idle", "", 40, 0, 3, []string{works}, "", false},
+	{"crash", "", 40, 0, 3, []string{exits}, "", false},
+	{"no-stop", "", 20, 0, 3, []string{stops}, "", false},
+	{"overcharge", "", 20, 0, 3, []string{rule(audit.RuleCharge), rule(audit.RuleNet)}, "", true},
+	{"no-refund", "", 40, 0, 3, []string{rule(audit.RuleUndone)}, "", false},
+	{"other-code", "", 20, 0, 3, []string{rule(audit.RuleHistory)}, "", false},
+}
+
 // TestDefects proves of each fault and each judge of a chaos run that it can find
-// something: a program with a defect is found out, by the judges that are named and no
+// something: a program with a defect is found out, by judges that are named and no
 // others. Without the fault it is not.
 //
-// Each takes half a minute. A few run always, and all of them if COFFEE_TEST_DEFECTS is
-// set.
+// Each takes half a minute or a whole one. A few run always, and all of them, with and
+// without the fault, if COFFEE_TEST_DEFECTS is set.
 func TestDefects(t *testing.T) {
-	for _, defect := range []struct {
-		name string
-		// faults are what it takes to see it, with so many orders and kills.
-		faults        string
-		orders, kills int
-		seed          int
-		judges        []string
-		// without are faults that do not show it.
-		without string
-		always  bool
-	}{
-		{"charged-already", "kill", 60, 30, 3, []string{rule(audit.RuleHistory)}, "network,operator", false},
-		{"misbook-late", "freeze", 60, 24, 3, []string{rule(audit.RuleOwner)}, "kill,network,storage,clock,power,operator", false},
-		{"impatient", "network", 90, 16, 18, []string{explained, rule(audit.RuleAcknowledged)}, "kill,freeze,clock", false},
-		{"ignore-errors", "storage", 90, 30, 3, []string{rule(audit.RuleHistory)}, "kill,network,clock,operator", false},
-		{"trust-clocks", "clock", 90, 30, 3, []string{rule(audit.RuleUndone), rule(audit.RuleHistory)}, "kill,freeze,network,operator", false},
-		{"no-sync", "power", 60, 30, 3, []string{explained}, "kill,freeze,storage", true},
-		{"no-ledger-sync", "power", 60, 30, 3, []string{readable}, "kill,freeze,storage", false},
-		{"charge-runs", "operator", 60, 30, 3, []string{rule(audit.RuleOwner)}, "kill,network,power", false},
-		{"give-up", "forever", 60, 4, 18, []string{rule(audit.RuleUndone)}, "kill,network,clock", false},
-		{"spin", "forever", 60, 4, 18, []string{waits}, "kill,network", false},
-		{"say-nothing", "forever", 60, 4, 18, []string{waits}, "kill,network", false},
-		{"unpatched", "upgrade", 150, 4, 3, []string{rule(audit.RuleHistory)}, "kill,network", false},
-
-		{"moody", "kill", 60, 20, 3, []string{fits}, "", false},
-		{"remember", "", 40, 0, 3, []string{explained}, "", false},
-		{"join-anything", "", 60, 0, 3, []string{explained}, "", false},
-		{"refuse-cancels", "", 60, 0, 3, []string{explained}, "", false},
-		{"lose-cancels", "", 30, 0, 7, []string{cancels}, "", true},
-		{"stuck", "", 20, 0, 3, []string{ends, rule(audit.RuleHistory), rule(audit.RuleAcknowledged)}, "", false},
-		{"idle", "", 40, 0, 3, []string{works}, "", false},
-		{"crash", "", 40, 0, 3, []string{exits}, "", false},
-		{"no-stop", "", 20, 0, 3, []string{stops}, "", false},
-		{"overcharge", "", 20, 0, 3, []string{rule(audit.RuleCharge), rule(audit.RuleNet)}, "", true},
-		{"no-refund", "", 40, 0, 3, []string{rule(audit.RuleUndone)}, "", false},
-		{"other-code", "", 20, 0, 3, []string{rule(audit.RuleHistory)}, "", false},
-	} {
-		if !defect.always && os.Getenv("COFFEE_TEST_DEFECTS") == "" {
+	all := os.Getenv("COFFEE_TEST_DEFECTS") != ""
+	for _, defect := range defects {
+		if !defect.always && !all {
 			continue
 		}
 		t.Run(defect.name, func(t *testing.T) {
 			t.Parallel()
 			got := judge(t, defect.name, defect.faults, defect.orders, defect.kills, defect.seed)
-			if want := slices.Sorted(slices.Values(defect.judges)); !slices.Equal(got, want) {
-				t.Errorf("with %s it is seen by %q, want %q", defect.faults, got, want)
+			if len(got) == 0 || slices.ContainsFunc(got, func(judge string) bool { return !slices.Contains(defect.judges, judge) }) {
+				t.Errorf("with %s it is seen by %q, want some of %q", defect.faults, got, defect.judges)
 			}
-			if defect.without == "" {
+			if defect.without == "" || !all {
 				return
 			}
 			if got := judge(t, defect.name, defect.without, 40, 12, defect.seed); len(got) != 0 {
 				t.Errorf("with %s it is seen by %q", defect.without, got)
 			}
 		})
+	}
+}
+
+// TestDocsDefects holds the table of docs/durability.md to what is tested.
+func TestDocsDefects(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile(filepath.Join("..", "docs", "durability.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(data), "<!-- defects -->")
+	table, _, _ = strings.Cut(table, "\n\n")
+	rows := strings.Split(strings.TrimSpace(table), "\n")[2:]
+	if len(rows) != len(defects) || len(defects) < 20 {
+		t.Errorf("there are %d rows of %d defects", len(rows), len(defects))
+	}
+	for i, row := range rows[:min(len(rows), len(defects))] {
+		d, cells := defects[i], strings.Split(row, "|")
+		for j, want := range map[int]string{1: "`" + d.name + "`", 3: d.faults, 4: strings.Join(d.judges, ", "), 5: strings.ReplaceAll(d.without, ",", ", ")} {
+			if got := strings.TrimSpace(cells[j]); got != want {
+				t.Errorf("%s: it says %q, want %q", d.name, got, want)
+			}
+		}
 	}
 }
 
@@ -140,7 +168,7 @@ func judge(t *testing.T, defect, faults string, orders, kills, seed int) []strin
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	switch code := cmd.ProcessState.ExitCode(); {
-	case code == exitFailure && strings.Contains(stderr.String(), "file is not a database"):
+	case code == exitFailure && strings.Contains(stderr.String(), "cannot read the ledger"):
 		return []string{readable} // there is nothing to judge
 	case code != exitOK && code != exitBreach:
 		t.Fatalf("%s: %v\n%s", cmd, err, stderr.String())

@@ -289,11 +289,11 @@ func (s *stage) auditResets(ctx context.Context) (duplicates int) {
 }
 
 // TestRandomResets resets orders of random outcomes to random events, with their signals
-// or without, up to three times in a row, and cancels some. It makes 100 resets, or as
+// or without, up to three times in a row, and cancels some. It makes 40 resets, or as
 // many as COFFEE_TEST_RESETS says.
 func TestRandomResets(t *testing.T) {
 	t.Parallel()
-	wanted := 100
+	wanted := 40
 	if text := os.Getenv("COFFEE_TEST_RESETS"); text != "" {
 		var err error
 		if wanted, err = strconv.Atoi(text); err != nil {

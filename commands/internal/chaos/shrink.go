@@ -48,9 +48,19 @@ func (f fault) what() string {
 }
 
 // Shrink looks for the fewest orders and faults with which a run still fails, and returns
-// the options of that run. fails makes a run. It returns an error if even the first one,
+// the options of that run. run makes a run. Shrink returns an error if even the first one,
 // with all of them, does not fail.
-func Shrink(ctx context.Context, options Options, fails func(ctx context.Context, options Options) (bool, error)) (Options, error) {
+func Shrink(ctx context.Context, options Options, run func(ctx context.Context, options Options) (failed bool, err error)) (Options, error) {
+	known := map[string]bool{}
+	fails := func(ctx context.Context, options Options) (bool, error) {
+		key := fmt.Sprint(options.Orders, options.Only)
+		if failed, ok := known[key]; ok {
+			return failed, nil
+		}
+		failed, err := run(ctx, options)
+		known[key] = failed
+		return failed, err
+	}
 	for i := range Schedule(options) {
 		options.Only = append(options.Only, i)
 	}

@@ -42,6 +42,8 @@ func (o order) ends() (ends []order) {
 	switch {
 	case o.request == "":
 		return nil
+	case o.running() && o.request == Invalid && o.cancelled: // before a worker had it, perhaps
+		statuses = []string{Ended, Cancelled}
 	case o.running() && o.request == Invalid:
 		statuses = []string{Ended}
 	case o.running() && o.cancelled:

@@ -40,6 +40,8 @@ func TestCheck(t *testing.T) {
 		{"terminated by nobody", []Operation{op(Place, "latte", OK, 1, 2), op(Result, "", Terminated, 5, 6)}, false},
 		{"placed, but nobody knows", []Operation{op(Place, "latte", Unknown, 1, 0), op(Status, "", NotFound, 2, 3), op(Status, "", Running, 4, 5)}, true},
 		{"invalid", []Operation{op(Place, Invalid, OK, 1, 2), op(Result, "", Ended, 3, 4)}, true},
+		{"invalid, and cancelled", []Operation{op(Place, Invalid, OK, 1, 2), op(Request, "", OK, 3, 4), op(Result, "", Cancelled, 5, 6)}, true},
+		{"invalid, and cancelled by nobody", []Operation{op(Place, Invalid, OK, 1, 2), op(Result, "", Cancelled, 5, 6)}, false},
 		{"invalid, and made", []Operation{op(Place, Invalid, OK, 1, 2), op(Result, "", Completed, 3, 4)}, false},
 		{"valid, and refused", []Operation{op(Place, "latte", OK, 1, 2), op(Result, "", Ended, 3, 4)}, false},
 		{"a wrong answer", []Operation{op(Place, "latte", Wrong, 1, 2)}, false},
