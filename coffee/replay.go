@@ -60,13 +60,14 @@ func ReplayOn(function any, history History) error {
 	if !slices.ContainsFunc(history.Events, isTaskCompleted) {
 		return nil // nothing has been done that could be done again
 	}
-	events := history.Events
-	if !endedByItself(events) {
-		// What has come since the workflow did something last is still to be answered, or
-		// never will be. A reset leaves such events, too.
-		events = withNextTask(events)
+	var err error
+	cut := cutShort(history.Events)
+	if !cut {
+		err = replay(history.Events)
 	}
-	err := replay(events)
+	if err == nil && (cut || history.Running()) {
+		err = replay(withNextTask(history.Events))
+	}
 	if err == nil {
 		return nil
 	}
@@ -159,15 +160,23 @@ func isOver(event *historypb.HistoryEvent) bool {
 	return false
 }
 
-// endedByItself reports whether a workflow has ended, and not because somebody or a
-// timeout has ended it.
-func endedByItself(events []*historypb.HistoryEvent) bool {
-	switch last := events[len(events)-1]; last.GetEventType() {
-	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED, enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT:
-		return false
-	default:
-		return isOver(last)
+// cutShort reports whether what has come since the workflow did something last will never
+// be answered as it is: somebody or a timeout has ended the workflow, or a reset has
+// taken its task away. To the SDK it looks as if it had been answered.
+func cutShort(events []*historypb.HistoryEvent) bool {
+	for _, event := range slices.Backward(events) {
+		switch event.GetEventType() {
+		case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED, enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT:
+			return true
+		case enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED:
+			if event.GetWorkflowTaskFailedEventAttributes().GetCause() == enumspb.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW {
+				return true
+			}
+		case enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
+			return false
+		}
 	}
+	return false
 }
 
 // The SDK says only in words where a history and a workflow part, and in different

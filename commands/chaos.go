@@ -40,7 +40,7 @@ func chaosCommand(a *app) *cli.Command {
 			&cli.IntFlag{Name: "kills", Usage: "kill a process `N` times", Value: 20},
 			&cli.Uint64Flag{Name: "seed", Usage: "`N` that decides what is ordered and which faults are injected; what they hit still differs", DefaultText: "random"},
 			&cli.StringFlag{Name: "faults", Usage: "`LIST` of the kinds of faults, with commas in between: " + strings.Join(chaos.Faults, ","), DefaultText: "all that are possible"},
-			&cli.Uint64Flag{Name: "shrink", Usage: "find the fewest orders and faults with which the run of this seed, `N`, still fails"},
+			&cli.Uint64Flag{Name: "shrink", Usage: "find the fewest orders and faults with which the run of seed `N` still fails", DefaultText: "make one run"},
 			&cli.StringFlag{Name: "only", Usage: "of the faults of the seed inject only those with the `NUMBERS`, as --shrink prints them", Hidden: true},
 			&cli.BoolFlag{Name: "upgrade", Usage: "the same as --faults kill,freeze,upgrade", Hidden: true},
 			&cli.StringFlag{Name: "dir", Usage: "`DIRECTORY` to work in, which is kept", DefaultText: "a temporary one, kept only on failure"},
@@ -119,8 +119,8 @@ func parseChaos(c *cli.Context) (plan chaosPlan, err error) {
 	}
 	switch {
 	case c.IsSet("shrink"):
-		if c.IsSet("seed") || c.IsSet("dir") || c.IsSet("only") || c.IsSet("address") {
-			return plan, usageErrorf(c, "--shrink names the seed, and makes directories and servers of its own: leave --seed, --dir, --only and --address out")
+		if c.IsSet("seed") || c.IsSet("dir") || c.IsSet("only") || c.IsSet("address") || c.IsSet("ledger") {
+			return plan, usageErrorf(c, "--shrink names the seed, and makes directories, servers and ledgers of its own: leave --seed, --dir, --only, --address and --ledger out")
 		}
 		plan.shrink, plan.seed = true, c.Uint64("shrink")
 	case !c.IsSet("seed"):
@@ -268,28 +268,6 @@ func chaosOptions(a *app, plan chaosPlan) chaos.Options {
 	}
 }
 
-// command returns the command that injects the faults of a run again.
-func (plan chaosPlan) command(options chaos.Options) string {
-	if options.Only != nil && len(options.Only) == 0 {
-		options.Kills, options.Only = 0, nil // and so no other faults, but upgrades
-		options.Faults = slices.DeleteFunc(slices.Clone(options.Faults), func(name string) bool { return name == "upgrade" })
-	}
-	command := fmt.Sprintf("coffee chaos --orders %d --kills %d --seed %d --faults %s", options.Orders, options.Kills, options.Seed, strings.Join(options.Faults, ","))
-	if options.Only != nil {
-		command += " --only " + strings.Trim(strings.ReplaceAll(fmt.Sprint(options.Only), " ", ","), "[]")
-	}
-	if plan.keyset != nil {
-		command += " --encryption-keyset …"
-	}
-	switch {
-	case plan.server != nil:
-		command += " --address …, with another namespace"
-	case plan.ledger.where != "":
-		command += " --ledger …, with another ledger"
-	}
-	return command
-}
-
 // useCluster lets a run use the server that the plan names.
 func useCluster(ctx context.Context, a *app, plan chaosPlan, options *chaos.Options) error {
 	conn, err := a.connect(ctx, *plan.server)
@@ -304,10 +282,14 @@ func useCluster(ctx context.Context, a *app, plan chaosPlan, options *chaos.Opti
 	options.Connect = func(ctx context.Context, _ string) (client.Client, error) { return a.connect(ctx, *plan.server) }
 	options.Cluster = &chaos.Cluster{Address: conn.address, Namespace: conn.namespace, Strike: plan.strike}
 	options.Ledger = where
-	if tls := plan.server.ConnectionOptions.TLS; tls != nil && tls.ServerName == "" {
-		if options.Cluster.ServerName, _, err = net.SplitHostPort(conn.address); err != nil {
-			return err
-		}
+	tls := plan.server.ConnectionOptions.TLS
+	if tls == nil || tls.ServerName != "" || !slices.Contains(plan.faults, "network") {
+		return nil
+	}
+	// The processes find a proxy at another address, and expect the server's name all the
+	// same.
+	if options.Cluster.ServerName, _, err = net.SplitHostPort(conn.address); err != nil {
+		return &hintedError{errors.New("with TLS, the faults of the network need a single address, or --tls-server-name"), "choose other --faults"}
 	}
 	return nil
 }
@@ -350,7 +332,11 @@ func printChaos(out *output, r *chaos.Report) {
 		out.line("Upgrades", "%d of the server's database; workers rolled out %s", r.CarriedOver, plural(r.RolledOut, "time", "times"))
 	}
 	out.line("Recovery", "p50 %.1f s, p99 %.1f s, max %.1f s, from a fault to the next step of an order in progress", r.Recovery.P50, r.Recovery.P99, r.Recovery.Max)
-	out.line("Operations", "%d; what the clients were told can have been so", r.Operations)
+	told := "what the clients were told can have been so"
+	if r.Unexplained > 0 {
+		told = fmt.Sprintf("what the clients were told of %s cannot have been so", plural(r.Unexplained, "order", "orders"))
+	}
+	out.line("Operations", "%d; %s", r.Operations, told)
 	printAudit(out, r.Audit)
 	for _, incident := range r.Incidents {
 		out.printf("\nBREACH seen from outside\n  %s\n", incident)

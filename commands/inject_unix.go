@@ -33,6 +33,7 @@ func (a *app) inject() error {
 	if list == "" {
 		return nil
 	}
+	a.log.Warn().Str("faults", list).Msg("this process injects faults into itself, as a part of coffee chaos")
 	for fault := range strings.SplitSeq(list, ",") {
 		name, value, _ := strings.Cut(fault, "=")
 		if name == "record" {

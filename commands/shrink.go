@@ -3,9 +3,13 @@
 package commands
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 
 	"example.com/coffee/commands/internal/chaos"
 )
@@ -28,12 +32,12 @@ func runShrink(ctx context.Context, a *app, plan chaosPlan) error {
 	kept := "" // the directory of the smallest run that failed
 	small, err := chaos.Shrink(ctx, options, func(ctx context.Context, options chaos.Options) (bool, error) {
 		for range shrinkTries {
-			dir, failed, err := tryChaos(ctx, options)
+			dir, failure, err := tryChaos(ctx, options)
 			if err != nil {
-				return false, err
+				return false, errors.Join(err, os.RemoveAll(dir))
 			}
-			if failed {
-				a.out.notef("%s and %s: it fails", plural(options.Orders, "order", "orders"), plural(len(options.Only), "fault", "faults"))
+			if failure != "" {
+				a.out.notef("%s and %s: it fails: %s", plural(options.Orders, "order", "orders"), plural(len(options.Only), "fault", "faults"), failure)
 				err := os.RemoveAll(kept)
 				kept = dir
 				return true, err
@@ -46,7 +50,7 @@ func runShrink(ctx context.Context, a *app, plan chaosPlan) error {
 		return false, nil
 	})
 	if err != nil {
-		return err
+		return errors.Join(err, os.RemoveAll(kept))
 	}
 	result := shrunk{small.Seed, small.Orders, chaos.Schedule(small)}
 	if plan.asJSON {
@@ -65,15 +69,42 @@ func runShrink(ctx context.Context, a *app, plan chaosPlan) error {
 	return &exitError{code: exitBreach, message: fmt.Sprintf("logs and databases of the smallest run are in %s", kept), hint: "the same again: " + plan.command(small)}
 }
 
-// tryChaos makes a run in a directory of its own, and reports whether it failed. A run that
-// cannot come to its end has failed, too.
-func tryChaos(ctx context.Context, options chaos.Options) (dir string, failed bool, err error) {
+// tryChaos makes a run in a directory of its own, and returns how it failed; empty if it
+// did not. A run that cannot come to its end has failed, too.
+func tryChaos(ctx context.Context, options chaos.Options) (dir, failure string, err error) {
 	if options.Dir, err = makeChaosDir(""); err != nil {
-		return "", false, err
+		return "", "", err
 	}
 	report, err := chaos.Run(ctx, options)
-	if ctx.Err() != nil {
-		return options.Dir, false, ctx.Err()
+	switch {
+	case ctx.Err() != nil:
+		return options.Dir, "", ctx.Err()
+	case err != nil:
+		return options.Dir, err.Error(), nil
+	case report.Breaches() > 0:
+		return options.Dir, plural(report.Breaches(), "breach", "breaches"), nil
 	}
-	return options.Dir, err != nil || report.Breaches() > 0, nil
+	return options.Dir, "", nil
+}
+
+// command returns the command that injects the faults of a run again.
+func (plan chaosPlan) command(options chaos.Options) string {
+	if options.Only != nil && len(options.Only) == 0 {
+		options.Kills, options.Only = 0, nil // and so no other faults, but upgrades
+		options.Faults = slices.DeleteFunc(slices.Clone(options.Faults), func(name string) bool { return name == "upgrade" })
+	}
+	command := fmt.Sprintf("coffee chaos --orders %d --kills %d --seed %d --faults %s", options.Orders, options.Kills, options.Seed, cmp.Or(strings.Join(options.Faults, ","), "''"))
+	if options.Only != nil {
+		command += " --only " + strings.Trim(strings.ReplaceAll(fmt.Sprint(options.Only), " ", ","), "[]")
+	}
+	if plan.keyset != nil {
+		command += " --encryption-keyset …"
+	}
+	switch {
+	case plan.server != nil:
+		command += " --address …, with another namespace"
+	case plan.ledger.where != "":
+		command += " --ledger …, with another ledger"
+	}
+	return command
 }

@@ -39,7 +39,7 @@ func Traced(provider trace.TracerProvider) Option {
 }
 
 // Clock sets the clock that says when entries were recorded; the default is
-// [time.Now]. Nothing but the entries' times depends on it.
+// [time.Now]. Nothing in a ledger depends on it but the entries' times.
 func Clock(now func() time.Time) Option {
 	return func(s *settings) { s.now = now }
 }

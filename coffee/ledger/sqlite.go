@@ -139,12 +139,15 @@ func OpenMemory(ctx context.Context, options ...Option) (coffee.Ledger, error) {
 }
 
 func openSQLite(ctx context.Context, dsn string, m migration, options ...Option) (*sqlLedger, error) {
-	registered, err := sql.Open("sqlite", "")
+	registered, err := sql.Open("sqlite", "") // which opens nothing
 	if err != nil {
 		return nil, err
 	}
 	settings := newSettings(options)
 	db := openDB("sqlite", sqliteConnector{registered.Driver(), dsn}, settings)
+	if err := registered.Close(); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
 	// SQLite has one writer at a time anyway, and an in-memory database lives
 	// and dies with its one connection.
 	db.SetMaxOpenConns(1)

@@ -44,10 +44,13 @@ type backup struct {
 
 // backUp makes a backup while everything runs.
 func (r *run) backUp(ctx context.Context, f fault) (bool, error) {
+	if r.undoing.Load() > 0 {
+		return false, nil // it would come back, and nobody would take it back once more
+	}
 	moment := powerfailure.Now()
-	out, err := r.command(ctx, "backup", "--db-filename", r.path(database), "--ledger", r.ledger, "-o", "json", r.path("backup.db"))
+	out, err := r.command(ctx, "backup", "--db-filename", r.path(database), "--ledger", r.ledger, "-o", "json", r.path(fmt.Sprintf("backup-%d.db", moment)))
 	if err != nil {
-		if ctx.Err() == nil && time.Now().Before(r.freezeBy) {
+		if ctx.Err() == nil && time.Since(r.freezeBy) < patience {
 			return false, nil // the server is being started, or carries its database over
 		}
 		return false, err

@@ -7,7 +7,8 @@
 //
 // plan.go derives the orders from the seed, and schedule.go the faults. start.go starts
 // the processes, process.go keeps them alive, and client.go is the client. faults.go
-// injects the faults, with network.go, power.go, operator.go and rollout.go. end.go
+// injects the faults, with network.go, power.go, operator.go, backup.go, rollout.go and
+// forever.go. shrink.go makes a run that fails small. end.go
 // waits until all orders have ended; verdict.go and report.go judge and report the
 // outcome, and package operations what the clients were told.
 package chaos
@@ -19,6 +20,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.temporal.io/sdk/client"
@@ -114,7 +116,8 @@ type run struct {
 	saying           sync.Mutex
 	// touched are the orders that an operator has reset, deleted or terminated.
 	touched map[string]operations.Kind
-	backup  *backup // unless there is none yet
+	backup  *backup      // unless there is none yet
+	undoing atomic.Int64 // how many actions of operators are still to be taken back
 	// lost is the process that is lost for good; theServer if none is. noRefunds is true
 	// while the ledger takes no refunds.
 	lost      int

@@ -120,6 +120,23 @@ func TestPartner(t *testing.T) {
 	}
 }
 
+// TestPresent: a fault whose victim is lost, or was never started because its rollout is
+// not among the faults, hits another worker.
+func TestPresent(t *testing.T) {
+	t.Parallel()
+	r := &run{}
+	r.processes[worker1], r.processes[worker2] = &process{}, &process{}
+	for _, test := range []struct{ lost, victim, want int }{
+		{theServer, theServer, theServer}, {theServer, theClient, theClient}, {theServer, worker2, worker2},
+		{theServer, worker3, worker1}, {worker1, worker3, worker2}, {worker2, worker2, worker1},
+	} {
+		r.lost = test.lost
+		if got := r.present(test.victim); got != test.want {
+			t.Errorf("%+v: got %d", test, got)
+		}
+	}
+}
+
 func TestMisfits(t *testing.T) {
 	t.Parallel()
 	got := misfits(map[string]*history{"fits": {}, "b": {misfit: true}, "a": {misfit: true}})

@@ -5,7 +5,6 @@ package chaos
 import (
 	"context"
 	"errors"
-	"fmt"
 	"path/filepath"
 	"time"
 
@@ -236,10 +235,6 @@ func tally(all []operations.Operation) progress {
 		}
 	}
 	return p
-}
-
-func (p progress) String() string {
-	return fmt.Sprintf("%d sent, %d ended", len(p.sent), len(p.ended))
 }
 
 // sleep returns false if the context ends first.

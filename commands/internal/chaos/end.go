@@ -62,11 +62,20 @@ func (r *run) waitForEnd(ctx context.Context) error {
 	case <-patient.Done():
 	}
 	stuck, err := r.running(patient)
-	if ctx.Err() != nil {
-		return ctx.Err()
+	if err == nil && len(stuck) > 0 && ctx.Err() == nil { // the server may only have been away
+		last, cancel := context.WithTimeout(ctx, 15*time.Second)
+		defer cancel()
+		stuck, err = r.running(last)
 	}
-	if err != nil {
+	if err := errors.Join(err, ctx.Err()); err != nil {
 		return err
+	}
+	select {
+	case <-r.processes[theClient].done:
+	default:
+		if len(stuck) == 0 {
+			r.incidents = append(r.incidents, "all orders have ended, but the client has not")
+		}
 	}
 	for _, id := range stuck {
 		r.incidents = append(r.incidents, r.describeStuck(ctx, id))

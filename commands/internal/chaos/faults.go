@@ -131,8 +131,11 @@ func (r *run) inject(ctx context.Context, f fault) (done bool, err error) {
 
 // hit injects a fault that is a signal to a process, or a restart of it.
 func (r *run) hit(ctx context.Context, f fault) bool {
-	if isWorker(f.victim) && (f.victim == r.lost || r.processes[f.victim].isFrozen()) { // it must wake up again
-		f.victim = partner(f.victim)
+	f.victim = r.present(f.victim)
+	if isWorker(f.victim) && r.processes[f.victim].isFrozen() { // it must wake up again
+		if other := r.present(partner(f.victim)); other != r.lost {
+			f.victim = other
+		}
 	}
 	victim := r.processes[f.victim]
 	// A zombie is most dangerous in the middle of a charge.
@@ -157,6 +160,18 @@ func (r *run) hit(ctx context.Context, f fault) bool {
 	}
 	r.record(f, fmt.Sprintf("%-8s %-8s "+how, f.kind, victim.name, f.pause.Seconds()))
 	return true
+}
+
+// present returns a worker in place of one that is lost for good, or that has not been
+// started.
+func (r *run) present(victim int) int {
+	if isWorker(victim) && r.processes[victim] == nil {
+		victim -= worker3 - worker1
+	}
+	if isWorker(victim) && victim == r.lost {
+		victim = partner(victim)
+	}
+	return victim
 }
 
 // record records that a fault was injected.

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"time"
 
-	enumspb "go.temporal.io/api/enums/v1"
 	workflowpb "go.temporal.io/api/workflow/v1"
 
 	"example.com/coffee/coffee"
@@ -26,6 +25,7 @@ const (
 
 // lose begins a fault that stays. It reports whether it has: a wire may be disturbed.
 func (r *run) lose(f fault) bool {
+	f.victim = r.present(f.victim)
 	what := ""
 	switch loss := f.detail % lossCount; {
 	case loss == noRefunds:
@@ -100,7 +100,7 @@ func (r *run) unrefunded(ctx context.Context) (waiting map[string]wait, others i
 	for id := range open {
 		history, err := orders.History(ctx, id)
 		switch {
-		case errors.Is(err, coffee.ErrNotFound) || err == nil && isOver(history):
+		case errors.Is(err, coffee.ErrNotFound) || err == nil && !history.Running():
 		case err != nil || len(history.Pending) != 1 || history.Pending[0].GetActivityType().GetName() != coffee.ActivityRefundCustomer:
 			others++
 		default:
@@ -142,17 +142,4 @@ func scheduledAt(history coffee.History, activityID string) time.Time {
 		}
 	}
 	return history.ReadAt
-}
-
-// isOver reports whether a history has its last event.
-func isOver(history coffee.History) bool {
-	if len(history.Events) == 0 {
-		return false
-	}
-	switch history.Events[len(history.Events)-1].GetEventType() {
-	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED, enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED,
-		enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED, enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED:
-		return true
-	}
-	return false
 }

@@ -167,7 +167,9 @@ func (w *wire) add(conns ...net.Conn) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, conn := range conns {
-		w.conns[conn] = true
+		if !w.now.refuse {
+			w.conns[conn] = true
+		}
 	}
 	return !w.now.refuse
 }
@@ -237,9 +239,7 @@ func (w *wire) pass(to net.Conn, data []byte, replies bool, passed int) error {
 // disturb begins to disturb the connections of a process, while other faults are
 // injected. It reports whether it has: one disturbance has to end before the next.
 func (r *run) disturb(ctx context.Context, f fault) bool {
-	if f.victim == r.lost {
-		f.victim = partner(f.victim)
-	}
+	f.victim = r.present(f.victim)
 	d, w := f.disturbance(), r.wires[f.victim]
 	if !w.begin(d) {
 		return false

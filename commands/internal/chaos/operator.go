@@ -110,6 +110,9 @@ func (r *run) operate(ctx context.Context, f fault) (done bool, err error) {
 	case answer != nil:
 		outcome = operations.Unknown
 	}
+	if outcome == operations.Over && act.kind == operations.Delete {
+		delete(r.touched, id) // the server did not know it
+	}
 	if undo != nil { // even if the answer was lost
 		r.later(ctx, f.pause, undo)
 	}
@@ -187,9 +190,17 @@ func (r *run) pause(ctx context.Context, conn client.Client, id string, f fault)
 
 // later takes something back after a pause, and tries again until the server has done it.
 func (r *run) later(ctx context.Context, after time.Duration, undo undo) {
+	r.undoing.Add(1)
 	r.lasting.Go(func() error {
+		defer r.undoing.Add(-1)
 		sleep(ctx, after)
-		ctx, cancel := context.WithTimeout(ctx, patience)
+		limit := patience
+		if ctx.Err() != nil && r.Cluster == nil {
+			return nil // the server is gone, and everything with it
+		} else if ctx.Err() != nil {
+			limit = 10 * time.Second // others go on using it
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 		defer cancel()
 		for {
 			conn, err := r.connect(ctx)
@@ -232,6 +243,9 @@ func (r *run) changeRetention(ctx context.Context, conn client.Client, _ string,
 		return nil, err
 	}
 	before := described.GetConfig().GetWorkflowExecutionRetentionTtl()
+	if r.Cluster != nil || r.undoing.Load() > 0 {
+		return nil, nil // it is not the run's, or may be changed already
+	}
 	set := func(ctx context.Context, conn client.Client, ttl *durationpb.Duration) error {
 		_, err := conn.WorkflowService().UpdateNamespace(ctx, &workflowservice.UpdateNamespaceRequest{
 			Namespace: r.namespace, Config: &namespacepb.NamespaceConfig{WorkflowExecutionRetentionTtl: ttl}})

@@ -41,7 +41,6 @@ func (r *run) powerFailure(ctx context.Context, f fault) (bool, error) {
 	release()
 	releaseWorkers()
 	r.losses.Lost += loss.Lost
-	r.losses.Kept += loss.Kept
 	r.losses.Torn += loss.Torn
 	r.record(f, fmt.Sprintf("%-8s for %4.1f s: of what was not synced, %d writes are lost, %d torn, %d kept", f.kind, f.pause.Seconds(), loss.Lost, loss.Torn, loss.Kept))
 	return true, nil

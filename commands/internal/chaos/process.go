@@ -63,9 +63,9 @@ type restart struct {
 
 // exit is the end of a process that ended by itself with an error.
 type exit struct {
-	began, ended time.Time
-	code         int
-	what         string
+	ended time.Time
+	code  int
+	what  string
 }
 
 // soon is how long a process runs that has started well.
@@ -148,7 +148,7 @@ func (p *process) runOnce(executable string, log *os.File) (again bool) {
 	status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus)
 	stopped := p.stopping && (cmd.ProcessState.ExitCode() == exitInterrupted || status.Signaled() && status.Signal() == syscall.SIGTERM)
 	if code := cmd.ProcessState.ExitCode(); code != 0 && !p.killed && !stopped {
-		p.exits = append(p.exits, exit{began, time.Now(), code, fmt.Sprintf("the %s ended by itself: %v; see %s", p.name, err, p.log)})
+		p.exits = append(p.exits, exit{time.Now(), code, fmt.Sprintf("the %s ended by itself: %v; see %s", p.name, err, p.log)})
 		if p.inARow++; time.Since(began) > soon {
 			p.inARow = 1
 		}

@@ -39,11 +39,12 @@ type Report struct {
 	// up, and LateRefused how many of them the ledger refused.
 	LateCharges int `json:"late_charges"`
 	LateRefused int `json:"late_charges_refused"`
-	// Operations is how many operations of clients and operators could be explained:
-	// they are linearizable.
-	Operations int           `json:"operations"`
-	Recovery   Recovery      `json:"recovery"`
-	Audit      *audit.Report `json:"audit"`
+	// Operations is how many operations of clients and operators there were, and
+	// Unexplained of how many orders they are not linearizable, or not known to be.
+	Operations  int           `json:"operations"`
+	Unexplained int           `json:"unexplained"`
+	Recovery    Recovery      `json:"recovery"`
+	Audit       *audit.Report `json:"audit"`
 	// Incidents are what the clients were told and cannot have been so, orders that do not
 	// end, cancels that were acknowledged and lost, workers that did nothing, and
 	// processes that ended by themselves or did not stop.
@@ -82,7 +83,7 @@ func (r *run) report(ctx context.Context) (*Report, error) {
 		return nil, err
 	}
 	report.Incidents = append(report.Incidents, incidents...)
-	report.Operations = len(all)
+	report.Operations, report.Unexplained = len(all), len(incidents)
 
 	conn, err := r.connect(ctx)
 	if err != nil {
@@ -153,8 +154,10 @@ func (r *run) audit(ctx context.Context, conn client.Client, acknowledged []stri
 	if err != nil {
 		return nil, err
 	}
-	// That the money of a deleted order has no order is so, and the audit has to say it.
-	report.Breaches = slices.DeleteFunc(report.Breaches, func(b audit.Breach) bool { return r.deleted(b.OrderID) })
+	// That the money of a deleted order has no order is so.
+	report.Breaches = slices.DeleteFunc(report.Breaches, func(b audit.Breach) bool {
+		return b.Rule == audit.RuleOwner && r.deleted(b.OrderID)
+	})
 	return report, nil
 }
 

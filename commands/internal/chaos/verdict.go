@@ -162,7 +162,7 @@ func (r *run) canWork(worker int, when time.Time) bool {
 	}
 	return !slices.ContainsFunc(r.injected, func(f injectedFault) bool {
 		lasts := f.pause
-		if f.kind == forever {
+		if f.kind == forever && worker == r.lost {
 			lasts = time.Hour
 		}
 		return f.victim == worker && !when.Before(f.when) && when.Before(f.when.Add(lasts))

@@ -80,6 +80,10 @@ func (o order) step(op Operation) []order {
 		return only(o.running(), order{o.request, o.cancelled, Terminated})
 	case kind == Reset && op.Outcome == OK: // the signals may be left out
 		return only(o.request != "", again, order{request: o.request})
+	case op.Outcome == Over && kind == Terminate && o.running(): // by the same call, tried twice
+		return append(o.ends(), order{o.request, o.cancelled, Terminated})
+	case op.Outcome == Over && kind == Request && o.running():
+		return append(o.ends(), asked.ends()...)
 	case op.Outcome == Over:
 		return o.ends()
 	case kind == Status && op.Outcome == Running:
