@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os/exec"
 	"strings"
@@ -79,6 +80,8 @@ func TestDiagnoses(t *testing.T) {
 	worker = startWorker("9s")
 	waiting = l.order("two")
 	l.eventually("brewing, attempt 1", "no worker", l.screen)
+	// What is known of an attempt reaches the server with its first heartbeat.
+	l.eventually("1 attempts", "", func() string { return l.reported("two") })
 	l.kill(server)
 	l.eventually("the server does not answer: waiting for it; order two is recorded there", "no worker", waiting.String)
 	l.eventually("no Temporal server answers at "+l.address, "no worker", func() string { return l.command("status", "two") })
@@ -97,6 +100,7 @@ func TestDiagnoses(t *testing.T) {
 	}
 	l.eventually("brewing, attempt 2", "coffee worker", l.screen)
 	l.eventually(`"diagnosis":""`, "", l.board)
+	l.eventually("2 attempts", "", func() string { return l.reported("two") })
 	l.kill(worker)
 	l.eventually("heartbeat timeout: no sign of life; heartbeat timeout: no sign of life", "failed", func() string { return l.attempts("two") })
 	startWorker("10ms")
@@ -244,6 +248,21 @@ func (l *lookers) attempts(id string) string {
 		}
 	}
 	return strings.Join(outcomes, "; ")
+}
+
+// reported returns how many attempts of a step the heartbeats of the latest one have told
+// the server of.
+func (l *lookers) reported(id string) string {
+	l.t.Helper()
+	history, err := l.orders.History(l.ctx, id)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	count := 0
+	for _, activity := range history.Pending {
+		count += len(coffee.DecodeAttempts(activity.GetHeartbeatDetails()))
+	}
+	return fmt.Sprintf("%d attempts", count)
 }
 
 // eventually looks until want is seen. Until then, and then, never must not be seen.
