@@ -67,19 +67,9 @@ type call = func(ctx context.Context, method string, request, response any, conn
 // clientDefects are what a client can do wrong, by name.
 var clientDefects = map[string]call{
 	// It acknowledges requests to cancel, and drops them.
-	"lose-cancels": func(ctx context.Context, method string, request, response any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
-		if signal, ok := request.(*workflowservice.SignalWorkflowExecutionRequest); ok && signal.GetSignalName() == coffee.SignalCancelOrder {
-			return nil
-		}
-		return invoke(ctx, method, request, response, conn, options...)
-	},
+	"lose-cancels": dropCancels(nil),
 	// It says of requests to cancel that they come too late, and drops them.
-	"refuse-cancels": func(ctx context.Context, method string, request, response any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
-		if signal, ok := request.(*workflowservice.SignalWorkflowExecutionRequest); ok && signal.GetSignalName() == coffee.SignalCancelOrder {
-			return status.Error(codes.NotFound, "workflow execution already completed")
-		}
-		return invoke(ctx, method, request, response, conn, options...)
-	},
+	"refuse-cancels": dropCancels(status.Error(codes.NotFound, "workflow execution already completed")),
 	// It takes an order of another drink for the same one.
 	"join-anything": func(ctx context.Context, method string, request, response any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
 		err := invoke(ctx, method, request, response, conn, options...)
@@ -118,6 +108,16 @@ var clientDefects = map[string]call{
 		}
 		return err
 	},
+}
+
+// dropCancels answers requests to cancel, and sends none.
+func dropCancels(answer error) call {
+	return func(ctx context.Context, method string, request, response any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
+		if signal, ok := request.(*workflowservice.SignalWorkflowExecutionRequest); ok && signal.GetSignalName() == coffee.SignalCancelOrder {
+			return answer
+		}
+		return invoke(ctx, method, request, response, conn, options...)
+	}
 }
 
 var remembered sync.Map
@@ -203,21 +203,9 @@ var workerDefects = map[string]func(*coffee.WorkerOptions, *coffee.Ledger){
 		}
 	}),
 	// A refund is tried again at once, and again.
-	"spin": interceptActivities(func(ctx context.Context, next func() (any, error)) (any, error) {
-		result, err := next()
-		if err != nil && activity.GetInfo(ctx).ActivityType.Name == coffee.ActivityRefundCustomer {
-			err = temporal.NewApplicationErrorWithOptions("no", "no", temporal.ApplicationErrorOptions{NextRetryDelay: 50 * time.Millisecond})
-		}
-		return result, err
-	}),
+	"spin": failRefundsWith(temporal.NewApplicationErrorWithOptions("no", "no", temporal.ApplicationErrorOptions{NextRetryDelay: 50 * time.Millisecond})),
 	// A refund that fails does not say why.
-	"say-nothing": interceptActivities(func(ctx context.Context, next func() (any, error)) (any, error) {
-		result, err := next()
-		if err != nil && activity.GetInfo(ctx).ActivityType.Name == coffee.ActivityRefundCustomer {
-			err = temporal.NewApplicationError("", "no")
-		}
-		return result, err
-	}),
+	"say-nothing": failRefundsWith(temporal.NewApplicationError("", "no")),
 	// The next release has a step that is not patched in.
 	"unpatched": func(options *coffee.WorkerOptions, _ *coffee.Ledger) {
 		if options.Register != nil {
@@ -250,6 +238,17 @@ var workerDefects = map[string]func(*coffee.WorkerOptions, *coffee.Ledger){
 			}, workflow.RegisterOptions{Name: coffee.WorkflowType})
 		}
 	},
+}
+
+// failRefundsWith replaces the error of a refund that fails.
+func failRefundsWith(replacement error) func(*coffee.WorkerOptions, *coffee.Ledger) {
+	return interceptActivities(func(ctx context.Context, next func() (any, error)) (any, error) {
+		result, err := next()
+		if err != nil && activity.GetInfo(ctx).ActivityType.Name == coffee.ActivityRefundCustomer {
+			err = replacement
+		}
+		return result, err
+	})
 }
 
 // brokenLedger is a ledger some of whose methods are not its own.

@@ -31,13 +31,14 @@ func runShrink(ctx context.Context, a *app, plan chaosPlan) error {
 	options.Say = func(string) {}
 	kept := "" // the directory of the smallest run that failed
 	small, err := chaos.Shrink(ctx, options, func(ctx context.Context, options chaos.Options) (bool, error) {
+		size := plural(options.Orders, "order", "orders") + " and " + plural(len(options.Only), "fault", "faults")
 		for range shrinkTries {
 			dir, failure, err := tryChaos(ctx, options)
 			if err != nil {
 				return false, errors.Join(err, os.RemoveAll(dir))
 			}
 			if failure != "" {
-				a.out.notef("%s and %s: it fails: %s", plural(options.Orders, "order", "orders"), plural(len(options.Only), "fault", "faults"), failure)
+				a.out.notef("%s: it fails: %s", size, failure)
 				err := os.RemoveAll(kept)
 				kept = dir
 				return true, err
@@ -46,7 +47,7 @@ func runShrink(ctx context.Context, a *app, plan chaosPlan) error {
 				return false, err
 			}
 		}
-		a.out.notef("%s and %s: it does not fail", plural(options.Orders, "order", "orders"), plural(len(options.Only), "fault", "faults"))
+		a.out.notef("%s: it does not fail", size)
 		return false, nil
 	})
 	if err != nil {

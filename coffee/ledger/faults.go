@@ -26,20 +26,6 @@ func Faulty(draw func() Fault) Option {
 
 var errInjected = errors.New("injected fault: the database did not answer")
 
-// inject does something with the fault that is drawn.
-func inject[T any](draw func() Fault, do func() (T, error)) (result T, err error) {
-	switch draw() {
-	case NotDone:
-		return result, errInjected
-	case DoneAndLost:
-		if _, err := do(); err != nil {
-			return result, err
-		}
-		return result, errInjected
-	}
-	return do()
-}
-
 type faultyConnector struct {
 	driver.Connector
 	draw func() Fault
@@ -76,7 +62,15 @@ func (c *faultyConn) ExecContext(ctx context.Context, query string, args []drive
 	if !ok {
 		return nil, driver.ErrSkip
 	}
-	return inject(c.draw, func() (driver.Result, error) { return execer.ExecContext(ctx, query, args) })
+	fault := c.draw()
+	if fault == NotDone {
+		return nil, errInjected
+	}
+	result, err := execer.ExecContext(ctx, query, args)
+	if err == nil && fault == DoneAndLost {
+		return nil, errInjected
+	}
+	return result, err
 }
 
 // QueryContext implements [driver.QueryerContext]. A query that is done and lost is one
@@ -130,14 +124,13 @@ type faultyTx struct {
 
 // Commit implements [driver.Tx]. A transaction that is not committed is rolled back.
 func (t faultyTx) Commit() error {
-	switch t.draw() {
-	case NotDone:
+	fault := t.draw()
+	if fault == NotDone {
 		return errors.Join(errInjected, t.Rollback())
-	case DoneAndLost:
-		if err := t.Tx.Commit(); err != nil {
-			return err
-		}
+	}
+	err := t.Tx.Commit()
+	if err == nil && fault == DoneAndLost {
 		return errInjected
 	}
-	return t.Tx.Commit()
+	return err
 }

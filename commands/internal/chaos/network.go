@@ -57,18 +57,13 @@ type wire struct {
 func newWire(addresses string) (*wire, error) {
 	w := &wire{conns: map[net.Conn]bool{}, changed: make(chan struct{})}
 	for _, address := range strings.Split(addresses, ",") {
-		port, err := freePort()
-		if err == nil {
-			var listener net.Listener
-			if listener, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
-				w.listeners = append(w.listeners, listener)
-				go w.serve(listener, address)
-			}
-		}
+		listener, err := listen()
 		if err != nil {
 			w.close()
 			return nil, err
 		}
+		w.listeners = append(w.listeners, listener)
+		go w.serve(listener, address)
 	}
 	return w, nil
 }

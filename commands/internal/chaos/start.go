@@ -167,13 +167,19 @@ func (r *run) workers() (started []int) {
 // processes open many connections then, but the port is outside the range that the
 // system uses for outgoing connections.
 func freePort() (int, error) {
-	var err error
+	listener, err := listen()
+	if err != nil {
+		return 0, err
+	}
+	return listener.Addr().(*net.TCPAddr).Port, listener.Close()
+}
+
+// listen listens on one of those ports.
+func listen() (listener net.Listener, err error) {
 	for range 100 {
-		port := 20_000 + rand.IntN(10_000)
-		var listener net.Listener
-		if listener, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
-			return port, listener.Close()
+		if listener, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(10_000))); err == nil {
+			return listener, nil
 		}
 	}
-	return 0, err
+	return nil, err
 }

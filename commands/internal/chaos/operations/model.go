@@ -10,15 +10,17 @@ import (
 	"time"
 
 	"github.com/anishathalye/porcupine"
+
+	"example.com/coffee/coffee"
 )
 
 // Running and the others are the statuses of an order, as [Status] and [Result] return
 // them. Ended is that of an order that ended without a result.
 const (
-	Running    = "RUNNING"
-	Completed  = "COMPLETED"
-	Failed     = "FAILED"
-	Cancelled  = "CANCELLED"
+	Running    = string(coffee.StatusRunning)
+	Completed  = string(coffee.StatusCompleted)
+	Failed     = string(coffee.StatusFailed)
+	Cancelled  = string(coffee.StatusCancelled)
 	Ended      = "ENDED"
 	Terminated = "TERMINATED"
 )
