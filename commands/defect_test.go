@@ -133,12 +133,17 @@ func pollNothing(ctx context.Context, method string, request, response any, conn
 
 // workerDefects are what a worker can do wrong, by name.
 var workerDefects = map[string]func(*coffee.WorkerOptions, *coffee.Ledger){
-	// A charge that was begun is taken for one that was made.
+	// A charge that was begun and not ended is taken for one that was made.
 	"charged-already": interceptActivities(func(ctx context.Context, next func() (any, error)) (any, error) {
 		info := activity.GetInfo(ctx)
-		if info.ActivityType.Name == coffee.ActivityChargeCustomer && !first("charging-"+info.WorkflowExecution.ID) {
+		if info.ActivityType.Name != coffee.ActivityChargeCustomer {
+			return next()
+		}
+		mark := "charging-" + info.WorkflowExecution.RunID
+		if !first(mark) {
 			return true, nil
 		}
+		defer os.Remove(filepath.Join(os.Getenv("XDG_DATA_HOME"), mark))
 		return next()
 	}),
 	// A charge that comes late is booked on another account.

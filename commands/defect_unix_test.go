@@ -74,10 +74,10 @@ type defect struct {
 
 var defects = []defect{
 	{"charged-already", "kill", 60, 30, 3, []string{rule(audit.RuleHistory)}, "network,operator", false},
-	{"misbook-late", "freeze", 60, 24, 3, []string{rule(audit.RuleOwner)}, "kill,network,storage,clock,power,operator", false},
-	{"impatient", "network", 90, 16, 18, []string{explained, rule(audit.RuleAcknowledged)}, "kill,freeze,clock", false},
+	{"misbook-late", "freeze", 60, 24, 3, []string{rule(audit.RuleOwner)}, "kill,storage,clock,power,operator", false},
+	{"impatient", "network", 90, 16, 18, []string{explained, rule(audit.RuleAcknowledged)}, "freeze,clock", false},
 	{"ignore-errors", "storage", 90, 30, 3, []string{rule(audit.RuleHistory)}, "kill,network,clock,operator", false},
-	{"trust-clocks", "clock", 90, 30, 3, []string{rule(audit.RuleUndone), rule(audit.RuleHistory)}, "kill,freeze,network,operator", false},
+	{"trust-clocks", "clock", 150, 48, 3, []string{rule(audit.RuleUndone), rule(audit.RuleHistory)}, "kill,freeze,network,operator", false},
 	{"no-sync", "power", 60, 30, 3, []string{explained, cancels, rule(audit.RuleAcknowledged)}, "", true},
 	{"no-ledger-sync", "power", 60, 30, 3, []string{readable}, "", false},
 	{"charge-runs", "operator", 60, 30, 3, []string{rule(audit.RuleOwner)}, "kill,network,power", false},
@@ -101,7 +101,7 @@ var defects = []defect{
 
 // TestDefects proves of each fault and each judge of a chaos run that it can find
 // something: a program with a defect is found out, by judges that are named and no
-// others. Without the fault it is not.
+// others, in one of three runs at the most. Without the fault it is not.
 //
 // Each takes half a minute or a whole one. A few run always, and all of them, with and
 // without the fault, if COFFEE_TEST_DEFECTS is set.
@@ -113,7 +113,10 @@ func TestDefects(t *testing.T) {
 		}
 		t.Run(defect.name, func(t *testing.T) {
 			t.Parallel()
-			got := judge(t, defect.name, defect.faults, defect.orders, defect.kills, defect.seed)
+			var got []string
+			for i := 0; i < 3 && len(got) == 0; i++ { // it takes luck to hit the instant
+				got = judge(t, defect.name, defect.faults, defect.orders, defect.kills, defect.seed+i)
+			}
 			if len(got) == 0 || slices.ContainsFunc(got, func(judge string) bool { return !slices.Contains(defect.judges, judge) }) {
 				t.Errorf("with %s it is seen by %q, want some of %q", defect.faults, got, defect.judges)
 			}
@@ -171,7 +174,7 @@ func judge(t *testing.T, defect, faults string, orders, kills, seed int) []strin
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	switch code := cmd.ProcessState.ExitCode(); {
-	case code == exitFailure && strings.Contains(stderr.String(), "cannot read the ledger"):
+	case code == exitFailure && strings.Contains(stderr.String(), "nobody can read "):
 		return []string{readable} // there is nothing to judge
 	case code != exitOK && code != exitBreach:
 		t.Fatalf("%s: %v\n%s", cmd, err, stderr.String())
