@@ -33,8 +33,9 @@ const DefaultListLimit = 20
 var ErrNotIndexed = errors.New("the server has no search attribute " + SearchAttributeStatus)
 
 // List returns orders, newest first. The server selects them: first the running
-// ones, then those that ended most recently. List returns [ErrNotIndexed] if it is
-// asked for a status other than RUNNING and the server has no search attribute.
+// ones, then those that ended most recently. Of an order that was reset it returns the
+// latest run that was selected. List returns [ErrNotIndexed] if it is asked for a status
+// other than RUNNING and the server has no search attribute.
 func (c *Client) List(ctx context.Context, options ListOptions) ([]OrderView, error) {
 	limit := options.Limit
 	if limit <= 0 {
@@ -51,12 +52,18 @@ func (c *Client) List(ctx context.Context, options ListOptions) ([]OrderView, er
 		}
 		views = append(views, viewOf(info))
 	}
+	slices.SortStableFunc(views, func(a, b OrderView) int { return cmp.Compare(b.StartedAt.UnixNano(), a.StartedAt.UnixNano()) })
+	seen := map[string]bool{}
+	views = slices.DeleteFunc(views, func(view OrderView) bool {
+		earlier := seen[view.OrderID]
+		seen[view.OrderID] = true
+		return earlier
+	})
 	if !options.Brief {
 		if err := c.AddDetails(ctx, views); err != nil {
 			return nil, err
 		}
 	}
-	slices.SortStableFunc(views, func(a, b OrderView) int { return cmp.Compare(b.StartedAt.UnixNano(), a.StartedAt.UnixNano()) })
 	return views, nil
 }
 

@@ -28,13 +28,13 @@ func chaosCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:  "chaos",
 		Usage: "prove that no order is lost and nobody is charged twice, under kill -9",
-		Description: "Starts a server, two workers and a client, each in a process of its own, in a temporary directory. " +
+		Description: "Starts a server, two workers, a client and an order board, each in a process of its own, in a temporary directory. " +
 			"The client places five orders a second: some it cancels, some it places twice, and some are invalid. " +
 			"Meanwhile the processes are killed with SIGKILL and started again, and for every four kills " +
 			"a worker is frozen with SIGSTOP until another has taken over its work, and then resumed. " +
 			"--faults has what else happens, from the network to operators. " +
 			"At the end the orders are audited as by coffee audit, and what clients were told is checked; the exit code is 6 if something is wrong. " +
-			"With --address it uses a server or cluster that is there, and starts only the workers and the client.",
+			"With --address it uses a server or cluster that is there, and starts only the others.",
 		Flags: slices.Concat([]cli.Flag{
 			&cli.IntFlag{Name: "orders", Usage: "place `N` orders", Value: 200},
 			&cli.IntFlag{Name: "kills", Usage: "kill a process `N` times", Value: 20},

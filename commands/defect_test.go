@@ -40,6 +40,9 @@ func breakApp(a *app, name string) {
 	if interceptor := clientDefects[name]; interceptor != nil && role("client") {
 		a.dialOptions = append(a.dialOptions, grpc.WithChainUnaryInterceptor(interceptor))
 	}
+	if name == "stale" && role("board") {
+		a.dialOptions = append(a.dialOptions, grpc.WithChainUnaryInterceptor(showStale()))
+	}
 	if role("worker") {
 		a.sabotage = workerDefects[name]
 	}
@@ -121,6 +124,29 @@ func dropCancels(answer error) call {
 }
 
 var remembered sync.Map
+
+// showStale makes a board show for ever what it knew when the server was away for the
+// first time.
+func showStale() call {
+	var mu sync.Mutex
+	var known []*workflowpb.WorkflowExecutionInfo
+	lost := false
+	return func(ctx context.Context, method string, request, response any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
+		err := invoke(ctx, method, request, response, conn, options...)
+		list, ok := response.(*workflowservice.ListWorkflowExecutionsResponse)
+		if !ok {
+			return err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if lost = lost || err != nil; lost {
+			list.Executions, list.NextPageToken = known, nil
+			return nil
+		}
+		known = list.Executions
+		return nil
+	}
+}
 
 // pollNothing keeps a worker from getting any task.
 func pollNothing(ctx context.Context, method string, request, response any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {

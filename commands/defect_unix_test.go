@@ -51,12 +51,14 @@ const (
 	exits     = "exit"       // no process ends by itself
 	stops     = "stop"       // a process stops when it is asked to
 	readable  = "databases"  // they can be read
+	shown     = "page"       // the page of the board shows how things are
 )
 
 // incidents tells the judges of incidents by what they say.
 var incidents = map[string]string{
 	"cannot have been so": explained, "is not in its history": cancels, "has not ended": ends, "waits for its refund": waits,
 	"did not fit": fits, "has done nothing": works, "ended by itself": exits, "did not stop": stops,
+	"the board is wrong": shown,
 }
 
 // defect is something that is wrong with the program; see defect_test.go.
@@ -76,6 +78,7 @@ var defects = []defect{
 	{"charged-already", "kill", 60, 30, 3, []string{rule(audit.RuleHistory)}, "network,operator", false},
 	{"misbook-late", "freeze", 60, 24, 3, []string{rule(audit.RuleOwner)}, "kill,storage,clock,power,operator", false},
 	{"impatient", "network", 90, 16, 18, []string{explained, rule(audit.RuleAcknowledged)}, "freeze,clock", false},
+	{"stale", "network", 90, 32, 19, []string{shown}, "", false},
 	{"ignore-errors", "storage", 90, 30, 3, []string{rule(audit.RuleHistory)}, "kill,network,clock,operator", false},
 	{"trust-clocks", "clock", 150, 48, 3, []string{rule(audit.RuleUndone), rule(audit.RuleHistory)}, "kill,freeze,network,operator", false},
 	{"no-sync", "power", 60, 30, 3, []string{explained, cancels, rule(audit.RuleAcknowledged)}, "", true},

@@ -75,7 +75,8 @@ func (s *shop) net(ctx context.Context, id string) (net coffee.Cents) {
 }
 
 // TestResetOfACompletedOrder: the coffee was handed out, and an operator resets
-// the order to before its brew. Whatever happens to it then, the coffee is paid.
+// the order to before its brew. Whatever happens to it then, the coffee is paid. A list
+// has each order once.
 func TestResetOfACompletedOrder(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -103,6 +104,18 @@ func TestResetOfACompletedOrder(t *testing.T) {
 	s.startWorkerWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{BrewTime: 9 * time.Second, BrewFailureRate: 1}})
 	s.wantResult(ctx, "cancelled", 525)
 	s.wantResult(ctx, "let", 525)
+	s.await(ctx, "let", func(coffee.OrderView) bool {
+		views, err := s.orders.List(ctx, coffee.ListOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]coffee.OrderStatus{}
+		for _, view := range views {
+			got[view.OrderID] = view.Status
+		}
+		return len(views) == len(ids) && maps.Equal(got, map[string]coffee.OrderStatus{
+			"cancelled": coffee.StatusCompleted, "terminated": coffee.StatusFailed, "let": coffee.StatusCompleted})
+	})
 	report := s.audit(ctx, s.book, audit.Options{Repair: s.ledger})
 	if len(report.Breaches) != 0 || len(report.Repairs) != 0 || report.Ledger.NetCents != 3*525 || report.Orders.Stopped != 1 {
 		t.Errorf("got %+v", report)

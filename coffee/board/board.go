@@ -189,14 +189,8 @@ func (b *Board) ask(ctx context.Context) (views []coffee.OrderView, looked map[s
 	if err != nil {
 		return nil, nil, false, err
 	}
-	// A list lacks the stage of running orders and, on some servers, the outcome of
-	// the others.
-	var some []int
-	for i, view := range views {
-		if view.Status == coffee.StatusRunning || view.Status == "" && before[view.OrderID].IsZero() {
-			some = append(some, i)
-		}
-	}
+	slices.SortStableFunc(views, func(a, b coffee.OrderView) int { return b.EndedAt.Compare(a.EndedAt) })
+	some := b.unclear(views)
 	slices.SortStableFunc(some, func(i, j int) int { return before[views[i].OrderID].Compare(before[views[j].OrderID]) })
 	some = some[:min(len(some), mostLooks)]
 	closer := make([]coffee.OrderView, len(some))
@@ -212,6 +206,41 @@ func (b *Board) ask(ctx context.Context) (views []coffee.OrderView, looked map[s
 		looked[views[i].OrderID] = true
 	}
 	return views, looked, b.waits(ctx, views), nil
+}
+
+// unclear returns which orders of a list have to be looked up one by one: it lacks the
+// stage of running orders and, on some servers, the outcome of the others. An outcome
+// that is known from an earlier look is filled in.
+func (b *Board) unclear(views []coffee.OrderView) (some []int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	ended, counted := 0, time.Now().Add(-window*time.Second)
+	for i := range views {
+		view := &views[i]
+		if view.Status == coffee.StatusRunning {
+			some = append(some, i)
+			continue
+		}
+		if view.Status == "" {
+			view.Status = b.outcome(view.OrderID, view.EndedAt.UnixMilli())
+		}
+		if ended++; view.Status == "" && (ended <= mostEnded || view.EndedAt.After(counted)) {
+			some = append(some, i)
+		}
+	}
+	return some
+}
+
+// outcome returns how an order ended at a time, in milliseconds since 1970; empty if that
+// is not known.
+func (b *Board) outcome(id string, endedAt int64) coffee.OrderStatus {
+	if o := b.known[id]; o != nil && o.EndedAt == endedAt {
+		return o.Status
+	}
+	if second := endedAt / 1000; second <= b.until && second > b.until-window {
+		return b.seconds[second%window][id]
+	}
+	return ""
 }
 
 // waits reports whether the oldest running order is waiting for a worker that is
@@ -286,9 +315,6 @@ func toOrder(view coffee.OrderView, before *order, looked bool, now time.Time) o
 		o.Stuck = before.Stuck
 	case before != nil:
 		o.Attempts, o.looked = before.Attempts, before.looked
-		if o.Status == "" {
-			o.Status = before.Status
-		}
 	}
 	return o
 }

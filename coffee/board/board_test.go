@@ -24,11 +24,13 @@ import (
 
 // fakeOrders is a fake server whose orders the test sets.
 type fakeOrders struct {
-	mu        sync.Mutex
-	views     []coffee.OrderView
-	err       error
-	noWorker  bool
-	lists     int
+	mu       sync.Mutex
+	views    []coffee.OrderView
+	err      error
+	noWorker bool
+	lists    int
+	// outcomes are what a list does not say of orders that have ended, by their ids.
+	outcomes  map[string]coffee.OrderStatus
 	completed int
 	placed    []coffee.OrderRequest
 	cancelled []string
@@ -68,12 +70,16 @@ func (f *fakeOrders) List(_ context.Context, options coffee.ListOptions) ([]coff
 	return append([]coffee.OrderView(nil), f.views[:min(len(f.views), options.Limit)]...), f.err
 }
 
-// AddDetails reports that every order is brewing.
+// AddDetails reports that every order is brewing, or how it ended.
 func (f *fakeOrders) AddDetails(_ context.Context, views []coffee.OrderView) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i := range views {
 		f.completed++
+		if status, ok := f.outcomes[views[i].OrderID]; ok {
+			views[i].Status = status
+			continue
+		}
 		views[i].Stage, views[i].BrewAttempts = coffee.StageBrewing, 1
 	}
 	return f.err
@@ -226,6 +232,64 @@ func TestCounters(t *testing.T) {
 			}
 		}
 		b.leave(viewer)
+	})
+}
+
+// TestOutcomes: on a server whose lists do not say how an order ended, each is looked up
+// once when it has ended, and once more when it has ended anew.
+func TestOutcomes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		orders := &fakeOrders{outcomes: map[string]coffee.OrderStatus{}}
+		for i := range 250 {
+			orders.views = append(orders.views, running(fmt.Sprint(i), time.Second))
+		}
+		b := run(t, orders)
+		viewer, err := b.join()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer b.leave(viewer)
+		shown := map[string]coffee.OrderStatus{}
+		look := func() (counted map[coffee.OrderStatus]int) {
+			n := next(t, viewer)
+			for _, o := range n.Orders {
+				shown[o.ID] = o.Status
+			}
+			for _, id := range n.Gone {
+				delete(shown, id)
+			}
+			return n.LastMinute
+		}
+		look()
+		look() // all run
+		end := func(status coffee.OrderStatus) {
+			orders.set(func() {
+				for i, view := range orders.views {
+					orders.outcomes[view.OrderID] = status
+					orders.views[i] = ended(view, "")
+				}
+				orders.completed = 0
+			})
+		}
+		for _, want := range []coffee.OrderStatus{coffee.StatusCompleted, coffee.StatusFailed} {
+			time.Sleep(2 * time.Second)
+			end(want)
+			var counted map[coffee.OrderStatus]int
+			for range 10 {
+				counted = look()
+			}
+			if counted[want] < 250 || len(counted) > 2 {
+				t.Errorf("they are counted as %v", counted)
+			}
+			for id, status := range shown {
+				if status != want {
+					t.Errorf("order %s is shown as %q, and not %s", id, status, want)
+				}
+			}
+			if len(shown) != mostEnded || orders.completed != 250 {
+				t.Errorf("%d are shown, and %d were looked up", len(shown), orders.completed)
+			}
+		}
 	})
 }
 

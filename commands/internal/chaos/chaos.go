@@ -1,12 +1,13 @@
 //go:build unix
 
-// Package chaos tests the program by injecting faults. It runs a server, two workers
-// and a client, each in a process of its own, kills and freezes them while orders
-// are in progress, and audits the orders at the end. In place of its own server it can
-// use a cluster that is there.
+// Package chaos tests the program by injecting faults. It runs a server, two workers,
+// a client and an order board, each in a process of its own, kills and freezes them while
+// orders are in progress, and audits the orders at the end. In place of its own server it
+// can use a cluster that is there.
 //
 // plan.go derives the orders from the seed, and schedule.go the faults. start.go starts
-// the processes, process.go keeps them alive, and client.go is the client. faults.go
+// the processes, process.go keeps them alive, client.go is the client, and page.go an
+// open page of the board. faults.go
 // injects the faults, with network.go, power.go, operator.go, backup.go, rollout.go and
 // forever.go. shrink.go makes a run that fails small. end.go
 // waits until all orders have ended; verdict.go and report.go judge and report the
@@ -110,12 +111,14 @@ type run struct {
 	// lasting is what goes on while other faults are injected, and strikes are those at
 	// the cluster, one at a time.
 	lasting, strikes errgroup.Group
+	watching         sync.WaitGroup // what goes on until the run has ended
 	releases         []released
 	rolledOut        chan struct{} // closed when the latest rollout is over; nil if there was none
 	wanted           string        // the release of that; empty if there was none
 	saying           sync.Mutex
 	// touched are the orders that an operator has reset, deleted or terminated.
 	touched map[string]operations.Kind
+	page    page         // of the order board
 	backup  *backup      // unless there is none yet
 	undoing atomic.Int64 // how many actions of operators are still to be taken back
 	// lost is the process that is lost for good; theServer if none is. noRefunds is true
@@ -139,6 +142,7 @@ func Run(ctx context.Context, options Options) (_ *Report, err error) {
 		cancel()
 		r.killAll()
 		_, _ = r.strikes.Wait(), r.lasting.Wait() // they are known, or the run has failed
+		r.watching.Wait()
 		err = errors.Join(err, r.journal.Close())
 	}()
 	if err := r.start(ctx); err != nil {
@@ -153,8 +157,11 @@ func Run(ctx context.Context, options Options) (_ *Report, err error) {
 	if err := r.waitForEnd(ctx); err != nil {
 		return nil, err
 	}
+	if err := r.checkBoard(ctx); err != nil {
+		return nil, err
+	}
 	r.say("stopping the client and the workers, auditing")
-	r.stop(append([]int{theClient}, r.workers()...)...)
+	r.stop(append([]int{theClient, theBoard}, r.workers()...)...)
 	if err := r.waitForServer(ctx); err != nil { // the last fault may have hit it
 		return nil, err
 	}

@@ -42,7 +42,8 @@ func TestSchedule(t *testing.T) {
 				long++
 			case fault.kind == freeze && fault.pause < 3*time.Second: // the heartbeat timeout
 				t.Errorf("seed %d: a freeze of %v", seed, fault.pause)
-			case fault.victim == theClient && fault.kind != kill && fault.kind != network:
+			case fault.victim == theClient && fault.kind != kill && fault.kind != network,
+				fault.victim == theBoard && fault.kind != network:
 				t.Errorf("seed %d: %+v", seed, fault)
 			}
 		}
@@ -105,8 +106,8 @@ func TestScheduleOfUpgrades(t *testing.T) {
 		}
 	}
 	for process := range processCount {
-		if victims[process] == 0 {
-			t.Errorf("process %d is never hit", process)
+		if (victims[process] == 0) != (process == theBoard) {
+			t.Errorf("process %d is hit %d times", process, victims[process])
 		}
 	}
 }

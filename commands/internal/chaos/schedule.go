@@ -16,6 +16,7 @@ import (
 const (
 	theServer = iota
 	theClient
+	theBoard
 	worker1
 	worker2
 	worker3
@@ -163,7 +164,11 @@ func schedule(seed uint64, kills int, groups []string) []fault {
 	})
 	add(network, some(4), func(r *rand.Rand, i int) fault {
 		if i%4 == 3 {
-			return fault{victim: theClient, pause: 2*time.Second + upTo(r, 10*time.Second)}
+			victim := theClient
+			if i%8 == 7 {
+				victim = theBoard
+			}
+			return fault{victim: victim, pause: 2*time.Second + upTo(r, 10*time.Second)}
 		}
 		return fault{victim: anyWorker(r), pause: longFreeze(r)}
 	})

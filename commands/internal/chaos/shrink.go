@@ -33,7 +33,7 @@ func Schedule(options Options) (faults []Fault) {
 
 // what says what a fault is, as far as the schedule knows.
 func (f fault) what() string {
-	name := map[int]string{theServer: "server", theClient: "client", worker1: "worker 1", worker2: "worker 2", worker3: "worker 3", worker4: "worker 4"}[f.victim]
+	name := map[int]string{theServer: "server", theClient: "client", theBoard: "board", worker1: "worker 1", worker2: "worker 2", worker3: "worker 3", worker4: "worker 4"}[f.victim]
 	switch f.kind {
 	case network:
 		return fmt.Sprintf("%s %s %.1f s: %s", f.kind, name, f.pause.Seconds(), f.disturbance().name)

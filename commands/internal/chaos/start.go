@@ -42,7 +42,10 @@ func (r *run) start(ctx context.Context) error {
 	if err := r.startWired(theClient, "client", "chaos", "client", "--journal", r.Dir, "--orders", fmt.Sprint(r.Orders), "--seed", fmt.Sprint(r.Seed)); err != nil {
 		return err
 	}
-	r.say("two workers and a client are running")
+	if err := r.startBoard(ctx); err != nil {
+		return err
+	}
+	r.say("two workers, a client and an order board are running")
 	return nil
 }
 
