@@ -137,11 +137,15 @@ func (r *run) hit(ctx context.Context, f fault) bool {
 			f.victim = other
 		}
 	}
-	victim := r.processes[f.victim]
 	// A zombie is most dangerous in the middle of a charge.
-	if f.kind == freeze && !r.charging(f.victim) && time.Now().Before(r.freezeBy) {
-		return false
+	if f.kind == freeze && !r.charging(f.victim) {
+		if other := slices.IndexFunc(r.workers(), r.charging); other >= 0 {
+			f.victim = r.workers()[other]
+		} else if time.Now().Before(r.freezeBy) {
+			return false
+		}
 	}
+	victim := r.processes[f.victim]
 	how, pid := "for %4.1f s", 0
 	switch f.kind {
 	case freeze:
@@ -212,12 +216,16 @@ const freezePatience = 3 * time.Second
 
 var chargeInLog = regexp.MustCompile(`(charging|charged|charge stopped|late charge refused|charge not made)\b.*\border_id=(\S+)`)
 
-// charging reports whether a worker's log says that a charge is under way.
+// charging reports whether a worker's log says that a charge is under way. One that is
+// frozen or down goes on with none.
 func (r *run) charging(worker int) bool {
 	p := r.processes[worker]
 	p.mu.Lock()
-	start := p.logStart
+	start, works := p.logStart, p.cmd != nil && p.frozen == 0
 	p.mu.Unlock()
+	if !works {
+		return false
+	}
 	log, err := os.ReadFile(p.log)
 	if err != nil || start > int64(len(log)) {
 		return false
