@@ -116,8 +116,8 @@ type run struct {
 	rolledOut        chan struct{} // closed when the latest rollout is over; nil if there was none
 	wanted           string        // the release of that; empty if there was none
 	saying           sync.Mutex
-	// touched are the orders that an operator has reset, deleted or terminated.
-	touched map[string]operations.Kind
+	// touched is what an operator has done to orders that changes them, by order id.
+	touched map[string][]operations.Kind
 	page    page         // of the order board
 	backup  *backup      // unless there is none yet
 	undoing atomic.Int64 // how many actions of operators are still to be taken back
@@ -131,7 +131,7 @@ type run struct {
 // Run starts the processes, injects the faults, waits until all orders have ended,
 // and audits. When it returns, no process is left.
 func Run(ctx context.Context, options Options) (_ *Report, err error) {
-	r := &run{Options: options, began: time.Now(), namespace: client.DefaultNamespace, touched: map[string]operations.Kind{}}
+	r := &run{Options: options, began: time.Now(), namespace: client.DefaultNamespace, touched: map[string][]operations.Kind{}}
 	r.strikes.SetLimit(1)
 	r.reader = operations.NewReader(r.path(journalName))
 	if r.journal, err = operations.OpenJournal(r.path(journalName), powerfailure.Now); err != nil {

@@ -163,15 +163,15 @@ func TestCarriedOver(t *testing.T) {
 
 func TestLostCancels(t *testing.T) {
 	t.Parallel()
-	histories := map[string]*history{"there": {cancelled: true}, "lost": {}, "reset": {}}
+	histories := map[string]*history{"there": {cancelled: true}, "lost": {}, "reset": {}, "terminated": {}}
 	var all []operations.Operation
-	for _, id := range []string{"there", "lost", "gone", "reset"} {
+	for _, id := range []string{"there", "lost", "gone", "reset", "terminated"} {
 		all = append(all, operations.Operation{Order: id, Kind: operations.Cancel, Outcome: operations.OK},
 			operations.Operation{Order: id, Kind: operations.Place, Outcome: operations.OK})
 	}
-	r := &run{touched: map[string]operations.Kind{"reset": operations.Reset}}
+	r := &run{touched: map[string][]operations.Kind{"reset": {operations.Reset, operations.Terminate}, "terminated": {operations.Terminate}}}
 	got := r.lostCancels(histories, all)
-	if len(got) != 2 || !strings.Contains(got[0], "order lost was acknowledged") || !strings.Contains(got[1], "order gone") {
+	if len(got) != 3 || !strings.Contains(got[0], "order lost was acknowledged") || !strings.Contains(got[1], "order gone") || !strings.Contains(got[2], "order terminated") {
 		t.Errorf("got %q", got)
 	}
 }

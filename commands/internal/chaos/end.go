@@ -92,7 +92,7 @@ func (r *run) open() (map[string]bool, error) {
 	all, err := r.reader.Read()
 	progress, open := tally(all), map[string]bool{}
 	for id := range progress.sent {
-		if _, touched := r.touched[id]; touched || !progress.ended[id] {
+		if len(r.touched[id]) > 0 || !progress.ended[id] {
 			open[id] = true
 		}
 	}

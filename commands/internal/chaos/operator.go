@@ -78,7 +78,7 @@ func (r *run) operate(ctx context.Context, f fault) (done bool, err error) {
 	var ids []string
 	for n := range r.Orders {
 		id := planOrder(r.Seed, n).request.OrderID
-		if progress.acknowledged[id] && progress.ended[id] == act.over && r.touched[id] != operations.Delete {
+		if progress.acknowledged[id] && progress.ended[id] == act.over && !r.deleted(id) {
 			ids = append(ids, id)
 		}
 	}
@@ -97,7 +97,7 @@ func (r *run) operate(ctx context.Context, f fault) (done bool, err error) {
 		if op, err = r.journal.Begin(op); err != nil {
 			return false, err
 		}
-		r.touched[id] = act.kind
+		r.touched[id] = append(r.touched[id], act.kind)
 	}
 	limited, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -111,7 +111,7 @@ func (r *run) operate(ctx context.Context, f fault) (done bool, err error) {
 		outcome = operations.Unknown
 	}
 	if outcome == operations.Over && act.kind == operations.Delete {
-		delete(r.touched, id) // the server did not know it
+		r.touched[id] = r.touched[id][:len(r.touched[id])-1] // the server did not know it
 	}
 	if undo != nil { // even if the answer was lost
 		r.later(ctx, f.pause, undo)

@@ -162,4 +162,4 @@ func (r *run) audit(ctx context.Context, conn client.Client, acknowledged []stri
 }
 
 // deleted reports whether an operator has deleted an order.
-func (r *run) deleted(id string) bool { return r.touched[id] == operations.Delete }
+func (r *run) deleted(id string) bool { return slices.Contains(r.touched[id], operations.Delete) }

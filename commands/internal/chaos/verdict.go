@@ -106,7 +106,7 @@ func (r *run) unexplained(all []operations.Operation) (incidents []string, err e
 // who resets an order can leave them out.
 func (r *run) lostCancels(histories map[string]*history, all []operations.Operation) (incidents []string) {
 	for _, op := range all {
-		if _, touched := r.touched[op.Order]; touched || op.Kind != operations.Cancel || op.Outcome != operations.OK {
+		if op.Kind != operations.Cancel || op.Outcome != operations.OK || r.deleted(op.Order) || slices.Contains(r.touched[op.Order], operations.Reset) {
 			continue
 		}
 		if h := histories[op.Order]; h == nil || !h.cancelled {
