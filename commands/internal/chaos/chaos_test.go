@@ -206,12 +206,19 @@ func TestIdleWorkers(t *testing.T) {
 	// A worker whose release became current after all orders had begun can do nothing.
 	c.processes[worker1].buildID, c.processes[worker2].buildID = firstRelease, firstRelease
 	c.processes[worker3] = &process{name: "worker 3", pids: []int{40}, buildID: nextRelease}
-	c.releases = []released{{firstRelease, began.Add(-time.Second)}, {nextRelease, began.Add(time.Second)}}
+	before, after := began.Add(-time.Second), began.Add(time.Second)
+	c.releases = []released{{firstRelease, before, before}, {nextRelease, after, after}}
 	if got := c.idleWorkers(histories); len(got) != 0 {
 		t.Errorf("got %q", got)
 	}
-	c.releases[1].when = began.Add(-time.Millisecond)
+	c.releases[1] = released{nextRelease, before, before}
 	if got := c.idleWorkers(histories); len(got) != 1 || !strings.Contains(got[0], "worker 3 has done nothing") {
+		t.Errorf("got %q", got)
+	}
+
+	// While a rollout is under way nobody knows which release is current.
+	c.releases = append(c.releases, released{firstRelease, before, after})
+	if got := c.idleWorkers(histories); len(got) != 0 {
 		t.Errorf("got %q", got)
 	}
 }

@@ -22,17 +22,21 @@ const (
 	nextRelease  = "v2"
 )
 
-// released is a release of the workers that became current.
+// released is a release of the workers that became current: after it was asked for, and
+// before that was confirmed.
 type released struct {
-	buildID string
-	when    time.Time
+	buildID          string
+	asked, confirmed time.Time
 }
 
-// current returns the release that was current at a time; empty if none was.
+// current returns the release that was current at a time; empty if none was for certain.
 func (r *run) current(when time.Time) (buildID string) {
 	for _, release := range r.releases {
-		if !release.when.After(when) {
+		switch {
+		case !when.Before(release.confirmed):
 			buildID = release.buildID
+		case !when.Before(release.asked):
+			buildID = ""
 		}
 	}
 	return buildID
@@ -65,10 +69,10 @@ func (r *run) rollOut(ctx context.Context, buildID string) error {
 func (r *run) setCurrent(ctx context.Context, buildID string) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*patience)
 	defer cancel()
-	for {
+	for asked := time.Now(); ; {
 		err := r.trySetCurrent(ctx, buildID)
 		if err == nil {
-			r.releases = append(r.releases, released{buildID, time.Now()})
+			r.releases = append(r.releases, released{buildID, asked, time.Now()})
 			r.say("rolled out %s", buildID)
 			return nil
 		}
