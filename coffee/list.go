@@ -34,15 +34,16 @@ var ErrNotIndexed = errors.New("the server has no search attribute " + SearchAtt
 
 // List returns orders, newest first. The server selects them: first the running
 // ones, then those that ended most recently. Of an order that was reset it returns the
-// latest run that was selected. List returns [ErrNotIndexed] if it is asked for a status
-// other than RUNNING and the server has no search attribute.
+// latest run, or the latest one of the status that is asked for. List returns
+// [ErrNotIndexed] if that is another than RUNNING and the server has no search attribute.
 func (c *Client) List(ctx context.Context, options ListOptions) ([]OrderView, error) {
 	limit := options.Limit
 	if limit <= 0 {
 		limit = DefaultListLimit
 	}
 	var views []OrderView
-	for info, err := range c.executions(ctx, statusQuery(options.Status), limit, 1000) {
+	seen := map[string]bool{}
+	for info, err := range c.executions(ctx, statusQuery(options.Status), noLimit, min(limit, 1000)) {
 		var invalid *serviceerror.InvalidArgument
 		if errors.As(err, &invalid) && options.Status != "" && options.Status != StatusRunning {
 			return nil, fmt.Errorf("%w: %w", ErrNotIndexed, err)
@@ -50,15 +51,15 @@ func (c *Client) List(ctx context.Context, options ListOptions) ([]OrderView, er
 		if err != nil {
 			return nil, err
 		}
-		views = append(views, viewOf(info))
+		if id := info.GetExecution().GetWorkflowId(); !seen[id] { // or it is an earlier run
+			seen[id] = true
+			views = append(views, viewOf(info))
+		}
+		if len(views) == limit {
+			break
+		}
 	}
 	slices.SortStableFunc(views, func(a, b OrderView) int { return cmp.Compare(b.StartedAt.UnixNano(), a.StartedAt.UnixNano()) })
-	seen := map[string]bool{}
-	views = slices.DeleteFunc(views, func(view OrderView) bool {
-		earlier := seen[view.OrderID]
-		seen[view.OrderID] = true
-		return earlier
-	})
 	if !options.Brief {
 		if err := c.AddDetails(ctx, views); err != nil {
 			return nil, err

@@ -82,7 +82,7 @@ var defects = []defect{
 	{"ignore-errors", "storage", 90, 30, 3, []string{rule(audit.RuleHistory)}, "kill,network,clock,operator", false},
 	{"trust-clocks", "clock", 150, 48, 3, []string{rule(audit.RuleUndone), rule(audit.RuleHistory)}, "kill,freeze,network,operator", false},
 	{"no-sync", "power", 60, 30, 3, []string{explained, cancels, rule(audit.RuleAcknowledged)}, "", true},
-	{"no-ledger-sync", "power", 60, 30, 3, []string{readable}, "", false},
+	{"no-ledger-sync", "power", 60, 30, 3, []string{readable, rule(audit.RuleNet), rule(audit.RuleHistory)}, "", false},
 	{"charge-runs", "operator", 60, 30, 3, []string{rule(audit.RuleOwner)}, "kill,network,power", false},
 	{"give-up", "forever", 60, 4, 18, []string{rule(audit.RuleUndone)}, "kill,network,clock", false},
 	{"spin", "forever", 60, 4, 18, []string{waits}, "kill,network", false},
@@ -177,7 +177,7 @@ func judge(t *testing.T, defect, faults string, orders, kills, seed int) []strin
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	switch code := cmd.ProcessState.ExitCode(); {
-	case code == exitFailure && strings.Contains(stderr.String(), "nobody can read "):
+	case code == exitFailure && strings.Contains(stderr.String(), "cannot be read after a power failure"):
 		return []string{readable} // there is nothing to judge
 	case code != exitOK && code != exitBreach:
 		t.Fatalf("%s: %v\n%s", cmd, err, stderr.String())

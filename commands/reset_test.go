@@ -116,6 +116,9 @@ func TestResetOfACompletedOrder(t *testing.T) {
 		return len(views) == len(ids) && maps.Equal(got, map[string]coffee.OrderStatus{
 			"cancelled": coffee.StatusCompleted, "terminated": coffee.StatusFailed, "let": coffee.StatusCompleted})
 	})
+	if two, err := s.orders.List(ctx, coffee.ListOptions{Limit: 2}); err != nil || len(two) != 2 || two[0].OrderID == two[1].OrderID {
+		t.Errorf("of two orders the list has %+v, %v", two, err)
+	}
 	report := s.audit(ctx, s.book, audit.Options{Repair: s.ledger})
 	if len(report.Breaches) != 0 || len(report.Repairs) != 0 || report.Ledger.NetCents != 3*525 || report.Orders.Stopped != 1 {
 		t.Errorf("got %+v", report)

@@ -1,10 +1,10 @@
 // Package board serves a web page that shows orders as they move through their
 // stages. Orders can be placed and cancelled there, and each has its timeline.
 //
-// One watcher (board.go) asks the server on behalf of all open pages. pages.go
-// tells the open pages what changed; web.go serves the page and answers its
-// requests. The page itself is in the folder assets. It needs nothing from any
-// other machine.
+// One watcher (board.go) asks the server on behalf of all open pages. counters.go
+// counts the orders that have ended. pages.go tells the open pages what changed;
+// web.go serves the page and answers its requests. The page itself is in the folder
+// assets. It needs nothing from any other machine.
 package board
 
 import (
@@ -73,7 +73,7 @@ type Board struct {
 	diagnoser coffee.Diagnoser
 	// The orders that ended in each second of the window, by the second modulo its
 	// length. They are kept here because more orders may end than are shown.
-	seconds [window]map[string]coffee.OrderStatus
+	seconds [window]map[string]order
 	until   int64 // the last of these seconds
 }
 
@@ -209,8 +209,8 @@ func (b *Board) ask(ctx context.Context) (views []coffee.OrderView, looked map[s
 }
 
 // unclear returns which orders of a list have to be looked up one by one: it lacks the
-// stage of running orders and, on some servers, the outcome of the others. An outcome
-// that is known from an earlier look is filled in.
+// stage of running orders and, on some servers, the outcome of the others. The latter are
+// looked up once; an outcome that is known from then is filled in.
 func (b *Board) unclear(views []coffee.OrderView) (some []int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -221,26 +221,17 @@ func (b *Board) unclear(views []coffee.OrderView) (some []int) {
 			some = append(some, i)
 			continue
 		}
-		if view.Status == "" {
-			view.Status = b.outcome(view.OrderID, view.EndedAt.UnixMilli())
+		ended++
+		if view.Status != "" {
+			continue
 		}
-		if ended++; view.Status == "" && (ended <= mostEnded || view.EndedAt.After(counted)) {
+		known := b.ended(view.OrderID, view.EndedAt.UnixMilli())
+		view.Status = known.Status
+		if known.looked.IsZero() && (ended <= mostEnded || view.EndedAt.After(counted)) {
 			some = append(some, i)
 		}
 	}
 	return some
-}
-
-// outcome returns how an order ended at a time, in milliseconds since 1970; empty if that
-// is not known.
-func (b *Board) outcome(id string, endedAt int64) coffee.OrderStatus {
-	if o := b.known[id]; o != nil && o.EndedAt == endedAt {
-		return o.Status
-	}
-	if second := endedAt / 1000; second <= b.until && second > b.until-window {
-		return b.seconds[second%window][id]
-	}
-	return ""
 }
 
 // waits reports whether the oldest running order is waiting for a worker that is
@@ -265,6 +256,9 @@ func (b *Board) take(views []coffee.OrderView, looked map[string]bool) (changed 
 		before := b.known[view.OrderID]
 		o := toOrder(view, before, looked[view.OrderID], now)
 		if o.EndedAt != 0 {
+			if o.looked.IsZero() {
+				o.looked = b.ended(o.ID, o.EndedAt).looked
+			}
 			b.over(o)
 			if ended++; ended > mostEnded {
 				continue
@@ -314,43 +308,7 @@ func toOrder(view coffee.OrderView, before *order, looked bool, now time.Time) o
 		o.Stage, o.Attempts, o.Failure, o.RetryAt, o.looked = before.Stage, before.Attempts, before.Failure, before.RetryAt, before.looked
 		o.Stuck = before.Stuck
 	case before != nil:
-		o.Attempts, o.looked = before.Attempts, before.looked
+		o.Attempts = before.Attempts
 	}
 	return o
-}
-
-// advance moves the end of the window to a second.
-func (b *Board) advance(second int64) {
-	b.until = max(b.until, second-window)
-	for b.until < second {
-		b.until++
-		b.seconds[b.until%window] = nil
-	}
-}
-
-// over counts an order that has ended, once.
-func (b *Board) over(o order) {
-	second := o.EndedAt / 1000
-	if second > b.until || second <= b.until-window {
-		return
-	}
-	ended := &b.seconds[second%window]
-	if *ended == nil {
-		*ended = map[string]coffee.OrderStatus{}
-	}
-	(*ended)[o.ID] = o.Status
-}
-
-// count adds the counters to a message for the pages.
-func (b *Board) count(n news) news {
-	b.advance(time.Now().Unix())
-	n.LastMinute = map[coffee.OrderStatus]int{}
-	for second := b.until - window + 1; second <= b.until; second++ {
-		ended := b.seconds[second%window]
-		n.Ended = append(n.Ended, len(ended))
-		for _, status := range ended {
-			n.LastMinute[status]++
-		}
-	}
-	return n
 }

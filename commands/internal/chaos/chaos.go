@@ -1,17 +1,16 @@
 //go:build unix
 
 // Package chaos tests the program by injecting faults. It runs a server, two workers,
-// a client and an order board, each in a process of its own, kills and freezes them while
+// a client and an order board, each in a process of its own, does harm to them while
 // orders are in progress, and audits the orders at the end. In place of its own server it
 // can use a cluster that is there.
 //
 // plan.go derives the orders from the seed, and schedule.go the faults. start.go starts
 // the processes, process.go keeps them alive, client.go is the client, and page.go an
-// open page of the board. faults.go
-// injects the faults, with network.go, power.go, operator.go, backup.go, rollout.go and
-// forever.go. shrink.go makes a run that fails small. end.go
-// waits until all orders have ended; verdict.go and report.go judge and report the
-// outcome, and package operations what the clients were told.
+// open page of the board. faults.go injects the faults, with network.go, power.go,
+// operator.go, backup.go, rollout.go and forever.go. shrink.go makes a run that fails
+// small. end.go waits until all orders have ended; verdict.go and report.go judge and
+// report the outcome, and package operations what the clients were told.
 package chaos
 
 import (
@@ -160,7 +159,7 @@ func Run(ctx context.Context, options Options) (_ *Report, err error) {
 	if err := r.checkBoard(ctx); err != nil {
 		return nil, err
 	}
-	r.say("stopping the client and the workers, auditing")
+	r.say("stopping the client, the board and the workers, auditing")
 	r.stop(append([]int{theClient, theBoard}, r.workers()...)...)
 	if err := r.waitForServer(ctx); err != nil { // the last fault may have hit it
 		return nil, err

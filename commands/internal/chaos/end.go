@@ -153,7 +153,7 @@ func (r *run) describeStuck(ctx context.Context, id string) string {
 // which ends them.
 func (r *run) dumpGoroutines() {
 	for i, p := range r.processes {
-		if p != nil && i != theClient {
+		if p != nil && i != theClient && i != theBoard {
 			p.signal(syscall.SIGQUIT)
 		}
 	}

@@ -139,10 +139,13 @@ func (r *run) hit(ctx context.Context, f fault) bool {
 	}
 	// A zombie is most dangerous in the middle of a charge.
 	if f.kind == freeze && !r.charging(f.victim) {
-		if other := slices.IndexFunc(r.workers(), r.charging); other >= 0 {
-			f.victim = r.workers()[other]
-		} else if time.Now().Before(r.freezeBy) {
+		others := r.workers()
+		i := slices.IndexFunc(others, func(other int) bool { return other != f.victim && other != r.lost && r.charging(other) })
+		if i < 0 && time.Now().Before(r.freezeBy) {
 			return false
+		}
+		if i >= 0 {
+			f.victim = others[i]
 		}
 	}
 	victim := r.processes[f.victim]

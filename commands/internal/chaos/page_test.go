@@ -3,56 +3,84 @@
 package chaos
 
 import (
-	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"example.com/coffee/coffee"
 )
 
+// ended is an order of a list that ended some time ago.
+func ended(id string, status coffee.OrderStatus, ago time.Duration) coffee.OrderView {
+	return coffee.OrderView{OrderState: coffee.OrderState{OrderID: id}, Status: status, EndedAt: time.Now().Add(-ago)}
+}
+
 // TestPage: what an open page shows is compared with a list of the orders.
 func TestPage(t *testing.T) {
 	t.Parallel()
+	listed := []coffee.OrderView{ended("1", "COMPLETED", 0), ended("2", "CANCELLED", 0)}
 	p := &page{}
-	take := func(text string) {
-		t.Helper()
-		var news pageNews
-		if err := json.Unmarshal([]byte(text), &news); err != nil {
-			t.Fatal(err)
-		}
-		p.take(news)
-	}
-	view := func(id string, status coffee.OrderStatus) coffee.OrderView {
-		return coffee.OrderView{OrderState: coffee.OrderState{OrderID: id}, Status: status}
-	}
-	listed := []coffee.OrderView{view("1", "COMPLETED"), view("2", "CANCELLED")}
-	for _, step := range []struct{ news, wrong string }{
-		{`{"all": true}`, `order 1 is "", and not COMPLETED`},
-		{`{"orders": [{"id": "1", "status": "COMPLETED"}, {"id": "2", "status": "RUNNING"}]}`, `order 2 is "RUNNING", and not CANCELLED`},
-		{`{"orders": [{"id": "2", "status": "CANCELLED"}]}`, ``},
-		{`{"problem": "no server"}`, `no server`},
-		{`{"orders": [{"id": "3", "status": "FAILED"}]}`, `order 3 is FAILED, and there is none`},
-		{`{"gone": ["3"]}`, ``},
-		{`{"all": true, "orders": [{"id": "1", "status": "COMPLETED"}]}`, `order 2 is "", and not CANCELLED`},
+	for _, step := range []struct{ sent, wrong string }{
+		{`data: {"all": true}`, `order 1 is not shown`},
+		{`data: {"orders": [{"id": "1", "status": "COMPLETED", "ended_at": 9}, {"id": "2", "status": "RUNNING"}]}`, `order 2 is shown as RUNNING, and not as CANCELLED`},
+		{`data: {"orders": [{"id": "2", "status": "CANCELLED", "ended_at": 9}]}`, ``},
+		{`: still here`, ``},
+		{`data: {"problem": "no server"}`, `no server`},
+		{`data: {"orders": [{"id": "3", "status": "FAILED", "ended_at": 9}]}`, `order 3 is shown as FAILED, and there is none`},
+		{`data: {"gone": ["3"]}`, ``},
+		{`data: {"all": true, "orders": [{"id": "1", "status": "COMPLETED", "ended_at": 9}]}`, `order 2 is not shown`},
 	} {
-		take(step.news)
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprintf(w, "retry: 1000\n\n%s\n\n", step.sent)
+		}))
+		if err := p.follow(t.Context(), server.URL); err != nil {
+			t.Error(err)
+		}
+		server.Close()
 		if got := p.wrong(listed); got != step.wrong {
-			t.Errorf("after %s: got %q, want %q", step.news, got, step.wrong)
+			t.Errorf("after %s: got %q, want %q", step.sent, got, step.wrong)
 		}
 	}
-	// Of orders that have ended, a board shows more than are compared.
-	for len(listed) < enoughShown {
-		listed = append(listed, view(strings.Repeat("x", len(listed)), "FAILED"))
+	for what, answer := range map[string]func(http.ResponseWriter){
+		"503":     func(w http.ResponseWriter) { http.Error(w, "too many pages", http.StatusServiceUnavailable) },
+		"invalid": func(w http.ResponseWriter) { fmt.Fprintln(w, "data: {") },
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { answer(w) }))
+		err := p.follow(t.Context(), server.URL)
+		server.Close()
+		if p.closed(err); err == nil || !strings.HasPrefix(p.wrong(listed), "the page is not connected: ") {
+			t.Errorf("%s: got %v", what, err)
+		}
 	}
-	for _, view := range listed {
-		p.orders[view.OrderID] = view.Status
+}
+
+// TestPageOfMany: of the orders that have ended, those are compared that ended most
+// recently.
+func TestPageOfMany(t *testing.T) {
+	t.Parallel()
+	var listed []coffee.OrderView
+	p := &page{orders: map[string]shown{}}
+	show := func(view coffee.OrderView) {
+		p.orders[view.OrderID] = shown{view.OrderID, view.Status, view.EndedAt.UnixMilli()}
 	}
-	p.orders["old"] = "COMPLETED"
-	if got := p.wrong(listed); got != "" {
-		t.Errorf("got %q", got)
+	for i := range 100 { // as many as a board shows
+		listed = append(listed, ended(fmt.Sprint(i), "FAILED", time.Duration(i)*time.Second))
+		show(listed[i])
 	}
-	p.orders["old"] = "RUNNING"
-	if got := p.wrong(listed); got != "order old is RUNNING, and there is none" {
+	for _, step := range []struct {
+		ago   time.Duration
+		wrong string
+	}{{time.Hour, ""}, {time.Minute, "order other is shown as COMPLETED, and there is none"}} {
+		show(ended("other", "COMPLETED", step.ago))
+		if got := p.wrong(listed); got != step.wrong {
+			t.Errorf("%v ago: got %q, want %q", step.ago, got, step.wrong)
+		}
+	}
+	p.orders["other"] = shown{"other", "RUNNING", 0}
+	if got := p.wrong(listed); got != "order other is shown as RUNNING, and there is none" {
 		t.Errorf("got %q", got)
 	}
 }

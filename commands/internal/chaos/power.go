@@ -44,7 +44,7 @@ func (r *run) powerFailure(ctx context.Context, f fault) (bool, error) {
 	}
 	for _, database := range databases {
 		if err := readable(ctx, database); err != nil {
-			return false, fmt.Errorf("after a power failure nobody can read %s: %w", database, err)
+			return false, err
 		}
 	}
 	sleep(ctx, f.pause)
@@ -56,27 +56,41 @@ func (r *run) powerFailure(ctx context.Context, f fault) (bool, error) {
 	return true, nil
 }
 
-// readable returns an error unless SQLite can read all of a database. It reads a copy:
-// that the file is recovered is for those to do who open it next.
+// readable returns an error if a power failure has damaged a database, or left less of it
+// than a file that can be opened. It reads a copy: recovery is for whoever opens the file
+// next.
 func readable(ctx context.Context, database string) (err error) {
 	dir, err := os.MkdirTemp(filepath.Dir(database), "copy-")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	for _, ending := range []string{"", "-wal"} {
+	duplicate := filepath.Join(dir, filepath.Base(database))
+	for _, ending := range []string{"", "-wal", "-journal"} {
 		data, err := os.ReadFile(database + ending)
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // it was never created
+			continue
+		}
+		if err == nil {
+			err = os.WriteFile(duplicate+ending, data, 0o600)
 		}
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(dir, "copy.db"+ending), data, 0o600); err != nil {
-			return err
-		}
 	}
-	db, err := sql.Open("sqlite", sqlitefile.DSN(filepath.Join(dir, "copy.db"), "rwc"))
+	found, err := sqlitefile.Find(duplicate)
+	if err == nil && found {
+		err = check(ctx, duplicate)
+	}
+	if err != nil {
+		return fmt.Errorf("%s cannot be read after a power failure: %w", database, err)
+	}
+	return nil // or nobody has created it yet
+}
+
+// check reads a whole database.
+func check(ctx context.Context, file string) (err error) {
+	db, err := sql.Open("sqlite", sqlitefile.DSN(file, "rw"))
 	if err != nil {
 		return err
 	}

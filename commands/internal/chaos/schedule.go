@@ -163,12 +163,11 @@ func schedule(seed uint64, kills int, groups []string) []fault {
 		return fault{victim: anyWorker(r), pause: pause}
 	})
 	add(network, some(4), func(r *rand.Rand, i int) fault {
-		if i%4 == 3 {
-			victim := theClient
-			if i%8 == 7 {
-				victim = theBoard
-			}
-			return fault{victim: victim, pause: 2*time.Second + upTo(r, 10*time.Second)}
+		switch {
+		case i%4 == 3:
+			return fault{victim: theClient, pause: 2*time.Second + upTo(r, 10*time.Second)}
+		case i%8 == 2:
+			return fault{victim: theBoard, pause: 2*time.Second + upTo(r, 10*time.Second)}
 		}
 		return fault{victim: anyWorker(r), pause: longFreeze(r)}
 	})
