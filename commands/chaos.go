@@ -30,11 +30,11 @@ func chaosCommand(a *app) *cli.Command {
 		Usage: "prove that no order is lost and nobody is charged twice, under kill -9",
 		Description: "Starts a server, two workers, a client and an order board, each in a process of its own, in a temporary directory. " +
 			"The client places five orders a second: some it cancels, some it places twice, and some are invalid. " +
-			"Meanwhile the processes are killed with SIGKILL and started again, and for every four kills " +
-			"a worker is frozen with SIGSTOP until another has taken over its work, and then resumed. " +
+			"Meanwhile server, workers and client are killed with SIGKILL and started again, and for every four kills " +
+			"a worker is frozen with SIGSTOP for so long that another can take over its work, and then resumed. " +
 			"--faults has what else happens, from the network to operators. " +
-			"At the end the orders are audited as by coffee audit, and what clients were told is checked; the exit code is 6 if something is wrong. " +
-			"With --address it uses a server or cluster that is there, and starts only the others.",
+			"At the end the orders are audited as by coffee audit, and what clients were told and what the board shows is checked; the exit code is 6 if something is wrong. " +
+			"With --address it uses a server or cluster that is there, and starts only the other processes.",
 		Flags: slices.Concat([]cli.Flag{
 			&cli.IntFlag{Name: "orders", Usage: "place `N` orders", Value: 200},
 			&cli.IntFlag{Name: "kills", Usage: "kill a process `N` times", Value: 20},

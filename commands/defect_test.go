@@ -96,7 +96,7 @@ var clientDefects = map[string]call{
 		}
 		return nil
 	},
-	// It is impatient, and takes it that an order has arrived.
+	// It is impatient, and assumes that an order has arrived.
 	"impatient": func(ctx context.Context, method string, request, response any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
 		start, ok := response.(*workflowservice.StartWorkflowExecutionResponse)
 		if !ok {
@@ -191,7 +191,7 @@ var workerDefects = map[string]func(*coffee.WorkerOptions, *coffee.Ledger){
 			return entry, err
 		}
 	}),
-	// A charge of the future is not refunded.
+	// A charge that is dated in the future is not refunded.
 	"trust-clocks": breakLedger(func(l *brokenLedger) {
 		l.refund = func(ctx context.Context, orderID, runID string) (coffee.Entry, error) {
 			entries, err := l.Ledger.Entries(ctx, orderID)

@@ -46,8 +46,8 @@ type Report struct {
 	Recovery    Recovery      `json:"recovery"`
 	Audit       *audit.Report `json:"audit"`
 	// Incidents are what the clients were told and cannot have been so, orders that do not
-	// end, cancels that were acknowledged and lost, workers that did nothing, and
-	// processes that ended by themselves or did not stop.
+	// end, cancels that were acknowledged and lost, workers that did nothing,
+	// processes that ended by themselves or did not stop, and a board that was wrong.
 	Incidents []string `json:"incidents"`
 	Seconds   float64  `json:"seconds"`
 }
