@@ -27,7 +27,7 @@ func TestSchedule(t *testing.T) {
 	want := map[kind]int{kill: 40, freeze: 10, network: 10, storage: 6, clock: 5, power: 4, operator: 20, backUp: 1, restore: 1}
 	for seed := range uint64(50) {
 		counts := map[kind]int{}
-		long := 0
+		long, board := 0, 0
 		last := 0.0
 		for _, fault := range schedule(seed, 40, allButUpgrades) {
 			if fault.at < last || fault.at >= 1 {
@@ -35,6 +35,9 @@ func TestSchedule(t *testing.T) {
 			}
 			last = fault.at
 			counts[fault.kind]++
+			if fault.victim == theBoard {
+				board++
+			}
 			switch {
 			case fault.kind == freeze && fault.victim != worker1 && fault.victim != worker2:
 				t.Errorf("seed %d: process %d is frozen", seed, fault.victim)
@@ -47,8 +50,8 @@ func TestSchedule(t *testing.T) {
 				t.Errorf("seed %d: %+v", seed, fault)
 			}
 		}
-		if !maps.Equal(counts, want) || long < 5 {
-			t.Errorf("seed %d: %v, %d long freezes", seed, counts, long)
+		if !maps.Equal(counts, want) || long < 5 || board == 0 {
+			t.Errorf("seed %d: %v, %d long freezes, %d faults of the board", seed, counts, long, board)
 		}
 	}
 }
