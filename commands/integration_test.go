@@ -40,10 +40,14 @@ type shop struct {
 	log    zerolog.Logger
 }
 
-func newShop(t *testing.T) *shop { t.Helper(); return openShop(t, false) }
+func newShop(t *testing.T) *shop { t.Helper(); return openShop(t, false, ledgerFile(t)) }
 
-// openShop opens a shop that skips the time of its orders if skipTime is true.
-func openShop(t *testing.T, skipTime bool) *shop {
+// ledgerFile is where the ledger of a test is.
+func ledgerFile(t *testing.T) string { t.Helper(); return filepath.Join(t.TempDir(), "ledger.db") }
+
+// openShop opens a shop that skips the time of its orders if skipTime is true. Its
+// ledger is the file or the database in PostgreSQL that book names.
+func openShop(t *testing.T, skipTime bool, book string) *shop {
 	t.Helper()
 	ctx := context.Background()
 	log := zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel)
@@ -53,7 +57,6 @@ func openShop(t *testing.T, skipTime bool) *shop {
 		t.Fatal(err)
 	}
 	t.Cleanup(conn.Close)
-	book := filepath.Join(t.TempDir(), "ledger.db")
 	ledger, err := ledger.Open(ctx, book)
 	if err != nil {
 		t.Fatal(err)

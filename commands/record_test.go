@@ -107,7 +107,7 @@ func (story story) record(t *testing.T, name string) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	const id = "123"
-	s := openShop(t, story.skipTime)
+	s := openShop(t, story.skipTime, ledgerFile(t))
 	stage := newStage(s)
 	stage.begin(ctx, id, story)
 	stop := stage.startWorker()

@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,6 +22,7 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/audit"
+	"example.com/coffee/coffee/ledger/ledgertest"
 )
 
 // resetTo resets the current run of an order to an event, as an operator does
@@ -305,10 +305,22 @@ func (s *stage) auditResets(ctx context.Context) (duplicates int) {
 }
 
 // TestRandomResets resets orders of random outcomes to random events, with their signals
-// or without, up to three times in a row, and cancels some. It makes 40 resets, or as
-// many as COFFEE_TEST_RESETS says.
+// or without, up to three times in a row, and cancels some. It makes 40 resets with a
+// ledger in SQLite and 40 with one in PostgreSQL, or as many as COFFEE_TEST_RESETS says.
 func TestRandomResets(t *testing.T) {
 	t.Parallel()
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		resetAtRandom(t, ledgerFile(t))
+	})
+	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
+		resetAtRandom(t, ledgertest.PostgresURL(t))
+	})
+}
+
+func resetAtRandom(t *testing.T, book string) {
+	t.Helper()
 	wanted := 40
 	if text := os.Getenv("COFFEE_TEST_RESETS"); text != "" {
 		var err error
@@ -318,7 +330,7 @@ func TestRandomResets(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 4*patience+time.Duration(wanted)*time.Second)
 	defer cancel()
-	s := newStage(newShop(t))
+	s := newStage(openShop(t, false, book))
 	defer s.startWorker()()
 
 	seed := rand.Uint64()
@@ -328,21 +340,22 @@ func TestRandomResets(t *testing.T) {
 	names = slices.DeleteFunc(names, func(name string) bool { return all[name].resetTo != 0 || all[name].skipTime })
 	var group errgroup.Group
 	group.SetLimit(200)
-	var resets, duplicates atomic.Int64
-	for n := 0; resets.Load() < int64(wanted) && ctx.Err() == nil; n++ {
+	resets, duplicates := 0, 0
+	for n := 0; resets < wanted && ctx.Err() == nil; n++ {
 		r := rand.New(rand.NewPCG(seed, uint64(n)))
 		story := all[names[r.IntN(len(names))]]
 		id := fmt.Sprint("random-", n)
 		s.begin(ctx, id, story)
 		if story.duplicate {
-			duplicates.Add(1)
+			duplicates++
 		}
+		times := 1 + r.IntN(3)
+		resets += times
 		group.Go(func() error {
 			first, _ := s.ended(ctx, id)
 			said := fmt.Sprintf("seed %d, order %d", seed, n)
-			for range 1 + r.IntN(3) {
+			for range times {
 				event, keep := s.resetAnywhere(ctx, r, id)
-				resets.Add(1)
 				cancelled := r.IntN(3) == 0
 				if cancelled {
 					if err := s.shop.orders.Cancel(ctx, id, ""); err != nil && !errors.Is(err, coffee.ErrEnded) {
@@ -364,9 +377,9 @@ func TestRandomResets(t *testing.T) {
 	if err := group.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%d resets", resets.Load())
-	if found := s.auditResets(ctx); int64(found) != duplicates.Load() {
-		t.Errorf("%d earlier orders were found, not %d", found, duplicates.Load())
+	t.Logf("%d resets", resets)
+	if found := s.auditResets(ctx); found != duplicates {
+		t.Errorf("%d earlier orders were found, not %d", found, duplicates)
 	}
 }
 

@@ -28,7 +28,7 @@ func TestForeignClientSkipsTime(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	s := openShop(t, true)
+	s := openShop(t, true, ledgerFile(t))
 	s.startWorkerWith(coffee.WorkerOptions{Services: alwaysJams})
 	foreign, err := client.DialContext(ctx, client.Options{HostPort: s.conn.address, Logger: coffee.NewSDKLogger(s.log)})
 	if err != nil {
@@ -85,7 +85,7 @@ func TestCancelInASkippedBackoff(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	s := openShop(t, true)
+	s := openShop(t, true, ledgerFile(t))
 
 	// The worker learns that the server has recorded a jam only after the order was
 	// cancelled, so the backoff has just begun.
