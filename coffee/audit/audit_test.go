@@ -340,6 +340,39 @@ func TestJudgeAfterAReset(t *testing.T) {
 	}
 }
 
+// TestJudgeOfAResetThatWasStopped: an operator resets an order that was charged to its
+// beginning, and stops it before a worker has it. It keeps its price, and its money comes
+// back.
+func TestJudgeOfAResetThatWasStopped(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		rows []Row
+		want []Rule
+	}{
+		"settled":       {[]Row{charge(525), refund(525)}, nil},
+		"not settled":   {[]Row{charge(525)}, []Rule{RuleNet}},
+		"another price": {[]Row{charge(524), refund(524)}, []Rule{RuleCharge}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			first := storyOf(history(t, "cancelled_while_brewing"))
+			terminated(first)
+			second := &story{workflowID: first.workflowID, runID: "run-2", origin: first.origin, startedAt: first.startedAt.Add(time.Minute),
+				ended: true, end: "was terminated"}
+			var got []Rule
+			for _, breach := range newFile("123", []*story{first, second}, test.rows).judge((&horizon{now: time.Now()}).suspicious) {
+				got = append(got, breach.Rule)
+				if breach.Settleable != (breach.Rule == RuleNet) {
+					t.Errorf("%+v", breach)
+				}
+			}
+			if !slices.Equal(got, test.want) {
+				t.Errorf("got rules %v, want %v", ints(got), ints(test.want))
+			}
+		})
+	}
+}
+
 // TestHorizon: which rows without a history are suspicious. The shop is a week old
 // and had an order every hour, each with one row, numbered in sequence.
 func TestHorizon(t *testing.T) {

@@ -196,7 +196,7 @@ func (j *judge) chain(chain []*story, own rows) {
 	if s.result != nil && coffee.WorkflowID(s.result.OrderID) != s.workflowID {
 		j.breach(RuleHistory, s, "the result is that of order %s", coffee.Quote(s.result.OrderID))
 	}
-	price, accepted := s.price()
+	price, accepted := priceOf(chain)
 	for _, amount := range s.amounts {
 		if amount.cents != price {
 			j.breach(RuleCharge, s, "the price changed: %s when %s, %s when %s", price, s.amounts[0].where, amount.cents, amount.where)
@@ -210,6 +210,18 @@ func (j *judge) chain(chain []*story, own rows) {
 		}
 	}
 	j.net(chain, own.net(), price)
+}
+
+// priceOf returns the price that the last run was accepted at. If that was stopped before,
+// its price is that of the run that was reset. priceOf returns false if no run was
+// accepted.
+func priceOf(chain []*story) (price coffee.Cents, accepted bool) {
+	for _, s := range slices.Backward(chain) {
+		if price, accepted = s.price(); accepted {
+			break
+		}
+	}
+	return price, accepted
 }
 
 // net compares what an order has paid with what its runs have done.
