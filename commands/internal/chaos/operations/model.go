@@ -76,6 +76,8 @@ func (o order) step(op Operation) []order {
 		return only(o.request == op.Request, o)
 	case kind == Place && op.Outcome == Conflict:
 		return only(o.request != "" && o.request != op.Request, o)
+	case kind == Request && op.Outcome == OK && o.ended != "": // to Temporal that is a success, too
+		return []order{o}
 	case (kind == Cancel || kind == Request) && op.Outcome == OK:
 		return only(o.running(), asked)
 	case kind == Terminate && op.Outcome == OK:

@@ -39,6 +39,8 @@ func TestCheck(t *testing.T) {
 		{"terminated", []Operation{op(Place, "latte", OK, 1, 2), op(Terminate, "", OK, 3, 4), op(Result, "", Terminated, 5, 6)}, true},
 		{"terminated, and told that it is over", []Operation{op(Place, "latte", OK, 1, 2), op(Terminate, "", Over, 3, 4), op(Result, "", Terminated, 5, 6)}, true},
 		{"cancelled, and told that it is over", []Operation{op(Place, "latte", OK, 1, 2), op(Request, "", Over, 3, 4), op(Result, "", Cancelled, 5, 6)}, true},
+		{"terminated, and then cancelled by an operator", []Operation{op(Place, "latte", OK, 1, 2), op(Terminate, "", OK, 3, 4), op(Request, "", OK, 5, 6), op(Result, "", Terminated, 7, 8)}, true},
+		{"terminated, and then cancelled by a client", []Operation{op(Place, "latte", OK, 1, 2), op(Terminate, "", OK, 3, 4), op(Cancel, "", OK, 5, 6), op(Result, "", Terminated, 7, 8)}, false},
 		{"terminated by nobody", []Operation{op(Place, "latte", OK, 1, 2), op(Result, "", Terminated, 5, 6)}, false},
 		{"placed, but nobody knows", []Operation{op(Place, "latte", Unknown, 1, 0), op(Status, "", NotFound, 2, 3), op(Status, "", Running, 4, 5)}, true},
 		{"invalid", []Operation{op(Place, Invalid, OK, 1, 2), op(Result, "", Ended, 3, 4)}, true},
