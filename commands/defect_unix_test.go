@@ -97,7 +97,7 @@ var defects = []defect{
 	{"idle", "", 40, 0, 3, []string{works}, "", false},
 	{"crash", "", 40, 0, 3, []string{exits}, "", false},
 	{"no-stop", "", 20, 0, 3, []string{stops}, "", false},
-	{"overcharge", "", 20, 0, 3, []string{rule(audit.RuleCharge), rule(audit.RuleNet)}, "", true},
+	{"overcharge", "", 20, 0, 3, []string{rule(audit.RuleCharge), rule(audit.RuleNet)}, "", false},
 	{"no-refund", "", 40, 0, 3, []string{rule(audit.RuleUndone)}, "", false},
 	{"other-code", "", 20, 0, 3, []string{rule(audit.RuleHistory)}, "", false},
 }

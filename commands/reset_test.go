@@ -305,8 +305,8 @@ func (s *stage) auditResets(ctx context.Context) (duplicates int) {
 }
 
 // TestRandomResets resets orders of random outcomes to random events, with their signals
-// or without, up to three times in a row, and cancels some. It makes 40 resets with a
-// ledger in SQLite and 40 with one in PostgreSQL, or as many as COFFEE_TEST_RESETS says.
+// or without, up to three times in a row, and cancels some. It makes 20 resets with a
+// ledger in SQLite and 20 with one in PostgreSQL, or as many as COFFEE_TEST_RESETS says.
 func TestRandomResets(t *testing.T) {
 	t.Parallel()
 	t.Run("sqlite", func(t *testing.T) {
@@ -321,7 +321,7 @@ func TestRandomResets(t *testing.T) {
 
 func resetAtRandom(t *testing.T, book string) {
 	t.Helper()
-	wanted := 40
+	wanted := 20
 	if text := os.Getenv("COFFEE_TEST_RESETS"); text != "" {
 		var err error
 		if wanted, err = strconv.Atoi(text); err != nil {
