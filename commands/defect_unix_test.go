@@ -75,7 +75,7 @@ type defect struct {
 }
 
 var defects = []defect{
-	{"charged-already", "kill", 60, 30, 3, []string{rule(audit.RuleHistory)}, "network,operator", false},
+	{"charged-already", "kill", 60, 30, 3, []string{rule(audit.RuleHistory)}, "network", false},
 	{"misbook-late", "freeze", 60, 24, 3, []string{rule(audit.RuleOwner)}, "kill,storage,clock,power,operator", false},
 	{"impatient", "network", 90, 16, 18, []string{explained, rule(audit.RuleAcknowledged)}, "freeze,clock", false},
 	{"stale", "network", 60, 12, 3, []string{shown}, "", false},

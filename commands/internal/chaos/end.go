@@ -154,6 +154,7 @@ func (r *run) describeStuck(ctx context.Context, id string) string {
 func (r *run) dumpGoroutines() {
 	for i, p := range r.processes {
 		if p != nil && i != theClient && i != theBoard {
+			r.excuse(i, patience) // it starts again while the server does
 			p.signal(syscall.SIGQUIT)
 		}
 	}
