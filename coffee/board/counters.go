@@ -15,10 +15,13 @@ func (b *Board) advance(second int64) {
 	}
 }
 
+// counts reports whether a second is in the window.
+func (b *Board) counts(second int64) bool { return second <= b.until && second > b.until-window }
+
 // over counts an order that has ended, once.
 func (b *Board) over(o order) {
 	second := o.EndedAt / 1000
-	if second > b.until || second <= b.until-window {
+	if !b.counts(second) {
 		return
 	}
 	ended := &b.seconds[second%window]
@@ -48,7 +51,7 @@ func (b *Board) ended(id string, when int64) order {
 	if o := b.known[id]; o != nil && o.EndedAt == when {
 		return *o
 	}
-	if second := when / 1000; second <= b.until && second > b.until-window {
+	if second := when / 1000; b.counts(second) {
 		if o := b.seconds[second%window][id]; o.EndedAt == when {
 			return o
 		}

@@ -66,6 +66,16 @@ func Check(ctx context.Context, db interface {
 	return &Problem{Text: "is damaged: " + strings.Join(strings.Fields(verdict), " ")}
 }
 
+// CheckFile reads the whole database in a file, like [Check].
+func CheckFile(ctx context.Context, file string) (err error) {
+	db, err := sql.Open("sqlite", DSN(file, "rw"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	return Check(ctx, db)
+}
+
 // DSN returns the data source name of a database for the driver "sqlite". The mode
 // is SQLite's: rw, ro or memory. Pragmas are set on each connection; a later one
 // overrides an earlier one of the same name.

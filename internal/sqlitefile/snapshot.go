@@ -111,13 +111,8 @@ func copyPages(ctx context.Context, conn any, to string) error {
 }
 
 // checkCopy reads the whole copy: a damaged backup is worse than none.
-func checkCopy(ctx context.Context, file string) (err error) {
-	db, err := sql.Open("sqlite", DSN(file, "rw"))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	err = Check(ctx, db)
+func checkCopy(ctx context.Context, file string) error {
+	err := CheckFile(ctx, file)
 	var problem *Problem
 	if errors.As(err, &problem) {
 		err = errors.New("the copy " + problem.Text)

@@ -4,7 +4,6 @@ package chaos
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -80,22 +79,12 @@ func readable(ctx context.Context, database string) (err error) {
 	}
 	found, err := sqlitefile.Find(duplicate)
 	if err == nil && found {
-		err = check(ctx, duplicate)
+		err = sqlitefile.CheckFile(ctx, duplicate)
 	}
 	if err != nil {
 		return fmt.Errorf("%s cannot be read after a power failure: %w", database, err)
 	}
 	return nil // or nobody has created it yet
-}
-
-// check reads a whole database.
-func check(ctx context.Context, file string) (err error) {
-	db, err := sql.Open("sqlite", sqlitefile.DSN(file, "rw"))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	return sqlitefile.Check(ctx, db)
 }
 
 // hold kills processes, and keeps them down until release is called.
