@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -119,18 +120,33 @@ func writeProfile(dir, address string, files *devserver.TLSFiles) (string, error
 	return file, nil
 }
 
+// errUsesTLS is the error of a client without TLS whose server uses it.
+var errUsesTLS = errors.New("the server uses TLS")
+
 // askTLS returns what a server has against a client's certificate, or the client against
 // the server's. gRPC may not tell: with TLS 1.3 the server says so when the client takes
-// the connection for open, and has begun to write.
+// the connection for open, and has begun to write. For a client without TLS it returns
+// [errUsesTLS] if the server uses it: all that gRPC sees is that the connection ends.
 func askTLS(ctx context.Context, address string, config *tls.Config) error {
-	if config == nil {
-		return nil
+	without := config == nil
+	if without {
+		config = &tls.Config{InsecureSkipVerify: true} // nothing is sent, and nothing that comes is believed
 	}
 	config = config.Clone()
 	config.NextProtos = []string{"h2"}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	conn, err := (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", addressList(address)[0])
+	if without {
+		var alert *net.OpError
+		switch {
+		case err == nil:
+			return errors.Join(errUsesTLS, conn.Close())
+		case errors.As(err, &alert) && alert.Op == "remote error": // crypto/tls: the server's alert
+			return errUsesTLS
+		}
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -157,7 +173,7 @@ func tlsProblem(err error, address string) error {
 		{"x509: certificate has expired or is not yet valid", "this client does not trust the server at %s: its certificate has expired or is not valid yet", "check the clocks; coffee server --secure makes a new certificate when it starts"},
 		{"x509: certificate is valid for", "this client does not trust the server at %s: its certificate is for other names", "use one of its names as --address, or name it with --tls-server-name"},
 		{"tls: first record does not look like a TLS handshake", "the server at %s does not use TLS", "leave --tls, --api-key and the certificates out"},
-		{"error reading server preface: EOF", "the server at %s ended the connection at once: it may ask for TLS", profile + "use --tls"},
+		{errUsesTLS.Error(), "the server at %s uses TLS, and this client does not", profile + "use --tls"},
 	} {
 		if strings.Contains(err.Error(), problem.text) {
 			return &hintedError{fmt.Errorf(problem.message, address), problem.hint}
