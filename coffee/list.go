@@ -33,15 +33,16 @@ const DefaultListLimit = 20
 var ErrNotIndexed = errors.New("the server has no search attribute " + SearchAttributeStatus)
 
 // List returns orders, newest first. The server selects them: first the running
-// ones, then those that ended most recently. Of an order that was reset it returns the
-// latest run, or the latest one of the status that is asked for. List returns
-// [ErrNotIndexed] if that is another than RUNNING and the server has no search attribute.
+// ones, then those that ended most recently. Of an order that was reset only the latest
+// run counts. List returns [ErrNotIndexed] if a status other than RUNNING is asked for
+// and the server has no search attribute.
 func (c *Client) List(ctx context.Context, options ListOptions) ([]OrderView, error) {
 	limit := options.Limit
 	if limit <= 0 {
 		limit = DefaultListLimit
 	}
 	var views []OrderView
+	latest := 0 // that many of them are known to be latest runs
 	seen := map[string]bool{}
 	for info, err := range c.executions(ctx, statusQuery(options.Status), noLimit, min(limit, 1000)) {
 		var invalid *serviceerror.InvalidArgument
@@ -56,8 +57,17 @@ func (c *Client) List(ctx context.Context, options ListOptions) ([]OrderView, er
 			views = append(views, viewOf(info))
 		}
 		if len(views) == limit {
-			break
+			if views, err = c.dropEarlierRuns(ctx, views, latest, options.Status); err != nil {
+				return nil, err
+			}
+			if latest = len(views); latest == limit {
+				break
+			}
 		}
+	}
+	views, err := c.dropEarlierRuns(ctx, views, latest, options.Status)
+	if err != nil {
+		return nil, err
 	}
 	slices.SortStableFunc(views, func(a, b OrderView) int { return cmp.Compare(b.StartedAt.UnixNano(), a.StartedAt.UnixNano()) })
 	if !options.Brief {
@@ -66,6 +76,34 @@ func (c *Client) List(ctx context.Context, options ListOptions) ([]OrderView, er
 		}
 	}
 	return views, nil
+}
+
+// dropEarlierRuns leaves out, from index from on, the orders that were reset after they had
+// ended with the status that was asked for: the server selects runs, and looks at each for
+// itself.
+func (c *Client) dropEarlierRuns(ctx context.Context, views []OrderView, from int, status OrderStatus) ([]OrderView, error) {
+	if status == "" || status == StatusRunning {
+		return views, nil // in the server's order the latest run comes first
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(8)
+	for i := range views[from:] {
+		view := &views[from+i]
+		group.Go(func() error {
+			described, err := c.temporal.DescribeWorkflowExecution(ctx, WorkflowID(view.OrderID), "")
+			if errors.Is(notFound(view.OrderID, err), ErrNotFound) { // gone in the meantime
+				return nil
+			}
+			if run := described.GetWorkflowExecutionInfo().GetExecution().GetRunId(); err == nil && run != view.RunID {
+				*view = OrderView{}
+			}
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(views, func(view OrderView) bool { return view.RunID == "" }), nil
 }
 
 // FindCharged returns the id of an order that was charged; empty if no order was.

@@ -83,13 +83,13 @@ func TestResetOfACompletedOrder(t *testing.T) {
 	defer cancel()
 	s := newShop(t)
 	stop := s.startWorkerWith(coffee.WorkerOptions{})
-	ids := []string{"cancelled", "terminated", "let"}
+	ids := []string{"untouched", "cancelled", "terminated", "let"}
 	for _, id := range ids {
 		s.place(ctx, id)
 		s.wantResult(ctx, id, 525)
 	}
 	stop()
-	for _, id := range ids {
+	for _, id := range ids[1:] {
 		if err := s.resetTo(ctx, id, chargedTask, true); err != nil {
 			t.Fatal(err)
 		}
@@ -114,13 +114,26 @@ func TestResetOfACompletedOrder(t *testing.T) {
 			got[view.OrderID] = view.Status
 		}
 		return len(views) == len(ids) && maps.Equal(got, map[string]coffee.OrderStatus{
-			"cancelled": coffee.StatusCompleted, "terminated": coffee.StatusFailed, "let": coffee.StatusCompleted})
+			"untouched": coffee.StatusCompleted, "cancelled": coffee.StatusCompleted, "terminated": coffee.StatusFailed, "let": coffee.StatusCompleted})
 	})
+	// The first run of each order has completed. With a limit of 3 the one that does not
+	// count is among the first three, and another order comes in its stead.
+	for limit, want := range map[int]int{0: 3, 1: 1, 3: 3} {
+		completed, err := s.orders.List(ctx, coffee.ListOptions{Status: coffee.StatusCompleted, Limit: limit})
+		if err != nil || len(completed) != want {
+			t.Errorf("of %d orders that completed the list has %+v, %v", want, completed, err)
+		}
+		for _, view := range completed {
+			if view.OrderID == "terminated" {
+				t.Errorf("the list has the earlier run of an order that was stopped: %+v", view)
+			}
+		}
+	}
 	if two, err := s.orders.List(ctx, coffee.ListOptions{Limit: 2}); err != nil || len(two) != 2 || two[0].OrderID == two[1].OrderID {
 		t.Errorf("of two orders the list has %+v, %v", two, err)
 	}
 	report := s.audit(ctx, s.book, audit.Options{Repair: s.ledger})
-	if len(report.Breaches) != 0 || len(report.Repairs) != 0 || report.Ledger.NetCents != 3*525 || report.Orders.Stopped != 1 {
+	if len(report.Breaches) != 0 || len(report.Repairs) != 0 || report.Ledger.NetCents != 4*525 || report.Orders.Stopped != 1 {
 		t.Errorf("got %+v", report)
 	}
 }
