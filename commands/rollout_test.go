@@ -36,8 +36,13 @@ func TestRolloutReplays(t *testing.T) {
 			ctx, cancel := context.WithTimeout(context.Background(), patience)
 			defer cancel()
 			s := newShop(t)
+			moves := test.behavior == workflow.VersioningBehaviorAutoUpgrade && !test.refused
 			services := coffee.ServiceConfig{BrewTime: 2 * time.Second}
-			s.startWorkerWith(coffee.WorkerOptions{Services: services, Version: coffee.WorkerVersion{Deployment: "coffee", BuildID: "v1", Behavior: test.behavior}})
+			first := services
+			if moves { // no order ends before it can move
+				first = coffee.ServiceConfig{BrewTime: 9 * time.Second, BrewFailureRate: 1}
+			}
+			stop := s.startWorkerWith(coffee.WorkerOptions{Services: first, Version: coffee.WorkerVersion{Deployment: "coffee", BuildID: "v1", Behavior: test.behavior}})
 			plan := rolloutPlan{deployment: "coffee", buildID: "v1", percent: 100, replay: func(coffee.History) error { return nil }}
 			s.rollOut(ctx, plan)
 			ids := s.placeSome(ctx, "old")
@@ -54,6 +59,9 @@ func TestRolloutReplays(t *testing.T) {
 			} else {
 				s.rollOut(ctx, plan)
 			}
+			if moves {
+				stop() // it hands its brews back
+			}
 			ids = append(ids, s.placeSome(ctx, "new")...)
 			for _, id := range ids {
 				s.wantResult(ctx, id, 525)
@@ -61,7 +69,7 @@ func TestRolloutReplays(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				moved := !test.refused && (strings.HasPrefix(id, "new") || test.behavior == workflow.VersioningBehaviorAutoUpgrade)
+				moved := moves || !test.refused && strings.HasPrefix(id, "new")
 				if want := map[bool]string{false: "v1", true: "v2"}[moved]; view.WorkerBuildID != want {
 					t.Errorf("order %s ended on %s, want %s", id, view.WorkerBuildID, want)
 				}
@@ -82,7 +90,8 @@ func TestRolloutMovesOrdersWithoutVersion(t *testing.T) {
 	defer cancel()
 	s := newShop(t)
 	services := coffee.ServiceConfig{BrewTime: 2 * time.Second}
-	s.startWorkerWith(coffee.WorkerOptions{Services: services})
+	// No order ends before it can move.
+	stop := s.startWorkerWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{BrewTime: 9 * time.Second, BrewFailureRate: 1}})
 	ids := s.placeSome(ctx, "old")
 	for i, name := range []string{release.Broken, release.Patched} {
 		next, buildID := release.Named(name), fmt.Sprintf("v%d", i+1)
@@ -94,6 +103,7 @@ func TestRolloutMovesOrdersWithoutVersion(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	stop() // it hands its brews back
 	for _, id := range ids {
 		s.wantResult(ctx, id, 525)
 	}
