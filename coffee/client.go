@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	commonpb "go.temporal.io/api/common/v1"
@@ -208,16 +209,28 @@ func (c *Client) Cancel(ctx context.Context, orderID, reason string) error {
 	if reason == "" {
 		// A worker in another language may take no argument at all, and the
 		// SDK's SignalWorkflow would send it a null.
-		_, err = c.temporal.WorkflowService().SignalWorkflowExecution(ctx, &workflowservice.SignalWorkflowExecutionRequest{
+		request := &workflowservice.SignalWorkflowExecutionRequest{
 			Namespace:         c.namespace,
 			WorkflowExecution: &commonpb.WorkflowExecution{WorkflowId: WorkflowID(orderID)},
 			SignalName:        SignalCancelOrder,
 			RequestId:         uuid.NewString(),
-		})
+		}
+		_, err = c.temporal.WorkflowService().SignalWorkflowExecution(ctx, request)
+		for isBusy(err) && ctx.Err() == nil {
+			time.Sleep(50 * time.Millisecond)
+			_, err = c.temporal.WorkflowService().SignalWorkflowExecution(ctx, request)
+		}
 	} else {
 		err = c.temporal.SignalWorkflow(ctx, WorkflowID(orderID), "", SignalCancelOrder, CancelRequest{Reason: reason})
 	}
 	return c.ended(ctx, orderID, err)
+}
+
+// isBusy reports whether the server asks to come back at once: the workflow is about to
+// end, and may or may not take a signal. The SDK's own methods do come back.
+func isBusy(err error) bool {
+	var exhausted *serviceerror.ResourceExhausted
+	return errors.As(err, &exhausted) && exhausted.Cause == enumspb.RESOURCE_EXHAUSTED_CAUSE_BUSY_WORKFLOW
 }
 
 // ended turns the server's NotFound error about a change to an order into

@@ -105,7 +105,11 @@ type door struct {
 
 func newDoor(t *testing.T, server string) *door {
 	t.Helper()
-	d := &door{address: "127.0.0.1:0", server: server}
+	ports, err := freePorts(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &door{address: "127.0.0.1:" + ports[0], server: server}
 	d.open(t)
 	t.Cleanup(d.close)
 	return d

@@ -45,7 +45,7 @@ func browser(t *testing.T) context.Context {
 		}
 		t.Skip("there is no Chromium, so the page is not tried in a browser")
 	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.WindowSize(1200, 800))
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.WindowSize(1200, 800), chromedp.WSURLReadTimeout(patience))
 	if os.Getuid() == 0 {
 		options = append(options, chromedp.NoSandbox)
 	}
@@ -183,7 +183,9 @@ func TestBoardInABrowser(t *testing.T) {
 	page.placeInPage("102")
 	page.until("no worker", `document.getElementById("problem").textContent.startsWith("No worker is running")`)
 	page.picture("no-worker")
-	s.startWorkerWith(coffee.WorkerOptions{Services: coffee.DefaultServiceConfig()})
+	services := coffee.DefaultServiceConfig()
+	services.BrewTime = 2 * time.Second
+	s.startWorkerWith(coffee.WorkerOptions{Services: services})
 	page.until("a worker", `document.getElementById("problem").hidden`)
 
 	// The machine jams three times for order 102, but not for the others.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,6 +19,9 @@ import (
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/x/ansi"
 	"github.com/rs/zerolog"
+	enumspb "go.temporal.io/api/enums/v1"
+	taskqueuepb "go.temporal.io/api/taskqueue/v1"
+	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 
 	"example.com/coffee/coffee"
@@ -60,7 +64,7 @@ func TestDiagnoses(t *testing.T) {
 	// A worker that is lost, before the server notices. One with code that does not
 	// fit takes its place.
 	l.kill(worker)
-	l.eventually("No worker answered", "coffee worker", func() string { return l.command("status", "one") })
+	l.eventually("No worker answered", "", func() string { return l.command("status", "one") })
 	broken := l.coffee("worker", "--release", "broken", "--brew-failure-rate", "0", "--address", l.address)
 	broken.Env = append(broken.Env, release.Variable+"=1")
 	l.run(broken)
@@ -78,6 +82,7 @@ func TestDiagnoses(t *testing.T) {
 	// The server goes away, and comes back before its worker does.
 	l.kill(worker)
 	worker = startWorker("9s")
+	l.untilPolled()
 	waiting = l.order("two")
 	l.eventually("brewing, attempt 1", "no worker", l.screen)
 	// What is known of an attempt reaches the server with its first heartbeat.
@@ -113,6 +118,7 @@ type lookers struct {
 	ctx     context.Context
 	address string // of the server
 	dir     string // of the server's data, and the ledger's
+	service workflowservice.WorkflowServiceClient
 	orders  *coffee.Client
 	live    tea.Model
 
@@ -160,6 +166,26 @@ func (l *lookers) command(args ...string) string {
 	return string(out)
 }
 
+// untilPolled waits until a worker has polled within the last second.
+func (l *lookers) untilPolled() {
+	l.t.Helper()
+	for {
+		described, err := l.service.DescribeTaskQueue(l.ctx, &workflowservice.DescribeTaskQueueRequest{
+			Namespace:     client.DefaultNamespace,
+			TaskQueue:     &taskqueuepb.TaskQueue{Name: coffee.TaskQueue},
+			TaskQueueType: enumspb.TASK_QUEUE_TYPE_WORKFLOW,
+		})
+		if err == nil && slices.ContainsFunc(described.GetPollers(), func(poller *taskqueuepb.PollerInfo) bool {
+			return time.Since(poller.GetLastAccessTime().AsTime()) < time.Second
+		}) {
+			return
+		}
+		if !sleep(l.ctx, 50*time.Millisecond) {
+			l.t.Fatal(err)
+		}
+	}
+}
+
 // order places an order, and returns what its client prints while it waits.
 func (l *lookers) order(id string) *concurrentBuffer {
 	out := &concurrentBuffer{}
@@ -177,7 +203,7 @@ func (l *lookers) connect(newsURL string) {
 		l.t.Fatal(err)
 	}
 	l.t.Cleanup(conn.Close)
-	l.orders = conn.orders()
+	l.service, l.orders = conn.WorkflowService(), conn.orders()
 	l.live = live{width: 200, height: 24, ctx: l.ctx, orders: l.orders, options: coffee.ListOptions{Limit: 10},
 		explain: func(err error) string { return inOneLine(serverProblem(err, l.address)) }}
 	var response *http.Response

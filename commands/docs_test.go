@@ -4,6 +4,7 @@ package commands
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -18,7 +19,6 @@ import (
 	"testing"
 	"time"
 
-	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/audit"
 )
 
@@ -51,18 +51,37 @@ func TestDocs(t *testing.T) {
 			if len(blocks) == 0 {
 				return
 			}
-			s := newShell(t)
-			for _, block := range blocks {
-				for _, c := range block.commands {
-					if block.background {
-						s.background(c)
-					} else {
-						s.run(c)
-					}
-				}
+			err := runBlocks(t, blocks)
+			if err != nil {
+				// Some commands have to come within half a second, as --cancel-after 1.0
+				// does, and one order in 400 jams five times. That does not happen twice.
+				t.Logf("it is run once more, because %v", err)
+				err = runBlocks(t, blocks)
+			}
+			if err != nil {
+				t.Error(err)
 			}
 		})
 	}
+}
+
+// runBlocks runs a document in a home directory of its own.
+func runBlocks(t *testing.T, blocks []consoleBlock) error {
+	t.Helper()
+	s := newShell(t)
+	defer s.close()
+	for _, block := range blocks {
+		for _, c := range block.commands {
+			run := s.run
+			if block.background {
+				run = s.background
+			}
+			if err := run(c); err != nil {
+				return fmt.Errorf("$ %s\n%w", c.line, err)
+			}
+		}
+	}
+	return nil
 }
 
 // TestDocsLinks: what a document links to is there.
@@ -213,6 +232,14 @@ type shell struct {
 	lines chan string
 	// made-up order ids, in the order of their appearance
 	docIDs, realIDs []string
+	ends            []func() // of the processes that it has started
+}
+
+// close ends what the shell has started.
+func (s *shell) close() {
+	for _, end := range slices.Backward(s.ends) {
+		end()
+	}
 }
 
 func newShell(t *testing.T) *shell {
@@ -242,8 +269,8 @@ func newShell(t *testing.T) *shell {
 	return s
 }
 
-// start starts a process whose output comes in lines, and ends it with all that it
-// has started when the test ends.
+// start starts a process whose output comes in lines. close ends it, with all that it
+// has started.
 func (s *shell) start(cmd *exec.Cmd) (io.Writer, chan string) {
 	s.t.Helper()
 	cmd.Dir, cmd.Env = s.home, s.env
@@ -271,7 +298,7 @@ func (s *shell) start(cmd *exec.Cmd) (io.Writer, chan string) {
 			lines <- scanner.Text()
 		}
 	})
-	s.t.Cleanup(func() {
+	s.ends = append(s.ends, func() {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // it may be gone already
 		_ = cmd.Wait()
 		reading.Wait()
@@ -292,68 +319,57 @@ func (s *shell) start(cmd *exec.Cmd) (io.Writer, chan string) {
 const docPatience = 2 * time.Minute
 
 // run runs a command to its end, and compares its output.
-func (s *shell) run(c docCommand) {
-	s.t.Helper()
-	code, got := s.execute(c.line)
-	// The machine jams five times in a row for one order in 400, which is as it should
-	// be, and cannot be foreseen for an id that is made up. A reader orders again.
-	if text := strings.Join(got, "\n"); code == "3" && madeUp.MatchString(text) && strings.Contains(text, coffee.ErrJammed.Error()+"; $") {
-		s.t.Logf("$ %s\nbad luck, once more:\n%s", c.line, text)
-		code, got = s.execute(c.line)
-	}
-	fails := slices.ContainsFunc(c.want, func(line string) bool { return strings.HasPrefix(line, "coffee: ") })
-	if code != "0" && !fails {
-		s.t.Fatalf("$ %s\nended with exit code %s:\n%s", c.line, code, strings.Join(got, "\n"))
-	}
-	if missing, ok := s.compare(c.want, got); !ok {
-		s.t.Fatalf("$ %s\ndid not print %q; it printed\n%s", c.line, missing, strings.Join(got, "\n"))
-	}
-}
-
-// execute runs a command to its end, and returns its exit code and what it printed.
-func (s *shell) execute(line string) (code string, got []string) {
-	s.t.Helper()
+func (s *shell) run(c docCommand) error {
 	const end = "the command ended with "
-	if _, err := fmt.Fprintf(s.in, "%s\necho \"%s$?\"\n", line, end); err != nil {
-		s.t.Fatal(err)
+	if _, err := fmt.Fprintf(s.in, "%s\necho \"%s$?\"\n", c.line, end); err != nil {
+		return err
 	}
+	var got []string
 	timeout := time.After(docPatience)
 	for {
 		select {
-		case printed, ok := <-s.lines:
+		case line, ok := <-s.lines:
 			if !ok {
-				s.t.Fatalf("$ %s\nended the shell", line)
+				return errors.New("ended the shell")
 			}
-			if code, ended := strings.CutPrefix(printed, end); ended {
-				return code, got
+			code, ended := strings.CutPrefix(line, end)
+			if !ended {
+				got = append(got, line)
+				continue
 			}
-			got = append(got, printed)
+			fails := slices.ContainsFunc(c.want, func(line string) bool { return strings.HasPrefix(line, "coffee: ") })
+			if code != "0" && !fails {
+				return fmt.Errorf("ended with exit code %s:\n%s", code, strings.Join(got, "\n"))
+			}
+			if missing, ok := s.compare(c.want, got); !ok {
+				return fmt.Errorf("did not print %q; it printed\n%s", missing, strings.Join(got, "\n"))
+			}
+			return nil
 		case <-timeout:
-			s.t.Fatalf("$ %s\nhas not ended; it printed\n%s", line, strings.Join(got, "\n"))
+			return fmt.Errorf("has not ended; it printed\n%s", strings.Join(got, "\n"))
 		}
 	}
 }
 
 // background starts a command, and returns when it has printed what the document
 // shows.
-func (s *shell) background(c docCommand) {
-	s.t.Helper()
+func (s *shell) background(c docCommand) error {
 	_, lines := s.start(exec.Command("bash", "-c", "exec "+c.line))
 	var got []string
 	timeout := time.After(docPatience)
 	for {
 		missing, ok := s.compare(c.want, got)
 		if ok {
-			return
+			return nil
 		}
 		select {
 		case line, open := <-lines:
 			if !open {
-				s.t.Fatalf("$ %s\nended; it printed\n%s", c.line, strings.Join(got, "\n"))
+				return fmt.Errorf("ended; it printed\n%s", strings.Join(got, "\n"))
 			}
 			got = append(got, line)
 		case <-timeout:
-			s.t.Fatalf("$ %s\nhas not printed %q, but\n%s", c.line, missing, strings.Join(got, "\n"))
+			return fmt.Errorf("has not printed %q, but\n%s", missing, strings.Join(got, "\n"))
 		}
 	}
 }

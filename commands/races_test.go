@@ -187,7 +187,7 @@ func TestCancelAgainstCompletion(t *testing.T) {
 // client places an order with the same id again.
 func TestOrderIDComesBack(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	defer cancel()
 	s := newShop(t)
 	s.startWorker()
@@ -426,7 +426,7 @@ func TestHostileClient(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	s := newShop(t)
-	s.startWorkerWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{BrewTime: 2 * time.Second}})
+	s.startWorkerWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{BrewTime: 9 * time.Second}})
 	s.place(ctx, "victim")
 	s.place(ctx, "bystander")
 	s.await(ctx, "victim", func(view coffee.OrderView) bool { return view.Stage == coffee.StageBrewing })

@@ -187,7 +187,7 @@ func TestWaitingThroughAReset(t *testing.T) {
 // and audit agree.
 func TestResets(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(context.Background(), 4*patience)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*patience)
 	defer cancel()
 	s := newStage(newShop(t))
 	defer s.startWorker()()
@@ -341,7 +341,7 @@ func resetAtRandom(t *testing.T, book string) {
 			t.Fatal(err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 4*patience+time.Duration(wanted)*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*patience+time.Duration(wanted)*time.Second)
 	defer cancel()
 	s := newStage(openShop(t, false, book))
 	defer s.startWorker()()

@@ -39,8 +39,11 @@ func TestRolloutReplays(t *testing.T) {
 			moves := test.behavior == workflow.VersioningBehaviorAutoUpgrade && !test.refused
 			services := coffee.ServiceConfig{BrewTime: 2 * time.Second}
 			first := services
-			if moves { // no order ends before it can move
+			switch { // no order ends before it can move
+			case moves:
 				first = coffee.ServiceConfig{BrewTime: 9 * time.Second, BrewFailureRate: 1}
+			case test.refused:
+				first = coffee.ServiceConfig{BrewTime: 9 * time.Second}
 			}
 			stop := s.startWorkerWith(coffee.WorkerOptions{Services: first, Version: coffee.WorkerVersion{Deployment: "coffee", BuildID: "v1", Behavior: test.behavior}})
 			plan := rolloutPlan{deployment: "coffee", buildID: "v1", percent: 100, replay: func(coffee.History) error { return nil }}

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/tink-crypto/tink-go/v2/aead"
 	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
@@ -35,13 +34,7 @@ type keys struct {
 	aead    tink.AEAD
 	primary string // the id of the key that encrypts
 	ids     map[string]bool
-	version fileVersion
-}
-
-// fileVersion changes when a file is written.
-type fileVersion struct {
-	modified time.Time
-	size     int64
+	read    fs.FileInfo // of the file when it was read
 }
 
 // Key describes a key of a keyset.
@@ -88,8 +81,9 @@ func (k *Keyset) load() error {
 	if err != nil {
 		return err
 	}
-	version := fileVersion{info.ModTime(), info.Size()}
-	if version == k.keys.version {
+	// A file that takes another's place can have its time and size: clocks of file systems
+	// tick slowly.
+	if old := k.keys.read; old != nil && os.SameFile(info, old) && info.ModTime().Equal(old.ModTime()) && info.Size() == old.Size() {
 		return nil
 	}
 	handle, err := readHandle(k.path)
@@ -100,7 +94,7 @@ func (k *Keyset) load() error {
 	if err != nil {
 		return fmt.Errorf("%s is not a keyset for encryption: %w", k.path, err)
 	}
-	k.keys = keys{aead: primitive, ids: map[string]bool{}, version: version}
+	k.keys = keys{aead: primitive, ids: map[string]bool{}, read: info}
 	for _, key := range describe(handle) {
 		k.keys.ids[key.ID] = true
 		if key.Use == Encrypts {

@@ -47,6 +47,11 @@ func (r *run) backUp(ctx context.Context, f fault) (bool, error) {
 	if r.undoing.Load() > 0 {
 		return false, nil // it would come back, and nobody would take it back once more
 	}
+	conn, err := r.connect(ctx)
+	if err != nil {
+		return false, ctx.Err() // a database that is being carried over would be carried over again after it comes back
+	}
+	conn.Close()
 	moment := powerfailure.Now()
 	out, err := r.command(ctx, "backup", "--db-filename", r.path(database), "--ledger", r.ledger, "-o", "json", r.path(fmt.Sprintf("backup-%d.db", moment)))
 	if err != nil {

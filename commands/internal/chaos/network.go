@@ -57,7 +57,7 @@ type wire struct {
 func newWire(addresses string) (*wire, error) {
 	w := &wire{conns: map[net.Conn]bool{}, changed: make(chan struct{})}
 	for _, address := range strings.Split(addresses, ",") {
-		listener, err := listen()
+		listener, err := listen(30_000, 2_000) // not where another run has its server, which may be down
 		if err != nil {
 			w.close()
 			return nil, err

@@ -110,8 +110,8 @@ func (r *run) operate(ctx context.Context, f fault) (done bool, err error) {
 	case answer != nil:
 		outcome = operations.Unknown
 	}
-	if outcome == operations.Over && act.kind == operations.Delete {
-		r.touched[id] = r.touched[id][:len(r.touched[id])-1] // the server did not know it
+	if changes && (outcome == operations.Over && act.kind == operations.Delete || errors.As(answer, new(notSent))) {
+		r.touched[id] = r.touched[id][:len(r.touched[id])-1] // the server did not know it, or was not asked
 	}
 	if undo != nil { // even if the answer was lost
 		r.later(ctx, f.pause, undo)
@@ -129,12 +129,17 @@ func (r *run) operate(ctx context.Context, f fault) (done bool, err error) {
 	return true, nil
 }
 
+// notSent is why an operator's request was not sent.
+type notSent struct{ error }
+
+func (e notSent) Unwrap() error { return e.error }
+
 // reset resets an order to one of the events that it can be reset to. Every other time
 // the signals that came later are left out.
 func (r *run) reset(ctx context.Context, conn client.Client, id string, f fault) (undo, error) {
 	history, err := coffee.NewClient(conn, r.namespace).History(ctx, id)
 	if err != nil {
-		return nil, err
+		return nil, notSent{err}
 	}
 	var places []int64
 	for _, event := range history.Events {
@@ -143,7 +148,7 @@ func (r *run) reset(ctx context.Context, conn client.Client, id string, f fault)
 		}
 	}
 	if len(places) == 0 {
-		return nil, errors.New("no worker has had it yet")
+		return nil, notSent{errors.New("no worker has had it yet")}
 	}
 	var exclude []enumspb.ResetReapplyExcludeType
 	if f.detail>>40%2 == 0 {

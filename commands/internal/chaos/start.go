@@ -170,17 +170,17 @@ func (r *run) workers() (started []int) {
 // processes open many connections then, but the port is outside the range that the
 // system uses for outgoing connections.
 func freePort() (int, error) {
-	listener, err := listen()
+	listener, err := listen(20_000, 10_000)
 	if err != nil {
 		return 0, err
 	}
 	return listener.Addr().(*net.TCPAddr).Port, listener.Close()
 }
 
-// listen listens on one of those ports.
-func listen() (listener net.Listener, err error) {
+// listen listens on one of n ports.
+func listen(from, n int) (listener net.Listener, err error) {
 	for range 100 {
-		if listener, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(10_000))); err == nil {
+		if listener, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", from+rand.IntN(n))); err == nil {
 			return listener, nil
 		}
 	}

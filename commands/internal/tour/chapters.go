@@ -75,7 +75,9 @@ func jam(g *guide) {
 		"By timeouts. Start-to-close: an attempt that has not ended after ten seconds has failed, for whatever reason. "+
 			"Ten seconds is long for a brew, so a brew also heartbeats: it gives a sign of life every 0.3 seconds, and after three seconds without one the attempt has failed. "+
 			"The time that an attempt waits in the task queue does not count. An attempt that timed out is one of the five, and the retry policy decides what follows.")
-	g.say("Here is the heartbeat timeout. The worker is killed in the middle of a brew:")
+	g.end(w)
+	g.say("Here is the heartbeat timeout. A worker that takes three seconds for a brew is killed in the middle of one:")
+	w = g.startWorker(noJams, slow)
 	g.coffee("order", "--order-id", "silent", "--drink", "latte", "--no-wait")
 	g.untilBrewing("silent")
 	g.kill(w)
