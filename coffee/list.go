@@ -108,14 +108,15 @@ func (c *Client) dropEarlierRuns(ctx context.Context, views []OrderView, from in
 
 // FindCharged returns the id of an order that was charged; empty if no order was.
 // It reads histories in the server's order: first the running orders, then those
-// that ended most recently.
+// that ended most recently. One that it cannot read, and that no worker has touched, was
+// not charged.
 func (c *Client) FindCharged(ctx context.Context) (orderID string, err error) {
 	for info, err := range c.executions(ctx, statusQuery(""), noLimit, 100) {
 		if err != nil {
 			return "", err
 		}
 		view := viewOf(info)
-		if err := c.readHistory(ctx, &view, info.GetExecution()); err != nil && !errors.Is(err, ErrNotFound) {
+		if err := c.readHistory(ctx, &view, info.GetExecution()); err != nil && !errors.Is(err, ErrNotFound) && !IsUntouched(err) {
 			return "", err
 		}
 		if view.Charged {
@@ -159,7 +160,7 @@ func (c *Client) histories(ctx context.Context, query string, limit int) iter.Se
 			if err == nil {
 				history, err = c.readRun(ctx, info.GetExecution(), nil)
 			}
-			if errors.Is(err, ErrNotFound) { // deleted meanwhile
+			if errors.Is(err, ErrNotFound) || IsUntouched(err) { // deleted meanwhile, or there is nothing in it yet
 				continue
 			}
 			if !yield(history, err) || err != nil {
@@ -167,6 +168,17 @@ func (c *Client) histories(ctx context.Context, query string, limit int) iter.Se
 			}
 		}
 	}
+}
+
+// IsUntouched reports whether an error means that the history of an order is encrypted with
+// a key that is not there, and that no worker has touched the order: its client has the
+// wrong keyset.
+func IsUntouched(err error) bool {
+	var history interface {
+		error
+		Untouched() bool // as an encryption.MissingKeyError has
+	}
+	return errors.As(err, &history) && history.Untouched()
 }
 
 // noLimit is a limit that nothing reaches.

@@ -186,6 +186,9 @@ func printAudit(out *output, report *audit.Report) {
 	for _, id := range report.Stuck {
 		out.line("Stuck", "order %s: its worker's code does not fit its history; see coffee replay", coffee.Printable(id))
 	}
+	for _, id := range report.Unreadable {
+		out.line("Unreadable", "order %s: its client had a key that is not here, and no worker has touched it", coffee.Printable(id))
+	}
 	for _, repair := range report.Repairs {
 		out.line("Repaired", "order %s: %s; %s", coffee.Printable(repair.OrderID), coffee.Printable(repair.Problem), repair.Done)
 	}

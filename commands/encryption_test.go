@@ -12,7 +12,9 @@ import (
 
 	"github.com/chromedp/chromedp"
 	"github.com/rs/zerolog"
+	commonpb "go.temporal.io/api/common/v1"
 	historypb "go.temporal.io/api/history/v1"
+	"go.temporal.io/api/proxy"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -99,6 +101,19 @@ func TestEncryptedOnTheServer(t *testing.T) {
 				t.Errorf("the server has %q in %T", secret, message)
 			}
 		}
+	}
+	// Each payload is bound to its order.
+	bound := 0
+	if err := proxy.VisitPayloads(ctx, history, proxy.VisitPayloadsOptions{SkipSearchAttributes: true, Visitor: func(_ *proxy.VisitPayloadsContext, payloads []*commonpb.Payload) ([]*commonpb.Payload, error) {
+		for _, payload := range payloads {
+			if metadata := payload.GetMetadata(); string(metadata["encryption-workflow-id"]) != coffee.WorkflowID("123") {
+				t.Errorf("a payload is not bound to the order: %v", metadata)
+			}
+			bound++
+		}
+		return payloads, nil
+	}}); err != nil || bound < 10 {
+		t.Errorf("of %d payloads: %v", bound, err)
 	}
 	if raw, err := proto.Marshal(described); err != nil || !strings.Contains(string(raw), "COMPLETED") {
 		t.Errorf("the search attribute cannot be read: %v", err)

@@ -212,7 +212,7 @@ func (a *app) startAll(ctx context.Context, tasks *background, plan serverPlan) 
 	}
 	a.serverReady(server, boardURL, plan.server.CodecEndpoint, ledger, profile)
 	if profile != "" {
-		a.out.notef("clients and workers use it with --config-file %s; other machines need copies of it, ca.crt, client.crt and client.key, with the address changed", profile)
+		a.out.notef("clients and workers use it with --config-file %s; other machines need copies of it, ca.crt, client.crt and client.key, with the address and the paths changed", profile)
 	}
 	return nil
 }

@@ -42,7 +42,7 @@ func Run(ctx context.Context, options Options) (*Report, error) {
 	if options.Replay == nil {
 		options.Replay = (&coffee.OrderWorkflow{Pricing: coffee.StandardPricing{}}).Replay
 	}
-	a := &auditor{Options: options, report: &Report{Breaches: []Breach{}, Repairs: []Repair{}}, stories: map[string][]*story{}}
+	a := &auditor{Options: options, report: &Report{Breaches: []Breach{}, Repairs: []Repair{}}, stories: map[string][]*story{}, unreadable: map[string]bool{}}
 	if err := a.run(ctx); err != nil {
 		return nil, err
 	}
@@ -60,8 +60,10 @@ type auditor struct {
 
 	mu      sync.Mutex
 	stories map[string][]*story // by workflow id
-	read    int
-	known   int
+	// unreadable are the workflows whose key is not there, and that no worker has touched.
+	unreadable map[string]bool
+	read       int
+	known      int
 }
 
 func (a *auditor) run(ctx context.Context) error {
@@ -213,7 +215,10 @@ func (a *auditor) acknowledged(ctx context.Context) error {
 				return err
 			}
 		}
-		if len(f.chains) == 0 {
+		if len(f.chains) == 0 && a.unreadable[coffee.WorkflowID(id)] {
+			a.breach(Breach{Rule: RuleAcknowledged, OrderID: id, Problem: "it was acknowledged, and no worker has its key",
+				Evidence: []string{"no worker has completed a task of workflow " + coffee.WorkflowID(id)}})
+		} else if len(f.chains) == 0 {
 			a.breach(Breach{Rule: RuleAcknowledged, OrderID: id, Problem: "it was acknowledged, but there is no such order",
 				Evidence: []string{"the server has no workflow " + coffee.WorkflowID(id)}})
 		} else if s := f.running(); s != nil {

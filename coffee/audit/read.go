@@ -98,12 +98,16 @@ func (a *auditor) readRuns(ctx context.Context, runs []run) error {
 	for _, r := range runs {
 		group.Go(func() error {
 			s, err := a.readRun(ctx, r)
-			if err != nil {
+			untouched := coffee.IsUntouched(err)
+			if err != nil && !untouched {
 				return fmt.Errorf("cannot read the history of %s: %w", coffee.Printable(r.execution.GetWorkflowId()), err)
 			}
 			a.mu.Lock()
 			defer a.mu.Unlock()
 			a.read++
+			if untouched {
+				a.unreadable[r.execution.GetWorkflowId()] = true
+			}
 			if s != nil {
 				a.stories[s.workflowID] = append(a.stories[s.workflowID], s)
 			}

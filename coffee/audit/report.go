@@ -18,6 +18,9 @@ type Report struct {
 	// Stuck are the ids of the running orders whose worker has code that does not fit
 	// their history, sorted.
 	Stuck []string `json:"stuck,omitempty"`
+	// Unreadable are the ids of the orders that are encrypted with a key that is not
+	// there, and that no worker has touched, sorted. They are in no count.
+	Unreadable []string `json:"unreadable,omitempty"`
 	// Breaches are sorted by order.
 	Breaches []Breach `json:"breaches"`
 	// Repairs are the orders that were settled. Breaches has what remains.
@@ -82,6 +85,10 @@ func (a *auditor) count(all []Row, net coffee.Cents) {
 			}
 		}
 	}
+	for workflowID := range a.unreadable {
+		a.report.Unreadable = append(a.report.Unreadable, strings.TrimPrefix(workflowID, coffee.WorkflowID("")))
+	}
+	slices.Sort(a.report.Unreadable)
 	slices.Sort(a.report.Stuck)
 	a.report.Ledger = Ledger{
 		Charges:  len(rows(all).of(coffee.EntryCharge)),

@@ -32,7 +32,14 @@ type MissingKeyError struct {
 	Keyset string
 	// Err is why the file could not be read again; nil if it could.
 	Err error
+
+	untouched bool
 }
+
+// Untouched reports whether it is a whole history that cannot be read, and no worker has
+// completed a task of it: its client may have had the wrong keyset, and nothing has been
+// done for it.
+func (e *MissingKeyError) Untouched() bool { return e.untouched }
 
 // Unwrap returns why the file could not be read again.
 func (e *MissingKeyError) Unwrap() error { return e.Err }

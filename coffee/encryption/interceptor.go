@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	commonpb "go.temporal.io/api/common/v1"
 	deploymentpb "go.temporal.io/api/deployment/v1"
+	enumspb "go.temporal.io/api/enums/v1"
 	failurepb "go.temporal.io/api/failure/v1"
 	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/api/proxy"
@@ -59,6 +61,10 @@ func (i interceptor) intercept(ctx context.Context, method string, request, repl
 		return err
 	}
 	err := i.decrypt(ctx, sent, received)
+	var missing *MissingKeyError
+	if history, ok := reply.(*workflowservice.GetWorkflowExecutionHistoryResponse); ok && errors.As(err, &missing) {
+		missing.untouched = isUntouched(history)
+	}
 	if from, ok := sent.(workerRequest); ok {
 		switch reply := reply.(type) {
 		case *workflowservice.PollWorkflowTaskQueueResponse:
@@ -80,6 +86,17 @@ func (i interceptor) intercept(ctx context.Context, method string, request, repl
 		}
 	}
 	return err
+}
+
+// isUntouched reports whether a history is there as a whole, and no worker has completed a
+// task of it. A run that a reset began may have done what the run before it did.
+func isUntouched(history *workflowservice.GetWorkflowExecutionHistoryResponse) bool {
+	events := history.GetHistory().GetEvents()
+	return len(history.GetNextPageToken()) == 0 && len(events) > 0 && events[0].GetEventId() == 1 &&
+		!slices.ContainsFunc(events, func(event *historypb.HistoryEvent) bool {
+			return event.GetEventType() == enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED ||
+				event.GetWorkflowTaskFailedEventAttributes().GetCause() == enumspb.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW
+		})
 }
 
 // workerRequest is a request of a worker.

@@ -168,6 +168,9 @@ func newTemplate(name string, now time.Time, valid time.Duration) *x509.Certific
 // is empty. The key is written first: one that does not fit its certificate is made anew.
 func (f *Files) make(template *x509.Certificate, authority pair, file, keyFile string) (made pair, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err == nil && authority.certificate == nil {
+		key, err = keptKey(keyFile, key)
+	}
 	if err != nil {
 		return made, err
 	}
@@ -195,6 +198,28 @@ func (f *Files) make(template *x509.Certificate, authority pair, file, keyFile s
 	f.Made = append(f.Made, file)
 	certificate, err := x509.ParseCertificate(der)
 	return pair{certificate, key}, err
+}
+
+// keptKey returns the key that an authority has, if its certificate alone is missing: what
+// it has signed stays valid. Otherwise it returns the new one.
+func keptKey(file string, created *ecdsa.PrivateKey) (*ecdsa.PrivateKey, error) {
+	data, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return created, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(data)
+	if block == nil {
+		return nil, fmt.Errorf("%s is not a key in PEM: move it away, and another one is made", file)
+	}
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	kept, ok := key.(*ecdsa.PrivateKey)
+	if err != nil || !ok {
+		return nil, fmt.Errorf("%s is not a key that this program has made: move it away, and another one is made", file)
+	}
+	return kept, nil
 }
 
 // writePEM replaces a file as a whole.
