@@ -252,3 +252,41 @@ func TestStatusQuery(t *testing.T) {
 		}
 	}
 }
+
+// TestCancelOfABusyWorkflow: a cancel that meets a workflow that is about to end is sent
+// again, as the same request, until the server answers or the client gives up.
+func TestCancelOfABusyWorkflow(t *testing.T) {
+	t.Parallel()
+	ctx, giveUp := context.WithCancel(context.Background())
+	defer giveUp()
+	busy := serviceerror.NewResourceExhausted(enumspb.RESOURCE_EXHAUSTED_CAUSE_BUSY_WORKFLOW, "workflow is closing")
+	requests := map[string]int{}
+	c := mocks.NewClient(t)
+	c.On("WorkflowService").Return(&fakeService{signal: func(request *workflowservice.SignalWorkflowExecutionRequest) error {
+		requests[request.GetRequestId()]++
+		if requests[request.GetRequestId()] < 3 {
+			return busy
+		}
+		return nil
+	}})
+	if err := NewClient(c, "default").Cancel(ctx, "123", ""); err != nil || len(requests) != 1 {
+		t.Errorf("got %v, with requests %v", err, requests)
+	}
+
+	c = mocks.NewClient(t)
+	c.On("WorkflowService").Return(&fakeService{signal: func(*workflowservice.SignalWorkflowExecutionRequest) error {
+		giveUp()
+		return busy
+	}})
+	if err := NewClient(c, "default").Cancel(ctx, "123", ""); !errors.Is(err, busy) {
+		t.Errorf("after the client has given up: %v", err)
+	}
+
+	// Another limit is not about this workflow.
+	overloaded := serviceerror.NewResourceExhausted(enumspb.RESOURCE_EXHAUSTED_CAUSE_RPS_LIMIT, "too many requests")
+	c = mocks.NewClient(t)
+	c.On("WorkflowService").Return(&fakeService{signal: func(*workflowservice.SignalWorkflowExecutionRequest) error { return overloaded }})
+	if err := NewClient(c, "default").Cancel(context.Background(), "123", ""); !errors.Is(err, overloaded) {
+		t.Errorf("a server with too many requests: %v", err)
+	}
+}

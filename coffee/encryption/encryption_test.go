@@ -10,9 +10,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	commandpb "go.temporal.io/api/command/v1"
 	commonpb "go.temporal.io/api/common/v1"
+	enumspb "go.temporal.io/api/enums/v1"
 	failurepb "go.temporal.io/api/failure/v1"
 	historypb "go.temporal.io/api/history/v1"
 	querypb "go.temporal.io/api/query/v1"
@@ -428,6 +430,60 @@ func TestOptional(t *testing.T) {
 			if test.readable && !proto.Equal(into, test.reply) {
 				t.Errorf("%s was changed: %v", name, into)
 			}
+		}
+	}
+}
+
+// TestKeysetOfTheSameTime: a keyset that takes the place of another one is read, even if
+// both have one size and one time, because the file system's clock has not moved on.
+func TestKeysetOfTheSameTime(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "keys.json")
+	rotate := func(prepare bool) error {
+		err := Rotate(path, prepare)
+		data, readErr := os.ReadFile(path)
+		if err = errors.Join(err, readErr); err != nil {
+			return err
+		}
+		padded := append(data, strings.Repeat(" ", 4096-len(data))...)
+		return errors.Join(os.WriteFile(path, padded, 0o600), os.Chtimes(path, time.Time{}, time.Unix(1e9, 0)))
+	}
+	if err := errors.Join(Create(path), rotate(true)); err != nil {
+		t.Fatal(err)
+	}
+	keyset, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := keyset.current().primary
+	if err := errors.Join(rotate(false), keyset.load()); err != nil || keyset.current().primary == old {
+		t.Errorf("key %s still encrypts, %v", old, err)
+	}
+}
+
+// TestUntouched: only a whole history, in which no worker has completed a task, and which
+// no reset began, shows that nothing was done for an order.
+func TestUntouched(t *testing.T) {
+	t.Parallel()
+	started := &historypb.HistoryEvent{EventId: 1, EventType: enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED}
+	given := &historypb.HistoryEvent{EventId: 2, EventType: enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED}
+	reset := &historypb.HistoryEvent{EventId: 2, EventType: enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED, Attributes: &historypb.HistoryEvent_WorkflowTaskFailedEventAttributes{
+		WorkflowTaskFailedEventAttributes: &historypb.WorkflowTaskFailedEventAttributes{Cause: enumspb.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW}}}
+	done := &historypb.HistoryEvent{EventId: 3, EventType: enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED}
+	for name, test := range map[string]struct {
+		events []*historypb.HistoryEvent
+		token  string
+		want   bool
+	}{
+		"no task was completed": {[]*historypb.HistoryEvent{started, given}, "", true},
+		"one was":               {[]*historypb.HistoryEvent{started, given, done}, "", false},
+		"there is more":         {[]*historypb.HistoryEvent{started, given}, "next", false},
+		"only the end":          {[]*historypb.HistoryEvent{given}, "", false},
+		"a reset began it":      {[]*historypb.HistoryEvent{started, reset}, "", false},
+		"nothing":               {nil, "", false},
+	} {
+		if got := isUntouched(&workflowservice.GetWorkflowExecutionHistoryResponse{History: &historypb.History{Events: test.events}, NextPageToken: []byte(test.token)}); got != test.want {
+			t.Errorf("%s: untouched is %v", name, got)
 		}
 	}
 }
