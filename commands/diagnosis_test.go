@@ -81,8 +81,9 @@ func TestDiagnoses(t *testing.T) {
 
 	// The server goes away, and comes back before its worker does.
 	l.kill(worker)
+	since := time.Now()
 	worker = startWorker("9s")
-	l.untilPolled()
+	l.untilPolled(since)
 	waiting = l.order("two")
 	l.eventually("brewing, attempt 1", "no worker", l.screen)
 	// What is known of an attempt reaches the server with its first heartbeat.
@@ -166,8 +167,9 @@ func (l *lookers) command(args ...string) string {
 	return string(out)
 }
 
-// untilPolled waits until a worker has polled within the last second.
-func (l *lookers) untilPolled() {
+// untilPolled waits until a worker has polled since then: one that was killed stays in the
+// list of pollers for minutes.
+func (l *lookers) untilPolled(since time.Time) {
 	l.t.Helper()
 	for {
 		described, err := l.service.DescribeTaskQueue(l.ctx, &workflowservice.DescribeTaskQueueRequest{
@@ -176,7 +178,7 @@ func (l *lookers) untilPolled() {
 			TaskQueueType: enumspb.TASK_QUEUE_TYPE_WORKFLOW,
 		})
 		if err == nil && slices.ContainsFunc(described.GetPollers(), func(poller *taskqueuepb.PollerInfo) bool {
-			return time.Since(poller.GetLastAccessTime().AsTime()) < time.Second
+			return poller.GetLastAccessTime().AsTime().After(since)
 		}) {
 			return
 		}
