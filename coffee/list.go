@@ -85,22 +85,17 @@ func (c *Client) dropEarlierRuns(ctx context.Context, views []OrderView, from in
 	if status == "" || status == StatusRunning {
 		return views, nil // in the server's order the latest run comes first
 	}
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(8)
+	var each []lookup
 	for i := range views[from:] {
-		view := &views[from+i]
-		group.Go(func() error {
-			described, err := c.temporal.DescribeWorkflowExecution(ctx, WorkflowID(view.OrderID), "")
-			if errors.Is(notFound(view.OrderID, err), ErrNotFound) { // gone in the meantime
-				return nil
-			}
-			if run := described.GetWorkflowExecutionInfo().GetExecution().GetRunId(); err == nil && run != view.RunID {
-				*view = OrderView{}
-			}
-			return err
-		})
+		each = append(each, lookup{view: &views[from+i]})
 	}
-	if err := group.Wait(); err != nil {
+	err := c.describeEach(ctx, each, func(_ context.Context, view *OrderView, described *workflowservice.DescribeWorkflowExecutionResponse) error {
+		if described.GetWorkflowExecutionInfo().GetExecution().GetRunId() != view.RunID {
+			*view = OrderView{}
+		}
+		return nil
+	})
+	if err != nil {
 		return nil, err
 	}
 	return slices.DeleteFunc(views, func(view OrderView) bool { return view.RunID == "" }), nil
@@ -235,27 +230,43 @@ func statusQuery(status OrderStatus) string {
 // AddDetails looks up what a brief list lacks: the stage of running orders, and the
 // outcome of orders that ended on a server without the search attribute.
 func (c *Client) AddDetails(ctx context.Context, views []OrderView) error {
+	var each []lookup
+	for i := range views {
+		if view := &views[i]; view.Status == "" || view.Status == StatusRunning {
+			each = append(each, lookup{view, view.RunID})
+		}
+	}
+	return c.describeEach(ctx, each, func(ctx context.Context, view *OrderView, described *workflowservice.DescribeWorkflowExecutionResponse) (err error) {
+		// A workflow task that is tried again has failed: the history says why.
+		if !view.Encrypted && (view.Status == "" || described.GetPendingWorkflowTask().GetAttempt() > 1) {
+			err = c.readHistory(ctx, view, described.GetWorkflowExecutionInfo().GetExecution())
+		}
+		view.addPending(described)
+		return err
+	})
+}
+
+// lookup is an order of a list, and which of its runs to look up; empty means the latest.
+type lookup struct {
+	view  *OrderView
+	runID string
+}
+
+// describeEach calls use with the server's description of each order, of eight at a time.
+// It leaves out those that are gone in the meantime.
+func (c *Client) describeEach(ctx context.Context, each []lookup, use func(context.Context, *OrderView, *workflowservice.DescribeWorkflowExecutionResponse) error) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(8)
-	for i := range views {
-		view := &views[i]
-		if view.Status != "" && view.Status != StatusRunning {
-			continue
-		}
+	for _, l := range each {
 		group.Go(func() error {
-			described, err := c.temporal.DescribeWorkflowExecution(ctx, WorkflowID(view.OrderID), view.RunID)
-			if errors.Is(notFound(view.OrderID, err), ErrNotFound) { // gone in the meantime
+			described, err := c.temporal.DescribeWorkflowExecution(ctx, WorkflowID(l.view.OrderID), l.runID)
+			if errors.Is(notFound(l.view.OrderID, err), ErrNotFound) {
 				return nil
 			}
 			if err != nil {
 				return err
 			}
-			// A workflow task that is tried again has failed: the history says why.
-			if !view.Encrypted && (view.Status == "" || described.GetPendingWorkflowTask().GetAttempt() > 1) {
-				err = c.readHistory(ctx, view, described.GetWorkflowExecutionInfo().GetExecution())
-			}
-			view.addPending(described)
-			return err
+			return use(ctx, l.view, described)
 		})
 	}
 	return group.Wait()

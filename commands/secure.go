@@ -126,27 +126,14 @@ var errUsesTLS = errors.New("the server uses TLS")
 // askTLS returns what a server has against a client's certificate, or the client against
 // the server's. gRPC may not tell: with TLS 1.3 the server says so when the client takes
 // the connection for open, and has begun to write. For a client without TLS it returns
-// [errUsesTLS] if the server uses it: all that gRPC sees is that the connection ends.
+// [errUsesTLS] if the server uses it.
 func askTLS(ctx context.Context, address string, config *tls.Config) error {
-	without := config == nil
-	if without {
-		config = &tls.Config{InsecureSkipVerify: true} // nothing is sent, and nothing that comes is believed
-	}
-	config = config.Clone()
-	config.NextProtos = []string{"h2"}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	conn, err := (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", addressList(address)[0])
-	if without {
-		var alert *net.OpError
-		switch {
-		case err == nil:
-			return errors.Join(errUsesTLS, conn.Close())
-		case errors.As(err, &alert) && alert.Op == "remote error": // crypto/tls: the server's alert
-			return errUsesTLS
-		}
-		return nil
+	if config == nil {
+		return askWithoutTLS(ctx, address)
 	}
+	conn, err := dialTLS(ctx, address, config.Clone())
 	if err != nil {
 		return err
 	}
@@ -157,6 +144,27 @@ func askTLS(ctx context.Context, address string, config *tls.Config) error {
 	}
 	_, err = conn.Read(make([]byte, 1))
 	return err
+}
+
+// askWithoutTLS returns [errUsesTLS] if a server uses TLS. All that gRPC sees is that the
+// connection ends.
+func askWithoutTLS(ctx context.Context, address string) error {
+	// Nothing is sent, and nothing that comes is believed.
+	conn, err := dialTLS(ctx, address, &tls.Config{InsecureSkipVerify: true})
+	var alert *net.OpError
+	switch {
+	case err == nil:
+		return errors.Join(errUsesTLS, conn.Close())
+	case errors.As(err, &alert) && alert.Op == "remote error": // crypto/tls: the server's alert
+		return errUsesTLS
+	}
+	return nil
+}
+
+// dialTLS connects to a server as gRPC does.
+func dialTLS(ctx context.Context, address string, config *tls.Config) (net.Conn, error) {
+	config.NextProtos = []string{"h2"}
+	return (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", addressList(address)[0])
 }
 
 // tlsProblem explains why a client and the server at an address cannot agree on TLS. It

@@ -47,11 +47,9 @@ func (r *run) backUp(ctx context.Context, f fault) (bool, error) {
 	if r.undoing.Load() > 0 {
 		return false, nil // it would come back, and nobody would take it back once more
 	}
-	conn, err := r.connect(ctx)
-	if err != nil {
+	if !r.answers(ctx) {
 		return false, ctx.Err() // a database that is being carried over would be carried over again after it comes back
 	}
-	conn.Close()
 	moment := powerfailure.Now()
 	out, err := r.command(ctx, "backup", "--db-filename", r.path(database), "--ledger", r.ledger, "-o", "json", r.path(fmt.Sprintf("backup-%d.db", moment)))
 	if err != nil {
@@ -78,11 +76,9 @@ func (r *run) restore(ctx context.Context, f fault) (bool, error) {
 	if r.backup == nil {
 		return true, nil
 	}
-	conn, err := r.connect(ctx)
-	if err != nil {
+	if !r.answers(ctx) {
 		return false, ctx.Err() // a server that is being upgraded has to come to its end
 	}
-	conn.Close()
 	release := r.hold(append([]int{theServer, theClient}, r.workers()...)...)
 	defer release()
 	for from, to := range map[string]string{r.backup.database: r.path(database), r.backup.ledger: r.ledger} {

@@ -212,6 +212,17 @@ func (r *run) waitForServer(ctx context.Context) error {
 	}
 }
 
+// answers reports whether the server answers. One that is being started, or carries its
+// database over, does not.
+func (r *run) answers(ctx context.Context) bool {
+	conn, err := r.connect(ctx)
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
+}
+
 // serverGone returns a channel that is closed when the server is not restarted any more;
 // nil in a cluster.
 func (r *run) serverGone() <-chan struct{} {

@@ -154,11 +154,9 @@ func (r *run) hit(ctx context.Context, f fault) bool {
 	case freeze:
 		pid = victim.freeze(f.pause)
 	case carryOver:
-		conn, err := r.connect(ctx)
-		if err != nil {
+		if !r.answers(ctx) {
 			return false // the one before has to be over
 		}
-		conn.Close()
 		how = "and kill it after %.1f s"
 		pid = victim.restart(restart{prepare: func() error { return r.makeOlder(ctx) }, killAfter: f.pause})
 	case storage, clock:
