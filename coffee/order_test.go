@@ -151,8 +151,7 @@ func TestWireNames(t *testing.T) {
 		ErrorTypeInvalidOrder:  "InvalidOrder",
 		ErrorTypeInvalidInput:  "InvalidInput",
 		ErrorTypeRefused:       "Refused",
-		changeResetRefund:      "reset-refund",
-		changeDeliver:          "deliver-without-receipt",
+		ActivityRecallOrder:    "recall_order",
 	} {
 		if got != want {
 			t.Errorf("got %q, want %q", got, want)
@@ -175,6 +174,9 @@ func TestWireNames(t *testing.T) {
 		{RefundInput{OrderID: "123"}, `{"order_id":"123"}`},
 		{RefundOutput{Refunded: true}, `{"refunded":true}`},
 		{RefundOutput{Delivered: true}, `{"refunded":false,"delivered":true}`},
+		{RecallInput{"123", "run"}, `{"order_id":"123","run_id":"run"}`},
+		{RecallOutput{}, `{"accepted":false}`},
+		{RecallOutput{Accepted: true, AmountCents: 420, Pricing: "happy-hour"}, `{"accepted":true,"amount_cents":420,"pricing":"happy-hour"}`},
 		{CancelRequest{"changed my mind"}, `{"reason":"changed my mind"}`},
 	} {
 		if got, err := json.Marshal(test.value); err != nil || string(got) != test.want {

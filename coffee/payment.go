@@ -50,6 +50,17 @@ func (s *PaymentService) Charge(ctx context.Context, charge Charge) error {
 	return err
 }
 
+// Charged returns what the run paid for the order, refunded or not; 0 if nothing.
+func (s *PaymentService) Charged(ctx context.Context, orderID, runID string) (Cents, error) {
+	entries, err := s.ledger.Entries(ctx, orderID)
+	for _, entry := range entries {
+		if entry.Kind == EntryCharge && entry.RunID == runID {
+			return entry.Amount, nil
+		}
+	}
+	return 0, err
+}
+
 // Refund refunds what the run paid for the order, and reports whether there was
 // anything to refund. Afterwards no charge by this run can succeed, however late it
 // comes, and no coffee is handed out. If the coffee was handed out already, the

@@ -27,6 +27,9 @@ type WorkerOptions struct {
 	// Ledger records payments. It is required. The caller closes it after the
 	// worker has stopped.
 	Ledger Ledger
+	// Orders reads what was recorded of an order before a reset. It must be able to
+	// decode it; nil means a client on the worker's own connection.
+	Orders *Client
 	// Concurrency is how many activities may run at once; 0 means 200.
 	Concurrency int
 	// DrainTime is how long running activities may take to finish after the worker
@@ -81,7 +84,9 @@ func NewWorker(ctx context.Context, c client.Client, options WorkerOptions) (*Wo
 	} else {
 		(&OrderWorkflow{Pricing: options.Pricing, Indexed: indexed}).Register(w)
 	}
-	NewActivities(NewServiceFactory(options.Services, options.Ledger, options.Log)).Register(w)
+	activities := NewActivities(NewServiceFactory(options.Services, options.Ledger, options.Log))
+	activities.Orders = options.Orders
+	activities.Register(w)
 	return &Worker{worker: w, fatal: fatal}, nil
 }
 

@@ -188,7 +188,7 @@ func (a *app) startWorker(ctx context.Context, tasks *background, conn *connecti
 	if err := meters.watchWorker(&options, &ledger); err != nil {
 		return errors.Join(err, ledger.Close())
 	}
-	options.Namespace, options.Ledger, options.Log = conn.namespace, ledger, a.log
+	options.Namespace, options.Ledger, options.Orders, options.Log = conn.namespace, ledger, conn.orders(), a.log
 	if options.Version.BuildID != "" {
 		if err := conn.orders().CheckDeployments(ctx); err != nil {
 			return errors.Join(err, ledger.Close())

@@ -102,6 +102,12 @@ func (s *step) done(result *commonpb.Payloads) string {
 		return "nothing was charged"
 	case coffee.ActivityDeliverCoffee:
 		return "handed out"
+	case coffee.ActivityRecallOrder:
+		var out coffee.RecallOutput
+		if decode(result, &out) && out.Accepted {
+			return "accepted at " + out.AmountCents.String() + " before the reset"
+		}
+		return "not accepted before the reset"
 	}
 	return "done"
 }
@@ -112,6 +118,7 @@ var names = map[string]string{
 	coffee.ActivitySendReceipt:    "receipt",
 	coffee.ActivityRefundCustomer: "refund",
 	coffee.ActivityDeliverCoffee:  "delivery",
+	coffee.ActivityRecallOrder:    "recall",
 }
 
 func (s *step) name() string {
