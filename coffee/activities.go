@@ -119,7 +119,7 @@ func (a *Activities) RefundCustomer(ctx context.Context, in RefundInput) (Refund
 	if errors.Is(err, ErrDelivered) {
 		return RefundOutput{Delivered: true}, nil
 	}
-	return RefundOutput{Refunded: refunded}, final(err)
+	return RefundOutput{Refunded: refunded != 0, AmountCents: refunded}, final(err)
 }
 
 // RecallOrder says what the runs of an order before a reset were accepted as. What

@@ -158,6 +158,8 @@ type RefundInput struct {
 type RefundOutput struct {
 	// Refunded is false when there was no charge to refund.
 	Refunded bool `json:"refunded"`
+	// AmountCents is what was refunded.
+	AmountCents Cents `json:"amount_cents,omitempty"`
 	// Delivered is true when the coffee was handed out, so that the charge stands.
 	Delivered bool `json:"delivered,omitempty"`
 }

@@ -189,10 +189,13 @@ func TestChargedWhileBeingReset(t *testing.T) {
 			step(k, coffee.ActivityChargeCustomer, func(ctx context.Context, in coffee.ChargeInput) (bool, error) {
 				k.charge(420)
 				if test.cancelled {
-					k.SignalWorkflowSkippingWorkflowTask(coffee.SignalCancelOrder, nil)
+					return false, errors.New("too slow")
 				}
 				return k.activities.ChargeCustomer(ctx, in)
 			}, 0, 0)
+			if test.cancelled { // while the next attempt waits
+				k.RegisterDelayedCallback(func() { k.SignalWorkflow(coffee.SignalCancelOrder, nil) }, time.Second/2)
+			}
 			result := k.order()
 			if result != test.want || k.state().AmountCents != 420 {
 				t.Errorf("got %+v, state %+v", result, k.state())

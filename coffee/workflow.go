@@ -305,12 +305,15 @@ func (o *order) undo(ctx workflow.Context) (delivered bool, err error) {
 	switch {
 	case out.Refunded: // so it was charged, even if the answer to the charge was lost
 		o.state.Charged, o.state.Refunded = true, true
+		if out.AmountCents != 0 && out.AmountCents != o.state.AmountCents { // as in [order.charge]
+			err = o.pin(ctx, out.AmountCents)
+		}
 	case out.Delivered: // so some run charged and brewed it
 		o.state.Charged, o.state.Brewed = true, true
 	case o.state.Charged:
 		o.state.Failure = failureOtherLedger
 	}
-	return out.Delivered, nil
+	return out.Delivered, err
 }
 
 // finish records the outcome and returns the result.

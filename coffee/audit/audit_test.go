@@ -470,6 +470,8 @@ func TestPriceAfterAReset(t *testing.T) {
 	chargedBefore := &historypb.HistoryEvent{EventType: enumspb.EVENT_TYPE_ACTIVITY_TASK_FAILED, Attributes: &historypb.HistoryEvent_ActivityTaskFailedEventAttributes{
 		ActivityTaskFailedEventAttributes: &historypb.ActivityTaskFailedEventAttributes{ScheduledEventId: 2, Failure: &failurepb.Failure{
 			FailureInfo: &failurepb.Failure_ApplicationFailureInfo{ApplicationFailureInfo: &failurepb.ApplicationFailureInfo{Type: "Refused", Details: payloads(400)}}}}}}
+	refunded := &historypb.HistoryEvent{EventType: enumspb.EVENT_TYPE_ACTIVITY_TASK_COMPLETED, Attributes: &historypb.HistoryEvent_ActivityTaskCompletedEventAttributes{
+		ActivityTaskCompletedEventAttributes: &historypb.ActivityTaskCompletedEventAttributes{ScheduledEventId: 3, Result: payloads(coffee.RefundOutput{Refunded: true, AmountCents: 400})}}}
 	recall, charge := scheduled(1, "recall_order", coffee.RecallInput{}), scheduled(2, "charge_customer", coffee.ChargeInput{AmountCents: 525})
 	for name, test := range map[string]struct {
 		events []*historypb.HistoryEvent
@@ -480,6 +482,7 @@ func TestPriceAfterAReset(t *testing.T) {
 		"accepted before":                  {[]*historypb.HistoryEvent{decided, recall, recalled(coffee.RecallOutput{Accepted: true, AmountCents: 420})}, "run-0", []coffee.Cents{420}},
 		"not accepted before":              {[]*historypb.HistoryEvent{decided, recall, recalled(coffee.RecallOutput{})}, "run-0", []coffee.Cents{525}},
 		"charged meanwhile":                {[]*historypb.HistoryEvent{decided, recall, recalled(coffee.RecallOutput{}), charge, chargedBefore}, "run-0", []coffee.Cents{400}},
+		"refunded":                         {[]*historypb.HistoryEvent{decided, recall, recalled(coffee.RecallOutput{}), charge, scheduled(3, "refund_customer", nil), refunded}, "run-0", []coffee.Cents{400}},
 		"charged differently by the first": {[]*historypb.HistoryEvent{charge, chargedBefore}, runID, []coffee.Cents{525}},
 	} {
 		s := &story{runID: runID, origin: test.origin}

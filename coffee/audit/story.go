@@ -141,6 +141,14 @@ func (s *story) state(stated amount) {
 	}
 }
 
+// takeOver replaces the price of a run that a reset began, when it learns what an earlier
+// one was charged.
+func (s *story) takeOver(charged amount) {
+	if s.origin != s.runID && charged.cents != 0 {
+		s.amounts = []amount{charged}
+	}
+}
+
 func (s *story) cancel(event *historypb.HistoryEvent) {
 	// An order that was told of an earlier delivery has only its receipt left to send.
 	if !s.receipt && !s.toldDelivered {
@@ -186,6 +194,7 @@ func (s *story) completed(event *historypb.HistoryEvent, activity string, result
 		switch decoded := decode(result, &out); {
 		case decoded && out.Refunded:
 			s.refunded = true
+			s.takeOver(amount{out.AmountCents, where(event, "refunded")})
 			s.note(event, "refunded")
 		case decoded && out.Delivered:
 			// So the cancel was too late.
@@ -205,12 +214,10 @@ func (s *story) failed(event *historypb.HistoryEvent, activity string, failure *
 		s.refused = true
 		s.note(event, "not handed out: no payment stood")
 	case coffee.ActivityChargeCustomer:
-		// A run that a reset began learns that an earlier one was charged at another
-		// price, and takes it over.
 		var charged coffee.Cents
-		if s.origin != s.runID && decode(failure.GetApplicationFailureInfo().GetDetails(), &charged) {
-			s.charged, s.amounts = true, nil
-			s.state(amount{charged, where(event, "charged before")})
+		if decode(failure.GetApplicationFailureInfo().GetDetails(), &charged) {
+			s.charged = true
+			s.takeOver(amount{charged, where(event, "charged before")})
 			s.note(event, "charged before")
 		}
 	}
