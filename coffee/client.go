@@ -215,8 +215,12 @@ func (c *Client) Cancel(ctx context.Context, orderID, reason string) error {
 			RequestId:         uuid.NewString(),
 		}
 		_, err = c.temporal.WorkflowService().SignalWorkflowExecution(ctx, request)
-		for isBusy(err) && ctx.Err() == nil {
-			time.Sleep(50 * time.Millisecond)
+		for deadline := time.Now().Add(busyPatience); isBusy(err) && time.Now().Before(deadline); {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(50 * time.Millisecond):
+			}
 			_, err = c.temporal.WorkflowService().SignalWorkflowExecution(ctx, request)
 		}
 	} else {
@@ -224,6 +228,9 @@ func (c *Client) Cancel(ctx context.Context, orderID, reason string) error {
 	}
 	return c.ended(ctx, orderID, err)
 }
+
+// busyPatience is how long to come back to a workflow that is about to end.
+const busyPatience = 10 * time.Second
 
 // isBusy reports whether the server asks to come back at once: the workflow is about to
 // end, and may or may not take a signal. The SDK's own methods do come back.
