@@ -3,6 +3,8 @@ package commands
 import (
 	"cmp"
 	"context"
+	"errors"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -68,10 +70,16 @@ func parseBackup(c *cli.Context) (plan backupPlan, err error) {
 		return plan, err
 	}
 	if c.Bool("verify") {
-		for _, flag := range []string{"every", "keep", "db-filename", "ledger"} {
+		for _, flag := range []string{"every", "keep", "db-filename"} {
 			if c.IsSet(flag) {
 				return plan, usageErrorf(c, "--verify checks the files that are named: --%s makes no sense with it", flag)
 			}
+		}
+		if plan.ledger, err = parseLedger(c); err != nil {
+			return plan, err
+		}
+		if plan.ledger.named && !isPostgres(plan.ledger.where) {
+			return plan, usageErrorf(c, "--verify checks the ledgers beside the files that are named: --ledger is only for one in PostgreSQL, which is not checked")
 		}
 		if plan.verify = c.Args().Slice(); len(plan.verify) == 0 {
 			return plan, usageErrorf(c, "backup --verify takes the files to check")
@@ -106,9 +114,10 @@ type backedUp struct {
 	Ledgers  []string `json:"ledgers"`
 }
 
-func runBackup(ctx context.Context, a *app, plan backupPlan) (err error) {
+func runBackup(ctx context.Context, a *app, plan backupPlan) error {
 	database := plan.database
 	if database == "" {
+		var err error
 		if database, err = a.defaultDatabase(); err != nil {
 			return err
 		}
@@ -166,7 +175,7 @@ func (a *app) ledgersToCopy(plan backupPlan, clusterID string) ([]devserver.Copy
 		return nil, err
 	}
 	entries, err := os.ReadDir(dir)
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	var copies []devserver.Copy

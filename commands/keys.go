@@ -10,6 +10,7 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/encryption"
+	"example.com/coffee/internal/private"
 )
 
 // keysetVariable is the environment variable for the flag --encryption-keyset.
@@ -31,11 +32,19 @@ func parseKeyset(c *cli.Context) (*encryption.Keyset, error) {
 	if path == "" {
 		return nil, nil
 	}
+	noteExposed(c, path)
 	keyset, err := encryption.Open(path)
 	if err != nil {
 		return nil, &hintedError{err, "make one with: coffee keys new FILE"}
 	}
 	return keyset, nil
+}
+
+// noteExposed says so if other people could read or change a keyset.
+func noteExposed(c *cli.Context, path string) {
+	if exposed := private.Exposed(path); exposed != "" {
+		fmt.Fprintf(c.App.ErrWriter, "the keyset is not private: %s\n", coffee.Printable(exposed))
+	}
 }
 
 func keysCommand(a *app) *cli.Command {
@@ -75,6 +84,7 @@ func keysCommand(a *app) *cli.Command {
 				if err != nil {
 					return err
 				}
+				noteExposed(c, file)
 				return showKeys(a.out, file, asJSON)
 			}, outputFlag()),
 		},

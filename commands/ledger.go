@@ -103,6 +103,11 @@ func (a *app) openLedger(ctx context.Context, choice ledgerChoice, conn *connect
 				return nil, "", err
 			}
 		}
+		if choice.where == "" {
+			if err := a.makeDataDir(); err != nil {
+				return nil, "", err
+			}
+		}
 		opened, err = ledger.Open(ctx, where, a.ledgerOptions()...)
 	}
 	if err != nil {

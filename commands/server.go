@@ -119,6 +119,9 @@ func parseServer(c *cli.Context, a *app) (plan serverPlan, err error) {
 		plan.codecPort = plan.server.Port + codecPortOffset
 	}
 	if plan.server.DatabaseFile == "" && !c.Bool("in-memory") {
+		if err := a.makeDataDir(); err != nil {
+			return plan, err
+		}
 		plan.server.DatabaseFile, err = a.defaultDatabase()
 	}
 	return plan, err

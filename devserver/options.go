@@ -33,6 +33,12 @@ type Options struct {
 	// UIPort is the port of the Web UI; 0 means a free one.
 	UIPort int
 
+	// InProcess serves only clients in this process, which connect with
+	// [Server.ClientOptions] or [Server.DialOptions]: nothing listens. Temporal's own
+	// workflows, such as those of batches and schedules, do not run. There can be neither a
+	// Web UI nor an HTTP API.
+	InProcess bool
+
 	// TLS, unless nil, encrypts the gRPC API, the Web UI and the metrics. Clients of the
 	// gRPC API need a certificate, and so do browsers that come from another machine. There can be no HTTP API then.
 	TLS *TLSFiles
@@ -127,6 +133,9 @@ func (o Options) withDefaults() (Options, error) {
 		if port < 0 || port > 65535 {
 			return o, fmt.Errorf("%d is not a port: ports are 0 to 65535", port)
 		}
+	}
+	if o.InProcess && (o.UI || o.HTTPPort != 0) {
+		return o, errors.New("the Web UI and the HTTP API cannot reach a server inside the process: leave them out")
 	}
 	if o.TLS != nil && o.HTTPPort != 0 {
 		return o, errors.New("the HTTP API cannot be encrypted: leave its port out")

@@ -13,8 +13,19 @@ import (
 	"time"
 )
 
-// TestMain lets a test run this binary as a process that holds a file.
+// TestMain lets a test run this binary as a process that holds a file, or reads one.
 func TestMain(m *testing.M) {
+	if path := os.Getenv("READ"); path != "" {
+		db, err := OpenRead(context.Background(), path)
+		if err == nil {
+			err = Check(context.Background(), db)
+		}
+		if err != nil {
+			os.Stdout.WriteString(err.Error() + "\n")
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if path := os.Getenv("HOLD"); path != "" {
 		if _, err := Take(path); err != nil {
 			os.Stdout.WriteString(err.Error() + "\n")
