@@ -85,10 +85,10 @@ func TestRemoveOldBackups(t *testing.T) {
 		t.Errorf("there are\n%s\nwant\n%s", got, want)
 	}
 	wantIgnored := []string{
-		"backups of the server theirs in " + dir + " stay: --keep is about this server's",
 		filepath.Join(dir, "coffee-20261125T031500Z.db") + " is not counted as a backup, and stays: it is none, or cannot be read",
 		filepath.Join(dir, "coffee-20261399T000000Z.db") + " is not counted as a backup, and stays: its name has no time",
 		filepath.Join(dir, "coffee-20990101T000000Z.db") + " is not counted as a backup, and stays: its time is in the future",
+		"backups of the server theirs in " + dir + " stay: --keep is about this server's",
 	}
 	if got, want := strings.Join(ignored, "\n"), strings.Join(wantIgnored, "\n"); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)

@@ -32,7 +32,6 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health/grpc_health_v1"
-	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"example.com/coffee/devserver/internal/store"
@@ -332,11 +331,7 @@ func (s *Server) waitReady(ctx context.Context, frontend net.Listener) error {
 	if s.security != nil {
 		creds = credentials.NewTLS(s.security.client)
 	}
-	dial := []grpc.DialOption{grpc.WithTransportCredentials(creds)}
-	if pipe, ok := frontend.(*bufconn.Listener); ok {
-		dial = append(dial, grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return pipe.DialContext(ctx) }))
-	}
-	conn, err := grpc.NewClient(s.Address(), dial...)
+	conn, err := grpc.NewClient(s.Address(), append(dialing(frontend), grpc.WithTransportCredentials(creds))...)
 	if err != nil {
 		return err
 	}
