@@ -26,12 +26,12 @@ func backupCommand(a *app) *cli.Command {
 		Description: "Copies the database to FILE, and each ledger to a file beside it. The copies are taken together. " +
 			"To go back to them, start a server and a worker on the copies. " +
 			"With --every it makes a backup in DIR at once and then again and again, until it is interrupted. " +
-			"With --verify it checks backups, and changes nothing: it reads each FILE whole, and audits it with the ledger beside it (exit code 6 after a breach).",
+			"With --verify it checks backups, and changes nothing: it reads each FILE whole, and audits it with the ledgers beside it (exit code 6 after a breach, 1 if a ledger is missing).",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "db-filename", Aliases: []string{"f"}, Usage: "SQLite `FILE` of the server", DefaultText: "coffee.db in the data directory"},
-			&cli.StringFlag{Name: "ledger", Usage: "SQLite `FILE` of the ledger", DefaultText: "$" + ledgerVariable + ", or those of the server in the data directory"},
+			&cli.StringFlag{Name: "ledger", Usage: "SQLite `FILE` of the ledger, or a postgres:// URL, which is not copied", DefaultText: "$" + ledgerVariable + ", or those of the server in the data directory"},
 			&cli.DurationFlag{Name: "every", Usage: "make a backup in DIR every `DURATION`"},
-			&cli.IntFlag{Name: "keep", Usage: "with --every, keep the newest `N` backups", DefaultText: "24"},
+			&cli.IntFlag{Name: "keep", Usage: "with --every, keep the newest `N` backups of this server", DefaultText: "24"},
 			&cli.BoolFlag{Name: "verify", Usage: "check backups"},
 			keysetFlag(""),
 			outputFlag(),
@@ -68,6 +68,11 @@ func parseBackup(c *cli.Context) (plan backupPlan, err error) {
 	plan = backupPlan{database: c.String("db-filename"), to: c.Args().First()}
 	if plan.asJSON, err = wantsJSON(c); err != nil {
 		return plan, err
+	}
+	for _, name := range append(c.Args().Slice(), plan.database) {
+		if err := checkDatabaseName(c, name); err != nil {
+			return plan, err
+		}
 	}
 	if c.Bool("verify") {
 		for _, flag := range []string{"every", "keep", "db-filename"} {

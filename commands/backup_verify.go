@@ -107,7 +107,7 @@ func printVerified(out *output, backups []verified) {
 func verify(ctx context.Context, a *app, file string, plan backupPlan) (v verified, err error) {
 	stamp, err := devserver.ReadStamp(ctx, file)
 	if err != nil {
-		return v, err
+		return v, &hintedError{err, "name the databases that coffee backup has made"}
 	}
 	ledgers, err := ledgersBeside(file)
 	if err != nil {

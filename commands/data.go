@@ -7,7 +7,11 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/urfave/cli/v2"
+
+	"example.com/coffee/coffee"
 	"example.com/coffee/internal/private"
+	"example.com/coffee/internal/sqlitefile"
 )
 
 // dataDir returns the directory of the user's data, which need not exist: coffee in
@@ -40,4 +44,17 @@ func (a *app) makeDataDir() error {
 		return fmt.Errorf("cannot create the data directory: %w", err)
 	}
 	return nil
+}
+
+// checkDatabaseName returns a usage error for a name that is hardly meant as that of a
+// database file.
+func checkDatabaseName(c *cli.Context, name string) error {
+	err := sqlitefile.CheckName(name)
+	switch {
+	case err == nil:
+		return nil
+	case name == ":memory:" && c.Command.Name == "server":
+		return usageErrorf(c, "--db-filename is SQLite's name for a database in memory: use --in-memory")
+	}
+	return usageErrorf(c, "the database %s %v", coffee.Printable(name), err)
 }

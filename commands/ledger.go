@@ -15,6 +15,7 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/ledger"
+	"example.com/coffee/internal/sqlitefile"
 )
 
 // ledgerVariable is the environment variable for the flag --ledger.
@@ -59,6 +60,9 @@ func parseLedger(c *cli.Context) (ledgerChoice, error) {
 func (l ledgerChoice) check() error {
 	if _, err := ledger.PostgresURL(l.where); err != nil {
 		return &usageError{message: fmt.Sprintf("%s: %v", yesNo(l.named, "--ledger", "$"+ledgerVariable), err)}
+	}
+	if err := sqlitefile.CheckName(l.where); err != nil {
+		return &usageError{message: fmt.Sprintf("%s %v", yesNo(l.named, "--ledger", "$"+ledgerVariable), err)}
 	}
 	return nil
 }

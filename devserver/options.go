@@ -11,6 +11,8 @@ import (
 
 	"github.com/rs/zerolog"
 	enumspb "go.temporal.io/api/enums/v1"
+
+	"example.com/coffee/internal/sqlitefile"
 )
 
 // Options configure a [Server]. The zero value is ready to use.
@@ -133,6 +135,9 @@ func (o Options) withDefaults() (Options, error) {
 		if port < 0 || port > 65535 {
 			return o, fmt.Errorf("%d is not a port: ports are 0 to 65535", port)
 		}
+	}
+	if err := sqlitefile.CheckName(o.DatabaseFile); err != nil {
+		return o, fmt.Errorf("the database file %q %w", o.DatabaseFile, err)
 	}
 	if o.InProcess && (o.UI || o.HTTPPort != 0) {
 		return o, errors.New("the Web UI and the HTTP API cannot reach a server inside the process: leave them out")

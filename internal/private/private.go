@@ -42,7 +42,7 @@ func Read(path string) (data []byte, err error) {
 // "" if it could not. A group may read it: whoever gave it to one meant that.
 func Exposed(path string) string {
 	info, err := os.Stat(path)
-	if err != nil {
+	if err != nil || !info.Mode().IsRegular() {
 		return "" // reading it says more
 	}
 	switch mode := info.Mode().Perm(); {

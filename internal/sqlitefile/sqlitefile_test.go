@@ -37,6 +37,19 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// TestCheckName refuses names that mean something else to SQLite, and not similar ones.
+func TestCheckName(t *testing.T) {
+	t.Parallel()
+	for name, ok := range map[string]bool{
+		"x.db": true, "./:memory:": true, "./file:x": true, "profile:x": true, "kaffee-größe.db": true, "": true,
+		":memory:": false, "file:x.db?mode=memory": false, "x\xff.db": false,
+	} {
+		if err := CheckName(name); (err == nil) != ok {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
+
 func TestResolve(t *testing.T) {
 	t.Parallel()
 	dir, err := filepath.EvalSymlinks(t.TempDir())
