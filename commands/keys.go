@@ -32,7 +32,7 @@ func parseKeyset(c *cli.Context) (*encryption.Keyset, error) {
 	if path == "" {
 		return nil, nil
 	}
-	noteExposed(c, path)
+	noteExposed(c, "keyset", path)
 	keyset, err := encryption.Open(path)
 	if err != nil {
 		return nil, &hintedError{err, "make one with: coffee keys new FILE"}
@@ -40,10 +40,10 @@ func parseKeyset(c *cli.Context) (*encryption.Keyset, error) {
 	return keyset, nil
 }
 
-// noteExposed says so if other people could read or change a keyset.
-func noteExposed(c *cli.Context, path string) {
+// noteExposed says so if other people could read or change a file with secrets.
+func noteExposed(c *cli.Context, what, path string) {
 	if exposed := private.Exposed(path); exposed != "" {
-		fmt.Fprintf(c.App.ErrWriter, "the keyset is not private: %s\n", coffee.Printable(exposed))
+		fmt.Fprintf(c.App.ErrWriter, "the %s is not private: %s\n", what, coffee.Printable(exposed))
 	}
 }
 
@@ -84,7 +84,7 @@ func keysCommand(a *app) *cli.Command {
 				if err != nil {
 					return err
 				}
-				noteExposed(c, file)
+				noteExposed(c, "keyset", file)
 				return showKeys(a.out, file, asJSON)
 			}, outputFlag()),
 		},
