@@ -17,6 +17,7 @@ import (
 	"example.com/coffee/coffee/audit"
 	"example.com/coffee/coffee/encryption"
 	"example.com/coffee/devserver"
+	"example.com/coffee/internal/tempdir"
 )
 
 // verified is what coffee backup --verify says about a backup.
@@ -113,11 +114,12 @@ func verify(ctx context.Context, a *app, file string, plan backupPlan) (v verifi
 	if err != nil {
 		return v, err
 	}
-	dir, err := os.MkdirTemp("", "coffee-verify-")
+	temporary, err := tempdir.Make("verify")
 	if err != nil {
 		return v, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	defer func() { err = errors.Join(err, temporary.Remove()) }()
+	dir := temporary.Path()
 	// Copying reads and checks everything.
 	copies := []devserver.Copy{{From: file, To: filepath.Join(dir, "coffee.db")}}
 	for i, ledger := range ledgers {
