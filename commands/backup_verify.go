@@ -144,6 +144,9 @@ func auditCopy(ctx context.Context, a *app, server *devserver.Server, namespace,
 		return nil, err
 	}
 	defer book.Close()
+	if err := conn.orders().CheckLedger(ctx, book.ID(), book.Owner()); err != nil {
+		return nil, err
+	}
 	return audit.Run(ctx, audit.Options{Client: conn.Client, Namespace: namespace, Book: book})
 }
 

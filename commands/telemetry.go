@@ -85,11 +85,11 @@ func (m *meters) watchWorker(options *coffee.WorkerOptions, ledger *coffee.Ledge
 		return err
 	}
 	options.Interceptors = append(options.Interceptors, refunds)
-	readable := *ledger
+	plain := *ledger
 	*ledger = measured
 	m.health.Checks = append(m.health.Checks, m.polls.Check, func(ctx context.Context) error {
-		if _, err := readable.Paid(ctx, "readyz"); err != nil && !coffee.IsRefusal(err) { // there is no such order
-			return fmt.Errorf("the ledger does not answer: %w", err)
+		if err := plain.Ready(ctx); err != nil {
+			return fmt.Errorf("the ledger takes no entries: %w", err)
 		}
 		return nil
 	})
