@@ -560,6 +560,13 @@ func TestLedgerNames(t *testing.T) {
 		"host=localhost password=secret", "password=secret host=localhost", " user = u password = secret", "dbname=secret",
 		"postgres://u:secret@127.0.0.1:1/x", "POSTGRES://u:secret@127.0.0.1:1/x", "postgres://127.0.0.1:1/x?password=secret&user=u",
 		"postgres://u:secret@127.0.0.1:1/x?sslmode=nonsense", "postgres://u:secret@[::1/x", "postgres://u:sec%ret@h/x",
+		"postgres://127.0.0.1:1/x?password=secret&sslmode=nonsense", "postgres://127.0.0.1:1/x?sslpassword=secret&sslmode=nonsense&sslkey=secret",
+		"postgres://127.0.0.1:1/x?password=secret&connect_timeout=secret", "postgres://127.0.0.1:1/x?password=secret&target_session_attrs=secret",
+		"postgres://u:slash/secret@h/x", "postgres://u:12/secret@h/x", "postgres://u:12#secret@h/x", "postgres://u:12?secret@h/x", "postgres://u:secret@h:port/x",
+		" postgres://u:secret@h/x", "postgres://u:secret@h/x\n", "postgres://u:secret@h/x\x00", `"postgres://u:secret@h/x"`, "'postgres://u:secret@h/x'",
+		"jdbc:postgresql://u:secret@h/x", "postgres:u:secret@h/x", "postgres:/u:secret@h/x", "postgresql:secret", "file:secret.db", "sqlite:secret.db",
+		"u:secret@h://x", "sslpassword=secret host=h", "channel_binding=require password=secret", "krbsrvname=x passwort=secret", "replication=secret  x = y",
+		"secret.db\n", "\tsecret.db", "sec\x1bret.db secret",
 	} {
 		ledger, err := Open(context.Background(), where)
 		if err == nil {
