@@ -102,16 +102,15 @@ func (a *app) openLedger(ctx context.Context, choice ledgerChoice, conn *connect
 	last := ""
 	for {
 		opened, err = a.beginLedger(ctx, where, choice.begin, conn)
-		if !ledger.IsUnavailable(err) || ctx.Err() != nil {
+		if !ledger.IsUnavailable(err) {
 			break
 		}
 		if err.Error() != last {
 			a.log.Warn().Err(err).Msg("the ledger cannot be used yet: waiting for it")
 			last = err.Error()
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(time.Second):
+		if !sleep(ctx, time.Second) {
+			return nil, "", ctx.Err()
 		}
 	}
 	var hinted *hintedError

@@ -793,6 +793,10 @@ func TestLedgerInTrouble(t *testing.T) {
 			if _, err := ledger.Refund(ctx, fmt.Sprint(charged), "run"); err == nil || coffee.IsRefusal(err) {
 				t.Errorf("a refund in trouble: %v", err)
 			}
+			// A page that is there can be written anew on a full disk, where this is a limit of SQLite's.
+			if err := ledger.Ready(ctx); err == nil && name != "disk full" {
+				t.Error("it is ready")
+			}
 			if err := end(); err != nil {
 				t.Fatal(err)
 			}
@@ -801,6 +805,9 @@ func TestLedgerInTrouble(t *testing.T) {
 			}
 			if _, err := ledger.Charge(ctx, coffee.Charge{OrderID: fmt.Sprint(charged), RunID: "run", Amount: 525}); err != nil {
 				t.Errorf("after the trouble: %v", err)
+			}
+			if err := ledger.Ready(ctx); err != nil {
+				t.Errorf("after the trouble it is not ready: %v", err)
 			}
 			want := coffee.Balance{Charges: int64(charged) + 1, Charged: 525 * (coffee.Cents(charged) + 1)}
 			if balance, err := ledger.Balance(ctx); err != nil || balance != want {
