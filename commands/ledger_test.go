@@ -220,6 +220,41 @@ func TestWaitsForTheLedger(t *testing.T) {
 	}
 }
 
+// TestNotReadyWithoutTheLedger: a worker whose ledger takes no entries is not ready, and its
+// log says once why, and once that it is over.
+func TestNotReadyWithoutTheLedger(t *testing.T) {
+	t.Parallel()
+	var tasks background
+	m, err := openMeters(&tasks, "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tasks.stop()
+	var log bytes.Buffer
+	broken := &readiness{Ledger: newLedger(t)}
+	options, wrapped := coffee.WorkerOptions{Log: zerolog.New(&log)}, coffee.Ledger(broken)
+	if err := m.watchWorker(&options, &wrapped); err != nil {
+		t.Fatal(err)
+	}
+	check := m.health.Checks[len(m.health.Checks)-1]
+	for _, broken.err = range []error{nil, errors.New("disk full"), errors.New("disk full"), nil, nil} {
+		if err := check(context.Background()); (err == nil) != (broken.err == nil) {
+			t.Errorf("got %v, want %v", err, broken.err)
+		}
+	}
+	if got := log.String(); strings.Count(got, "disk full") != 1 || strings.Count(got, "takes entries again") != 1 {
+		t.Errorf("got %s", got)
+	}
+}
+
+// readiness is a ledger that may not be ready.
+type readiness struct {
+	coffee.Ledger
+	err error
+}
+
+func (r *readiness) Ready(context.Context) error { return r.err }
+
 type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }

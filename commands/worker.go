@@ -186,10 +186,11 @@ func (a *app) startWorker(ctx context.Context, tasks *background, conn *connecti
 	if a.sabotage != nil {
 		a.sabotage(&options, &ledger)
 	}
+	options.Log = a.log
 	if err := meters.watchWorker(&options, &ledger); err != nil {
 		return errors.Join(err, ledger.Close())
 	}
-	options.Namespace, options.Ledger, options.Log = conn.namespace, ledger, a.log
+	options.Namespace, options.Ledger = conn.namespace, ledger
 	if options.Version.BuildID != "" {
 		if err := conn.orders().CheckDeployments(ctx); err != nil {
 			return errors.Join(err, ledger.Close())
