@@ -80,6 +80,11 @@ func OpenBook(ctx context.Context, where string) (book *Book, err error) {
 	if err != nil {
 		return nil, err
 	}
+	defer func() {
+		if err != nil && databaseURL != "" {
+			err = ledger.InWords(err)
+		}
+	}()
 	if databaseURL != "" {
 		book, err = openPostgres(ctx, databaseURL)
 	} else {

@@ -167,3 +167,30 @@ func TestPostgresSettings(t *testing.T) {
 		}
 	}
 }
+
+// TestPostgresBookThatIsNone: an error is in one line, says what is missing, and repeats
+// nothing.
+func TestPostgresBookThatIsNone(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	where := ledgertest.PostgresURL(t)
+	if _, err := OpenBook(ctx, where); !errors.Is(err, coffee.ErrNoLedger) || err.Error() != "cannot read the ledger: there is no ledger" {
+		t.Errorf("got %v", err)
+	}
+	database := ledgertest.DatabaseURL(t)
+	chargeFirst(t, database)
+	u, err := url.Parse(database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.User(ledgertest.NewRole(t, database))
+	for where, want := range map[string]string{
+		u.String():                          "its role needs USAGE of the schema, SELECT",
+		"postgres://u:secret@127.0.0.1:1/x": "connection refused",
+	} {
+		_, err := OpenBook(ctx, where)
+		if err == nil || strings.Count(err.Error(), want) != 1 || strings.ContainsAny(err.Error(), "\n\t") || strings.Contains(err.Error(), "secret") {
+			t.Errorf("got %v", err)
+		}
+	}
+}

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
+	"strings"
 	"time"
 
 	"example.com/coffee/coffee"
@@ -109,7 +111,7 @@ func openPostgres(ctx context.Context, databaseURL string, create bool, m migrat
 	db.SetConnMaxLifetime(postgresLifetime)
 	defer func() {
 		if err != nil {
-			err = errors.Join(fmt.Errorf("cannot open the ledger in %s on %s:%d: %w", config.Database, config.Host, config.Port, postgresInWords(err)), db.Close())
+			err = errors.Join(fmt.Errorf("cannot open the ledger in %s on %s:%d: %w", config.Database, config.Host, config.Port, InWords(err)), db.Close())
 		}
 	}()
 	ctx, cancel := context.WithTimeout(ctx, postgresPatience)
@@ -128,7 +130,7 @@ func openPostgres(ctx context.Context, databaseURL string, create bool, m migrat
 	if err != nil {
 		return nil, err
 	}
-	ledger.lockOrder, ledger.probe, ledger.inWords = lockPostgresOrder, probePostgres, postgresInWords
+	ledger.lockOrder, ledger.probe, ledger.inWords = lockPostgresOrder, probePostgres, InWords
 	return ledger, nil
 }
 
@@ -172,11 +174,12 @@ func probePostgres(ctx context.Context, tx *sql.Tx, in, id string) error {
 	return errProbed
 }
 
-// postgresInWords says what to do about an error of the database.
-func postgresInWords(err error) error {
+// InWords says what to do about an error of PostgreSQL. It makes one line of what the
+// driver says about each of its attempts to connect.
+func InWords(err error) error {
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) {
-		return err
+		return oneLine{err}
 	}
 	switch pg.Code {
 	case insufficientPrivilege:
@@ -186,8 +189,23 @@ func postgresInWords(err error) error {
 	case lockNotAvailable:
 		return fmt.Errorf("another session holds a lock that it needs, see pg_locks: %w", err)
 	}
-	return err
+	return oneLine{err}
 }
+
+// oneLine is an error whose text is in one line, without repetitions.
+type oneLine struct{ error }
+
+func (e oneLine) Error() string {
+	var lines []string
+	for line := range strings.Lines(e.error.Error()) {
+		if line = strings.TrimSpace(line); !slices.Contains(lines, line) {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, " ")
+}
+
+func (e oneLine) Unwrap() error { return e.error }
 
 // IsUnavailable reports whether an error of [Open] may go away by itself: the database
 // cannot be reached, is starting, has no room, or takes no writes at the moment. A wrong
