@@ -16,6 +16,7 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/ledger"
+	"example.com/coffee/internal/sqlitefile"
 )
 
 // ledgerVariable is the environment variable for the flag --ledger.
@@ -60,6 +61,9 @@ func parseLedger(c *cli.Context) (ledgerChoice, error) {
 func (l ledgerChoice) check() error {
 	if _, err := ledger.PostgresURL(l.where); err != nil {
 		return &usageError{message: fmt.Sprintf("%s: %v", yesNo(l.named, "--ledger", "$"+ledgerVariable), err)}
+	}
+	if err := sqlitefile.CheckName(l.where); err != nil {
+		return &usageError{message: fmt.Sprintf("%s %v", yesNo(l.named, "--ledger", "$"+ledgerVariable), err)}
 	}
 	return nil
 }
@@ -128,6 +132,11 @@ func (a *app) beginLedger(ctx context.Context, where string, begin bool, conn *c
 		if !begin {
 			if err := refuseNewLedger(ctx, conn, redacted(where)); err != nil {
 				return nil, err
+			}
+		}
+		if choice.where == "" {
+			if err := a.makeDataDir(); err != nil {
+				return nil, "", err
 			}
 		}
 		opened, err = ledger.Open(ctx, where, a.ledgerOptions()...)
