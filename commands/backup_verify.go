@@ -195,6 +195,9 @@ func auditCopy(ctx context.Context, conn *connection, ledger string) (*audit.Rep
 		return nil, err
 	}
 	defer book.Close()
+	if err := conn.orders().CheckLedger(ctx, book.ID(), book.Owner()); err != nil {
+		return nil, err
+	}
 	return audit.Run(ctx, audit.Options{Client: conn.Client, Namespace: conn.namespace, Book: book})
 }
 
