@@ -14,6 +14,7 @@ import (
 
 	"example.com/coffee/coffee/encryption"
 	"example.com/coffee/devserver"
+	"example.com/coffee/internal/httpserver"
 )
 
 func codecCommand(a *app) *cli.Command {
@@ -123,7 +124,7 @@ func runCodec(ctx context.Context, a *app, plan codecPlan) error {
 	}
 	var tasks background
 	a.out.printf("Codec server %s://%s\n", scheme(config), listener.Addr())
-	tasks.serve("codec server", withTLS(listener, config), newHTTPServer(handler))
+	tasks.serve("codec server", withTLS(listener, config), httpserver.New(handler))
 	tasks.wait(ctx)
 	return tasks.stop()
 }
@@ -172,7 +173,7 @@ func (s *serverCodec) serve(tasks *background, plan serverPlan, server *devserve
 	if err != nil {
 		return err
 	}
-	tasks.serve("codec server", s.listener, newHTTPServer(handler))
+	tasks.serve("codec server", s.listener, httpserver.New(handler))
 	return nil
 }
 

@@ -19,6 +19,7 @@ import (
 	"example.com/coffee/coffee/ledger"
 	"example.com/coffee/coffee/telemetry"
 	"example.com/coffee/internal/hostname"
+	"example.com/coffee/internal/httpserver"
 )
 
 func metricsFlag(category string) cli.Flag {
@@ -124,7 +125,7 @@ func (m *meters) serve(tasks *background, conn *connection, tlsFor func(ip strin
 	if tlsFor != nil {
 		listener = withTLS(listener, tlsFor(ip.String()))
 	}
-	tasks.serve("metrics server", listener, newHTTPServer(handler))
+	tasks.serve("metrics server", listener, httpserver.New(handler))
 }
 
 // onlyByAddress refuses requests under a host name of a site that has pointed it here

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -34,6 +33,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"example.com/coffee/devserver/internal/store"
+	"example.com/coffee/internal/tempdir"
 )
 
 // Server is a Temporal server that runs in this process.
@@ -55,7 +55,7 @@ type Server struct {
 	ui         *http.Server
 	uiAddress  string
 	metrics    *http.Server
-	metricsDir string
+	metricsDir *tempdir.Dir // nil if there are no metrics
 	stop       func() error
 	// stopping is cancelled when the server is told to stop.
 	stopping  context.Context
@@ -222,8 +222,8 @@ func (s *Server) shutdown() error {
 	if s.database != nil {
 		errs = append(errs, s.database.close())
 	}
-	if s.metricsDir != "" {
-		errs = append(errs, os.RemoveAll(s.metricsDir))
+	if s.metricsDir != nil {
+		errs = append(errs, s.metricsDir.Remove())
 	}
 	return errors.Join(errs...)
 }

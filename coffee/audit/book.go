@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,6 +18,7 @@ import (
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/ledger"
 	"example.com/coffee/internal/sqlitefile"
+	"example.com/coffee/internal/tempdir"
 )
 
 // kindDelivery is the kind of a row that records that a coffee was handed out. Such
@@ -221,12 +221,12 @@ var sqliteDeliveryObjects = []string{
 // sqliteSafeguards compares what guards the table, word for word, with what guards
 // the table of a new ledger. It returns the objects that differ.
 func sqliteSafeguards(ctx context.Context, db querier, deliveries bool) (_ []string, err error) {
-	dir, err := os.MkdirTemp("", "coffee-audit-*")
+	dir, err := tempdir.Make("audit")
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	path := filepath.Join(dir, "ledger.db")
+	defer func() { err = errors.Join(err, dir.Remove()) }()
+	path := filepath.Join(dir.Path(), "ledger.db")
 	ledger, err := ledger.Open(ctx, path)
 	if err != nil {
 		return nil, err
