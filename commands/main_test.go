@@ -8,14 +8,12 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -32,14 +30,12 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	testscript.Main(m, map[string]func(){"coffee": func() {
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-		context.AfterFunc(ctx, stop)
 		a := newApp(os.Stdout, os.Stderr)
 		if point := os.Getenv(failpointVariable); point != "" {
 			a.dialOptions = append(a.dialOptions, failAt(point))
 		}
 		breakApp(a, os.Getenv(defectVariable))
-		os.Exit(run(ctx, os.Args, a))
+		os.Exit(run(Signals(), os.Args, a))
 	}})
 }
 

@@ -3,10 +3,12 @@ package commands
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -43,7 +45,10 @@ type meters struct {
 	listener net.Listener
 	metrics  *telemetry.Metrics
 	polls    *telemetry.Polls
-	health   telemetry.Health
+
+	mu     sync.Mutex
+	checks []func(context.Context) error // nil until the process has started
+	found  []func(context.Context) error // what checks will be
 }
 
 // openMeters opens the port; it returns nil if there is no address.
@@ -88,7 +93,8 @@ func (m *meters) watchWorker(options *coffee.WorkerOptions, ledger *coffee.Ledge
 	options.Interceptors = append(options.Interceptors, refunds)
 	readable := *ledger
 	*ledger = measured
-	m.health.Checks = append(m.health.Checks, m.polls.Check, func(ctx context.Context) error {
+	m.check(m.polls.Check)
+	m.check(func(ctx context.Context) error {
 		if _, err := readable.Paid(ctx, "readyz"); err != nil && !coffee.IsRefusal(err) { // there is no such order
 			return fmt.Errorf("the ledger does not answer: %w", err)
 		}
@@ -97,16 +103,15 @@ func (m *meters) watchWorker(options *coffee.WorkerOptions, ledger *coffee.Ledge
 	return nil
 }
 
-// check adds something that has to be so for the process to be ready.
+// check adds a readiness check, before the process has started.
 func (m *meters) check(check func(context.Context) error) {
 	if m != nil {
-		m.health.Checks = append(m.health.Checks, check)
+		m.found = append(m.found, check)
 	}
 }
 
-// serve serves metrics and health. The process is ready if its server is. The function,
-// unless nil, returns the TLS configuration for an address.
-func (m *meters) serve(tasks *background, conn *connection, tlsFor func(ip string) *tls.Config) {
+// started lets the process be ready, if its server and all other checks say so.
+func (m *meters) started(conn *connection) {
 	if m == nil {
 		return
 	}
@@ -114,9 +119,37 @@ func (m *meters) serve(tasks *background, conn *connection, tlsFor func(ip strin
 		_, err := conn.CheckHealth(ctx, &client.CheckHealthRequest{})
 		return err
 	})
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.checks = m.found
+}
+
+// ready returns an error unless the process does its work.
+func (m *meters) ready(ctx context.Context) error {
+	m.mu.Lock()
+	checks := m.checks
+	m.mu.Unlock()
+	if checks == nil {
+		return errors.New("it is starting, and may wait for its server")
+	}
+	for _, check := range checks {
+		if err := check(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// serve serves metrics and health; the process is not ready before it has started. The
+// function, unless nil, returns the TLS configuration for an address.
+func (m *meters) serve(tasks *background, tlsFor func(ip string) *tls.Config) {
+	if m == nil {
+		return
+	}
+	health := telemetry.Health{Checks: []func(context.Context) error{m.ready}}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", m.metrics)
-	mux.Handle("/", m.health.Handler())
+	mux.Handle("/", health.Handler())
 	handler, listener := http.Handler(mux), m.listener
 	ip := listener.Addr().(*net.TCPAddr).IP
 	if ip.IsLoopback() {
