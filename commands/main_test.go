@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,14 +30,43 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))); err != nil {
 		panic(err)
 	}
-	testscript.Main(m, map[string]func(){"coffee": func() {
+	var asked atomic.Int64
+	net.DefaultResolver.PreferGo = true
+	net.DefaultResolver.Dial = func(context.Context, string, string) (net.Conn, error) {
+		asked.Add(1)
+		return nil, errors.New("no name server may be asked")
+	}
+	testscript.Main(checkAsked{m, &asked}, map[string]func(){"signals": waitForSignals, "coffee": func() {
 		a := newApp(os.Stdout, os.Stderr)
 		if point := os.Getenv(failpointVariable); point != "" {
 			a.dialOptions = append(a.dialOptions, failAt(point))
 		}
 		breakApp(a, os.Getenv(defectVariable))
-		os.Exit(run(Signals(), os.Args, a))
+		code := run(Signals(), os.Args, a)
+		if asked.Load() > 0 {
+			code = askedCode
+		}
+		os.Exit(code)
 	}})
+}
+
+// askedCode is the exit code of a program here that has asked a name server: server,
+// worker and clients on this machine tell nobody that they are there.
+const askedCode = 99
+
+// checkAsked fails if a test in this process has asked a name server.
+type checkAsked struct {
+	m     *testing.M
+	asked *atomic.Int64
+}
+
+func (c checkAsked) Run() int {
+	code := c.m.Run()
+	if n := c.asked.Load(); n > 0 {
+		fmt.Fprintf(os.Stderr, "a name server was asked %d times\n", n)
+		code = max(code, 1)
+	}
+	return code
 }
 
 // patience is how long a script waits for something that must happen.
