@@ -15,6 +15,7 @@ import (
 	"example.com/coffee/coffee/encryption"
 	"example.com/coffee/devserver"
 	"example.com/coffee/internal/httpserver"
+	"example.com/coffee/internal/renewed"
 )
 
 func codecCommand(a *app) *cli.Command {
@@ -112,11 +113,11 @@ func runCodec(ctx context.Context, a *app, plan codecPlan) error {
 	}
 	var config *tls.Config
 	if plan.cert != "" {
-		certificate, err := tls.LoadX509KeyPair(plan.cert, plan.key)
+		pair, err := renewed.KeyPair(plan.cert, plan.key)
 		if err != nil {
 			return fmt.Errorf("cannot use the certificate: %w", err)
 		}
-		config = &tls.Config{Certificates: []tls.Certificate{certificate}, NextProtos: []string{"h2", "http/1.1"}}
+		config = &tls.Config{GetCertificate: renewed.ServerCertificate(pair), NextProtos: []string{"h2", "http/1.1"}}
 	}
 	listener, err := listenHTTP("codec server", plan.ip, plan.port, "--port")
 	if err != nil {

@@ -84,7 +84,8 @@ type Options struct {
 	Log zerolog.Logger
 }
 
-// TLSFiles name certificates and keys, in PEM.
+// TLSFiles name certificates and keys, in PEM. The server reads its certificate again
+// when the files of it have changed.
 type TLSFiles struct {
 	// CA is the certificate of the authority of the others.
 	CA string

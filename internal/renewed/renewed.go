@@ -70,17 +70,20 @@ func KeyPair(certificate, key string) (*File[*tls.Certificate], error) {
 
 // Authority loads the certificates of authorities, in PEM.
 func Authority(file string) (*File[*x509.CertPool], error) {
-	return New(func() (*x509.CertPool, error) {
-		pem, err := os.ReadFile(file)
-		if err != nil {
-			return nil, err
-		}
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s is not a certificate in PEM", file)
-		}
-		return pool, nil
-	}, file)
+	return New(func() (*x509.CertPool, error) { return CertPool(file) }, file)
+}
+
+// CertPool reads the certificates of authorities, in PEM.
+func CertPool(file string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s is not a certificate in PEM", file)
+	}
+	return pool, nil
 }
 
 // ServerCertificate returns a function for [tls.Config.GetCertificate].
