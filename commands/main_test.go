@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -67,6 +68,26 @@ func (c checkAsked) Run() int {
 		code = max(code, 1)
 	}
 	return code
+}
+
+// waitForSignals is a program that says when it is told to stop, and goes on until its
+// input ends. Then it prints to readers that may have gone.
+func waitForSignals() {
+	ctx := Signals()
+	a := newApp(os.Stdout, os.Stderr)
+	a.outliveReaders()
+	a.out.printf("ready\n")
+	go func() {
+		<-ctx.Done()
+		a.out.printf("stopping\n")
+	}()
+	io.Copy(io.Discard, os.Stdin)
+	a.out.printf("lost\n")
+	a.out.notef("lost, too")
+	if a.out.out.err != nil {
+		os.Exit(1)
+	}
+	os.Exit(0)
 }
 
 // patience is how long a script waits for something that must happen.

@@ -14,27 +14,7 @@ import (
 	"time"
 )
 
-// waitForSignals is a program that says when it is told to stop, and goes on until its
-// input ends. Then it prints to readers that may have gone.
-func waitForSignals() {
-	ctx := Signals()
-	a := newApp(os.Stdout, os.Stderr)
-	a.outliveReaders()
-	a.out.printf("ready\n")
-	go func() {
-		<-ctx.Done()
-		a.out.printf("stopping\n")
-	}()
-	io.Copy(io.Discard, os.Stdin)
-	a.out.printf("lost\n")
-	a.out.notef("lost, too")
-	if a.out.out.err != nil {
-		os.Exit(1)
-	}
-	os.Exit(0)
-}
-
-// signalled is that program, while it runs.
+// signalled is [waitForSignals] in a process of its own.
 type signalled struct {
 	*exec.Cmd
 	in    io.Closer
