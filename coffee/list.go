@@ -101,26 +101,6 @@ func (c *Client) dropEarlierRuns(ctx context.Context, views []OrderView, from in
 	return slices.DeleteFunc(views, func(view OrderView) bool { return view.RunID == "" }), nil
 }
 
-// FindCharged returns the id of an order that was charged; empty if no order was.
-// It reads histories in the server's order: first the running orders, then those
-// that ended most recently. One that it cannot read, and that no worker has touched, was
-// not charged.
-func (c *Client) FindCharged(ctx context.Context) (orderID string, err error) {
-	for info, err := range c.executions(ctx, statusQuery(""), noLimit, 100) {
-		if err != nil {
-			return "", err
-		}
-		view := viewOf(info)
-		if err := c.readHistory(ctx, &view, info.GetExecution()); err != nil && !errors.Is(err, ErrNotFound) && !IsUntouched(err) {
-			return "", err
-		}
-		if view.Charged {
-			return view.OrderID, nil
-		}
-	}
-	return "", nil
-}
-
 // Histories returns the histories of all orders that run, and then of those that ended
 // most recently, over of them at most. After an error there are no more.
 func (c *Client) Histories(ctx context.Context, over int) iter.Seq2[History, error] {
