@@ -124,6 +124,9 @@ func (w *OrderWorkflow) decide(ctx workflow.Context, input converter.RawValue) (
 	workflowID, cron := workflow.GetInfo(ctx).WorkflowExecution.ID, workflow.GetInfo(ctx).CronSchedule
 	var decided acceptance
 	err := workflow.SideEffectWithOptions(ctx, workflow.SideEffectOptions{Summary: "accept or refuse"}, func(ctx workflow.Context) any {
+		if problem := unreadable(input.Payload()); problem != "" {
+			panic(problem) // fails the task: the order waits for a worker that can read it
+		}
 		request, err := decodeOrder(workflowID, input)
 		if err == nil && cron != "" {
 			err = &InvalidOrderError{Problem: "an order is made once: it cannot have a cron schedule"}

@@ -11,7 +11,6 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/contrib/envconfig"
-	"google.golang.org/grpc"
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/encryption"
@@ -52,8 +51,8 @@ type connectOptions struct {
 	client.Options
 	// keyset encrypts what is sent; nil means that it is sent as it is.
 	keyset *encryption.Keyset
-	// watch, unless nil, learns which tasks a worker could decrypt.
-	watch *encryption.Watch
+	// reading is what becomes of that which a worker reads.
+	reading encryption.Options
 }
 
 // parseConnect turns flags, environment and file into client options.
@@ -139,16 +138,19 @@ func connectProfile(c *cli.Context) (envconfig.ClientConfigProfile, error) {
 }
 
 // connection is a client that has reached its server, unless it was made by
-// [app.connectLater].
+// [app.connectLater]. It decrypts what it reads.
 type connection struct {
 	client.Client
 	address   string
 	namespace string
-	keyset    *encryption.Keyset
+}
+
+func newConnection(c client.Client, address string, options connectOptions) *connection {
+	return &connection{options.keyset.Client(c, options.reading), address, options.Namespace}
 }
 
 // orders returns the typed client on the connection.
-func (c *connection) orders() *coffee.Client { return coffee.NewClient(c, c.namespace) }
+func (c *connection) orders() *coffee.Client { return coffee.NewClient(c.Client, c.namespace) }
 
 // complete adds the options that all clients of this program share.
 func (a *app) complete(options *connectOptions) error {
@@ -157,8 +159,9 @@ func (a *app) complete(options *connectOptions) error {
 	}
 	resolveList(options)
 	options.Logger = a.sdkLog()
-	options.ConnectionOptions.DialOptions = slices.Concat([]grpc.DialOption{options.keyset.DialOption(options.watch)},
-		coffee.Reconnect(a.log), a.dialOptions, options.ConnectionOptions.DialOptions)
+	options.ConnectionOptions.DialOptions = slices.Concat(coffee.Reconnect(a.log), a.dialOptions, options.ConnectionOptions.DialOptions)
+	options.reading.Namespace = options.Namespace
+	options.keyset.Configure(&options.Options, options.reading)
 	interceptors, err := a.tracing.Interceptors()
 	options.Interceptors = slices.Concat(options.Interceptors, interceptors)
 	return err
@@ -187,7 +190,7 @@ func (a *app) connect(ctx context.Context, options connectOptions) (*connection,
 		c.Close()
 		return nil, serverProblem(err, address)
 	}
-	return &connection{c, address, options.Namespace, options.keyset}, nil // any other error will surface in the command itself
+	return newConnection(c, address, options), nil // any other error will surface in the command itself
 }
 
 // connectLater returns a connection to a server that need not be running yet.
@@ -200,7 +203,7 @@ func (a *app) connectLater(options connectOptions) (*connection, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
-	return &connection{c, address, options.Namespace, options.keyset}, nil
+	return newConnection(c, address, options), nil
 }
 
 // withOrders connects to a server, and calls do with a client for its orders.

@@ -31,6 +31,9 @@ func parseWhere(c *cli.Context, but ...string) (server connectOptions, own *work
 		}
 	}
 	options, err := parseWorker(c)
+	if err == nil {
+		err = checkRequired(c, options, nil) // nothing leaves this process
+	}
 	return server, &options, err
 }
 
@@ -64,5 +67,5 @@ func (a *app) startDev(ctx context.Context, options workerOptions, skipTime bool
 	if d.ledger, d.where, err = a.openLedger(ctx, options.ledger, d.connection, true); err != nil {
 		return nil, err
 	}
-	return d, a.startWorker(ctx, &d.background, d.connection, options.WorkerOptions, d.ledger, nil)
+	return d, a.startWorker(ctx, &d.background, d.connection, options.WorkerOptions, d.ledger, nil, newGuard(a), true)
 }
