@@ -15,7 +15,7 @@ import (
 type Options struct {
 	// Namespace is that of the client.
 	Namespace string
-	// Required makes a worker refuse what is not encrypted.
+	// Required makes a worker's workflows refuse what is not encrypted.
 	Required bool
 	// Guard, unless nil, learns what could be read and what could not.
 	Guard *Guard
@@ -80,14 +80,13 @@ func (c codec) decrypt(payload *commonpb.Payload) (*commonpb.Payload, error) {
 		workflows = []string{c.at.workflow}
 	}
 	decrypted, err := c.keyset.decrypt(payload, c.at.namespace, workflows...)
-	working := c.workflow != nil || c.activity
-	if c.options.Required && working && err == nil && decrypted == payload && !isNothing(payload) {
+	if c.options.Required && c.workflow != nil && err == nil && decrypted == payload && !isNothing(payload) {
 		err = errPlain
 	}
 	switch {
 	case err == nil && !isNothing(payload):
 		c.options.Guard.read()
-	case err != nil && working:
+	case err != nil && (c.workflow != nil || c.activity):
 		kind := c.workflowType
 		if c.workflow != nil {
 			kind = workflow.GetInfo(c.workflow).WorkflowType.Name

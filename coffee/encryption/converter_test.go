@@ -14,6 +14,8 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/workflow"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 )
@@ -71,26 +73,36 @@ func TestMemoIsNeverPlain(t *testing.T) {
 	_, _ = data.ToPayload(converter.NewRawValue(&commonpb.Payload{Metadata: map[string][]byte{"\xff": nil}}))
 }
 
-// TestRequired: a worker that takes only what is encrypted reads nothing else, but for a
-// value that is not there. Its clients do.
+// TestRequired: a workflow of a worker that takes only what is encrypted reads nothing else.
+// Clients do, and activities, of which an attempt would be lost.
 func TestRequired(t *testing.T) {
 	t.Parallel()
-	k := newKeyset(t)
-	plain, err := converter.GetDefaultDataConverter().ToPayloads("latte")
+	data, _ := converters(nil, Options{Required: true}, "shop", "order-1")
+	sent, err := data.ToPayloads("latte") // without a keyset, so it is plain
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, _ := converters(k, Options{Required: true}, "shop", "order-1")
-	var drink string
-	if err := client.FromPayloads(plain, &drink); err != nil {
-		t.Errorf("a client: %v", err)
+	activity := converter.WithDataConverterSerializationContext(data, converter.ActivitySerializationContext{Namespace: "shop", WorkflowID: "order-1"})
+	for _, data := range []converter.DataConverter{data, activity} {
+		var drink string
+		if err := data.FromPayloads(sent, &drink); err != nil || drink != "latte" {
+			t.Errorf("it is %q, %v", drink, err)
+		}
 	}
-	work := converter.WithDataConverterSerializationContext(client, converter.ActivitySerializationContext{Namespace: "shop", WorkflowID: "order-1"})
-	if err := work.FromPayloads(plain, &drink); !errors.Is(err, errPlain) {
-		t.Errorf("an activity: %v", err)
-	}
-	if nothing, err := converter.GetDefaultDataConverter().ToPayloads(nil); err != nil || work.FromPayloads(nothing, new(*string)) != nil {
-		t.Errorf("nothing: %v", err)
+	for name, run := range map[string]any{
+		"typed": func(_ workflow.Context, drink string) (string, error) { return drink, nil },
+		"raw": func(_ workflow.Context, drink converter.RawValue) (string, error) {
+			panic(string(drink.Payload().GetMetadata()[metadataProblem]))
+		},
+	} {
+		var suite testsuite.WorkflowTestSuite
+		env := suite.NewTestWorkflowEnvironment()
+		env.SetDataConverter(data)
+		env.RegisterWorkflowWithOptions(run, workflow.RegisterOptions{Name: name})
+		env.ExecuteWorkflow(name, "latte")
+		if err := env.GetWorkflowError(); err == nil || !strings.Contains(err.Error(), errPlain.Error()) {
+			t.Errorf("%s: it ends with %v", name, err)
+		}
 	}
 }
 

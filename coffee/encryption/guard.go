@@ -30,6 +30,9 @@ type Guard struct {
 // two may be a stranger's.
 const mostRefused = 3
 
+// lookAgain is how long to wait before another look if the server is away.
+const lookAgain = time.Second
+
 // NewGuard returns a guard that watches workflows of a type.
 func NewGuard(workflowType string) *Guard {
 	g := &Guard{WorkflowType: workflowType, refused: map[string]bool{}, hopeless: make(chan struct{}, 1)}
@@ -102,7 +105,15 @@ func (g *Guard) Check(context.Context) error {
 // error, it calls look, which reads something else that the worker should be able to read,
 // if there is anything.
 func (g *Guard) Wait(ctx context.Context, look func(context.Context) error) error {
-	_ = look(ctx) // then the tasks will show it
+	// Orders that wait for an activity and for nothing else show only here that they can be
+	// read.
+	for look(ctx) != nil && g.trial.Err() == nil {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(lookAgain):
+		}
+	}
 	for {
 		select {
 		case <-ctx.Done():

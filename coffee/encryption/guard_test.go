@@ -36,12 +36,16 @@ func TestGuard(t *testing.T) {
 			go func() {
 				looks := 0
 				done <- g.Wait(ctx, func(context.Context) error {
-					if looks++; looks > 1 && test.canRead {
+					switch looks++; {
+					case looks == 1:
+						return errors.New("the server is away")
+					case looks > 2 && test.canRead:
 						g.read()
 					}
 					return nil
 				})
 			}()
+			time.Sleep(lookAgain)
 			synctest.Wait()
 			if err := g.Check(ctx); err != nil {
 				t.Errorf("%s: it is not ready before anything has come: %v", name, err)
