@@ -143,10 +143,11 @@ type connection struct {
 	client.Client
 	address   string
 	namespace string
+	guard     *encryption.Guard // of its worker; nil without one
 }
 
 func newConnection(c client.Client, address string, options connectOptions) *connection {
-	return &connection{options.keyset.Client(c, options.reading), address, options.Namespace}
+	return &connection{options.keyset.Client(c, options.reading), address, options.Namespace, options.reading.Guard}
 }
 
 // orders returns the typed client on the connection.

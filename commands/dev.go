@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/encryption"
 	"example.com/coffee/devserver"
 )
 
@@ -59,7 +60,7 @@ func (a *app) startDev(ctx context.Context, options workerOptions, skipTime bool
 	if err != nil {
 		return nil, err
 	}
-	d.connection, err = a.connect(ctx, withSkipTime(connectOptions{Options: server.ClientOptions()}, skipTime))
+	d.connection, err = a.connect(ctx, withSkipTime(connectOptions{Options: server.ClientOptions(), reading: encryption.Options{Guard: newGuard(a)}}, skipTime))
 	if err != nil {
 		return nil, err
 	}
@@ -67,5 +68,5 @@ func (a *app) startDev(ctx context.Context, options workerOptions, skipTime bool
 	if d.ledger, d.where, err = a.openLedger(ctx, options.ledger, d.connection, true); err != nil {
 		return nil, err
 	}
-	return d, a.startWorker(ctx, &d.background, d.connection, options.WorkerOptions, d.ledger, nil, newGuard(a), true)
+	return d, a.startWorker(ctx, &d.background, d.connection, options.WorkerOptions, d.ledger, nil, true)
 }

@@ -124,12 +124,12 @@ func newGuard(a *app) *encryption.Guard {
 // guarded runs a worker until the context ends, or until its guard finds that the worker
 // cannot read any order: then it returns an error. A worker that can read the memo of one of
 // the newest orders can read some.
-func guarded(ctx context.Context, guard *encryption.Guard, conn *connection, run func(context.Context) error) error {
+func guarded(ctx context.Context, conn *connection, run func(context.Context) error) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	hopeless := make(chan error, 1)
 	go func() {
-		hopeless <- guard.Wait(ctx, func(ctx context.Context) error {
+		hopeless <- conn.guard.Wait(ctx, func(ctx context.Context) error {
 			_, err := conn.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
 				Namespace: conn.namespace, Query: "WorkflowType = '" + coffee.WorkflowType + "'", PageSize: 100,
 			})

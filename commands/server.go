@@ -170,11 +170,10 @@ func (a *app) startAll(ctx context.Context, tasks *background, plan serverPlan) 
 			return err
 		}
 	}
-	guard := newGuard(a)
 	var conn *connection
 	if plan.server.UI || plan.worker != nil {
 		options := connectOptions{Options: server.ClientOptions(), keyset: plan.keyset, reading: encryption.Options{
-			Required: plan.worker != nil && plan.worker.encryptionRequired, Guard: guard,
+			Required: plan.worker != nil && plan.worker.encryptionRequired, Guard: newGuard(a),
 		}}
 		meters.watch(&options)
 		conn, err = a.connect(ctx, options)
@@ -201,10 +200,10 @@ func (a *app) startAll(ctx context.Context, tasks *background, plan serverPlan) 
 		if err != nil {
 			return err
 		}
-		if err := a.startWorker(ctx, tasks, conn, plan.worker.WorkerOptions, opened, meters, guard, true); err != nil {
+		if err := a.startWorker(ctx, tasks, conn, plan.worker.WorkerOptions, opened, meters, true); err != nil {
 			return err
 		}
-		meters.check(guard.Check)
+		meters.check(conn.guard.Check)
 		meters.serve(tasks, conn, server.WebTLS)
 		ledger = where
 	}

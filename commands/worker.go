@@ -192,10 +192,10 @@ func checkBuildID(c *cli.Context, id string) error {
 	return usageErrorf(c, "%q cannot name a version: use 1 to 64 letters, digits, dots, hyphens and underscores", id)
 }
 
-// startWorker starts a worker on a ledger, which is closed when the worker stops. If the
+// startWorker starts a worker on a ledger, which is closed when the worker stops. If its
 // guard stops the worker, that ends the tasks, unless inServer is true: a server goes on,
 // whatever its worker can read. The context bounds only the start.
-func (a *app) startWorker(ctx context.Context, tasks *background, conn *connection, options coffee.WorkerOptions, ledger coffee.Ledger, meters *meters, guard *encryption.Guard, inServer bool) error {
+func (a *app) startWorker(ctx context.Context, tasks *background, conn *connection, options coffee.WorkerOptions, ledger coffee.Ledger, meters *meters, inServer bool) error {
 	if a.injected.noRefunds {
 		ledger = noRefunds{ledger}
 	}
@@ -212,7 +212,7 @@ func (a *app) startWorker(ctx context.Context, tasks *background, conn *connecti
 		}
 	}
 	var err error
-	if options.Tuner, err = guard.Tuner(options.Concurrency); err != nil {
+	if options.Tuner, err = conn.guard.Tuner(options.Concurrency); err != nil {
 		return errors.Join(err, ledger.Close())
 	}
 	w, err := coffee.NewWorker(ctx, conn.Client, options)
@@ -220,7 +220,7 @@ func (a *app) startWorker(ctx context.Context, tasks *background, conn *connecti
 		return errors.Join(err, ledger.Close())
 	}
 	tasks.start(func(ctx context.Context) error {
-		err := guarded(ctx, guard, conn, w.Run) // lets running activities finish within the drain time
+		err := guarded(ctx, conn, w.Run) // lets running activities finish within the drain time
 		if inServer && coffee.IsUnreadable(err) {
 			a.log.Error().Err(err).Msg("the server goes on without its worker")
 			err = nil
@@ -251,10 +251,10 @@ func runWorker(ctx context.Context, a *app, server connectOptions, options worke
 	if err != nil {
 		return err
 	}
-	if err := a.startWorker(ctx, &tasks, conn, options.WorkerOptions, ledger, meters, server.reading.Guard, false); err != nil {
+	if err := a.startWorker(ctx, &tasks, conn, options.WorkerOptions, ledger, meters, false); err != nil {
 		return err
 	}
-	meters.check(server.reading.Guard.Check)
+	meters.check(conn.guard.Check)
 	meters.serve(&tasks, conn, nil)
 	a.workerStarted(conn, where)
 	return a.workUntilInterrupted(ctx, &tasks)
