@@ -15,6 +15,7 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/ledger"
+	"example.com/coffee/internal/sqlitefile"
 )
 
 // ledgerVariable is the environment variable for the flag --ledger.
@@ -60,6 +61,9 @@ func (l ledgerChoice) check() error {
 	if _, err := ledger.PostgresURL(l.where); err != nil {
 		return &usageError{message: fmt.Sprintf("%s: %v", yesNo(l.named, "--ledger", "$"+ledgerVariable), err)}
 	}
+	if err := sqlitefile.CheckName(l.where); err != nil {
+		return &usageError{message: fmt.Sprintf("%s %v", yesNo(l.named, "--ledger", "$"+ledgerVariable), err)}
+	}
 	return nil
 }
 
@@ -100,6 +104,11 @@ func (a *app) openLedger(ctx context.Context, choice ledgerChoice, conn *connect
 	if errors.Is(err, coffee.ErrNoLedger) {
 		if !choice.begin {
 			if err := refuseNewLedger(ctx, conn, redacted(where)); err != nil {
+				return nil, "", err
+			}
+		}
+		if choice.where == "" {
+			if err := a.makeDataDir(); err != nil {
 				return nil, "", err
 			}
 		}

@@ -39,6 +39,9 @@ func openSQLiteFile(ctx context.Context, path string, create bool, m migration, 
 		}
 	}()
 	absolute, err := sqlitefile.Resolve(path)
+	if errors.Is(err, fs.ErrNotExist) && !create { // not even its directory exists
+		return nil, coffee.ErrNoLedger
+	}
 	if err != nil {
 		return nil, err
 	}
