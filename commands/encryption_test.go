@@ -206,7 +206,7 @@ func everything(ctx workflow.Context, input string) (string, error) {
 	steps = append(steps, workflow.ExecuteActivity(activities, tell, "secret", false).Get(ctx, &result))
 	failed := workflow.ExecuteActivity(activities, tell, "secret", true).Get(ctx, nil)
 	children := workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
-		WorkflowID: "child", Memo: map[string]any{"note": "secret memo"}, StaticSummary: "secret summary", StaticDetails: "secret details",
+		WorkflowID: workflow.GetInfo(ctx).WorkflowExecution.ID + "-child", Memo: map[string]any{"note": "secret memo"}, StaticSummary: "secret summary", StaticDetails: "secret details",
 	})
 	steps = append(steps,
 		workflow.ExecuteChildWorkflow(children, typeEverything, "secret of the parent").Get(ctx, &childs),
@@ -282,7 +282,7 @@ func useEverything(ctx context.Context, t *testing.T, s *shop) {
 		}
 	}
 	// Whoever looks on with the keyset sees all of it, also what belongs to the child.
-	for _, id := range []string{"everything", "child"} {
+	for _, id := range []string{"everything", "everything-child"} {
 		described, err := s.conn.DescribeWorkflowExecution(ctx, id, "")
 		if err != nil {
 			t.Fatal(err)

@@ -20,6 +20,8 @@ type Guard struct {
 	passed   context.CancelFunc
 	hopeless chan struct{} // has a value once mostRefused were refused in the trial
 
+	looked chan struct{} // closed when it has looked around once
+
 	mu      sync.Mutex
 	refused map[string]bool // ids of workflows
 	err     error           // why the last one was refused
@@ -35,7 +37,7 @@ const lookAgain = time.Second
 
 // NewGuard returns a guard that watches workflows of a type.
 func NewGuard(workflowType string) *Guard {
-	g := &Guard{WorkflowType: workflowType, refused: map[string]bool{}, hopeless: make(chan struct{}, 1)}
+	g := &Guard{WorkflowType: workflowType, refused: map[string]bool{}, hopeless: make(chan struct{}, 1), looked: make(chan struct{})}
 	g.trial, g.passed = context.WithCancel(context.Background())
 	return g
 }
@@ -114,6 +116,7 @@ func (g *Guard) Wait(ctx context.Context, look func(context.Context) error) erro
 		case <-time.After(lookAgain):
 		}
 	}
+	close(g.looked)
 	for {
 		select {
 		case <-ctx.Done():

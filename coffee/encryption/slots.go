@@ -21,8 +21,8 @@ const (
 )
 
 // Tuner returns the slots of a worker that runs so many activities at once. Until the worker
-// has read something, it takes one workflow task at a time, and no activity: an activity that
-// it could not read would lose an attempt.
+// has read something, it takes one workflow task at a time, and no activity if it has found
+// something that it cannot read: an activity would lose an attempt.
 func (g *Guard) Tuner(activities int) (worker.WorkerTuner, error) {
 	var made error
 	fixed := func(size int) worker.SlotSupplier {
@@ -70,7 +70,14 @@ func (s slots) reserveTrial(ctx context.Context, info worker.SlotReservationInfo
 	defer cancel()
 	defer context.AfterFunc(s.guard.trial, cancel)()
 	if s.trial == nil {
-		<-ctx.Done()
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.guard.looked:
+		}
+		if s.guard.Check(ctx) != nil {
+			<-ctx.Done()
+		}
 		return nil
 	}
 	permit, err := s.trial.ReserveSlot(ctx, info)
