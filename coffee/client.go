@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
@@ -80,8 +81,8 @@ type Placed struct {
 // Place places an order. It is idempotent: the same id with the same drink and size
 // joins the existing order, even if that is over.
 //
-// It returns an [*InvalidOrderError] without asking the server, and a
-// [*ConflictError] if the id belongs to another order.
+// It returns an [*InvalidOrderError] without asking the server, a [*ConflictError] if the id
+// belongs to another order, and an [*UnreadableError] if it cannot be read which one that is.
 func (c *Client) Place(ctx context.Context, request OrderRequest) (Placed, error) {
 	request, err := request.Normalize()
 	if err != nil {
@@ -130,8 +131,10 @@ func (c *Client) ordered(ctx context.Context, orderID, runID string) (OrderReque
 		if started.GetWorkflowType().GetName() != WorkflowType {
 			return OrderRequest{}, nil
 		}
-		// The menu may have changed since. An order that cannot be read conflicts with
-		// every other.
+		if err := CheckReadable(orderID, []*historypb.HistoryEvent{event}); err != nil {
+			return OrderRequest{}, err
+		}
+		// The menu may have changed since. What is no order conflicts with every other.
 		request, _ := decodeOrder(started.GetWorkflowId(), firstPayload(started.GetInput()))
 		return request, nil
 	}
@@ -147,8 +150,9 @@ func firstPayload(payloads *commonpb.Payloads) converter.RawValue {
 
 // Result waits until the order is over and returns its result. If an operator
 // resets the order meanwhile, which terminates its run and starts another, Result
-// waits for the new run. It returns [ErrNotFound], or an [*EndedError] if the
-// workflow ended without a result.
+// waits for the new run. It returns [ErrNotFound], an [*EndedError] if the workflow ended
+// without a result. If there is one that cannot be decrypted here, Result returns an error
+// that [IsUnreadable] recognizes, and what the server knows: the id and, mostly, the status.
 func (c *Client) Result(ctx context.Context, orderID string) (OrderResult, error) {
 	for runID := ""; ; { // the current run
 		var result OrderResult
@@ -156,6 +160,9 @@ func (c *Client) Result(ctx context.Context, orderID string) (OrderResult, error
 		if err == nil {
 			result.clip()
 			return result, nil
+		}
+		if IsUnreadable(err) {
+			return c.end(ctx, orderID), err
 		}
 		var failed *temporal.WorkflowExecutionError
 		if !errors.As(err, &failed) {
@@ -171,6 +178,17 @@ func (c *Client) Result(ctx context.Context, orderID string) (OrderResult, error
 		}
 		runID = current
 	}
+}
+
+// end returns what the server knows about the result of an order that is over. The status
+// is empty if it does not know that.
+func (c *Client) end(ctx context.Context, orderID string) OrderResult {
+	result := OrderResult{OrderID: orderID}
+	described, err := c.temporal.DescribeWorkflowExecution(ctx, WorkflowID(orderID), "")
+	if err == nil {
+		result.Status = viewOf(described.GetWorkflowExecutionInfo()).Status
+	}
+	return result
 }
 
 // State queries the order itself, through a worker, with [QueryGetStatus]. Without

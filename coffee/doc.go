@@ -28,11 +28,12 @@
 // Who asks for it: client.go places and cancels orders, view.go describes one,
 // list.go lists them, and noworker.go detects an order that waits because no worker
 // is running. What the server's summary lacks, they read from the order's history:
-// history.go.
+// history.go. unreadable.go finds out that it is encrypted.
 //
 // Who looks on: metrics.go counts what happens to orders. The package telemetry serves
 // that to Prometheus and traces each order; the package encryption hides orders from
-// whoever runs the server. Neither changes a line of the workflow.
+// whoever runs the server. The workflow knows of the latter only that an order which cannot
+// be read has to wait.
 //
 // The tests need no server: workflow_test.go runs orders with time skipped,
 // replay_test.go replays recorded histories on the current code, and

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,7 +30,8 @@ type History struct {
 }
 
 // History returns the history of an order. It needs no worker. It returns an
-// [*InvalidOrderError] if no order can have this id, or [ErrNotFound].
+// [*InvalidOrderError] if no order can have this id, [ErrNotFound], or an
+// [*UnreadableError].
 func (c *Client) History(ctx context.Context, orderID string) (History, error) {
 	if err := checkAddress(orderID); err != nil {
 		return History{}, err
@@ -41,7 +43,7 @@ func (c *Client) History(ctx context.Context, orderID string) (History, error) {
 	return c.readRun(ctx, described.GetWorkflowExecutionInfo().GetExecution(), described.GetPendingActivities())
 }
 
-// readRun returns the history of a run.
+// readRun returns the history of a run. With an [*UnreadableError] it has all of it.
 func (c *Client) readRun(ctx context.Context, execution *commonpb.WorkflowExecution, pending []*workflowpb.PendingActivityInfo) (History, error) {
 	history := History{OrderID: orderID(execution.GetWorkflowId()), RunID: execution.GetRunId(), Pending: pending, ReadAt: time.Now()}
 	for event, err := range c.events(ctx, execution) {
@@ -50,7 +52,7 @@ func (c *Client) readRun(ctx context.Context, execution *commonpb.WorkflowExecut
 		}
 		history.Events = append(history.Events, event)
 	}
-	return history, nil
+	return history, CheckReadable(history.OrderID, history.Events)
 }
 
 // HistoryFromJSON reads the history of an order as "temporal workflow show --output
@@ -86,6 +88,9 @@ func HistoryFromJSON(r io.Reader) (History, error) {
 func (h History) Running() bool {
 	return len(h.Events) > 0 && !isOver(h.Events[len(h.Events)-1])
 }
+
+// Begun reports whether a worker has completed a task of the order.
+func (h History) Begun() bool { return slices.ContainsFunc(h.Events, isTaskCompleted) }
 
 // workflowID returns the id of the workflow, as its first event says.
 func (h History) workflowID() string {
@@ -187,6 +192,8 @@ func (r *historyReader) read(event *historypb.HistoryEvent) {
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
 		if request, ok := DecodeRequest(event.GetWorkflowExecutionStartedEventAttributes().GetInput()); ok {
 			view.Drink, view.Size = request.Drink, request.Size
+		} else {
+			view.Encrypted = unreadable(firstPayload(event.GetWorkflowExecutionStartedEventAttributes().GetInput()).Payload()) != ""
 		}
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
 		attributes := event.GetWorkflowExecutionSignaledEventAttributes()

@@ -102,7 +102,8 @@ func (c *Client) dropEarlierRuns(ctx context.Context, views []OrderView, from in
 }
 
 // Histories returns the histories of all orders that run, and then of those that ended
-// most recently, over of them at most. After an error there are no more.
+// most recently, over of them at most. One that cannot be read has an error that
+// [IsUnreadable] recognizes. After any other error there are no more.
 func (c *Client) Histories(ctx context.Context, over int) iter.Seq2[History, error] {
 	return func(yield func(History, error) bool) {
 		seen := map[string]bool{} // runs that were running, and may have ended since
@@ -114,11 +115,11 @@ func (c *Client) Histories(ctx context.Context, over int) iter.Seq2[History, err
 			{statusQuery("") + " AND ExecutionStatus != 'Running'", over},
 		} {
 			for history, err := range c.histories(ctx, part.query, part.limit) {
-				if err == nil && seen[history.RunID] {
+				if history.RunID != "" && seen[history.RunID] {
 					continue
 				}
 				seen[history.RunID] = true
-				if !yield(history, err) || err != nil {
+				if !yield(history, err) || err != nil && !IsUnreadable(err) {
 					return
 				}
 			}
@@ -127,7 +128,7 @@ func (c *Client) Histories(ctx context.Context, over int) iter.Seq2[History, err
 }
 
 // histories returns the histories of the workflows that a query finds, limit of them at
-// most. After an error there are no more.
+// most. After an error that [IsUnreadable] does not recognize there are no more.
 func (c *Client) histories(ctx context.Context, query string, limit int) iter.Seq2[History, error] {
 	return func(yield func(History, error) bool) {
 		for info, err := range c.executions(ctx, query, limit, 1000) {
@@ -135,25 +136,14 @@ func (c *Client) histories(ctx context.Context, query string, limit int) iter.Se
 			if err == nil {
 				history, err = c.readRun(ctx, info.GetExecution(), nil)
 			}
-			if errors.Is(err, ErrNotFound) || IsUntouched(err) { // deleted meanwhile, or there is nothing in it yet
+			if errors.Is(err, ErrNotFound) { // deleted meanwhile
 				continue
 			}
-			if !yield(history, err) || err != nil {
+			if !yield(history, err) || err != nil && !IsUnreadable(err) {
 				return
 			}
 		}
 	}
-}
-
-// IsUntouched reports whether an error means that the history of an order is encrypted with
-// a key that is not there, and that no worker has touched the order: its client has the
-// wrong keyset.
-func IsUntouched(err error) bool {
-	var history interface {
-		error
-		Untouched() bool // as an encryption.MissingKeyError has
-	}
-	return errors.As(err, &history) && history.Untouched()
 }
 
 // noLimit is a limit that nothing reaches.
@@ -218,7 +208,7 @@ func (c *Client) AddDetails(ctx context.Context, views []OrderView) error {
 	}
 	return c.describeEach(ctx, each, func(ctx context.Context, view *OrderView, described *workflowservice.DescribeWorkflowExecutionResponse) (err error) {
 		// A workflow task that is tried again has failed: the history says why.
-		if !view.Encrypted && (view.Status == "" || described.GetPendingWorkflowTask().GetAttempt() > 1) {
+		if view.Status == "" || described.GetPendingWorkflowTask().GetAttempt() > 1 {
 			err = c.readHistory(ctx, view, described.GetWorkflowExecutionInfo().GetExecution())
 		}
 		view.addPending(described)

@@ -57,7 +57,7 @@ func ReplayOn(function any, history History) error {
 			OriginalExecution: workflow.Execution{ID: history.workflowID(), RunID: history.RunID},
 		})
 	}
-	if !slices.ContainsFunc(history.Events, isTaskCompleted) {
+	if !history.Begun() {
 		return nil // nothing has been done that could be done again
 	}
 	var err error

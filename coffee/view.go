@@ -105,7 +105,7 @@ func viewOf(info *workflowpb.WorkflowExecutionInfo) OrderView {
 			order.clip()
 			view.Drink, view.Size, view.AmountCents, view.Pricing = order.Drink, order.Size, order.AmountCents, order.Pricing
 		}
-		view.Encrypted = string(memo.GetMetadata()[converter.MetadataEncoding]) == encodingEncrypted
+		view.Encrypted = unreadable(memo) != ""
 	}
 	switch info.GetStatus() {
 	case enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING, enumspb.WORKFLOW_EXECUTION_STATUS_PAUSED:
@@ -167,10 +167,6 @@ func asTime(t *timestamppb.Timestamp) time.Time {
 	}
 	return t.AsTime()
 }
-
-// encodingEncrypted is the encoding of payloads that are encrypted, here (package
-// encryption) and in Temporal's samples.
-const encodingEncrypted = "binary/encrypted"
 
 func decode(payload *commonpb.Payload, value any) error {
 	return converter.GetDefaultDataConverter().FromPayload(payload, value)

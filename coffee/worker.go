@@ -44,6 +44,9 @@ type WorkerOptions struct {
 	// Register, unless nil, registers another release of the workflow in place of
 	// [OrderWorkflow]. The activities are those of this package all the same.
 	Register func(worker.Registry)
+	// Tuner, unless nil, says how many tasks the worker takes at once, in place of
+	// Concurrency.
+	Tuner worker.WorkerTuner
 	// Interceptors see each workflow and each attempt of an activity; see package
 	// telemetry.
 	Interceptors []interceptor.WorkerInterceptor
@@ -61,9 +64,10 @@ type Worker struct {
 }
 
 // NewWorker returns a worker that has not started yet. It adds the search attribute
-// [SearchAttributeStatus] if the server lacks it and allows that. It returns an
-// error if there is no ledger or a service setting is invalid, and [ErrForeignLedger]
-// if the ledger and the namespace do not belong together.
+// [SearchAttributeStatus] if the server lacks it and allows that. The client may be one that
+// wraps the SDK's, and has a method Unwrap that returns that. NewWorker returns an error if
+// there is no ledger or a service setting is invalid, and [ErrForeignLedger] if the ledger
+// and the namespace do not belong together.
 func NewWorker(ctx context.Context, c client.Client, options WorkerOptions) (*Worker, error) {
 	if options.Ledger == nil {
 		return nil, errors.New("worker: no ledger")
@@ -86,6 +90,9 @@ func NewWorker(ctx context.Context, c client.Client, options WorkerOptions) (*Wo
 	}
 
 	fatal := make(chan error, 1)
+	if wrapper, ok := c.(interface{ Unwrap() client.Client }); ok {
+		c = wrapper.Unwrap() // the SDK takes no other
+	}
 	w := worker.New(c, TaskQueue, sdkOptions(options, fatal))
 	if options.Register != nil {
 		options.Register(w)
@@ -130,8 +137,13 @@ func bindLedger(ctx context.Context, c *Client, options WorkerOptions) error {
 // sdkOptions are the options of the SDK's worker. What stops it for good is sent to
 // fatal, which needs room for one error.
 func sdkOptions(options WorkerOptions, fatal chan<- error) worker.Options {
+	concurrency := options.Concurrency
+	if options.Tuner != nil {
+		concurrency = 0 // or the SDK panics
+	}
 	return worker.Options{
-		MaxConcurrentActivityExecutionSize: options.Concurrency,
+		MaxConcurrentActivityExecutionSize: concurrency,
+		Tuner:                              options.Tuner,
 		WorkerStopTimeout:                  options.DrainTime,
 		StickyScheduleToStartTimeout:       stickyTimeout,
 		// By default the SDK holds heartbeats back for longer than a brew takes.

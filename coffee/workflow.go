@@ -120,6 +120,9 @@ func (w *OrderWorkflow) accept(ctx workflow.Context, input converter.RawValue) (
 func (w *OrderWorkflow) decide(ctx workflow.Context, input converter.RawValue) (decided acceptance, err error) {
 	info := workflow.GetInfo(ctx)
 	err = workflow.SideEffectWithOptions(ctx, workflow.SideEffectOptions{Summary: "accept or refuse"}, func(ctx workflow.Context) any {
+		if problem := unreadable(input.Payload()); problem != "" {
+			panic(problem) // fails the task: the order waits for a worker that can read it
+		}
 		request, err := decodeOrder(info.WorkflowExecution.ID, input)
 		// Pinned as well, because a replayer may not know the run id. The SDK's test
 		// environment has no original run.

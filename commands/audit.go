@@ -129,9 +129,14 @@ func runAudit(ctx context.Context, a *app, plan auditPlan) error {
 	return verdict(report)
 }
 
-// verdict returns an error with the exit code 6 if a rule is broken.
+// verdict returns an error with the exit code 6 if a rule is broken, and another one if an
+// order could not be judged.
 func verdict(report *audit.Report) error {
-	if len(report.Breaches) == 0 {
+	switch {
+	case len(report.Breaches) > 0:
+	case len(report.Unreadable) > 0:
+		return unreadableOrders(len(report.Unreadable))
+	default:
 		return nil
 	}
 	hint := ""
@@ -189,8 +194,8 @@ func printAudit(out *output, report *audit.Report) {
 	for _, id := range report.Stuck {
 		out.line("Stuck", "order %s: its worker's code does not fit its history; see coffee replay", coffee.Printable(id))
 	}
-	for _, id := range report.Unreadable {
-		out.line("Unreadable", "order %s: its client had a key that is not here, and no worker has touched it", coffee.Printable(id))
+	for _, order := range report.Unreadable {
+		out.line("Unreadable", "order %s: %s", coffee.Printable(order.OrderID), coffee.Printable(order.Problem))
 	}
 	for _, repair := range report.Repairs {
 		out.line("Repaired", "order %s: %s; %s", coffee.Printable(repair.OrderID), coffee.Printable(repair.Problem), repair.Done)

@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -102,6 +103,9 @@ func cancelOrder(ctx context.Context, out *output, orders *coffee.Client, plan c
 			message: "interrupted: the request to cancel order " + id + " stands",
 			hint:    "look at it with: coffee status " + id,
 		}
+	}
+	if coffee.IsUnreadable(err) {
+		return fmt.Errorf("order %s is over (%s), but its result cannot be read here: %w", id, cmp.Or(strings.ToLower(string(result.Status)), "nobody knows how"), err)
 	}
 	if err != nil {
 		return err

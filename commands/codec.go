@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 	"go.temporal.io/sdk/client"
@@ -88,29 +89,34 @@ func parseCodec(c *cli.Context) (plan codecPlan, err error) {
 		}
 	}
 	if len(plan.handler.Origins) == 0 {
-		plan.handler.Origins = origins("http://127.0.0.1:8233")
+		plan.handler.Origins = []string{"http://127.0.0.1:8233"}
 	}
+	plan.handler.Origins = origins(plan.handler.Origins...)
 	return plan, nil
 }
 
-// origins returns those of the pages at a URL. A page on this machine has two.
-func origins(page string) []string {
-	u, err := url.Parse(page)
-	if err != nil {
-		return nil
-	}
-	all := []string{u.Scheme + "://" + u.Host}
-	if devserver.IsLoopback(u.Hostname()) {
-		all = append(all, u.Scheme+"://"+net.JoinHostPort("localhost", u.Port()))
+// origins returns those of the pages at some URLs. A page on this machine has one for each
+// name of the machine.
+func origins(pages ...string) (all []string) {
+	for _, page := range pages {
+		u, err := url.Parse(page)
+		if err != nil {
+			continue
+		}
+		hosts := []string{u.Host}
+		if u.Hostname() == "localhost" || devserver.IsLoopback(u.Hostname()) {
+			for _, name := range []string{"localhost", "127.0.0.1", "[::1]"} {
+				hosts = append(hosts, strings.TrimSuffix(name+":"+u.Port(), ":"))
+			}
+		}
+		for _, host := range hosts {
+			all = append(all, u.Scheme+"://"+host)
+		}
 	}
 	return all
 }
 
 func runCodec(ctx context.Context, a *app, plan codecPlan) error {
-	handler, err := plan.keyset.Handler(plan.handler)
-	if err != nil {
-		return err
-	}
 	var config *tls.Config
 	if plan.cert != "" {
 		pair, err := renewed.KeyPair(plan.cert, plan.key)
@@ -126,7 +132,7 @@ func runCodec(ctx context.Context, a *app, plan codecPlan) error {
 	a.outliveReaders()
 	var tasks background
 	a.out.printf("Codec server %s://%s\n", scheme(config), listener.Addr())
-	tasks.serve("codec server", withTLS(listener, config), httpserver.New(handler))
+	tasks.serve("codec server", withTLS(listener, config), httpserver.New(plan.keyset.Handler(plan.handler)))
 	tasks.wait(ctx)
 	return tasks.stop()
 }
@@ -168,14 +174,10 @@ func (s *serverCodec) serve(tasks *background, plan serverPlan, server *devserve
 			return err
 		}
 	}
-	handler, err := plan.keyset.Handler(encryption.HandlerOptions{
+	tasks.serve("codec server", s.listener, httpserver.New(plan.keyset.Handler(encryption.HandlerOptions{
 		Namespaces: plan.server.Namespaces,
 		Origins:    origins(server.UIURL()),
-	})
-	if err != nil {
-		return err
-	}
-	tasks.serve("codec server", s.listener, httpserver.New(handler))
+	})))
 	return nil
 }
 

@@ -12,7 +12,6 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/contrib/envconfig"
-	"google.golang.org/grpc"
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/encryption"
@@ -58,8 +57,8 @@ type connectOptions struct {
 	tls *clientTLS
 	// frontends look the server's names up.
 	frontends *frontends
-	// watch, unless nil, learns which tasks a worker could decrypt.
-	watch *encryption.Watch
+	// reading is what becomes of that which a worker reads.
+	reading encryption.Options
 }
 
 // parseConnect turns flags, environment and file into client options.
@@ -157,16 +156,20 @@ func connectProfile(c *cli.Context) (envconfig.ClientConfigProfile, error) {
 }
 
 // connection is a client that has reached its server, unless it was made by
-// [app.connectLater].
+// [app.connectLater]. It decrypts what it reads.
 type connection struct {
 	client.Client
 	address   string
 	namespace string
-	keyset    *encryption.Keyset
+	guard     *encryption.Guard // of its worker; nil without one
+}
+
+func newConnection(c client.Client, address string, options connectOptions) *connection {
+	return &connection{options.keyset.Client(c, options.reading), address, options.Namespace, options.reading.Guard}
 }
 
 // orders returns the typed client on the connection.
-func (c *connection) orders() *coffee.Client { return coffee.NewClient(c, c.namespace) }
+func (c *connection) orders() *coffee.Client { return coffee.NewClient(c.Client, c.namespace) }
 
 // complete adds the options that all clients of this program share.
 func (a *app) complete(options *connectOptions) error {
@@ -176,8 +179,10 @@ func (a *app) complete(options *connectOptions) error {
 	}
 	resolveNames(options)
 	options.Logger = a.sdkLog()
-	options.ConnectionOptions.DialOptions = slices.Concat([]grpc.DialOption{options.keyset.DialOption(options.watch)},
-		coffee.Reconnect(a.log, options.why(address)), options.tls.dialOptions(), a.dialOptions, options.ConnectionOptions.DialOptions)
+	options.ConnectionOptions.DialOptions = slices.Concat(coffee.Reconnect(a.log, options.why(address)), options.tls.dialOptions(),
+		a.dialOptions, options.ConnectionOptions.DialOptions)
+	options.reading.Namespace = options.Namespace
+	options.keyset.Configure(&options.Options, options.reading)
 	interceptors, err := a.tracing.Interceptors()
 	options.Interceptors = slices.Concat(options.Interceptors, interceptors)
 	return err
@@ -206,7 +211,7 @@ func (a *app) connect(ctx context.Context, options connectOptions) (*connection,
 		c.Close()
 		return nil, serverProblem(err, address)
 	}
-	return &connection{c, address, options.Namespace, options.keyset}, nil // any other error will surface in the command itself
+	return newConnection(c, address, options), nil // any other error will surface in the command itself
 }
 
 // why returns a function that explains an error of a connection to a server at an
@@ -252,7 +257,7 @@ func (a *app) connectLater(options connectOptions) (*connection, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
-	return &connection{c, address, options.Namespace, options.keyset}, nil
+	return newConnection(c, address, options), nil
 }
 
 // withOrders connects to a server, and calls do with a client for its orders.

@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/encryption"
 	"example.com/coffee/devserver"
 )
 
@@ -31,6 +32,9 @@ func parseWhere(c *cli.Context, but ...string) (server connectOptions, own *work
 		}
 	}
 	options, err := parseWorker(c)
+	if err == nil {
+		err = checkRequired(c, options, nil) // nothing leaves this process
+	}
 	return server, &options, err
 }
 
@@ -56,7 +60,7 @@ func (a *app) startDev(ctx context.Context, options workerOptions, skipTime bool
 	if err != nil {
 		return nil, err
 	}
-	d.connection, err = a.connect(ctx, withSkipTime(connectOptions{Options: server.ClientOptions()}, skipTime))
+	d.connection, err = a.connect(ctx, withSkipTime(connectOptions{Options: server.ClientOptions(), reading: encryption.Options{Guard: newGuard(a)}}, skipTime))
 	if err != nil {
 		return nil, err
 	}
@@ -64,5 +68,5 @@ func (a *app) startDev(ctx context.Context, options workerOptions, skipTime bool
 	if d.ledger, d.where, err = a.openLedger(ctx, options.ledger, d.connection, true); err != nil {
 		return nil, err
 	}
-	return d, a.startWorker(ctx, &d.background, d.connection, options.WorkerOptions, d.ledger, nil)
+	return d, a.startWorker(ctx, &d.background, d.connection, options.WorkerOptions, d.ledger, nil, true)
 }

@@ -143,7 +143,8 @@ func explain(err error) (code int, hint string) {
 		locked   *devserver.LockedError
 		database *devserver.DatabaseError
 		denied   *serviceerror.PermissionDenied
-		missing  *encryption.MissingKeyError
+		missing  *encryption.UnreadableError
+		foreign  *coffee.UnreadableError
 	)
 	switch {
 	case errors.As(err, &exit):
@@ -175,7 +176,7 @@ func explain(err error) (code int, hint string) {
 		return exitFailure, "choose another file with --db-filename, or move this one away"
 	case errors.As(err, &denied):
 		return exitFailure, "check --api-key or the TLS certificate, and --namespace"
-	case errors.As(err, &missing):
+	case errors.As(err, &missing), errors.As(err, &foreign):
 		return exitFailure, "name the keyset that has the key with --encryption-keyset or $" + keysetVariable
 	case errors.Is(err, coffee.ErrNewerLedger):
 		return exitFailure, "use the program that changed it, or a newer one"

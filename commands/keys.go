@@ -3,10 +3,12 @@ package commands
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
 	"github.com/urfave/cli/v2"
+	"go.temporal.io/api/workflowservice/v1"
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/encryption"
@@ -112,47 +114,41 @@ func showKeys(out *output, file string, asJSON bool) error {
 	return nil
 }
 
-// checkKeyset returns an error if a worker with the connection's keyset, or without one,
-// would get work of running orders that it cannot read.
-func checkKeyset(ctx context.Context, a *app, conn *connection) error {
-	err := conn.keyset.CheckWorker(ctx, conn.Client, coffee.TaskQueue)
-	if err != nil && !encryption.IsUnreadable(err) { // the server cannot list orders now
-		a.log.Debug().Err(err).Msg("whether the keyset is the right one cannot be found out")
-		return nil
-	}
-	return err
-}
-
-// unreadable watches for tasks that a worker cannot decrypt.
-type unreadable struct {
-	encryption.Watch
-	stop chan error
-}
-
-// newUnreadable returns a watch that logs each of the tasks. An order that only its client
-// or another worker can read waits for them, and harms no other.
-func newUnreadable(a *app) *unreadable {
-	u := &unreadable{stop: make(chan error, 1)}
-	u.Refused = func(err error, hopeless bool) {
-		a.log.Error().Err(err).Msg("this worker cannot go on with an order, which waits for another one")
-		if !hopeless {
-			return
+// newGuard returns a guard that logs which orders a worker cannot read. Such an order waits
+// for another worker, and harms no other.
+func newGuard(a *app) *encryption.Guard {
+	guard := encryption.NewGuard(coffee.WorkflowType)
+	guard.Refused = func(workflowID string, err error) {
+		event := a.log.Error().Err(err).Str("workflow_id", workflowID)
+		var unreadable *encryption.UnreadableError
+		if errors.As(err, &unreadable) && unreadable.Keyset != "" {
+			event.Str("keyset", unreadable.Keyset)
+			if unreadable.Err != nil {
+				event.AnErr("keyset_error", unreadable.Err)
+			}
 		}
-		select {
-		case u.stop <- fmt.Errorf("the other workers have another keyset: %w", err):
-		default:
-		}
+		event.Msg("this worker cannot go on with an order, which waits for another one")
 	}
-	return u
+	return guard
 }
 
-// wait returns when the context ends, or with an error when the worker should stop: it has
-// read nothing so far, and takes activities from workers that can read them.
-func (u *unreadable) wait(ctx context.Context) error {
-	select {
-	case <-ctx.Done():
-		return nil
-	case err := <-u.stop:
-		return err
-	}
+// guarded runs a worker until the context ends, or until its guard finds that the worker
+// cannot read any order: then it returns an error. A worker that can read the memo of one of
+// the newest orders can read some.
+func guarded(ctx context.Context, conn *connection, run func(context.Context) error) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	hopeless := make(chan error, 1)
+	go func() {
+		hopeless <- conn.guard.Wait(ctx, func(ctx context.Context) error {
+			_, err := conn.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
+				Namespace: conn.namespace, Query: "WorkflowType = '" + coffee.WorkflowType + "'", PageSize: 100,
+			})
+			return err
+		})
+		stop()
+	}()
+	err := run(ctx)
+	stop()
+	return errors.Join(<-hopeless, err)
 }

@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"example.com/coffee/coffee"
-	"example.com/coffee/coffee/encryption"
 )
 
 func orderCommand(a *app) *cli.Command {
@@ -139,6 +139,9 @@ func (o *ordering) run(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return o.interrupted()
 	}
+	if coffee.IsUnreadable(err) {
+		return o.unreadable(result, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -153,7 +156,7 @@ func (o *ordering) run(ctx context.Context) error {
 func (o *ordering) notPlaced(ctx context.Context, err error) error {
 	var invalid *coffee.InvalidOrderError
 	var conflict *coffee.ConflictError
-	if errors.As(err, &invalid) || errors.As(err, &conflict) || encryption.IsUnreadable(err) || o.plan.dev != nil {
+	if errors.As(err, &invalid) || errors.As(err, &conflict) || coffee.IsUnreadable(err) || o.plan.dev != nil {
 		return err
 	}
 	code := exitFailure
@@ -219,6 +222,25 @@ func (o *ordering) interrupted() error {
 		message: "interrupted: order " + id + " continues",
 		hint:    "look at it with: coffee status " + id,
 	}
+}
+
+// unreadable says that the result cannot be read here, which is no failure of the order, and
+// how it ended, as far as the server knows.
+func (o *ordering) unreadable(result coffee.OrderResult, err error) error {
+	code, known := map[coffee.OrderStatus]int{
+		coffee.StatusCompleted: exitOK, coffee.StatusFailed: exitFailed, coffee.StatusCancelled: exitCancelled,
+	}[result.Status]
+	id := o.plan.request.OrderID
+	if !known {
+		return fmt.Errorf("order %s is placed, but its answer cannot be read here: %w", id, err)
+	}
+	_, hint := explain(err)
+	e := &exitError{code: code, message: fmt.Sprintf("order %s is %s, but its result cannot be read here: %v", id, strings.ToLower(string(result.Status)), err), hint: hint}
+	if code == exitOK {
+		o.out.notef("%s; %s", e.message, hint)
+		return nil
+	}
+	return e
 }
 
 // outcome returns the error that sets the exit code, and says why an order did

@@ -86,7 +86,10 @@ func readHistory(path string, keyset *encryption.Keyset) (history coffee.History
 	if history, err = coffee.HistoryFromJSON(file); err != nil {
 		return history, fmt.Errorf("cannot read %s: %w", coffee.Printable(path), err)
 	}
-	return history, keyset.DecryptHistory(coffee.WorkflowID(history.OrderID), history.Events)
+	if err := keyset.DecryptHistory(coffee.WorkflowID(history.OrderID), history.Events); err != nil {
+		return history, err
+	}
+	return history, coffee.CheckReadable(history.OrderID, history.Events)
 }
 
 // replayed is the output of coffee replay.
@@ -94,6 +97,23 @@ type replayed struct {
 	Histories int      `json:"histories"`
 	Running   int      `json:"running"`
 	Broken    []broken `json:"broken"`
+	// Unreadable are the orders whose history cannot be decrypted.
+	Unreadable []unreadableOrder `json:"unreadable,omitempty"`
+}
+
+// unreadableOrder is an order whose history cannot be decrypted.
+type unreadableOrder struct {
+	OrderID string `json:"order_id"`
+	Problem string `json:"problem"`
+}
+
+// unreadableOrders returns the error about orders that nobody here could judge.
+func unreadableOrders(n int) error {
+	return &exitError{
+		code:    exitFailure,
+		message: plural(n, "order", "orders") + " could not be read",
+		hint:    "name the keyset that has the key with --encryption-keyset or $" + keysetVariable,
+	}
 }
 
 // broken is a history that does not replay.
@@ -124,6 +144,17 @@ func (r *replayed) add(history coffee.History, file string, replay func(coffee.H
 	return err
 }
 
+// leaveOut adds an order to those whose history cannot be decrypted, if that is what an
+// error says, and returns nil. It returns other errors.
+func (r *replayed) leaveOut(err error) error {
+	var unreadable *coffee.UnreadableError
+	if !errors.As(err, &unreadable) {
+		return err
+	}
+	r.Unreadable = append(r.Unreadable, unreadableOrder{unreadable.OrderID, unreadable.Problem})
+	return nil
+}
+
 func runReplay(ctx context.Context, a *app, plan replayPlan) error {
 	report := replayed{Broken: []broken{}}
 	replay := func(history coffee.History, file string) error { return report.add(history, file, plan.replay) }
@@ -132,7 +163,7 @@ func runReplay(ctx context.Context, a *app, plan replayPlan) error {
 		if err == nil {
 			err = replay(history, file)
 		}
-		if err != nil {
+		if err = report.leaveOut(err); err != nil {
 			return err
 		}
 	}
@@ -145,7 +176,7 @@ func runReplay(ctx context.Context, a *app, plan replayPlan) error {
 			if err == nil {
 				err = replay(history, "")
 			}
-			if err != nil {
+			if err = report.leaveOut(err); err != nil {
 				return err
 			}
 		}
@@ -156,7 +187,7 @@ func runReplay(ctx context.Context, a *app, plan replayPlan) error {
 			if err == nil {
 				err = replay(history, "")
 			}
-			if err != nil {
+			if err = report.leaveOut(err); err != nil {
 				return err
 			}
 		}
@@ -186,6 +217,12 @@ func printReplay(out *output, report replayed, asJSON bool) error {
 			}
 			out.line("Breaks", "order %s (%s)%s: %s", coffee.Printable(b.OrderID), state, where, coffee.Printable(b.Problem))
 		}
+		for _, order := range report.Unreadable {
+			out.line("Unreadable", "order %s: %s", coffee.Printable(order.OrderID), coffee.Printable(order.Problem))
+		}
+	}
+	if len(report.Broken) == 0 && len(report.Unreadable) > 0 {
+		return unreadableOrders(len(report.Unreadable))
 	}
 	if len(report.Broken) == 0 {
 		return nil

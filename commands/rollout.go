@@ -131,6 +131,9 @@ func rollForward(ctx context.Context, out *output, orders *coffee.Client, d coff
 		if err == nil {
 			err = report.add(history, "", plan.replay)
 		}
+		if coffee.IsUnreadable(err) && !history.Begun() {
+			continue // whatever version it goes to, it waits for its key
+		}
 		if err != nil {
 			return err
 		}

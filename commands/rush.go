@@ -278,6 +278,9 @@ func (r *rush) place(ctx context.Context, due time.Time, request coffee.OrderReq
 	if err == nil {
 		result, err = r.orders.Result(ctx, request.OrderID)
 	}
+	if coffee.IsUnreadable(err) && result.Status != "" {
+		err = nil // it needs no keyset to count how orders end
+	}
 	took := time.Since(due)
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -112,6 +112,11 @@ func parseServer(c *cli.Context, a *app) (plan serverPlan, err error) {
 	if plan.keyset, err = parseKeyset(c); err != nil {
 		return plan, err
 	}
+	if plan.worker != nil {
+		if err := checkRequired(c, *plan.worker, plan.keyset); err != nil {
+			return plan, err
+		}
+	}
 	if plan.codecPort, err = parsePort(c, "codec-port"); err != nil {
 		return plan, err
 	}
@@ -172,10 +177,11 @@ func (a *app) startAll(ctx context.Context, tasks *background, plan serverPlan) 
 			return err
 		}
 	}
-	unreadable := newUnreadable(a)
 	var conn *connection
 	if plan.server.UI || plan.worker != nil {
-		options := connectOptions{Options: server.ClientOptions(), keyset: plan.keyset, watch: &unreadable.Watch}
+		options := connectOptions{Options: server.ClientOptions(), keyset: plan.keyset, reading: encryption.Options{
+			Required: plan.worker != nil && plan.worker.encryptionRequired, Guard: newGuard(a),
+		}}
 		meters.watch(&options)
 		conn, err = a.connect(ctx, options)
 		if err != nil {
@@ -197,17 +203,14 @@ func (a *app) startAll(ctx context.Context, tasks *background, plan serverPlan) 
 		}
 	}
 	if plan.worker != nil {
-		if err := checkKeyset(ctx, a, conn); err != nil {
-			return err
-		}
 		opened, where, err := a.openLedger(ctx, plan.worker.ledger, conn, plan.server.DatabaseFile == "")
 		if err != nil {
 			return err
 		}
-		if err := a.startWorker(ctx, tasks, conn, plan.worker.WorkerOptions, opened, meters); err != nil {
+		if err := a.startWorker(ctx, tasks, conn, plan.worker.WorkerOptions, opened, meters, true); err != nil {
 			return err
 		}
-		meters.check(unreadable.Check)
+		meters.check(conn.guard.Check)
 		a.watchVersion(tasks, conn, plan.worker.Version, meters)
 		meters.started(conn)
 		meters.serve(tasks, server.WebTLS) // the server goes on, whatever its worker can read

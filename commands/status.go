@@ -134,7 +134,7 @@ func describeOrder(w io.Writer, view coffee.OrderView) {
 	line := func(name, format string, args ...any) {
 		fmt.Fprintf(w, "%-12s %s\n", name, fmt.Sprintf(format, args...))
 	}
-	what := "?"
+	what := yesNo(view.Encrypted, "(encrypted)", "?")
 	if view.Drink != "" {
 		what = coffee.Printable(string(view.Drink)) + " (" + coffee.Printable(string(view.Size)) + ")"
 	}

@@ -13,6 +13,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/encryption"
 )
 
 func workerCommand(a *app) *cli.Command {
@@ -36,6 +37,9 @@ func workerCommand(a *app) *cli.Command {
 				}
 				options, err := parseWorker(c)
 				if err != nil {
+					return err
+				}
+				if err := checkRequired(c, options, server.keyset); err != nil {
 					return err
 				}
 				if options.metrics, err = parseMetrics(c); err != nil {
@@ -82,6 +86,7 @@ func workerFlags(category string) []cli.Flag {
 		&cli.BoolFlag{Name: "new-ledger", Usage: "start an empty ledger although the orders of the namespace have been kept in another: for when that is lost for good", Category: category},
 		&cli.StringFlag{Name: "build-id", Usage: "`ID` of the release that the worker runs; new orders come to it after coffee rollout ID", Category: category},
 		deploymentFlag(category),
+		&cli.BoolFlag{Name: "encryption-required", Usage: "leave orders alone that are not encrypted: they wait for a worker that takes them", Category: category},
 		&cli.StringFlag{Name: "versioning", Usage: "`WAY` of its orders when another version is rolled out: pinned ones stay, auto-upgrade ones move", Value: "pinned", Category: category},
 		&cli.DurationFlag{Name: "drain-time", Usage: "after an interrupt, wait up to this `DURATION` for running activities", Value: 10 * time.Second, Category: category},
 	}
@@ -104,6 +109,16 @@ type workerOptions struct {
 	ledger ledgerChoice
 	// metrics is the address to serve metrics on; empty means none.
 	metrics string
+	// encryptionRequired makes the worker refuse what is not encrypted.
+	encryptionRequired bool
+}
+
+// checkRequired returns a usage error if everything must be encrypted and nothing can be.
+func checkRequired(c *cli.Context, options workerOptions, keyset *encryption.Keyset) error {
+	if options.encryptionRequired && keyset == nil {
+		return usageErrorf(c, "--encryption-required needs --encryption-keyset")
+	}
+	return nil
 }
 
 func parseWorker(c *cli.Context) (workerOptions, error) {
@@ -136,6 +151,7 @@ func parseWorker(c *cli.Context) (workerOptions, error) {
 	if options.Pricing, err = coffee.PricingByName(c.String("pricing")); err != nil {
 		return options, usageErrorf(c, "%v", err)
 	}
+	options.encryptionRequired = c.Bool("encryption-required")
 	options.ledger, err = parseLedger(c)
 	return options, err
 }
@@ -177,9 +193,10 @@ func checkBuildID(c *cli.Context, id string) error {
 	return usageErrorf(c, "%q cannot name a version: use 1 to 64 letters, digits, dots, hyphens and underscores", id)
 }
 
-// startWorker starts a worker on a ledger, which is closed when the worker stops.
-// The context bounds only the start.
-func (a *app) startWorker(ctx context.Context, tasks *background, conn *connection, options coffee.WorkerOptions, ledger coffee.Ledger, meters *meters) error {
+// startWorker starts a worker on a ledger, which is closed when the worker stops. If its
+// guard stops the worker, that ends the tasks, unless inServer is true: a server goes on,
+// whatever its worker can read. The context bounds only the start.
+func (a *app) startWorker(ctx context.Context, tasks *background, conn *connection, options coffee.WorkerOptions, ledger coffee.Ledger, meters *meters, inServer bool) error {
 	if a.injected.noRefunds {
 		ledger = noRefunds{ledger}
 	}
@@ -196,12 +213,20 @@ func (a *app) startWorker(ctx context.Context, tasks *background, conn *connecti
 			return errors.Join(err, ledger.Close())
 		}
 	}
+	var err error
+	if options.Tuner, err = conn.guard.Tuner(options.Concurrency); err != nil {
+		return errors.Join(err, ledger.Close())
+	}
 	w, err := coffee.NewWorker(ctx, conn.Client, options)
 	if err != nil {
 		return errors.Join(err, ledger.Close())
 	}
 	tasks.start(func(ctx context.Context) error {
-		err := w.Run(ctx) // lets running activities finish within the drain time
+		err := guarded(ctx, conn, w.Run) // lets running activities finish within the drain time
+		if inServer && coffee.IsUnreadable(err) {
+			a.log.Error().Err(err).Msg("the server goes on without its worker")
+			err = nil
+		}
 		if closeErr := ledger.Close(); closeErr != nil {
 			err = errors.Join(err, fmt.Errorf("cannot close the ledger: %w", closeErr))
 		}
@@ -220,27 +245,22 @@ func runWorker(ctx context.Context, a *app, server connectOptions, options worke
 	}
 	meters.watch(&server)
 	meters.serve(&tasks, nil) // it lives while it waits for its server
-	unreadable := newUnreadable(a)
-	server.watch = &unreadable.Watch
+	server.reading = encryption.Options{Required: options.encryptionRequired, Guard: newGuard(a)}
 	conn, err := a.connectWhenUp(ctx, server)
 	if err != nil {
 		return err
 	}
 	tasks.onStop(func() error { conn.Close(); return nil })
-	if err := checkKeyset(ctx, a, conn); err != nil {
-		return err
-	}
 	ledger, where, err := a.openLedger(ctx, options.ledger, conn, false)
 	if err != nil {
 		return err
 	}
-	if err := a.startWorker(ctx, &tasks, conn, options.WorkerOptions, ledger, meters); err != nil {
+	if err := a.startWorker(ctx, &tasks, conn, options.WorkerOptions, ledger, meters, false); err != nil {
 		return err
 	}
-	meters.check(unreadable.Check)
+	meters.check(conn.guard.Check)
 	a.watchVersion(&tasks, conn, options.Version, meters)
 	meters.started(conn)
-	tasks.start(unreadable.wait)
 	a.workerStarted(conn, where)
 	return a.workUntilInterrupted(ctx, &tasks)
 }

@@ -42,7 +42,7 @@ func Run(ctx context.Context, options Options) (*Report, error) {
 	if options.Replay == nil {
 		options.Replay = (&coffee.OrderWorkflow{Pricing: coffee.StandardPricing{}}).Replay
 	}
-	a := &auditor{Options: options, report: &Report{Breaches: []Breach{}, Repairs: []Repair{}}, stories: map[string][]*story{}, unreadable: map[string]bool{}}
+	a := &auditor{Options: options, report: &Report{Breaches: []Breach{}, Repairs: []Repair{}}, stories: map[string][]*story{}, unreadable: map[string]string{}}
 	if err := a.run(ctx); err != nil {
 		return nil, err
 	}
@@ -60,8 +60,8 @@ type auditor struct {
 
 	mu      sync.Mutex
 	stories map[string][]*story // by workflow id
-	// unreadable are the workflows whose key is not there, and that no worker has touched.
-	unreadable map[string]bool
+	// unreadable are the workflows with a history that cannot be decrypted, and why.
+	unreadable map[string]string
 	read       int
 	known      int
 }
@@ -152,6 +152,10 @@ func (a *auditor) judgeAll(ctx context.Context, rows map[string][]Row) error {
 		ids[id] = true
 	}
 	for id := range ids {
+		if problem, ok := a.unreadable[coffee.WorkflowID(id)]; ok {
+			a.judgeUnreadable(id, rows[id], problem)
+			continue
+		}
 		f := newFile(id, a.stories[coffee.WorkflowID(id)], rows[id])
 		breaches := f.judge(a.horizon.suspicious)
 		if len(breaches) > 0 || a.Repair != nil && f.unsettled() != nil {
@@ -174,6 +178,18 @@ func (a *auditor) judgeAll(ctx context.Context, rows map[string][]Row) error {
 		a.report.Breaches = append(a.report.Breaches, breaches...)
 	}
 	return nil
+}
+
+// judgeUnreadable judges an order by its rows alone, and reports a breach if there are any:
+// nothing shows that they are right.
+func (a *auditor) judgeUnreadable(id string, rows []Row, problem string) {
+	if len(rows) == 0 {
+		return
+	}
+	j := &judge{file: newFile(id, nil, rows)}
+	j.entries()
+	j.breach(RuleHistory, nil, "the ledger has rows of it, and its history is %s", problem)
+	a.report.Breaches = append(a.report.Breaches, j.breaches...)
 }
 
 // settle refunds an order that ended without a coffee, or records a void where a
@@ -215,9 +231,8 @@ func (a *auditor) acknowledged(ctx context.Context) error {
 				return err
 			}
 		}
-		if len(f.chains) == 0 && a.unreadable[coffee.WorkflowID(id)] {
-			a.breach(Breach{Rule: RuleAcknowledged, OrderID: id, Problem: "it was acknowledged, and no worker has its key",
-				Evidence: []string{"no worker has completed a task of workflow " + coffee.WorkflowID(id)}})
+		if problem, ok := a.unreadable[coffee.WorkflowID(id)]; ok {
+			a.breach(Breach{Rule: RuleAcknowledged, OrderID: id, Problem: "it was acknowledged, and its history is " + problem})
 		} else if len(f.chains) == 0 {
 			a.breach(Breach{Rule: RuleAcknowledged, OrderID: id, Problem: "it was acknowledged, but there is no such order",
 				Evidence: []string{"the server has no workflow " + coffee.WorkflowID(id)}})

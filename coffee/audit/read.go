@@ -98,15 +98,15 @@ func (a *auditor) readRuns(ctx context.Context, runs []run) error {
 	for _, r := range runs {
 		group.Go(func() error {
 			s, err := a.readRun(ctx, r)
-			untouched := coffee.IsUntouched(err)
-			if err != nil && !untouched {
+			var unreadable *coffee.UnreadableError
+			if err != nil && !errors.As(err, &unreadable) {
 				return fmt.Errorf("cannot read the history of %s: %w", coffee.Printable(r.execution.GetWorkflowId()), err)
 			}
 			a.mu.Lock()
 			defer a.mu.Unlock()
 			a.read++
-			if untouched {
-				a.unreadable[r.execution.GetWorkflowId()] = true
+			if unreadable != nil {
+				a.unreadable[r.execution.GetWorkflowId()] = unreadable.Problem
 			}
 			if s != nil {
 				a.stories[s.workflowID] = append(a.stories[s.workflowID], s)
@@ -121,7 +121,7 @@ func (a *auditor) readRuns(ctx context.Context, runs []run) error {
 }
 
 // readRun reads and replays one history. It returns nil if the history was deleted
-// meanwhile.
+// meanwhile, and a [*coffee.UnreadableError] if it is encrypted.
 func (a *auditor) readRun(ctx context.Context, r run) (*story, error) {
 	history := &historypb.History{}
 	events := a.Client.GetWorkflowHistory(ctx, r.execution.GetWorkflowId(), r.execution.GetRunId(), false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
@@ -136,9 +136,13 @@ func (a *auditor) readRun(ctx context.Context, r run) (*story, error) {
 		}
 		history.Events = append(history.Events, event)
 	}
+	orderID := strings.TrimPrefix(r.execution.GetWorkflowId(), coffee.WorkflowID(""))
+	if err := coffee.CheckReadable(orderID, history.GetEvents()); err != nil {
+		return nil, err
+	}
 	s := readStory(r.execution, r.startedAt, history)
 	if err := a.Replay(coffee.History{
-		OrderID: strings.TrimPrefix(r.execution.GetWorkflowId(), coffee.WorkflowID("")),
+		OrderID: orderID,
 		RunID:   r.execution.GetRunId(),
 		Events:  history.GetEvents(),
 	}); err != nil {

@@ -18,13 +18,19 @@ type Report struct {
 	// Stuck are the ids of the running orders whose worker has code that does not fit
 	// their history, sorted.
 	Stuck []string `json:"stuck,omitempty"`
-	// Unreadable are the ids of the orders that are encrypted with a key that is not
-	// there, and that no worker has touched, sorted. They are in no count.
-	Unreadable []string `json:"unreadable,omitempty"`
+	// Unreadable are the orders whose history cannot be decrypted, sorted. They are in no
+	// count.
+	Unreadable []Unreadable `json:"unreadable,omitempty"`
 	// Breaches are sorted by order.
 	Breaches []Breach `json:"breaches"`
 	// Repairs are the orders that were settled. Breaches has what remains.
 	Repairs []Repair `json:"repairs"`
+}
+
+// Unreadable is an order whose history cannot be decrypted.
+type Unreadable struct {
+	OrderID string `json:"order_id"`
+	Problem string `json:"problem"`
 }
 
 // Orders counts the orders by how they ended.
@@ -85,10 +91,10 @@ func (a *auditor) count(all []Row, net coffee.Cents) {
 			}
 		}
 	}
-	for workflowID := range a.unreadable {
-		a.report.Unreadable = append(a.report.Unreadable, strings.TrimPrefix(workflowID, coffee.WorkflowID("")))
+	for workflowID, problem := range a.unreadable {
+		a.report.Unreadable = append(a.report.Unreadable, Unreadable{strings.TrimPrefix(workflowID, coffee.WorkflowID("")), problem})
 	}
-	slices.Sort(a.report.Unreadable)
+	slices.SortFunc(a.report.Unreadable, func(x, y Unreadable) int { return strings.Compare(x.OrderID, y.OrderID) })
 	slices.Sort(a.report.Stuck)
 	a.report.Ledger = Ledger{
 		Charges:  len(rows(all).of(coffee.EntryCharge)),

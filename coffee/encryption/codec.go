@@ -1,76 +1,116 @@
 package encryption
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 
 	commonpb "go.temporal.io/api/common/v1"
 	"go.temporal.io/sdk/converter"
 	"google.golang.org/protobuf/proto"
 )
 
-// An encrypted payload names how it is to be read in its metadata, as those of
-// Temporal's samples do.
+// An encrypted payload names in its metadata how it is to be read, as those of Temporal's
+// samples do.
 const (
 	// encodingEncrypted is the encoding of an encrypted payload.
 	encodingEncrypted = "binary/encrypted"
 	// metadataKeyID is the metadata key with the id of the key that encrypted it.
 	metadataKeyID = "encryption-key-id"
-	// metadataWorkflow is the metadata key with the id of the workflow that the payload
-	// belongs to. It is the associated data of the encryption, so a payload cannot be
-	// passed off as that of another order.
-	metadataWorkflow = "encryption-workflow-id"
+	// metadataNamespace and metadataWorkflow are the metadata keys with the namespace and
+	// the id of the workflow that the payload belongs to. Both are the associated data of
+	// the encryption, so a payload cannot be passed off as that of another order.
+	metadataNamespace = "encryption-namespace"
+	metadataWorkflow  = "encryption-workflow-id"
+	// metadataProblem is the metadata key with which a reader marks a payload that it could
+	// not read, and says why. It is never sent.
+	metadataProblem = "encryption-problem"
 )
 
-// MissingKeyError reports that something was encrypted with a key that is not there.
-type MissingKeyError struct {
-	// KeyID is the id of that key; empty if it is not known.
+// blockSize is what the size of everything is rounded up to before it is encrypted, in
+// bytes: all drinks, and all failures of a kind, are then of one length.
+const blockSize = 256
+
+// UnreadableError reports that a payload cannot be decrypted, or must not be. Its text may
+// be shown to anybody: it has the id of a key at most.
+type UnreadableError struct {
+	// KeyID is the id of the key that is missing; empty if it is not known, or if that is
+	// not the problem.
 	KeyID string
-	// WorkflowID is the workflow that it belongs to; empty if that is not known.
-	WorkflowID string
-	// Keyset is the file of the keyset; empty if there is none.
+	// Keyset is the file that lacks the key; empty if there is none, or if that is not the
+	// problem. It is not in the error's text.
 	Keyset string
-	// Err is why the file could not be read again; nil if it could.
+	// Err is why that file could not be read again; nil if it could. It is not in the error's
+	// text.
 	Err error
 
-	untouched bool
+	problem string
 }
 
-// Untouched reports whether it is a whole history that cannot be read, and no worker has
-// completed a task of it: its client may have had the wrong keyset, and nothing has been
-// done for it.
-func (e *MissingKeyError) Untouched() bool { return e.untouched }
+// unreadable begins the text of each [UnreadableError].
+const unreadable = "unreadable: "
 
-// Unwrap returns why the file could not be read again.
-func (e *MissingKeyError) Unwrap() error { return e.Err }
+func (e *UnreadableError) Error() string { return unreadable + e.problem }
 
-func (e *MissingKeyError) Error() string {
-	what := "something"
-	if e.WorkflowID != "" {
-		what = fmt.Sprintf("workflow %q", e.WorkflowID)
+// Unreadable marks the error for those who do not know this package.
+func (e *UnreadableError) Unreadable() bool { return true }
+
+var (
+	errDamaged   = &UnreadableError{problem: "it was changed after it was encrypted"}
+	errElsewhere = &UnreadableError{problem: "it belongs to another workflow or namespace"}
+	errPlain     = &UnreadableError{problem: "it is not encrypted, and this worker takes only what is"}
+)
+
+// missingKey returns the error about a payload whose key is not in a keyset.
+func missingKey(k *Keyset, id string, cause error) *UnreadableError {
+	e := &UnreadableError{KeyID: id, Err: cause}
+	key := "key " + id
+	if _, err := strconv.ParseUint(id, 10, 32); err != nil { // anything can stand there
+		e.KeyID, key = "", "an unknown key"
 	}
-	key := "a key"
-	if e.KeyID != "" {
-		key = fmt.Sprintf("key %q", e.KeyID)
+	if k == nil {
+		e.problem = "it is encrypted with " + key + ", and there is no keyset"
+		return e
 	}
-	if e.Keyset == "" {
-		return fmt.Sprintf("%s is encrypted with %s, and there is no keyset", what, key)
-	}
-	text := fmt.Sprintf("%s is encrypted with %s, which is not in the keyset %s", what, key, e.Keyset)
-	if e.Err != nil {
-		text += fmt.Sprintf(" as it was read last (now: %v)", e.Err)
-	}
-	return text
+	e.Keyset, e.problem = k.path, "it is encrypted with "+key+", which is not in the keyset"
+	return e
 }
 
-// ErrDamaged means that an encrypted payload is not what was encrypted, or not that of
-// the workflow in which it was found.
-var ErrDamaged = errors.New("an encrypted payload was changed, or belongs to another workflow")
+// problemIn returns the text of the [UnreadableError] that caused an error; empty if none
+// did. The SDK keeps of a panic only the text.
+func problemIn(err error) string {
+	var e *UnreadableError
+	if errors.As(err, &e) {
+		return e.Error()
+	}
+	text := err.Error()
+	_, digits, _ := strings.Cut(text, " key ")
+	digits, _, _ = strings.Cut(digits, ",")
+	for _, e := range []*UnreadableError{errDamaged, errElsewhere, errPlain, missingKey(nil, digits, nil), missingKey(&Keyset{}, digits, nil)} {
+		if text == e.Error() {
+			return text
+		}
+	}
+	return ""
+}
 
-// encrypt encrypts a payload, unless it is encrypted already. workflowID is empty if it
-// is not known.
-func (k *Keyset) encrypt(payload *commonpb.Payload, workflowID string) (*commonpb.Payload, error) {
-	if payload == nil || isEncrypted(payload) {
+// place is what a payload belongs to. Either field is empty if it is not known.
+type place struct{ namespace, workflow string }
+
+// placeOf returns what an encrypted payload says that it belongs to.
+func placeOf(payload *commonpb.Payload) place {
+	metadata := payload.GetMetadata()
+	return place{string(metadata[metadataNamespace]), string(metadata[metadataWorkflow])}
+}
+
+func (p place) associatedData() []byte { return fmt.Appendf(nil, "%q %q", p.namespace, p.workflow) }
+
+// encrypt encrypts a payload and binds it to a place. A nil Keyset leaves it as it is.
+func (k *Keyset) encrypt(payload *commonpb.Payload, at place) (*commonpb.Payload, error) {
+	if k == nil || payload == nil {
 		return payload, nil
 	}
 	plain, err := proto.Marshal(payload)
@@ -78,7 +118,7 @@ func (k *Keyset) encrypt(payload *commonpb.Payload, workflowID string) (*commonp
 		return nil, err
 	}
 	keys := k.current()
-	data, err := keys.aead.Encrypt(plain, []byte(workflowID))
+	data, err := keys.aead.Encrypt(pad(plain), at.associatedData())
 	if err != nil {
 		return nil, err
 	}
@@ -86,71 +126,68 @@ func (k *Keyset) encrypt(payload *commonpb.Payload, workflowID string) (*commonp
 		converter.MetadataEncoding: []byte(encodingEncrypted),
 		metadataKeyID:              []byte(keys.primary),
 	}
-	if workflowID != "" {
-		metadata[metadataWorkflow] = []byte(workflowID)
+	if at.namespace != "" {
+		metadata[metadataNamespace] = []byte(at.namespace)
+	}
+	if at.workflow != "" {
+		metadata[metadataWorkflow] = []byte(at.workflow)
 	}
 	return &commonpb.Payload{Metadata: metadata, Data: data}, nil
 }
 
-// decrypt decrypts a payload, if it is encrypted. workflowID is the workflow in which
-// it was found; empty if that is not known. It returns a [*MissingKeyError] or
-// [ErrDamaged].
-func (k *Keyset) decrypt(payload *commonpb.Payload, workflowID string) (*commonpb.Payload, error) {
+// decrypt decrypts a payload, if it is encrypted, that was found in a namespace, and in one
+// of some workflows; empty and none mean that this is not known. What is bound to no
+// namespace or workflow may be anywhere. It returns an [*UnreadableError].
+func (k *Keyset) decrypt(payload *commonpb.Payload, namespace string, workflows ...string) (*commonpb.Payload, error) {
 	if !isEncrypted(payload) {
 		return payload, nil
 	}
 	id := string(payload.GetMetadata()[metadataKeyID])
 	keys, ok, err := k.with(id)
 	if !ok {
-		missing := &MissingKeyError{KeyID: id, WorkflowID: workflowID, Err: err}
-		if k != nil {
-			missing.Keyset = k.path
-		}
-		return nil, missing
+		return nil, missingKey(k, id, err)
 	}
-	belongs := string(payload.GetMetadata()[metadataWorkflow])
-	if workflowID != "" && belongs != "" && workflowID != belongs {
-		return nil, ErrDamaged
+	belongs := placeOf(payload)
+	if namespace != "" && belongs.namespace != "" && belongs.namespace != namespace ||
+		len(workflows) > 0 && belongs.workflow != "" && !slices.Contains(workflows, belongs.workflow) {
+		return nil, errElsewhere
 	}
-	plain, err := keys.aead.Decrypt(payload.GetData(), []byte(belongs))
+	padded, err := keys.aead.Decrypt(payload.GetData(), belongs.associatedData())
 	if err != nil {
-		return nil, ErrDamaged
+		return nil, errDamaged
 	}
 	decrypted := &commonpb.Payload{}
-	if err := proto.Unmarshal(plain, decrypted); err != nil {
-		return nil, ErrDamaged
+	if err := proto.Unmarshal(unpad(padded), decrypted); err != nil {
+		return nil, errDamaged
 	}
 	return decrypted, nil
+}
+
+// pad appends a one and zeros up to a multiple of [blockSize].
+func pad(plain []byte) []byte {
+	padded := make([]byte, (len(plain)/blockSize+1)*blockSize)
+	padded[copy(padded, plain)] = 1
+	return padded
+}
+
+func unpad(padded []byte) []byte {
+	return bytes.TrimSuffix(bytes.TrimRight(padded, "\x00"), []byte{1})
 }
 
 func isEncrypted(payload *commonpb.Payload) bool {
 	return string(payload.GetMetadata()[converter.MetadataEncoding]) == encodingEncrypted
 }
 
-// codec encrypts payloads of which nothing else is known.
-type codec struct{ keyset *Keyset }
-
-// Codec returns the keyset as a codec, for Temporal programs that have no use for the
-// interceptor. Unlike that, it does not bind what it encrypts to a workflow.
-func (k *Keyset) Codec() converter.PayloadCodec { return codec{k} }
-
-// Encode implements [converter.PayloadCodec].
-func (c codec) Encode(payloads []*commonpb.Payload) ([]*commonpb.Payload, error) {
-	return each(payloads, func(p *commonpb.Payload) (*commonpb.Payload, error) { return c.keyset.encrypt(p, "") })
-}
-
-// Decode implements [converter.PayloadCodec].
-func (c codec) Decode(payloads []*commonpb.Payload) ([]*commonpb.Payload, error) {
-	return each(payloads, func(p *commonpb.Payload) (*commonpb.Payload, error) { return c.keyset.decrypt(p, "") })
-}
-
-func each(payloads []*commonpb.Payload, do func(*commonpb.Payload) (*commonpb.Payload, error)) ([]*commonpb.Payload, error) {
-	done := make([]*commonpb.Payload, len(payloads))
-	for i, payload := range payloads {
-		var err error
-		if done[i], err = do(payload); err != nil {
-			return nil, err
-		}
+// marked returns what stands for a payload that could not be read: it is encrypted, and says
+// why nobody could read it.
+func marked(payload *commonpb.Payload, err error) *commonpb.Payload {
+	marked := &commonpb.Payload{Metadata: map[string][]byte{
+		converter.MetadataEncoding: []byte(encodingEncrypted),
+		metadataProblem:            []byte(err.Error()),
+	}}
+	if isEncrypted(payload) {
+		marked = proto.CloneOf(payload)
+		marked.Metadata[metadataProblem] = []byte(err.Error())
 	}
-	return done, nil
+	return marked
 }

@@ -1,29 +1,19 @@
 package encryption
 
 import (
-	"context"
+	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
-	commandpb "go.temporal.io/api/command/v1"
 	commonpb "go.temporal.io/api/common/v1"
-	enumspb "go.temporal.io/api/enums/v1"
-	failurepb "go.temporal.io/api/failure/v1"
-	historypb "go.temporal.io/api/history/v1"
-	querypb "go.temporal.io/api/query/v1"
-	sdkpb "go.temporal.io/api/sdk/v1"
-	workflowpb "go.temporal.io/api/workflow/v1"
-	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/converter"
-	"google.golang.org/grpc"
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -159,62 +149,119 @@ func TestPayload(t *testing.T) {
 	t.Parallel()
 	k := newKeyset(t)
 	plain := payload(t, map[string]string{"drink": "latte"})
-	encrypted, err := k.encrypt(plain, "order-1")
+	at := place{"shop", "order-1"}
+	encrypted, err := k.encrypt(plain, at)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if text := encrypted.String(); strings.Contains(text, "latte") || strings.Contains(text, "json") {
 		t.Errorf("it can be read: %s", text)
 	}
-	if again, err := k.encrypt(encrypted, "order-1"); err != nil || !proto.Equal(again, encrypted) {
-		t.Errorf("it was encrypted twice: %v, %v", again, err)
-	}
-	for _, workflow := range []string{"order-1", ""} { // a codec server does not know
-		if decrypted, err := k.decrypt(encrypted, workflow); err != nil || !proto.Equal(decrypted, plain) {
-			t.Errorf("in %q it is %v, %v", workflow, decrypted, err)
+	for _, test := range []struct {
+		namespace string
+		workflows []string
+		want      error
+	}{
+		{"shop", []string{"order-1"}, nil},
+		{"shop", []string{"order-2", "order-1"}, nil}, // a child's memo
+		{"shop", nil, nil},
+		{"", nil, nil}, // a file
+		{"shop", []string{"order-2"}, errElsewhere},
+		{"bank", []string{"order-1"}, errElsewhere},
+		{"bank", nil, errElsewhere},
+	} {
+		decrypted, err := k.decrypt(encrypted, test.namespace, test.workflows...)
+		if !errors.Is(err, test.want) || err == nil && !proto.Equal(decrypted, plain) {
+			t.Errorf("in %s, %v it is %v, %v", test.namespace, test.workflows, decrypted, err)
 		}
 	}
-	if _, err := k.decrypt(encrypted, "order-2"); !errors.Is(err, ErrDamaged) {
-		t.Errorf("as another order's it is read: %v", err)
-	}
 	for name, change := range map[string]func(*commonpb.Payload){
-		"another order's name": func(p *commonpb.Payload) { p.Metadata[metadataWorkflow] = []byte("order-2") },
-		"no name":              func(p *commonpb.Payload) { delete(p.Metadata, metadataWorkflow) },
-		"a bit":                func(p *commonpb.Payload) { p.Data[len(p.Data)-1] ^= 1 },
-		"the end":              func(p *commonpb.Payload) { p.Data = p.Data[:len(p.Data)-1] },
+		"another order's name":   func(p *commonpb.Payload) { p.Metadata[metadataWorkflow] = []byte("order-2") },
+		"no name":                func(p *commonpb.Payload) { delete(p.Metadata, metadataWorkflow) },
+		"another namespace":      func(p *commonpb.Payload) { p.Metadata[metadataNamespace] = []byte("bank") },
+		"no namespace":           func(p *commonpb.Payload) { delete(p.Metadata, metadataNamespace) },
+		"a name that moves over": func(p *commonpb.Payload) { p.Metadata[metadataNamespace] = []byte(`shop" "`) },
+		"a bit":                  func(p *commonpb.Payload) { p.Data[len(p.Data)-1] ^= 1 },
+		"the end":                func(p *commonpb.Payload) { p.Data = p.Data[:len(p.Data)-1] },
 	} {
-		changed := proto.Clone(encrypted).(*commonpb.Payload)
+		changed := proto.CloneOf(encrypted)
 		change(changed)
-		if _, err := k.decrypt(changed, ""); !errors.Is(err, ErrDamaged) {
+		if _, err := k.decrypt(changed, ""); !errors.Is(err, errDamaged) {
 			t.Errorf("with %s changed it is read: %v", name, err)
 		}
 	}
-	if same, err := k.decrypt(plain, "order-1"); err != nil || same != plain {
+	if same, err := k.decrypt(plain, "shop", "order-1"); err != nil || same != plain {
 		t.Errorf("what was written before there was a keyset: %v, %v", same, err)
 	}
 }
 
-// TestMissingKey: each error names the key and the order, and tells a wrong keyset from
-// none.
-func TestMissingKey(t *testing.T) {
+// TestLengthTellsNothing: all orders are of one length, and padding comes off again whatever
+// the length is and however the payload ends.
+func TestLengthTellsNothing(t *testing.T) {
+	t.Parallel()
+	k := newKeyset(t)
+	lengths := map[int]bool{}
+	for _, drink := range []string{"latte", "mocha", "espresso", "americano", "cappuccino"} {
+		for _, size := range []string{"S", "M", "L"} {
+			encrypted, err := k.encrypt(payload(t, map[string]string{"order_id": "1", "drink": drink, "size": size}), place{"shop", "order-1"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			lengths[len(encrypted.GetData())] = true
+		}
+	}
+	if len(lengths) != 1 {
+		t.Errorf("the lengths are %v", lengths)
+	}
+	for length := range 3 * blockSize {
+		for _, end := range []byte{0, 1, 'x'} {
+			plain := bytes.Repeat([]byte{end}, length)
+			padded := pad(plain)
+			if len(padded)%blockSize != 0 || !bytes.Equal(unpad(padded), plain) {
+				t.Fatalf("%d bytes of %d are not the same again", length, end)
+			}
+		}
+	}
+}
+
+// TestUnreadable: each error names the key at most, tells a wrong keyset from none, is known
+// again by its text, and says nothing about where the keyset is.
+func TestUnreadable(t *testing.T) {
 	t.Parallel()
 	mine, theirs := newKeyset(t), newKeyset(t)
-	encrypted, err := theirs.encrypt(payload(t, "latte"), "order-1")
+	encrypted, err := theirs.encrypt(payload(t, "latte"), place{"shop", "order-1"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	id := string(encrypted.GetMetadata()["encryption-key-id"])
+	garbage := proto.CloneOf(encrypted)
+	garbage.Metadata[metadataKeyID] = []byte("<script>")
 	for _, test := range []struct {
-		keyset *Keyset
-		want   string
+		keyset  *Keyset
+		payload *commonpb.Payload
+		want    string
 	}{
-		{mine, `workflow "order-1" is encrypted with key "` + id + `", which is not in the keyset ` + mine.Path()},
-		{nil, `workflow "order-1" is encrypted with key "` + id + `", and there is no keyset`},
+		{mine, encrypted, "unreadable: it is encrypted with key " + id + ", which is not in the keyset"},
+		{nil, encrypted, "unreadable: it is encrypted with key " + id + ", and there is no keyset"},
+		{mine, garbage, "unreadable: it is encrypted with an unknown key, which is not in the keyset"},
 	} {
-		_, err := test.keyset.decrypt(encrypted, "order-1")
-		var missing *MissingKeyError
-		if !errors.As(err, &missing) || err.Error() != test.want {
+		_, err := test.keyset.decrypt(test.payload, "shop", "order-1")
+		var unreadable *UnreadableError
+		if !errors.As(err, &unreadable) || err.Error() != test.want {
 			t.Errorf("the error is %v, want %s", err, test.want)
+		}
+		if (unreadable.Keyset == "") != (test.keyset == nil) {
+			t.Errorf("the log cannot say where the keyset is: %q", unreadable.Keyset)
+		}
+		for _, err := range []error{err, fmt.Errorf("input: %w", err), errors.New(err.Error())} {
+			if got := problemIn(err); got != test.want {
+				t.Errorf("in %v the problem is %q", err, got)
+			}
+		}
+	}
+	for _, text := range []string{"unreadable: latte", "it has key 1, which", "unreadable: it is encrypted with key 1, and there is no keyset for latte"} {
+		if got := problemIn(errors.New(text)); got != "" {
+			t.Errorf("%q passes for a problem: %q", text, got)
 		}
 	}
 }
@@ -224,7 +271,7 @@ func TestMissingKey(t *testing.T) {
 func TestNewKeyWhileRunning(t *testing.T) {
 	t.Parallel()
 	running := newKeyset(t)
-	before, err := running.encrypt(payload(t, "before"), "")
+	before, err := running.encrypt(payload(t, "before"), place{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,7 +282,7 @@ func TestNewKeyWhileRunning(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	after, err := fresh.encrypt(payload(t, "after"), "")
+	after, err := fresh.encrypt(payload(t, "after"), place{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -250,7 +297,7 @@ func TestNewKeyWhileRunning(t *testing.T) {
 		})
 	}
 	all.Wait()
-	next, err := running.encrypt(payload(t, "next"), "")
+	next, err := running.encrypt(payload(t, "next"), place{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,13 +318,13 @@ func TestNewKeyWhileRunning(t *testing.T) {
 	if fresh, err = Open(running.Path()); err != nil {
 		t.Fatal(err)
 	}
-	if after, err = fresh.encrypt(payload(t, "after"), ""); err != nil {
+	if after, err = fresh.encrypt(payload(t, "after"), place{}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := prepared.decrypt(after, ""); err != nil {
 		t.Error(err)
 	}
-	if next, err = prepared.encrypt(payload(t, "next"), ""); err != nil {
+	if next, err = prepared.encrypt(payload(t, "next"), place{}); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := string(next.Metadata[metadataKeyID]), string(after.Metadata[metadataKeyID]); got != want {
@@ -289,201 +336,5 @@ func TestNewKeyWhileRunning(t *testing.T) {
 	}
 	if _, err := running.decrypt(before, ""); err != nil {
 		t.Error(err)
-	}
-}
-
-// wire calls an interceptor, and returns what went out. The server answers with reply.
-func wire(t *testing.T, k *Keyset, method string, request, reply, into proto.Message) (sent proto.Message, err error) {
-	t.Helper()
-	i := interceptor{keyset: k}
-	err = i.intercept(context.Background(), workflowService+method, request, into, nil,
-		func(_ context.Context, _ string, request, into any, _ *grpc.ClientConn, _ ...grpc.CallOption) error {
-			sent = request.(proto.Message)
-			proto.Merge(into.(proto.Message), reply)
-			return nil
-		})
-	return sent, err
-}
-
-// TestInterceptor: nothing readable leaves the process, except search attributes, and
-// everything that comes back is as it was.
-func TestInterceptor(t *testing.T) {
-	t.Parallel()
-	k := newKeyset(t)
-	secret := func() *commonpb.Payload { return payload(t, "secret") }
-	list := func() *commonpb.Payloads { return &commonpb.Payloads{Payloads: []*commonpb.Payload{secret()}} }
-	failure := &failurepb.Failure{Message: "secret", StackTrace: "secret", Cause: &failurepb.Failure{Message: "secret cause"}}
-	start := &workflowservice.StartWorkflowExecutionRequest{
-		WorkflowId:       "order-1",
-		Input:            list(),
-		Memo:             &commonpb.Memo{Fields: map[string]*commonpb.Payload{"order": secret()}},
-		Header:           &commonpb.Header{Fields: map[string]*commonpb.Payload{"trace": secret()}},
-		UserMetadata:     &sdkpb.UserMetadata{Summary: secret()},
-		SearchAttributes: &commonpb.SearchAttributes{IndexedFields: map[string]*commonpb.Payload{"CoffeeStatus": payload(t, "COMPLETED")}},
-	}
-	completed := &workflowservice.RespondWorkflowTaskCompletedRequest{
-		ResourceId: "workflow:order-1",
-		Commands: []*commandpb.Command{{Attributes: &commandpb.Command_ScheduleActivityTaskCommandAttributes{
-			ScheduleActivityTaskCommandAttributes: &commandpb.ScheduleActivityTaskCommandAttributes{Input: list()}}}},
-	}
-	for _, request := range []proto.Message{
-		start, completed,
-		&workflowservice.RespondActivityTaskFailedRequest{ResourceId: "workflow:order-1", Failure: failure, LastHeartbeatDetails: list()},
-		&workflowservice.RespondActivityTaskCompletedRequest{ResourceId: "workflow:order-1", Result: list()},
-		&workflowservice.RecordActivityTaskHeartbeatRequest{ResourceId: "workflow:order-1", Details: list()},
-		&workflowservice.SignalWorkflowExecutionRequest{WorkflowExecution: &commonpb.WorkflowExecution{WorkflowId: "order-1"}, Input: list()},
-	} {
-		before := proto.Clone(request)
-		sent, err := wire(t, k, "Any", request, &workflowservice.StartWorkflowExecutionResponse{}, &workflowservice.StartWorkflowExecutionResponse{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		text := protojson.Format(sent)
-		if strings.Contains(text, "secret") || strings.Contains(text, "InNlY3JldCI=") { // base64 of "secret" in JSON
-			t.Errorf("%s can be read", text)
-		}
-		if bound := strings.Count(text, metadataWorkflow); bound == 0 || bound != strings.Count(text, metadataKeyID) {
-			t.Errorf("not everything is bound to its order: %s", text)
-		}
-		if !proto.Equal(request, before) {
-			t.Errorf("the caller's request was changed: %s", protojson.Format(request))
-		}
-		if request == proto.Message(start) && !strings.Contains(text, "IkNPTVBMRVRFRCI=") {
-			t.Errorf("a search attribute cannot be read: %s", text)
-		}
-		// It comes back as it was.
-		back := sent.ProtoReflect().New().Interface()
-		if _, err := wire(t, k, "Any", &workflowservice.GetSystemInfoRequest{}, sent, back); err != nil {
-			t.Fatal(err)
-		}
-		if f, ok := back.(*workflowservice.RespondActivityTaskFailedRequest); ok {
-			if f.Failure.Message != "secret" || f.Failure.StackTrace != "secret" || f.Failure.Cause.Message != "secret cause" {
-				t.Errorf("the failure is %v", f.Failure)
-			}
-			f.Failure = failure
-		}
-		if !proto.Equal(back, before) {
-			t.Errorf("it came back as %s", protojson.Format(back))
-		}
-	}
-}
-
-// TestQueryError: why a query failed can repeat what is in the history.
-func TestQueryError(t *testing.T) {
-	t.Parallel()
-	k := newKeyset(t)
-	for _, request := range []proto.Message{
-		&workflowservice.RespondQueryTaskCompletedRequest{ErrorMessage: "secret"},
-		&workflowservice.RespondWorkflowTaskCompletedRequest{QueryResults: map[string]*querypb.WorkflowQueryResult{"q": {ErrorMessage: "secret"}}},
-	} {
-		sent, err := wire(t, k, "Any", request, &workflowservice.RespondQueryTaskCompletedResponse{}, &workflowservice.RespondQueryTaskCompletedResponse{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if text := protojson.Format(sent); strings.Contains(text, "secret") || !strings.Contains(text, "why is encrypted") {
-			t.Errorf("it says %s", text)
-		}
-	}
-}
-
-// TestOptional: what nothing depends on stays encrypted without the key, everything
-// else is an error. So a client with the wrong keyset can neither stop an order with a
-// signal nor break a list.
-func TestOptional(t *testing.T) {
-	t.Parallel()
-	k, theirs := newKeyset(t), newKeyset(t)
-	foreign, err := theirs.encrypt(payload(t, "x"), "order-1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	list := &commonpb.Payloads{Payloads: []*commonpb.Payload{foreign}}
-	fields := map[string]*commonpb.Payload{"order": foreign}
-	history := func(event *historypb.HistoryEvent) proto.Message {
-		return &workflowservice.GetWorkflowExecutionHistoryResponse{History: &historypb.History{Events: []*historypb.HistoryEvent{event}}}
-	}
-	for name, test := range map[string]struct {
-		reply    proto.Message
-		readable bool
-	}{
-		"signal": {history(&historypb.HistoryEvent{Attributes: &historypb.HistoryEvent_WorkflowExecutionSignaledEventAttributes{
-			WorkflowExecutionSignaledEventAttributes: &historypb.WorkflowExecutionSignaledEventAttributes{Input: list}}}), true},
-		"summary": {history(&historypb.HistoryEvent{UserMetadata: &sdkpb.UserMetadata{Summary: foreign}}), true},
-		"list": {&workflowservice.ListWorkflowExecutionsResponse{Executions: []*workflowpb.WorkflowExecutionInfo{
-			{Execution: &commonpb.WorkflowExecution{WorkflowId: "order-1"}, Memo: &commonpb.Memo{Fields: fields}}}}, true},
-		"step in progress": {&workflowservice.DescribeWorkflowExecutionResponse{PendingActivities: []*workflowpb.PendingActivityInfo{{HeartbeatDetails: list}}}, true},
-		"input": {history(&historypb.HistoryEvent{Attributes: &historypb.HistoryEvent_WorkflowExecutionStartedEventAttributes{
-			WorkflowExecutionStartedEventAttributes: &historypb.WorkflowExecutionStartedEventAttributes{Input: list}}}), false},
-		"the next task": {&workflowservice.RespondWorkflowTaskCompletedResponse{WorkflowTask: &workflowservice.PollWorkflowTaskQueueResponse{
-			History: history(&historypb.HistoryEvent{Attributes: &historypb.HistoryEvent_ActivityTaskCompletedEventAttributes{
-				ActivityTaskCompletedEventAttributes: &historypb.ActivityTaskCompletedEventAttributes{Result: list}}}).(*workflowservice.GetWorkflowExecutionHistoryResponse).History}}, false},
-		"result": {history(&historypb.HistoryEvent{Attributes: &historypb.HistoryEvent_ActivityTaskCompletedEventAttributes{
-			ActivityTaskCompletedEventAttributes: &historypb.ActivityTaskCompletedEventAttributes{Result: list}}}), false},
-		"marker": {history(&historypb.HistoryEvent{Attributes: &historypb.HistoryEvent_MarkerRecordedEventAttributes{
-			MarkerRecordedEventAttributes: &historypb.MarkerRecordedEventAttributes{Details: map[string]*commonpb.Payloads{"data": list}}}}), false},
-	} {
-		for _, keyset := range []*Keyset{k, nil} {
-			into := test.reply.ProtoReflect().New().Interface()
-			_, err := wire(t, keyset, "Any", &workflowservice.GetSystemInfoRequest{}, test.reply, into)
-			if (err == nil) != test.readable {
-				t.Errorf("%s: %v", name, err)
-			}
-			if test.readable && !proto.Equal(into, test.reply) {
-				t.Errorf("%s was changed: %v", name, into)
-			}
-		}
-	}
-}
-
-// TestKeysetOfTheSameTime: a keyset that takes the place of another one is read, even if
-// both have one size and one time, because the file system's clock has not moved on.
-func TestKeysetOfTheSameTime(t *testing.T) {
-	t.Parallel()
-	path := filepath.Join(t.TempDir(), "keys.json")
-	rotate := func(prepare bool) error {
-		err := Rotate(path, prepare)
-		data, readErr := os.ReadFile(path)
-		if err = errors.Join(err, readErr); err != nil {
-			return err
-		}
-		padded := append(data, strings.Repeat(" ", 4096-len(data))...)
-		return errors.Join(os.WriteFile(path, padded, 0o600), os.Chtimes(path, time.Time{}, time.Unix(1e9, 0)))
-	}
-	if err := errors.Join(Create(path), rotate(true)); err != nil {
-		t.Fatal(err)
-	}
-	keyset, err := Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	old := keyset.current().primary
-	if err := errors.Join(rotate(false), keyset.load()); err != nil || keyset.current().primary == old {
-		t.Errorf("key %s still encrypts, %v", old, err)
-	}
-}
-
-// TestUntouched: only a whole history, in which no worker has completed a task, and which
-// no reset began, shows that nothing was done for an order.
-func TestUntouched(t *testing.T) {
-	t.Parallel()
-	started := &historypb.HistoryEvent{EventId: 1, EventType: enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED}
-	given := &historypb.HistoryEvent{EventId: 2, EventType: enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED}
-	reset := &historypb.HistoryEvent{EventId: 2, EventType: enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED, Attributes: &historypb.HistoryEvent_WorkflowTaskFailedEventAttributes{
-		WorkflowTaskFailedEventAttributes: &historypb.WorkflowTaskFailedEventAttributes{Cause: enumspb.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW}}}
-	done := &historypb.HistoryEvent{EventId: 3, EventType: enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED}
-	for name, test := range map[string]struct {
-		events []*historypb.HistoryEvent
-		token  string
-		want   bool
-	}{
-		"no task was completed": {[]*historypb.HistoryEvent{started, given}, "", true},
-		"one was":               {[]*historypb.HistoryEvent{started, given, done}, "", false},
-		"there is more":         {[]*historypb.HistoryEvent{started, given}, "next", false},
-		"only the end":          {[]*historypb.HistoryEvent{given}, "", false},
-		"a reset began it":      {[]*historypb.HistoryEvent{started, reset}, "", false},
-		"nothing":               {nil, "", false},
-	} {
-		if got := isUntouched(&workflowservice.GetWorkflowExecutionHistoryResponse{History: &historypb.History{Events: test.events}, NextPageToken: []byte(test.token)}); got != test.want {
-			t.Errorf("%s: untouched is %v", name, got)
-		}
 	}
 }

@@ -1,9 +1,12 @@
 package encryption
 
 import (
+	"bytes"
+	"io"
 	"net/http"
 	"slices"
 
+	commonpb "go.temporal.io/api/common/v1"
 	"go.temporal.io/sdk/converter"
 
 	"example.com/coffee/internal/hostname"
@@ -23,18 +26,21 @@ type HandlerOptions struct {
 	Origins []string
 }
 
-// mostBody is the largest size of a request's body, in bytes.
-const mostBody = 16 << 20
+const (
+	// mostBody is the largest size of a request's body, in bytes: a page of a history, which
+	// is the most that the Web UI sends, has up to 4 MB.
+	mostBody = 4 << 20
+	// mostPayloads is the largest number of payloads in a request. Empty ones take much more
+	// memory than their JSON.
+	mostPayloads = 10_000
+)
 
 // Handler returns a codec server
 // (https://docs.temporal.io/production-deployment/data-encryption): it decrypts, and
-// encrypts, what Temporal's Web UI and the Temporal CLI send to it. Whoever reaches it
-// can decrypt.
-func (k *Keyset) Handler(options HandlerOptions) (http.Handler, error) {
-	handler, err := converter.NewPayloadHTTPHandler(converter.PayloadHTTPHandlerOptions{PostStorageCodecs: []converter.PayloadCodec{k.Codec()}})
-	if err != nil {
-		return nil, err
-	}
+// encrypts, what Temporal's Web UI and the Temporal CLI send to it. A payload that it cannot
+// decrypt, or that belongs to another namespace than the caller's, it returns as it is.
+// Whoever reaches it can decrypt: it does not look at the caller's token.
+func (k *Keyset) Handler(options HandlerOptions) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !options.AnyHost && !hostname.IsAddress(r.Host) {
 			http.Error(w, "this codec server does not answer to that host name", http.StatusForbidden)
@@ -47,19 +53,50 @@ func (k *Keyset) Handler(options HandlerOptions) (http.Handler, error) {
 				http.Error(w, "this codec server does not answer pages from there", http.StatusForbidden)
 				return
 			}
-			w.Header().Set("Access-Control-Allow-Origin", origin)
-			w.Header().Set("Access-Control-Allow-Methods", http.MethodPost)
-			w.Header().Set("Access-Control-Allow-Headers", "Content-Type, X-Namespace")
+			allow(w.Header(), r.Header, origin)
 		}
 		if r.Method == http.MethodOptions { // the browser asks before it sends
 			w.WriteHeader(http.StatusNoContent)
 			return
 		}
-		if !slices.Contains(options.Namespaces, r.Header.Get("X-Namespace")) {
+		namespace := r.Header.Get("X-Namespace")
+		if !slices.Contains(options.Namespaces, namespace) {
 			http.Error(w, "this codec server is for another namespace", http.StatusForbidden)
 			return
 		}
-		r.Body = http.MaxBytesReader(w, r.Body, mostBody)
-		handler.ServeHTTP(w, r)
-	}), nil
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, mostBody))
+		// Each payload has two braces at most, if it has anything in it, and there is none in
+		// base64.
+		if err != nil || bytes.Count(body, []byte("{")) > 2*mostPayloads {
+			http.Error(w, "that is too much at once", http.StatusRequestEntityTooLarge)
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		converter.NewPayloadCodecHTTPHandler(lookingOn{codec{keyset: k, at: place{namespace: namespace}}}).ServeHTTP(w, r)
+	})
+}
+
+// allow answers what a browser asks before it lets a page call: the Web UI can pass its
+// user's token, and a page of the internet needs leave to call this machine.
+func allow(answer, asked http.Header, origin string) {
+	answer.Set("Access-Control-Allow-Origin", origin)
+	answer.Set("Access-Control-Allow-Methods", http.MethodPost)
+	answer.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, X-Namespace")
+	if asked.Get("Access-Control-Request-Private-Network") == "true" {
+		answer.Set("Access-Control-Allow-Private-Network", "true")
+	}
+}
+
+// lookingOn leaves what it cannot decrypt as it is.
+type lookingOn struct{ codec }
+
+// Decode implements [converter.PayloadCodec].
+func (c lookingOn) Decode(payloads []*commonpb.Payload) ([]*commonpb.Payload, error) {
+	decrypted := slices.Clone(payloads)
+	for i, payload := range payloads {
+		if p, err := c.decrypt(payload); err == nil {
+			decrypted[i] = p
+		}
+	}
+	return decrypted, nil
 }

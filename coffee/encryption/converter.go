@@ -1,0 +1,225 @@
+package encryption
+
+import (
+	"context"
+
+	commonpb "go.temporal.io/api/common/v1"
+	failurepb "go.temporal.io/api/failure/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+)
+
+// Options say what a client or a worker does with what it reads.
+type Options struct {
+	// Namespace is that of the client.
+	Namespace string
+	// Required makes a worker's workflows refuse what is not encrypted.
+	Required bool
+	// Guard, unless nil, learns what could be read and what could not.
+	Guard *Guard
+}
+
+// Configure makes a client, and the workers on it, encrypt what they send and decrypt what
+// they receive. With a nil Keyset they send everything as it is, and do not take what they
+// cannot read for something else.
+//
+// Where the SDK says to which workflow a payload belongs, the payload is bound to it, and is
+// no other's. A worker cannot go on with a workflow of which it cannot read something: its
+// task fails, and waits for another worker. Only a [converter.RawValue] stays encrypted: the
+// workflow decides. Input should be one, or it fails the workflow; arguments of signals
+// should be one, or anybody who has no key can hold the workflow up.
+func (k *Keyset) Configure(to *client.Options, options Options) {
+	c := codec{keyset: k, options: options, at: place{namespace: options.Namespace}}
+	to.DataConverter, to.FailureConverter = newDataConverter(c), newFailureConverter(c)
+}
+
+// codec encrypts and decrypts payloads at one place.
+type codec struct {
+	keyset  *Keyset
+	options Options
+	at      place
+	// anywhere is true for failures, which travel from child to parent workflows.
+	anywhere bool
+	// workflow is set for code of a workflow, and activity is true for that of an activity.
+	workflow workflow.Context
+	activity bool
+	// workflowType is that of the activity's workflow.
+	workflowType string
+}
+
+// Encode implements [converter.PayloadCodec].
+func (c codec) Encode(payloads []*commonpb.Payload) ([]*commonpb.Payload, error) {
+	encrypted := make([]*commonpb.Payload, len(payloads))
+	for i, payload := range payloads {
+		var err error
+		if encrypted[i], err = c.keyset.encrypt(payload, c.at); err != nil {
+			return nil, err
+		}
+	}
+	return encrypted, nil
+}
+
+// Decode implements [converter.PayloadCodec].
+func (c codec) Decode(payloads []*commonpb.Payload) ([]*commonpb.Payload, error) {
+	decrypted := make([]*commonpb.Payload, len(payloads))
+	for i, payload := range payloads {
+		var err error
+		if decrypted[i], err = c.decrypt(payload); err != nil {
+			return nil, err
+		}
+	}
+	return decrypted, nil
+}
+
+// decrypt decrypts a payload, and tells the guard.
+func (c codec) decrypt(payload *commonpb.Payload) (*commonpb.Payload, error) {
+	var workflows []string
+	if c.at.workflow != "" && !c.anywhere {
+		workflows = []string{c.at.workflow}
+	}
+	decrypted, err := c.keyset.decrypt(payload, c.at.namespace, workflows...)
+	if c.options.Required && c.workflow != nil && err == nil && decrypted == payload && !isNothing(payload) {
+		err = errPlain
+	}
+	switch {
+	case err == nil && !isNothing(payload):
+		c.options.Guard.read()
+	case err != nil && (c.workflow != nil || c.activity):
+		kind := c.workflowType
+		if c.workflow != nil {
+			kind = workflow.GetInfo(c.workflow).WorkflowType.Name
+		}
+		c.options.Guard.refuse(kind, c.at.workflow, err)
+	}
+	return decrypted, err
+}
+
+// isNothing reports whether a payload has nothing in it to hide.
+func isNothing(payload *commonpb.Payload) bool {
+	return payload == nil || string(payload.GetMetadata()[converter.MetadataEncoding]) == converter.MetadataEncodingNil
+}
+
+// dataConverter is the SDK's default converter with a codec.
+type dataConverter struct {
+	converter.DataConverter
+	codec codec
+}
+
+var (
+	_ converter.DataConverterWithSerializationContext    = dataConverter{}
+	_ workflow.ContextAware                              = dataConverter{}
+	_ converter.FailureConverterWithSerializationContext = failureConverter{}
+)
+
+func newDataConverter(c codec) dataConverter {
+	return dataConverter{converter.NewCodecDataConverter(converter.GetDefaultDataConverter(), c), c}
+}
+
+// ToPayload implements [converter.DataConverter]. It panics if a value cannot be encrypted:
+// after an error the SDK would store a memo as it is.
+func (d dataConverter) ToPayload(value any) (*commonpb.Payload, error) {
+	payload, err := converter.GetDefaultDataConverter().ToPayload(value)
+	if err != nil {
+		return nil, err
+	}
+	encrypted, err := d.codec.Encode([]*commonpb.Payload{payload})
+	if err != nil {
+		panic(err)
+	}
+	return encrypted[0], nil
+}
+
+// FromPayloads implements [converter.DataConverter]. It looks only at the payloads that are
+// asked for: a query without arguments is not in the way of anybody who sends some.
+func (d dataConverter) FromPayloads(payloads *commonpb.Payloads, values ...any) error {
+	for i, payload := range payloads.GetPayloads() {
+		if i == len(values) {
+			break
+		}
+		if err := d.FromPayload(payload, values[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// FromPayload implements [converter.DataConverter]. In the code of a workflow it panics
+// about what it cannot read, which fails the task and not the workflow.
+func (d dataConverter) FromPayload(payload *commonpb.Payload, value any) error {
+	if payload == nil {
+		return nil
+	}
+	raw, isRaw := value.(*converter.RawValue)
+	decrypted, err := d.codec.decrypt(payload)
+	switch {
+	case err != nil && isRaw:
+		*raw = converter.NewRawValue(marked(payload, err))
+		return nil
+	case err != nil && d.codec.workflow != nil:
+		panic(err)
+	case err != nil:
+		return err
+	}
+	return converter.GetDefaultDataConverter().FromPayload(decrypted, value)
+}
+
+// WithSerializationContext implements [converter.DataConverterWithSerializationContext].
+func (d dataConverter) WithSerializationContext(at converter.SerializationContext) converter.DataConverter {
+	return newDataConverter(d.codec.in(at))
+}
+
+// in returns the codec for a place that the SDK names.
+func (c codec) in(at converter.SerializationContext) codec {
+	switch at := at.(type) {
+	case converter.WorkflowSerializationContext:
+		c.at = place{at.Namespace, at.WorkflowID}
+	case converter.ActivitySerializationContext:
+		c.at, c.activity, c.workflowType = place{at.Namespace, at.WorkflowID}, true, at.WorkflowType
+	}
+	return c
+}
+
+// WithWorkflowContext implements [workflow.ContextAware].
+func (d dataConverter) WithWorkflowContext(ctx workflow.Context) converter.DataConverter {
+	c := d.codec
+	c.workflow = ctx
+	return newDataConverter(c)
+}
+
+// WithContext implements [workflow.ContextAware].
+func (d dataConverter) WithContext(context.Context) converter.DataConverter { return d }
+
+// ErrorTypeUnreadable is the type of the failure with which a worker gives back a task that
+// it cannot decrypt.
+const ErrorTypeUnreadable = "Unreadable"
+
+// failureConverter is the SDK's default converter, which encrypts messages and stack traces.
+type failureConverter struct {
+	converter.FailureConverter
+	codec codec
+}
+
+func newFailureConverter(c codec) failureConverter {
+	c.anywhere = true
+	return failureConverter{temporal.NewDefaultFailureConverter(temporal.DefaultFailureConverterOptions{
+		DataConverter: newDataConverter(c), EncodeCommonAttributes: c.keyset != nil,
+	}), c}
+}
+
+// ErrorToFailure implements [converter.FailureConverter]. Why something could not be read
+// stays plain, for those who have another keyset.
+func (f failureConverter) ErrorToFailure(err error) *failurepb.Failure {
+	if err != nil {
+		if problem := problemIn(err); problem != "" {
+			return temporal.GetDefaultFailureConverter().ErrorToFailure(temporal.NewApplicationError(problem, ErrorTypeUnreadable))
+		}
+	}
+	return f.FailureConverter.ErrorToFailure(err)
+}
+
+// WithSerializationContext implements [converter.FailureConverterWithSerializationContext].
+func (f failureConverter) WithSerializationContext(at converter.SerializationContext) converter.FailureConverter {
+	return newFailureConverter(f.codec.in(at))
+}

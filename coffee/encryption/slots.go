@@ -1,0 +1,110 @@
+package encryption
+
+import (
+	"context"
+	"time"
+
+	"go.temporal.io/sdk/worker"
+)
+
+const (
+	// workflowSlots is how many workflow tasks a worker does at once, the SDK's default.
+	workflowSlots = 1000
+	// trialSlots is how many slots a worker has for polls for workflow tasks until it has
+	// read something. The SDK takes one for the tasks of workflows that it has in its cache,
+	// and so has one for all others.
+	trialSlots = 2
+	// refusalPause is how long such a worker does not poll after it has refused a task. The
+	// order goes to another worker meanwhile. If it came back here, it would lose ten seconds:
+	// the SDK answers only the first attempt at a task.
+	refusalPause = time.Second
+)
+
+// Tuner returns the slots of a worker that runs so many activities at once. Until the worker
+// has read something, it takes one workflow task at a time, and no activity if it has found
+// something that it cannot read: an activity would lose an attempt.
+func (g *Guard) Tuner(activities int) (worker.WorkerTuner, error) {
+	var made error
+	fixed := func(size int) worker.SlotSupplier {
+		supplier, err := worker.NewFixedSizeSlotSupplier(size)
+		if err != nil {
+			made = err
+		}
+		return supplier
+	}
+	options := worker.CompositeTunerOptions{
+		WorkflowSlotSupplier:        slots{fixed(workflowSlots), fixed(trialSlots), g},
+		ActivitySlotSupplier:        slots{fixed(activities), nil, g},
+		LocalActivitySlotSupplier:   fixed(workflowSlots),
+		NexusSlotSupplier:           fixed(workflowSlots),
+		SessionActivitySlotSupplier: fixed(activities),
+	}
+	if made != nil {
+		return nil, made
+	}
+	return worker.NewCompositeTuner(options)
+}
+
+// slots are those of a worker that has read something; the trial's are those before, none if
+// it is nil.
+type slots struct {
+	worker.SlotSupplier
+	trial worker.SlotSupplier
+	guard *Guard
+}
+
+// ReserveSlot implements [worker.SlotSupplier].
+func (s slots) ReserveSlot(ctx context.Context, info worker.SlotReservationInfo) (*worker.SlotPermit, error) {
+	if permit := s.reserveTrial(ctx, info); permit != nil {
+		return permit, nil
+	}
+	return s.SlotSupplier.ReserveSlot(ctx, info)
+}
+
+// reserveTrial waits for a slot of the trial. It returns nil once the trial is over.
+func (s slots) reserveTrial(ctx context.Context, info worker.SlotReservationInfo) *worker.SlotPermit {
+	if s.guard.trial.Err() != nil {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.guard.trial, cancel)()
+	if s.trial == nil {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.guard.looked:
+		}
+		if s.guard.Check(ctx) != nil {
+			<-ctx.Done()
+		}
+		return nil
+	}
+	permit, err := s.trial.ReserveSlot(ctx, info)
+	if err != nil {
+		return nil
+	}
+	permit.UserData = s.trial
+	select {
+	case <-ctx.Done():
+	case <-time.After(s.guard.pause()):
+	}
+	return permit
+}
+
+// TryReserveSlot implements [worker.SlotSupplier].
+func (s slots) TryReserveSlot(info worker.SlotReservationInfo) *worker.SlotPermit {
+	if s.guard.trial.Err() == nil {
+		return nil
+	}
+	return s.SlotSupplier.TryReserveSlot(info)
+}
+
+// ReleaseSlot implements [worker.SlotSupplier].
+func (s slots) ReleaseSlot(info worker.SlotReleaseInfo) {
+	if trial, ok := info.Permit().UserData.(worker.SlotSupplier); ok {
+		trial.ReleaseSlot(info)
+		return
+	}
+	s.SlotSupplier.ReleaseSlot(info)
+}
