@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"strings"
 	"time"
 
@@ -30,7 +29,7 @@ type History struct {
 // History returns the history of an order. It needs no worker. It returns an
 // [*InvalidOrderError] if no order can have this id, or [ErrNotFound].
 func (c *Client) History(ctx context.Context, orderID string) (History, error) {
-	if err := checkAddress(orderID); err != nil {
+	if err := ValidateForeignID(orderID); err != nil {
 		return History{}, err
 	}
 	described, err := c.temporal.DescribeWorkflowExecution(ctx, WorkflowID(orderID), "")
@@ -40,10 +39,15 @@ func (c *Client) History(ctx context.Context, orderID string) (History, error) {
 	return c.readRun(ctx, described.GetWorkflowExecutionInfo().GetExecution(), described.GetPendingActivities())
 }
 
-// readRun returns the history of a run.
+// readRun returns the history of a run, without its events if they cannot be read.
 func (c *Client) readRun(ctx context.Context, execution *commonpb.WorkflowExecution, pending []*workflowpb.PendingActivityInfo) (History, error) {
 	history := History{OrderID: orderID(execution.GetWorkflowId()), RunID: execution.GetRunId(), Pending: pending, ReadAt: time.Now()}
-	for event, err := range c.events(ctx, execution) {
+	for event, err := range c.Events(ctx, execution) {
+		var one *UnreadableError
+		if errors.As(err, &one) {
+			history.Events = nil
+			return history, err
+		}
 		if err != nil {
 			return History{}, err
 		}
@@ -96,24 +100,10 @@ func (h History) workflowID() string {
 	return WorkflowID(h.OrderID)
 }
 
-// events iterates over the events of a run, oldest first. It ends after an error,
-// which is [ErrNotFound] if there is no such run.
-func (c *Client) events(ctx context.Context, execution *commonpb.WorkflowExecution) iter.Seq2[*historypb.HistoryEvent, error] {
-	return func(yield func(*historypb.HistoryEvent, error) bool) {
-		events := c.temporal.GetWorkflowHistory(ctx, execution.GetWorkflowId(), execution.GetRunId(), false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
-		for events.HasNext() {
-			event, err := events.Next()
-			if !yield(event, notFound(orderID(execution.GetWorkflowId()), err)) || err != nil {
-				return
-			}
-		}
-	}
-}
-
 // readHistory adds to a view what the order's history says.
 func (c *Client) readHistory(ctx context.Context, view *OrderView, execution *commonpb.WorkflowExecution) error {
 	reader := historyReader{view: view, scheduled: map[int64]string{}}
-	for event, err := range c.events(ctx, execution) {
+	for event, err := range c.Events(ctx, execution) {
 		if err != nil {
 			return err
 		}

@@ -21,6 +21,9 @@ const (
 	changeResetRefund = "reset-refund"
 	// changeDeliver: a coffee is handed out even if its receipt cannot be sent.
 	changeDeliver = "deliver-without-receipt"
+	// changeUnindexed: an order ends without the search attribute if the server has lost
+	// it.
+	changeUnindexed = "unindexed"
 )
 
 // OrderWorkflow holds the workflow's settings, which come from its worker. Both are
@@ -32,6 +35,8 @@ type OrderWorkflow struct {
 	// Indexed makes orders write their outcome to the search attribute
 	// [SearchAttributeStatus]. Set it only if the server has that attribute.
 	Indexed bool
+
+	attribute *attributeWatch // nil means that the attribute stays
 }
 
 // Register registers the workflow under its name in the contract.
@@ -82,6 +87,8 @@ type order struct {
 	indexed bool
 	runID   string // the original run, the same after a reset
 
+	attribute *attributeWatch
+
 	// cancellable is the context of everything that a cancel interrupts, whether it
 	// comes by signal or as Temporal's own cancellation.
 	cancellable workflow.Context
@@ -106,7 +113,7 @@ func (w *OrderWorkflow) accept(ctx workflow.Context, input converter.RawValue) (
 	}
 	request := accepted.Order
 	o.request = request
-	o.indexed = accepted.Indexed
+	o.indexed, o.attribute = accepted.Indexed, w.attribute
 	o.runID = workflow.GetInfo(ctx).OriginalRunID
 	o.state.OrderID, o.state.Drink, o.state.Size = request.OrderID, request.Drink, request.Size
 	o.state.Pricing, o.state.AmountCents = accepted.Pricing, accepted.AmountCents
@@ -135,7 +142,7 @@ func (w *OrderWorkflow) decide(ctx workflow.Context, input converter.RawValue) (
 			Order:       request,
 			Pricing:     w.Pricing.Name(),
 			AmountCents: w.Pricing.Price(request, workflow.Now(ctx)),
-			Indexed:     w.Indexed,
+			Indexed:     w.Indexed && !w.attribute.lost(),
 		}
 	}).Get(&decided)
 	if err == nil && decided.Stop {
@@ -300,7 +307,7 @@ func (o *order) finish(ctx workflow.Context, status OrderStatus) (OrderResult, e
 	for o.signals.ReceiveAsync(nil) {
 		workflow.GetLogger(ctx).Info("too late to cancel")
 	}
-	if o.indexed {
+	if o.indexed && !o.unindexed(ctx) {
 		if err := workflow.UpsertTypedSearchAttributes(ctx, statusAttribute.ValueSet(string(status))); err != nil {
 			return OrderResult{}, err
 		}
@@ -316,6 +323,16 @@ func (o *order) finish(ctx workflow.Context, status OrderStatus) (OrderResult, e
 	}
 	countEnd(ctx, result)
 	return result, nil
+}
+
+// unindexed reports whether the order ends without the search attribute that the server had
+// when it was accepted. An order that wrote to it could not end. What was decided is in the
+// history if it is not the usual.
+func (o *order) unindexed(ctx workflow.Context) bool {
+	if !o.attribute.lost() && !workflow.IsReplaying(ctx) {
+		return false
+	}
+	return workflow.GetVersion(ctx, changeUnindexed, workflow.DefaultVersion, 1) != workflow.DefaultVersion
 }
 
 // ending says in words how the order ended, for the Web UI, where every workflow that

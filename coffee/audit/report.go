@@ -18,9 +18,13 @@ type Report struct {
 	// Stuck are the ids of the running orders whose worker has code that does not fit
 	// their history, sorted.
 	Stuck []string `json:"stuck,omitempty"`
-	// Unreadable are the ids of the orders that are encrypted with a key that is not
-	// there, and that no worker has touched, sorted. They are in no count.
-	Unreadable []string `json:"unreadable,omitempty"`
+	// Unreadable are the ids of the orders that cannot be read, sorted. They are in no
+	// count. UnreadableBecause says why, by id.
+	Unreadable        []string          `json:"unreadable,omitempty"`
+	UnreadableBecause map[string]string `json:"unreadable_because,omitempty"`
+	// Incomplete is true if a worker may have worked on one of them, so that there can be
+	// breaches that nobody sees.
+	Incomplete bool `json:"incomplete,omitempty"`
 	// Breaches are sorted by order.
 	Breaches []Breach `json:"breaches"`
 	// Repairs are the orders that were settled. Breaches has what remains.
@@ -85,8 +89,14 @@ func (a *auditor) count(all []Row, net coffee.Cents) {
 			}
 		}
 	}
-	for workflowID := range a.unreadable {
-		a.report.Unreadable = append(a.report.Unreadable, strings.TrimPrefix(workflowID, coffee.WorkflowID("")))
+	for workflowID, unread := range a.unreadable {
+		id := strings.TrimPrefix(workflowID, coffee.WorkflowID(""))
+		if a.report.UnreadableBecause == nil {
+			a.report.UnreadableBecause = map[string]string{}
+		}
+		a.report.Unreadable = append(a.report.Unreadable, id)
+		a.report.UnreadableBecause[id] = oneLine(unread.err.Error())
+		a.report.Incomplete = a.report.Incomplete || !coffee.IsUntouched(unread.err)
 	}
 	slices.Sort(a.report.Unreadable)
 	slices.Sort(a.report.Stuck)
