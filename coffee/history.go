@@ -34,7 +34,7 @@ func (c *Client) History(ctx context.Context, orderID string) (History, error) {
 	}
 	described, err := c.temporal.DescribeWorkflowExecution(ctx, WorkflowID(orderID), "")
 	if err != nil {
-		return History{}, notFound(orderID, err)
+		return History{}, Unreadable(orderID, notFound(orderID, err))
 	}
 	return c.readRun(ctx, described.GetWorkflowExecutionInfo().GetExecution(), described.GetPendingActivities())
 }
@@ -141,9 +141,10 @@ func (r *historyReader) read(event *historypb.HistoryEvent) {
 			// An operator's reset, or news that came when the task was done.
 		default:
 			view.WorkflowTaskFailure = clip(attributes.GetFailure().GetMessage(), maxText)
+			view.Unindexed = attributes.GetCause() == enumspb.WORKFLOW_TASK_FAILED_CAUSE_BAD_SEARCH_ATTRIBUTES
 		}
 	case enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
-		view.WorkflowTaskFailure = ""
+		view.WorkflowTaskFailure, view.Unindexed = "", false
 	case enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
 		name := event.GetActivityTaskScheduledEventAttributes().GetActivityType().GetName()
 		r.scheduled[event.GetEventId()] = name
@@ -219,7 +220,7 @@ func (r *historyReader) closed(event *historypb.HistoryEvent) {
 	default:
 		return
 	}
-	view.Stage, view.WorkflowTaskFailure = StageDone, ""
+	view.Stage, view.WorkflowTaskFailure, view.Unindexed = StageDone, "", false
 }
 
 // orderID returns the order id in a workflow id.

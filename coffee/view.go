@@ -27,6 +27,9 @@ type OrderView struct {
 	// WorkflowTaskFailure is why a worker could not go on with the workflow, if the last
 	// one that tried could not: mostly that its code does not fit the history.
 	WorkflowTaskFailure string `json:"workflow_task_failure,omitempty"`
+	// Unindexed is true if that worker could not because the server has lost the search
+	// attribute that the order writes its outcome to.
+	Unindexed bool `json:"unindexed,omitempty"`
 	// NextAttemptAt is when that step is tried again; zero if no retry is pending.
 	NextAttemptAt time.Time `json:"next_attempt_at,omitzero"`
 	StartedAt     time.Time `json:"started_at"`

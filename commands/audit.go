@@ -21,7 +21,8 @@ func auditCommand(a *app) *cli.Command {
 		Name:  "audit",
 		Usage: "check that no order was lost and every charge is right",
 		Description: "Compares the ledger with the history of every order, and replays each history. It changes nothing " +
-			"unless --repair is given. The exit code is 6 if a rule is broken.",
+			"unless --repair is given. It names the orders that it cannot read, and judges the others. " +
+			"The exit code is 6 if a rule is broken, and 1 if an order on which a worker may have worked cannot be read.",
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "acknowledged", Usage: "`FILE` with the ids of orders that clients were told are accepted, one per line: each must exist and have ended"},
 			&cli.StringFlag{Name: "metrics-file", Usage: "also write the outcome to `FILE`, for Prometheus' node_exporter (its textfile collector)"},
@@ -126,8 +127,12 @@ func runAudit(ctx context.Context, a *app, plan auditPlan) error {
 	return verdict(report)
 }
 
-// verdict returns an error with the exit code 6 if a rule is broken.
+// verdict returns an error with the exit code 6 if a rule is broken, and with 1 if nobody
+// knows because orders cannot be read.
 func verdict(report *audit.Report) error {
+	if len(report.Breaches) == 0 && report.Incomplete {
+		return &exitError{code: exitFailure, message: plural(len(report.Unreadable), "order", "orders") + " could not be read: there is no verdict about them"}
+	}
 	if len(report.Breaches) == 0 {
 		return nil
 	}
@@ -187,7 +192,7 @@ func printAudit(out *output, report *audit.Report) {
 		out.line("Stuck", "order %s: its worker's code does not fit its history; see coffee replay", coffee.Printable(id))
 	}
 	for _, id := range report.Unreadable {
-		out.line("Unreadable", "order %s: its client had a key that is not here, and no worker has touched it", coffee.Printable(id))
+		out.line("Unreadable", "order %s: %s", coffee.Printable(id), coffee.Printable(report.UnreadableBecause[id]))
 	}
 	for _, repair := range report.Repairs {
 		out.line("Repaired", "order %s: %s; %s", coffee.Printable(repair.OrderID), coffee.Printable(repair.Problem), repair.Done)
@@ -202,7 +207,11 @@ func printAudit(out *output, report *audit.Report) {
 			out.printf("    %s\n", coffee.Printable(evidence))
 		}
 	}
-	if len(report.Breaches) == 0 {
+	switch {
+	case len(report.Breaches) > 0:
+	case report.Incomplete:
+		out.line("Verdict", "no breach among the orders that can be read")
+	default:
 		out.line("Verdict", "no breach")
 	}
 }

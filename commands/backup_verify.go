@@ -36,6 +36,7 @@ type auditedLedger struct {
 func runVerify(ctx context.Context, a *app, plan backupPlan) error {
 	backups := []verified{}
 	var breaches int
+	var incomplete *audit.Report
 	beside := map[string]bool{} // ledgers, which are checked with their databases
 	for _, file := range plan.verify {
 		ledgers, err := ledgersBeside(file)
@@ -57,6 +58,9 @@ func runVerify(ctx context.Context, a *app, plan backupPlan) error {
 		backups = append(backups, v)
 		for _, l := range v.Ledgers {
 			breaches += len(l.Report.Breaches)
+			if l.Report.Incomplete {
+				incomplete = l.Report
+			}
 		}
 	}
 	if plan.asJSON {
@@ -68,6 +72,9 @@ func runVerify(ctx context.Context, a *app, plan backupPlan) error {
 	}
 	if breaches > 0 {
 		return &exitError{code: exitBreach, message: plural(breaches, "breach", "breaches")}
+	}
+	if incomplete != nil {
+		return verdict(incomplete)
 	}
 	return nil
 }

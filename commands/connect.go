@@ -158,7 +158,7 @@ func (a *app) complete(options *connectOptions) error {
 	resolveList(options)
 	options.Logger = a.sdkLog()
 	options.ConnectionOptions.DialOptions = slices.Concat([]grpc.DialOption{options.keyset.DialOption(options.watch)},
-		coffee.Reconnect(a.log), a.dialOptions, options.ConnectionOptions.DialOptions)
+		coffee.Reconnect(a.log), []grpc.DialOption{coffee.DialOption()}, a.dialOptions, options.ConnectionOptions.DialOptions)
 	interceptors, err := a.tracing.Interceptors()
 	options.Interceptors = slices.Concat(options.Interceptors, interceptors)
 	return err

@@ -138,6 +138,7 @@ func explain(err error) (code int, hint string) {
 		database *devserver.DatabaseError
 		denied   *serviceerror.PermissionDenied
 		missing  *encryption.MissingKeyError
+		kind     *coffee.AttributeTypeError
 	)
 	switch {
 	case errors.As(err, &exit):
@@ -181,6 +182,8 @@ func explain(err error) (code int, hint string) {
 		return exitFailure, "start one that does with: coffee server --time-skipping"
 	case errors.Is(err, devserver.ErrNoServer):
 		return exitFailure, "build it without -tags noserver, or start a Temporal server another way and use it with --address"
+	case errors.As(err, &kind):
+		return exitFailure, "remove it with: temporal operator search-attribute remove --name " + coffee.SearchAttributeStatus + "; the next worker to start adds it as a Keyword"
 	case errors.Is(err, coffee.ErrNotIndexed):
 		return exitFailure, "add it with: temporal operator search-attribute create --name " + coffee.SearchAttributeStatus + " --type Keyword"
 	}

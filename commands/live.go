@@ -153,9 +153,9 @@ var liveColumns = []struct {
 	}},
 	{"WHY", 40, func(v coffee.OrderView) string {
 		if v.Status == coffee.StatusRunning {
-			return cmp.Or(v.WorkflowTaskFailure, v.LastFailure)
+			return cmp.Or(v.Unreadable, v.WorkflowTaskFailure, v.LastFailure)
 		}
-		return v.Failure
+		return cmp.Or(v.Unreadable, v.Failure)
 	}},
 }
 

@@ -26,7 +26,8 @@ func replayCommand(a *app) *cli.Command {
 		Description: "Replays histories on this program's workflow, to find out before a new release is rolled out whether it would break an order. " +
 			"Without arguments it replays those of all orders that run, and of the 1,000 that ended last. " +
 			"A FILE, whose name ends in .json or has a / in it, is the history of an order, as temporal workflow show -o json writes it and as the Web UI lets you download it. " +
-			"It changes nothing. The exit code is 7 if a history does not replay.",
+			"It changes nothing. It names the orders that it cannot read, and replays the others. " +
+			"The exit code is 7 if a history does not replay, and 1 if an order on which a worker may have worked cannot be read.",
 		Flags: slices.Concat([]cli.Flag{outputFlag(), releaseFlag()}, connectFlags()),
 		Action: func(c *cli.Context) error {
 			plan, err := parseReplay(c)
@@ -59,7 +60,7 @@ func parseReplay(c *cli.Context) (plan replayPlan, err error) {
 			plan.files = append(plan.files, arg)
 			continue
 		}
-		if err := coffee.ValidateOrderID(arg); err != nil {
+		if err := coffee.ValidateForeignID(arg); err != nil {
 			return plan, err
 		}
 		plan.ids = append(plan.ids, arg)
@@ -94,6 +95,17 @@ type replayed struct {
 	Histories int      `json:"histories"`
 	Running   int      `json:"running"`
 	Broken    []broken `json:"broken"`
+	// Unreadable are the orders that cannot be read. They are in no count.
+	Unreadable []unreadOrder `json:"unreadable,omitempty"`
+}
+
+// unreadOrder is an order that cannot be read.
+type unreadOrder struct {
+	OrderID string `json:"order_id"`
+	RunID   string `json:"run_id,omitempty"`
+	Problem string `json:"problem"`
+
+	err error
 }
 
 // broken is a history that does not replay.
@@ -124,13 +136,49 @@ func (r *replayed) add(history coffee.History, file string, replay func(coffee.H
 	return err
 }
 
+// take replays a history of the server's, unless there was an error when it was read. It
+// returns an error that is not about that order alone.
+func (r *replayed) take(history coffee.History, err error, replay func(coffee.History) error) error {
+	var one *coffee.UnreadableError
+	if errors.As(err, &one) {
+		r.Unreadable = append(r.Unreadable, unreadOrder{one.OrderID, history.RunID, one.Error(), one})
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return r.add(history, "", replay)
+}
+
+// touched counts the orders that could not be read and on which a worker may have worked.
+func (r *replayed) touched() int {
+	count := 0
+	for _, order := range r.Unreadable {
+		if !coffee.IsUntouched(order.err) {
+			count++
+		}
+	}
+	return count
+}
+
+// failed returns an error if there are such orders. If none could be read at all, it is
+// not they who are at fault, and the error is that of the first.
+func (r *replayed) failed() error {
+	switch touched := r.touched(); {
+	case len(r.Unreadable) > 0 && r.Histories == 0:
+		return r.Unreadable[0].err
+	case touched > 0:
+		return &exitError{code: exitFailure, message: plural(touched, "order", "orders") + " could not be read, and not replayed"}
+	}
+	return nil
+}
+
 func runReplay(ctx context.Context, a *app, plan replayPlan) error {
 	report := replayed{Broken: []broken{}}
-	replay := func(history coffee.History, file string) error { return report.add(history, file, plan.replay) }
 	for _, file := range plan.files {
 		history, err := readHistory(file, plan.server.keyset)
 		if err == nil {
-			err = replay(history, file)
+			err = report.add(history, file, plan.replay)
 		}
 		if err != nil {
 			return err
@@ -142,10 +190,7 @@ func runReplay(ctx context.Context, a *app, plan replayPlan) error {
 	err := a.withOrders(ctx, plan.server, func(orders *coffee.Client) error {
 		for _, id := range plan.ids {
 			history, err := orders.History(ctx, id)
-			if err == nil {
-				err = replay(history, "")
-			}
-			if err != nil {
+			if err = report.take(history, err, plan.replay); err != nil {
 				return err
 			}
 		}
@@ -153,10 +198,7 @@ func runReplay(ctx context.Context, a *app, plan replayPlan) error {
 			return nil
 		}
 		for history, err := range orders.Histories(ctx, replayedOver) {
-			if err == nil {
-				err = replay(history, "")
-			}
-			if err != nil {
+			if err = report.take(history, err, plan.replay); err != nil {
 				return err
 			}
 		}
@@ -186,9 +228,12 @@ func printReplay(out *output, report replayed, asJSON bool) error {
 			}
 			out.line("Breaks", "order %s (%s)%s: %s", coffee.Printable(b.OrderID), state, where, coffee.Printable(b.Problem))
 		}
+		for _, order := range report.Unreadable {
+			out.line("Unreadable", "order %s: %s", coffee.Printable(order.OrderID), coffee.Printable(order.Problem))
+		}
 	}
 	if len(report.Broken) == 0 {
-		return nil
+		return report.failed()
 	}
 	return &exitError{
 		code:    exitUnreplayable,

@@ -128,15 +128,15 @@ func rollForward(ctx context.Context, out *output, orders *coffee.Client, d coff
 	}
 	report := replayed{Broken: []broken{}}
 	for history, err := range orders.Movable(ctx) {
-		if err == nil {
-			err = report.add(history, "", plan.replay)
-		}
-		if err != nil {
+		if err = report.take(history, err, plan.replay); err != nil {
 			return err
 		}
 	}
-	if len(report.Broken) > 0 {
+	if len(report.Broken) > 0 || report.touched() > 0 {
 		return printReplay(out, report, plan.asJSON)
+	}
+	for _, order := range report.Unreadable {
+		out.notef("order %s cannot be read, and no worker has touched it: %s", coffee.Printable(order.OrderID), coffee.Printable(order.Problem))
 	}
 	out.notef("%s would move, and replayed", plural(report.Histories, "order", "orders"))
 	for began := time.Now(); ; {
@@ -197,6 +197,10 @@ func printVersions(out *output, d coffee.Deployment) {
 		if v.Percent > 0 {
 			state += fmt.Sprintf(" %g %%", v.Percent)
 		}
-		out.printf("%-20s %-16s %8d %8d  %s\n", coffee.Printable(v.BuildID), state, v.Workers, v.Running, v.CreatedAt.Local().Format(time.DateTime))
+		running := "?"
+		if v.Running >= 0 {
+			running = fmt.Sprint(v.Running)
+		}
+		out.printf("%-20s %-16s %8d %8s  %s\n", coffee.Printable(v.BuildID), state, v.Workers, running, v.CreatedAt.Local().Format(time.DateTime))
 	}
 }
