@@ -3,7 +3,6 @@ package coffee
 import (
 	"context"
 	"errors"
-	"reflect"
 
 	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/temporal"
@@ -37,17 +36,13 @@ func plainError(err error) error {
 	if err == nil || isSendable(err) {
 		return err
 	}
-	kind := reflect.TypeOf(err)
-	if kind.Kind() == reflect.Pointer {
-		kind = kind.Elem()
-	}
-	message, name := err.Error(), kind.Name() // as the SDK names it
-	var options temporal.ApplicationErrorOptions
-	if application, ok := err.(*temporal.ApplicationError); ok {
-		message, name = application.Message(), application.Type()
-		options.NonRetryable, options.NextRetryDelay, options.Category = application.NonRetryable(), application.NextRetryDelay(), application.Category()
-	}
-	return temporal.NewApplicationErrorWithOptions(plainText(message), name, options)
+	failure := temporal.GetDefaultFailureConverter().ErrorToFailure(err)
+	info := failure.GetApplicationFailureInfo()
+	return temporal.NewApplicationErrorWithOptions(plainText(failure.GetMessage()), info.GetType(), temporal.ApplicationErrorOptions{
+		NonRetryable:   info.GetNonRetryable(),
+		NextRetryDelay: info.GetNextRetryDelay().AsDuration(),
+		Category:       temporal.ApplicationErrorCategory(info.GetCategory()),
+	})
 }
 
 // isSendable reports whether Temporal can send an error and its causes as they are.
