@@ -27,7 +27,7 @@ type attributeWatch struct{ gone atomic.Bool }
 
 // attributePause is the time between two looks at the search attribute. As long an order
 // can wait for its end that tries to write to one that was removed.
-const attributePause = 10 * time.Second
+const attributePause = 5 * time.Second
 
 func (w *attributeWatch) run(ctx context.Context, c client.Client, namespace string) {
 	for {

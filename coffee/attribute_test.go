@@ -36,7 +36,7 @@ func (a *attributes) ListSearchAttributes(context.Context, *operatorservice.List
 	return response, a.err
 }
 
-// TestAttributeWatch: a worker notices within ten seconds that the search attribute was
+// TestAttributeWatch: a worker notices within seconds that the search attribute was
 // removed or replaced, and that it is back.
 func TestAttributeWatch(t *testing.T) {
 	t.Parallel()

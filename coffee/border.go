@@ -31,7 +31,8 @@ func (a *activityBorder) ExecuteActivity(ctx context.Context, in *interceptor.Ex
 }
 
 // plainError returns an error that Temporal can send: err, or one that Temporal treats as
-// it, with a text that is valid, printable and of bounded size.
+// it, with a text that is valid, printable and of bounded size. The latter has neither the
+// details nor the causes of err, which may not be.
 func plainError(err error) error {
 	if err == nil || isSendable(err) {
 		return err

@@ -111,23 +111,31 @@ func (c *Client) Deployment(ctx context.Context, name string) (Deployment, error
 			v.Percent = info.GetRoutingConfig().GetRampingVersionPercentage()
 		}
 		v.Workers = workers[v.BuildID]
-		count, err := c.temporal.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{
-			Namespace: c.namespace,
-			Query:     statusQuery(StatusRunning) + " AND TemporalWorkerDeploymentVersion = " + quoteValue(name+":"+v.BuildID),
-		})
-		var invalid *serviceerror.InvalidArgument
-		switch {
-		case errors.As(err, &invalid):
-			v.Running = -1
-		case err != nil:
+		if v.Running, err = c.runningOn(ctx, name, v.BuildID); err != nil {
 			return Deployment{}, err
-		default:
-			v.Running = count.GetCount()
 		}
 		d.Versions = append(d.Versions, v)
 	}
 	slices.SortFunc(d.Versions, func(a, b DeployedVersion) int { return b.CreatedAt.Compare(a.CreatedAt) })
 	return d, nil
+}
+
+// runningOn counts the orders of a version that are under way. It returns -1 if the server
+// cannot: its SQL stores do not find a value with one of these characters, although they
+// take it (escapeCharMap in go.temporal.io/server/common/persistence/visibility).
+func (c *Client) runningOn(ctx context.Context, deployment, buildID string) (int64, error) {
+	if strings.ContainsAny(buildID, "\"\\\b\n\r\t") || strings.HasSuffix(buildID, "'") {
+		return -1, nil
+	}
+	count, err := c.temporal.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{
+		Namespace: c.namespace,
+		Query:     statusQuery(StatusRunning) + " AND TemporalWorkerDeploymentVersion = " + quoteValue(deployment+":"+buildID),
+	})
+	var invalid *serviceerror.InvalidArgument
+	if errors.As(err, &invalid) {
+		return -1, nil
+	}
+	return count.GetCount(), err
 }
 
 var versionStates = map[enumspb.WorkerDeploymentVersionStatus]string{

@@ -91,7 +91,7 @@ func cancelOrder(ctx context.Context, out *output, orders *coffee.Client, plan c
 		return err
 	}
 	result, err := awaitCancelled(ctx, orders, plan.id)
-	id := coffee.Printable(plan.id)
+	id := shortID(plan.id)
 	if errors.Is(err, errNoWorker) {
 		out.notef("the request to cancel order %s is recorded, but no worker is running: it takes effect once a worker is running", id)
 		return nil

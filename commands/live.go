@@ -141,7 +141,7 @@ var liveColumns = []struct {
 	width int
 	value func(coffee.OrderView) string
 }{
-	{"ORDER", 14, func(v coffee.OrderView) string { return v.OrderID }},
+	{"ORDER", 14, idInTable},
 	{"DRINK", 16, func(v coffee.OrderView) string { return strings.TrimSpace(fmt.Sprintf("%s %s", v.Drink, v.Size)) }},
 	{"STATUS", 34, statusInWords},
 	{"TOOK", 8, age},

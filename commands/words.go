@@ -20,15 +20,13 @@ var stagesInWords = map[coffee.Stage]string{
 }
 
 func statusInWords(view coffee.OrderView) string {
-	if view.Status == "" && view.Unreadable != "" {
+	if view.Unreadable != "" && (view.Status == "" || view.Status == coffee.StatusRunning) {
 		return "unreadable"
 	}
 	if view.Status != coffee.StatusRunning {
 		return coffee.Printable(strings.ToLower(string(view.Status)))
 	}
 	switch {
-	case view.Unreadable != "":
-		return "unreadable"
 	case strings.HasPrefix(view.WorkflowTaskFailure, "[TMPRL1100]"):
 		return "stuck: worker's code does not fit"
 	case view.Unindexed:
@@ -87,13 +85,21 @@ func yesNo(condition bool, yes, no string) string {
 	return no
 }
 
-// idInTable returns an order id for a table: another program's can be long.
-func idInTable(view coffee.OrderView) string {
-	id := []rune(coffee.Printable(view.OrderID))
+// shortID returns an order id for a table or a line: another program's can be long.
+func shortID(orderID string) string {
+	id := []rune(coffee.Printable(orderID))
 	if len(id) > coffee.MaxOrderIDLength {
 		return string(id[:coffee.MaxOrderIDLength-1]) + "…"
 	}
 	return string(id)
+}
+
+// idInTable is the id of an order, or what else a workflow is that is not called order-….
+func idInTable(view coffee.OrderView) string {
+	if view.WorkflowID != "" {
+		return "workflow " + shortID(view.WorkflowID)
+	}
+	return shortID(view.OrderID)
 }
 
 // age is in seconds, with one decimal if it is less than a minute.

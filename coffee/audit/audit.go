@@ -161,7 +161,8 @@ func (a *auditor) judgeAll(ctx context.Context, rows map[string][]Row) error {
 	for id := range ids {
 		f := newFile(id, a.stories[coffee.WorkflowID(id)], rows[id])
 		breaches := a.judge(f)
-		if len(breaches) > 0 || a.Repair != nil && f.unsettled() != nil {
+		readable := a.unreadable[coffee.WorkflowID(id)] == nil
+		if readable && (len(breaches) > 0 || a.Repair != nil && f.unsettled() != nil) {
 			var err error
 			if f, err = a.readAgain(ctx, f); err != nil {
 				return err
