@@ -17,6 +17,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/mocks"
 	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/worker"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 )
@@ -86,6 +87,7 @@ func TestUnindexed(t *testing.T) {
 		var suite testsuite.WorkflowTestSuite
 		suite.SetLogger(NewSDKLogger(zerolog.Nop()))
 		env := suite.NewTestWorkflowEnvironment()
+		env.SetWorkerOptions(worker.Options{DeadlockDetectionTimeout: time.Minute}) // on a busy machine
 		lost := &attributeWatch{}
 		lost.gone.Store(test.before)
 		(&OrderWorkflow{Pricing: StandardPricing{}, Indexed: true, attribute: lost}).Register(env)

@@ -74,6 +74,7 @@ func NewWorker(ctx context.Context, c client.Client, options WorkerOptions) (*Wo
 	}
 
 	fatal, watched := make(chan error, 1), &attributeWatch{}
+	watched.gone.Store(err == nil && !indexed)
 	w := worker.New(c, TaskQueue, sdkOptions(options, fatal))
 	if options.Register != nil {
 		options.Register(w)
