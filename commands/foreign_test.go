@@ -196,7 +196,7 @@ func TestVersionNames(t *testing.T) {
 	s := newShop(t)
 	running := map[string]int64{`it's`: 1, `%`: 1, `x' OR 'a' = 'a`: 1, `back2\`: -1, `"quoted"`: -1, `'`: -1}
 	for name := range running {
-		s.startWorkerWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{ChargeTime: patience}, Version: coffee.WorkerVersion{
+		s.startWorkerWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{ChargeTime: 9 * time.Second, BrewTime: 9 * time.Second, BrewFailureRate: 1}, Version: coffee.WorkerVersion{
 			Deployment: "coffee", BuildID: name, Behavior: workflow.VersioningBehaviorPinned}})
 	}
 	for name := range running {
