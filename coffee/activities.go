@@ -1,6 +1,7 @@
 package coffee
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -14,6 +15,9 @@ import (
 // Activities are thin: they translate between Temporal and the services. A
 // retry calls them again, on any worker, so each can be repeated safely.
 type Activities struct {
+	// Orders reads what was recorded of an order before a reset; nil means a client on
+	// the worker's own connection.
+	Orders   *Client
 	services *ServiceFactory
 }
 
@@ -28,6 +32,7 @@ func (a *Activities) Register(r worker.ActivityRegistry) {
 		ActivitySendReceipt:    a.SendReceipt,
 		ActivityRefundCustomer: a.RefundCustomer,
 		ActivityDeliverCoffee:  a.DeliverCoffee,
+		ActivityRecallOrder:    a.RecallOrder,
 	} {
 		r.RegisterActivityWithOptions(fn, activity.RegisterOptions{Name: name})
 	}
@@ -39,10 +44,15 @@ func (a *Activities) ChargeCustomer(ctx context.Context, in ChargeInput) (bool, 
 		return false, invalidInput(err)
 	}
 	charge := Charge{OrderID: in.OrderID, RunID: originalRun(ctx, in.RunID), Amount: in.AmountCents}
-	if err := a.services.Payment().Charge(ctx, charge); err != nil {
-		return false, final(err)
+	err := a.services.Payment().Charge(ctx, charge)
+	if errors.Is(err, ErrAmountConflict) {
+		charged, readErr := a.services.Payment().Charged(ctx, charge.OrderID, charge.RunID)
+		if readErr != nil {
+			return false, readErr
+		}
+		return false, final(err, charged)
 	}
-	return true, nil
+	return err == nil, final(err)
 }
 
 // BrewCoffee makes the drink if its payment stands: an operator can reset a
@@ -109,7 +119,29 @@ func (a *Activities) RefundCustomer(ctx context.Context, in RefundInput) (Refund
 	if errors.Is(err, ErrDelivered) {
 		return RefundOutput{Delivered: true}, nil
 	}
-	return RefundOutput{Refunded: refunded}, final(err)
+	return RefundOutput{Refunded: refunded != 0, AmountCents: refunded}, final(err)
+}
+
+// RecallOrder says what the runs of an order before a reset were accepted as. What
+// was charged is the price, even if a history says something else.
+func (a *Activities) RecallOrder(ctx context.Context, in RecallInput) (RecallOutput, error) {
+	if err := ValidateOrderID(in.OrderID); err != nil {
+		return RecallOutput{}, invalidInput(err)
+	}
+	info, orders := activity.GetInfo(ctx), a.Orders
+	if orders == nil {
+		orders = NewClient(activity.GetClient(ctx), info.Namespace)
+	}
+	accepted, err := orders.accepted(ctx, in.OrderID, in.RunID, info.WorkflowExecution.RunID)
+	if err != nil {
+		return RecallOutput{}, err
+	}
+	charged, err := a.services.Payment().Charged(ctx, in.OrderID, in.RunID)
+	if err != nil {
+		return RecallOutput{}, err
+	}
+	price := cmp.Or(charged, accepted.AmountCents)
+	return RecallOutput{Accepted: price != 0, AmountCents: price, Pricing: accepted.Pricing}, nil
 }
 
 // originalRun returns the original run id that the workflow sent. A workflow in
@@ -124,11 +156,18 @@ func originalRun(ctx context.Context, said string) string {
 
 // final marks the ledger's refusals as non-retryable. Any other error may be
 // temporary.
-func final(err error) error {
+func final(err error, details ...any) error {
 	if IsRefusal(err) {
-		return expected(err, ErrorTypeRefused, temporal.ApplicationErrorOptions{NonRetryable: true})
+		return expected(err, ErrorTypeRefused, temporal.ApplicationErrorOptions{NonRetryable: true, Details: details})
 	}
 	return err
+}
+
+// chargedBefore returns the amount in the refusal of a charge; false if there is none.
+func chargedBefore(err error) (amount Cents, ok bool) {
+	var refused *temporal.ApplicationError
+	ok = errors.As(err, &refused) && refused.Type() == ErrorTypeRefused && refused.HasDetails() && refused.Details(&amount) == nil
+	return amount, ok && amount > 0
 }
 
 // expected marks a failure that is part of normal operation as benign, so that the

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/mock"
+	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/api/operatorservice/v1"
@@ -111,17 +112,13 @@ func TestUnindexed(t *testing.T) {
 func TestUnindexedReplays(t *testing.T) {
 	t.Parallel()
 	completed := readHistory(t, "completed").GetEvents()
-	marker := func() *historypb.HistoryEvent {
-		events := readHistory(t, "completed_without_receipt_patched").GetEvents()
-		i := slices.IndexFunc(events, func(event *historypb.HistoryEvent) bool {
-			return event.GetMarkerRecordedEventAttributes().GetMarkerName() == "Version"
-		})
-		return proto.CloneOf(events[i])
-	}()
 	end := len(completed) - 1
-	task := completed[end].GetWorkflowExecutionCompletedEventAttributes().GetWorkflowTaskCompletedEventId()
-	recorded := marker.GetMarkerRecordedEventAttributes()
-	recorded.WorkflowTaskCompletedEventId, recorded.Details["change-id"] = task, payloads(t, "unindexed")
+	marker := &historypb.HistoryEvent{EventType: enumspb.EVENT_TYPE_MARKER_RECORDED,
+		Attributes: &historypb.HistoryEvent_MarkerRecordedEventAttributes{MarkerRecordedEventAttributes: &historypb.MarkerRecordedEventAttributes{
+			MarkerName:                   "Version",
+			Details:                      map[string]*commonpb.Payloads{"change-id": payloads(t, "unindexed"), "version": payloads(t, 1)},
+			WorkflowTaskCompletedEventId: completed[end].GetWorkflowExecutionCompletedEventAttributes().GetWorkflowTaskCompletedEventId(),
+		}}}
 	marker.EventId = completed[end-1].GetEventId()
 	versions := proto.CloneOf(completed[end-1])
 	fields := versions.GetUpsertWorkflowSearchAttributesEventAttributes().GetSearchAttributes().GetIndexedFields()

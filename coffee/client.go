@@ -51,7 +51,7 @@ func (e *ConflictError) Error() string {
 	if e.Existing.Drink == "" {
 		return fmt.Sprintf("order id %s belongs to a workflow that is not a coffee order", Quote(e.OrderID))
 	}
-	return fmt.Sprintf("order id %s is already taken: %s", e.OrderID, e.Existing)
+	return fmt.Sprintf("order id %s is already taken: %s", e.OrderID, Printable(e.Existing.String()))
 }
 
 // EndedError reports that an order's workflow ended without a result, for example
@@ -120,7 +120,7 @@ func (c *Client) join(ctx context.Context, request OrderRequest, runID string) (
 }
 
 // ordered returns what was ordered, according to the first event of the history. It
-// returns the zero value if the workflow is not a valid order.
+// returns the zero value if the workflow is not an order.
 func (c *Client) ordered(ctx context.Context, orderID, runID string) (OrderRequest, error) {
 	for event, err := range c.Events(ctx, &commonpb.WorkflowExecution{WorkflowId: WorkflowID(orderID), RunId: runID}) {
 		if err != nil {
@@ -130,10 +130,9 @@ func (c *Client) ordered(ctx context.Context, orderID, runID string) (OrderReque
 		if started.GetWorkflowType().GetName() != WorkflowType {
 			return OrderRequest{}, nil
 		}
-		request, err := decodeOrder(started.GetWorkflowId(), firstPayload(started.GetInput()))
-		if err != nil {
-			return OrderRequest{}, nil // an invalid order conflicts with every valid one
-		}
+		// The menu may have changed since. An order that cannot be read conflicts with
+		// every other.
+		request, _ := decodeOrder(started.GetWorkflowId(), firstPayload(started.GetInput()))
 		return request, nil
 	}
 	return OrderRequest{}, fmt.Errorf("%w: %s", ErrNotFound, Printable(orderID))
@@ -216,8 +215,12 @@ func (c *Client) Cancel(ctx context.Context, orderID, reason string) error {
 			RequestId:         uuid.NewString(),
 		}
 		_, err = c.temporal.WorkflowService().SignalWorkflowExecution(ctx, request)
-		for isBusy(err) && ctx.Err() == nil {
-			time.Sleep(50 * time.Millisecond)
+		for deadline := time.Now().Add(busyPatience); isBusy(err) && time.Now().Before(deadline); {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(50 * time.Millisecond):
+			}
 			_, err = c.temporal.WorkflowService().SignalWorkflowExecution(ctx, request)
 		}
 	} else {
@@ -225,6 +228,9 @@ func (c *Client) Cancel(ctx context.Context, orderID, reason string) error {
 	}
 	return c.ended(ctx, orderID, err)
 }
+
+// busyPatience is how long to come back to a workflow that is about to end.
+const busyPatience = 10 * time.Second
 
 // isBusy reports whether the server asks to come back at once: the workflow is about to
 // end, and may or may not take a signal. The SDK's own methods do come back.

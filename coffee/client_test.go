@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/mock"
 	commonpb "go.temporal.io/api/common/v1"
@@ -279,9 +281,17 @@ func TestCancelOfABusyWorkflow(t *testing.T) {
 		giveUp()
 		return busy
 	}})
-	if err := NewClient(c, "default").Cancel(ctx, "123", ""); !errors.Is(err, busy) {
+	if err := NewClient(c, "default").Cancel(ctx, "123", ""); !errors.Is(err, context.Canceled) {
 		t.Errorf("after the client has given up: %v", err)
 	}
+	c = mocks.NewClient(t)
+	c.On("WorkflowService").Return(&fakeService{signal: func(*workflowservice.SignalWorkflowExecutionRequest) error { return busy }})
+	synctest.Test(t, func(*testing.T) {
+		began := time.Now() // by the bubble's clock
+		if err := NewClient(c, "default").Cancel(context.Background(), "123", ""); !errors.Is(err, busy) || time.Since(began) > 11*time.Second {
+			t.Errorf("a workflow that stays busy: %v after %v", err, time.Since(began))
+		}
+	})
 
 	// Another limit is not about this workflow.
 	overloaded := serviceerror.NewResourceExhausted(enumspb.RESOURCE_EXHAUSTED_CAUSE_RPS_LIMIT, "too many requests")

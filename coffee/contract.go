@@ -26,6 +26,9 @@ const (
 	// runs it when a receipt could not be sent; sending a receipt records it as
 	// well.
 	ActivityDeliverCoffee = "deliver_coffee"
+	// ActivityRecallOrder says what an order was accepted as before a reset. The
+	// workflow runs it when a reset takes the order back to its beginning.
+	ActivityRecallOrder = "recall_order"
 )
 
 // Types of the application errors that a workflow or an activity fails with.
@@ -38,7 +41,8 @@ const (
 	// ErrorTypeInvalidInput ends an activity whose input is invalid.
 	ErrorTypeInvalidInput = "InvalidInput"
 	// ErrorTypeRefused ends a step that the ledger refuses for good: a charge, or a
-	// coffee whose payment does not stand.
+	// coffee whose payment does not stand. If the order was charged another amount
+	// before, the error's details are that amount in cents.
 	ErrorTypeRefused = "Refused"
 )
 
@@ -154,13 +158,34 @@ type RefundInput struct {
 type RefundOutput struct {
 	// Refunded is false when there was no charge to refund.
 	Refunded bool `json:"refunded"`
+	// AmountCents is what was refunded.
+	AmountCents Cents `json:"amount_cents,omitempty"`
 	// Delivered is true when the coffee was handed out, so that the charge stands.
 	Delivered bool `json:"delivered,omitempty"`
 }
 
+// RecallInput is the input of the activity recall_order.
+type RecallInput struct {
+	OrderID string `json:"order_id"`
+	// RunID is the original run id of the order's workflow.
+	RunID string `json:"run_id"`
+}
+
+// RecallOutput is the result of the activity recall_order.
+type RecallOutput struct {
+	// Accepted is true if an earlier run was accepted. The other fields are zero
+	// otherwise.
+	Accepted bool `json:"accepted"`
+	// AmountCents is what was charged, or else the price at which it was accepted.
+	AmountCents Cents `json:"amount_cents,omitempty"`
+	// Pricing is empty if only the ledger knows of the order.
+	Pricing string `json:"pricing,omitempty"`
+}
+
 // acceptance is what a workflow decides when it starts, and never changes.
 type acceptance struct {
-	// Order is what was ordered, in canonical form.
+	// Order is what was ordered, in canonical form; the zero value if that cannot be
+	// read, or belongs to another workflow.
 	Order OrderRequest `json:"order"`
 	// Problem is why the order was refused; empty if it was accepted.
 	Problem string `json:"problem,omitempty"`
@@ -171,6 +196,9 @@ type acceptance struct {
 	AmountCents Cents  `json:"amount_cents"`
 	// Indexed is true if the server has [SearchAttributeStatus].
 	Indexed bool `json:"indexed"`
+	// Reset is true if a reset began this run. Then it counts only if no earlier run
+	// was accepted.
+	Reset bool `json:"reset,omitempty"`
 }
 
 // orderMemo is stored in the workflow's memo, so that listing orders needs neither

@@ -12,8 +12,8 @@ import (
 	"go.temporal.io/sdk/converter"
 )
 
-// FuzzDecodeOrder decodes any payload that another client might send. The result is
-// an order in canonical form, or an error that is safe to show.
+// FuzzDecodeOrder decodes any payload that another client might send, and checks it.
+// The result is an order in canonical form, or an error that is safe to show.
 func FuzzDecodeOrder(f *testing.F) {
 	for _, data := range []string{
 		``, `null`, `42`, `"latte"`, `[]`, `{}`,
@@ -30,6 +30,12 @@ func FuzzDecodeOrder(f *testing.F) {
 	f.Fuzz(func(t *testing.T, workflowID, encoding string, data []byte) {
 		payload := &commonpb.Payload{Metadata: map[string][]byte{"encoding": []byte(encoding)}, Data: data}
 		order, err := decodeOrder(workflowID, converter.NewRawValue(payload))
+		if again := order.canonical(); again != order || len(order.Drink)+len(order.Size) > 1000 {
+			t.Fatalf("%+v is not canonical or too long", order)
+		}
+		if err == nil {
+			order, err = order.Normalize()
+		}
 		if err != nil {
 			var invalid *InvalidOrderError
 			if !errors.As(err, &invalid) {

@@ -13,6 +13,7 @@ import (
 	historypb "go.temporal.io/api/history/v1"
 	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
 )
 
 // History is everything that the server has recorded about an order.
@@ -100,6 +101,57 @@ func (h History) workflowID() string {
 	return WorkflowID(h.OrderID)
 }
 
+// accepted returns what an order was accepted as by the first of its runs that was,
+// from its original run to the one before upTo; the zero value if none was, or if it
+// was deleted. It reads what the worker has decided, which no client can write, as it
+// can a memo.
+func (c *Client) accepted(ctx context.Context, orderID, original, upTo string) (acceptance, error) {
+	for runID := original; runID != upTo && runID != ""; {
+		accepted, err := c.decision(ctx, &commonpb.WorkflowExecution{WorkflowId: WorkflowID(orderID), RunId: runID})
+		if err != nil || accepted.AmountCents != 0 {
+			return accepted, ignore(err, ErrNotFound)
+		}
+		described, err := c.temporal.DescribeWorkflowExecution(ctx, WorkflowID(orderID), runID)
+		if err != nil {
+			return acceptance{}, ignore(notFound(orderID, err), ErrNotFound)
+		}
+		runID = described.GetWorkflowExtendedInfo().GetResetRunId()
+	}
+	return acceptance{}, nil
+}
+
+// decision returns what a run decided when it started; the zero value if it has not.
+func (c *Client) decision(ctx context.Context, execution *commonpb.WorkflowExecution) (acceptance, error) {
+	for event, err := range c.Events(ctx, execution) {
+		if err != nil {
+			return acceptance{}, err
+		}
+		marker := event.GetMarkerRecordedEventAttributes()
+		if marker.GetMarkerName() != "SideEffect" {
+			continue
+		}
+		var decided acceptance
+		payload := firstPayload(marker.GetDetails()["data"]).Payload()
+		err := decode(payload, &decided)
+		switch {
+		case err == nil:
+			return decided, nil
+		case string(payload.GetMetadata()[converter.MetadataEncoding]) == encodingEncrypted:
+			return acceptance{}, fmt.Errorf("cannot read what the order was accepted as: %w", err)
+		}
+		return acceptance{}, nil // it is not from this workflow
+	}
+	return acceptance{}, nil
+}
+
+// ignore returns nil if the error is the expected one.
+func ignore(err, expected error) error {
+	if errors.Is(err, expected) {
+		return nil
+	}
+	return err
+}
+
 // readHistory adds to a view what the order's history says.
 func (c *Client) readHistory(ctx context.Context, view *OrderView, execution *commonpb.WorkflowExecution) error {
 	reader := historyReader{view: view, scheduled: map[int64]string{}}
@@ -182,11 +234,13 @@ func (r *historyReader) completed(activity string, result *commonpb.Payloads) {
 		if payload := firstPayload(result).Payload(); payload == nil || decode(payload, &out) != nil {
 			return
 		}
-		if out.Refunded {
+		switch { // as in [order.undo]
+		case out.Refunded:
 			r.view.Charged, r.view.Refunded = true, true
-		}
-		if out.Delivered { // by an earlier run
+		case out.Delivered: // by an earlier run
 			r.view.Charged, r.view.Brewed = true, true
+		case r.view.Charged:
+			r.view.Failure = failureOtherLedger
 		}
 	}
 }

@@ -91,6 +91,14 @@ func (r OrderRequest) Normalize() (OrderRequest, error) {
 	return OrderRequest{OrderID: r.OrderID, Drink: drink, Size: size}, nil
 }
 
+// canonical returns the order in canonical form, as [OrderRequest.Normalize] does, but
+// without checking it.
+func (r OrderRequest) canonical() OrderRequest {
+	r.Drink = Drink(strings.ToLower(strings.TrimSpace(string(r.Drink))))
+	r.Size = Size(strings.ToUpper(strings.TrimSpace(string(r.Size))))
+	return r
+}
+
 // String describes what is ordered, for example "latte (M)".
 func (r OrderRequest) String() string { return fmt.Sprintf("%s (%s)", r.Drink, r.Size) }
 

@@ -151,8 +151,7 @@ func TestWireNames(t *testing.T) {
 		ErrorTypeInvalidOrder:  "InvalidOrder",
 		ErrorTypeInvalidInput:  "InvalidInput",
 		ErrorTypeRefused:       "Refused",
-		changeResetRefund:      "reset-refund",
-		changeDeliver:          "deliver-without-receipt",
+		ActivityRecallOrder:    "recall_order",
 	} {
 		if got != want {
 			t.Errorf("got %q, want %q", got, want)
@@ -173,8 +172,12 @@ func TestWireNames(t *testing.T) {
 		{BrewInput{"123", "latte", SizeM}, `{"order_id":"123","drink":"latte","size":"M"}`},
 		{ReceiptInput{"123"}, `{"order_id":"123"}`},
 		{RefundInput{OrderID: "123"}, `{"order_id":"123"}`},
-		{RefundOutput{Refunded: true}, `{"refunded":true}`},
+		{RefundOutput{}, `{"refunded":false}`},
+		{RefundOutput{Refunded: true, AmountCents: 525}, `{"refunded":true,"amount_cents":525}`},
 		{RefundOutput{Delivered: true}, `{"refunded":false,"delivered":true}`},
+		{RecallInput{"123", "run"}, `{"order_id":"123","run_id":"run"}`},
+		{RecallOutput{}, `{"accepted":false}`},
+		{RecallOutput{Accepted: true, AmountCents: 420, Pricing: "happy-hour"}, `{"accepted":true,"amount_cents":420,"pricing":"happy-hour"}`},
 		{CancelRequest{"changed my mind"}, `{"reason":"changed my mind"}`},
 	} {
 		if got, err := json.Marshal(test.value); err != nil || string(got) != test.want {

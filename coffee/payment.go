@@ -50,30 +50,41 @@ func (s *PaymentService) Charge(ctx context.Context, charge Charge) error {
 	return err
 }
 
-// Refund refunds what the run paid for the order, and reports whether there was
-// anything to refund. Afterwards no charge by this run can succeed, however late it
+// Charged returns what the run paid for the order, refunded or not; 0 if nothing.
+func (s *PaymentService) Charged(ctx context.Context, orderID, runID string) (Cents, error) {
+	entries, err := s.ledger.Entries(ctx, orderID)
+	for _, entry := range entries {
+		if entry.Kind == EntryCharge && entry.RunID == runID {
+			return entry.Amount, nil
+		}
+	}
+	return 0, err
+}
+
+// Refund refunds what the run paid for the order, and returns the amount; 0 if there was
+// nothing to refund. Afterwards no charge by this run can succeed, however late it
 // comes, and no coffee is handed out. If the coffee was handed out already, the
 // charge stands and Refund returns [ErrDelivered].
-func (s *PaymentService) Refund(ctx context.Context, orderID, runID string) (refunded bool, err error) {
+func (s *PaymentService) Refund(ctx context.Context, orderID, runID string) (refunded Cents, err error) {
 	log := s.log.With().Ctx(ctx).Str("order_id", orderID).Logger()
 	entry, err := s.ledger.Refund(ctx, orderID, runID)
 	switch {
 	case errors.Is(err, ErrDuplicateOrder):
 		// The charge in the ledger belongs to an earlier order with this id.
 		log.Info().Msg("nothing to refund: another order of this id was charged")
-		return false, nil
+		return 0, nil
 	case errors.Is(err, ErrDelivered):
 		log.Info().Msg("no refund: the coffee was handed out")
-		return false, err
+		return 0, err
 	case err != nil:
 		log.Warn().Err(err).Msg("refund not made")
-		return false, err
+		return 0, err
 	case entry.Kind == EntryRefund:
 		log.Info().Stringer("amount", entry.Amount).Msg("refunded")
-		return true, nil
+		return entry.Amount, nil
 	}
 	log.Info().Msg("voided: nothing was charged")
-	return false, nil
+	return 0, nil
 }
 
 // Deliver hands out the coffee of an order, if its payment stands. It returns the

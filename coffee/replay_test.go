@@ -38,18 +38,15 @@ var outcomes = map[string]OrderStatus{
 	"failed_brew":               StatusFailed,
 	"failed_duplicate":          StatusFailed,
 
-	"cancelled_before_charge_patched":   StatusCancelled,
-	"completed_without_receipt_patched": StatusCompleted,
-
 	"completed_skipping_jams":  StatusCompleted,
 	"cancelled_skipping_jams":  StatusCancelled,
 	"failed_skipping_backoffs": StatusFailed,
 
-	"cancelled_after_reset":           StatusCancelled,
-	"cancelled_after_reset_unpatched": StatusCancelled,
-	"completed_after_reset":           StatusCompleted,
-	"failed_after_refund":             StatusFailed,
-	"invalid":                         "",
+	"cancelled_after_reset": StatusCancelled,
+	"completed_after_reset": StatusCompleted,
+	"failed_after_refund":   StatusFailed,
+	"invalid":               "",
+	"invalid_after_reset":   "",
 }
 
 func readHistory(t *testing.T, name string) *historypb.History {
@@ -125,7 +122,7 @@ func TestReplayWithAnotherMenu(t *testing.T) {
 	history := readHistory(t, "completed")
 	input := history.GetEvents()[0].GetWorkflowExecutionStartedEventAttributes().GetInput().GetPayloads()[0]
 	input.Data = bytes.ReplaceAll(input.Data, []byte("latte"), []byte("unicorn-latte"))
-	if _, err := decodeOrder(WorkflowID("123"), converter.NewRawValue(input)); err == nil {
+	if _, err := ParseDrink("unicorn-latte"); err == nil {
 		t.Fatal("there is unicorn-latte on the menu")
 	}
 	if err := replay(history); err != nil {
@@ -279,5 +276,25 @@ func TestWorkflowTaskFailure(t *testing.T) {
 		if reader.read(step.event); view.WorkflowTaskFailure != step.want {
 			t.Errorf("step %d: %q", i, view.WorkflowTaskFailure)
 		}
+	}
+}
+
+// TestViewOfAnOrderChargedInAnotherLedger: the view of an order that has ended says that
+// it was charged in another ledger, rather than that it was charged and was not.
+func TestViewOfAnOrderChargedInAnotherLedger(t *testing.T) {
+	t.Parallel()
+	history := readHistory(t, "failed_brew")
+	for _, event := range history.GetEvents() {
+		for _, payload := range event.GetActivityTaskCompletedEventAttributes().GetResult().GetPayloads() {
+			payload.Data = bytes.ReplaceAll(payload.Data, []byte(`{"refunded":true}`), []byte(`{"refunded":false}`))
+		}
+	}
+	var view OrderView
+	reader := historyReader{view: &view, scheduled: map[int64]string{}}
+	for _, event := range history.GetEvents() {
+		reader.read(event)
+	}
+	if want := "charged in another ledger, and not refunded: this one has no charge of it"; !view.Charged || view.Failure != want {
+		t.Errorf("got %+v", view)
 	}
 }

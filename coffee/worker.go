@@ -7,9 +7,11 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/worker"
+	"google.golang.org/grpc/codes"
 )
 
 // WorkerOptions configure a [Worker].
@@ -23,6 +25,12 @@ type WorkerOptions struct {
 	// Ledger records payments. It is required. The caller closes it after the
 	// worker has stopped.
 	Ledger Ledger
+	// Orders reads what was recorded of an order before a reset. It must be able to
+	// decode it; nil means a client on the worker's own connection.
+	Orders *Client
+	// NewLedger lets the ledger, if it is empty, take the place of the one in which
+	// the orders of the namespace have been kept.
+	NewLedger bool
 	// Concurrency is how many activities may run at once; 0 means 200.
 	Concurrency int
 	// DrainTime is how long running activities may take to finish after the worker
@@ -54,7 +62,8 @@ type Worker struct {
 
 // NewWorker returns a worker that has not started yet. It adds the search attribute
 // [SearchAttributeStatus] if the server lacks it and allows that. It returns an
-// error if there is no ledger or a service setting is invalid.
+// error if there is no ledger or a service setting is invalid, and [ErrForeignLedger]
+// if the ledger and the namespace do not belong together.
 func NewWorker(ctx context.Context, c client.Client, options WorkerOptions) (*Worker, error) {
 	if options.Ledger == nil {
 		return nil, errors.New("worker: no ledger")
@@ -67,6 +76,9 @@ func NewWorker(ctx context.Context, c client.Client, options WorkerOptions) (*Wo
 	}
 	if options.Concurrency == 0 {
 		options.Concurrency = DefaultConcurrency
+	}
+	if err := bindLedger(ctx, NewClient(c, options.Namespace), options); err != nil {
+		return nil, err
 	}
 	indexed, err := ensureSearchAttribute(ctx, c, options.Namespace)
 	if err != nil {
@@ -81,8 +93,39 @@ func NewWorker(ctx context.Context, c client.Client, options WorkerOptions) (*Wo
 	} else {
 		(&OrderWorkflow{Pricing: options.Pricing, Indexed: indexed, attribute: watched}).Register(w)
 	}
-	NewActivities(NewServiceFactory(options.Services, options.Ledger, options.Log)).Register(w)
+	activities := NewActivities(NewServiceFactory(options.Services, options.Ledger, options.Log))
+	activities.Orders = options.Orders
+	activities.Register(w)
 	return &Worker{worker: w, fatal: fatal, watch: func(ctx context.Context) { watched.run(ctx, c, options.Namespace) }}, nil
+}
+
+// bindPatience is how often a worker tries to find out whose its ledger is, once a second,
+// while the server or the ledger fails.
+const bindPatience = 30
+
+// bindLedger binds the ledger to the namespace. Where the server does not allow it, only
+// the ledger knows.
+func bindLedger(ctx context.Context, c *Client, options WorkerOptions) error {
+	for attempt := 1; ; attempt++ {
+		err := c.BindLedger(ctx, options.Ledger, options.NewLedger)
+		switch {
+		case isDenied(err):
+			options.Log.Warn().Err(err).Msg("the server does not let this worker record which ledger its orders are kept in: nothing stops a worker with another one")
+			return nil
+		case err == nil, errors.Is(err, ErrForeignLedger), errors.Is(err, ErrNewerLedger), ctx.Err() != nil, attempt == bindPatience:
+			return err
+		}
+		switch serviceerror.ToStatus(err).Code() {
+		case codes.InvalidArgument, codes.NotFound, codes.Unauthenticated, codes.Unimplemented, codes.FailedPrecondition:
+			return err
+		}
+		options.Log.Warn().Err(err).Msg("whose ledger this is cannot be found out: trying again")
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Second):
+		}
+	}
 }
 
 // sdkOptions are the options of the SDK's worker. What stops it for good is sent to

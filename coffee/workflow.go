@@ -12,19 +12,10 @@ import (
 // statusAttribute is the typed key of [SearchAttributeStatus].
 var statusAttribute = temporal.NewSearchAttributeKeyKeyword(SearchAttributeStatus)
 
-// Changes to the workflow since its first release, for [workflow.GetVersion]. The
-// workflow asks for a version only on the paths that a change affects, so that
-// other histories have no marker for it.
-const (
-	// changeResetRefund: a run created by a reset refunds what earlier runs
-	// charged.
-	changeResetRefund = "reset-refund"
-	// changeDeliver: a coffee is handed out even if its receipt cannot be sent.
-	changeDeliver = "deliver-without-receipt"
-	// changeUnindexed: an order ends without the search attribute if the server has lost
-	// it.
-	changeUnindexed = "unindexed"
-)
+// changeUnindexed, for [workflow.GetVersion]: an order ends without the search attribute
+// if the server has lost it. The workflow asks only then, so that other histories have no
+// marker for it.
+const changeUnindexed = "unindexed"
 
 // OrderWorkflow holds the workflow's settings, which come from its worker. Both are
 // pinned in the history when an order is accepted, so workers with different
@@ -95,15 +86,16 @@ type order struct {
 	cancel      workflow.CancelFunc
 	signals     workflow.ReceiveChannel
 
-	// refundDue is set before the charge is attempted. From then on money may have
-	// moved, even if the workflow never learns of it.
+	// refundDue is set before the charge is attempted, and from the beginning of a
+	// run that a reset began. From then on money may have moved, even if the
+	// workflow never learns of it.
 	refundDue bool
 }
 
 // accept checks the order, pins its price, and sets up its query and its cancel
-// signal.
+// signal. It returns an error if the order is refused.
 func (w *OrderWorkflow) accept(ctx workflow.Context, input converter.RawValue) (*order, error) {
-	o := &order{state: OrderState{Stage: StageAccepted}}
+	o := &order{state: OrderState{Stage: StageAccepted}, runID: workflow.GetInfo(ctx).OriginalRunID}
 	if err := workflow.SetQueryHandler(ctx, QueryGetStatus, func() (OrderState, error) { return o.state, nil }); err != nil {
 		return nil, err
 	}
@@ -111,49 +103,94 @@ func (w *OrderWorkflow) accept(ctx workflow.Context, input converter.RawValue) (
 	if err != nil {
 		return nil, err
 	}
-	request := accepted.Order
-	o.request = request
-	o.indexed, o.attribute = accepted.Indexed, w.attribute
-	o.runID = workflow.GetInfo(ctx).OriginalRunID
-	o.state.OrderID, o.state.Drink, o.state.Size = request.OrderID, request.Drink, request.Size
-	o.state.Pricing, o.state.AmountCents = accepted.Pricing, accepted.AmountCents
+	o.request, o.indexed, o.attribute = accepted.Order, accepted.Indexed, w.attribute
+	o.state.OrderID, o.state.Drink, o.state.Size = o.request.OrderID, o.request.Drink, o.request.Size
 	o.cancellable, o.cancel = workflow.WithCancel(ctx)
 	o.signals = workflow.GetSignalChannel(ctx, SignalCancelOrder)
-	return o, workflow.UpsertMemo(ctx, map[string]any{memoOrder: orderMemo{
-		Drink: request.Drink, Size: request.Size, AmountCents: accepted.AmountCents, Pricing: accepted.Pricing,
-	}})
+	if o.refundDue = accepted.Reset && o.request.OrderID != ""; o.refundDue {
+		if accepted, err = o.recall(ctx, accepted); err != nil {
+			return nil, err
+		}
+	}
+	if refusal := accepted.refusal(); refusal != nil {
+		// Nothing was handed out, or the order would have been recalled.
+		if _, err := o.undo(ctx); err != nil {
+			return nil, err
+		}
+		return nil, refusal
+	}
+	o.state.Pricing = accepted.Pricing
+	return o, o.pin(ctx, accepted.AmountCents)
 }
 
 // decide accepts or refuses the order, once. It is a side effect: its value is
 // recorded in the history, and every replay gets that value. So neither a new menu
 // nor a new price list changes an order in flight.
-func (w *OrderWorkflow) decide(ctx workflow.Context, input converter.RawValue) (acceptance, error) {
-	workflowID, cron := workflow.GetInfo(ctx).WorkflowExecution.ID, workflow.GetInfo(ctx).CronSchedule
-	var decided acceptance
-	err := workflow.SideEffectWithOptions(ctx, workflow.SideEffectOptions{Summary: "accept or refuse"}, func(ctx workflow.Context) any {
-		request, err := decodeOrder(workflowID, input)
-		if err == nil && cron != "" {
+func (w *OrderWorkflow) decide(ctx workflow.Context, input converter.RawValue) (decided acceptance, err error) {
+	info := workflow.GetInfo(ctx)
+	err = workflow.SideEffectWithOptions(ctx, workflow.SideEffectOptions{Summary: "accept or refuse"}, func(ctx workflow.Context) any {
+		request, err := decodeOrder(info.WorkflowExecution.ID, input)
+		// Pinned as well, because a replayer may not know the run id. The SDK's test
+		// environment has no original run.
+		reset := info.OriginalRunID != "" && info.OriginalRunID != info.WorkflowExecution.RunID
+		decided := acceptance{Order: request, Indexed: w.Indexed && !w.attribute.lost(), Reset: reset}
+		if err == nil {
+			_, err = request.Normalize()
+		}
+		if err == nil && info.CronSchedule != "" {
 			err = &InvalidOrderError{Problem: "an order is made once: it cannot have a cron schedule"}
 		}
 		if err != nil {
-			return acceptance{Problem: err.Error(), Stop: cron != ""}
+			decided.Problem, decided.Stop = err.Error(), info.CronSchedule != ""
+			return decided
 		}
-		return acceptance{
-			Order:       request,
-			Pricing:     w.Pricing.Name(),
-			AmountCents: w.Pricing.Price(request, workflow.Now(ctx)),
-			Indexed:     w.Indexed && !w.attribute.lost(),
-		}
+		decided.Pricing, decided.AmountCents = w.Pricing.Name(), w.Pricing.Price(request, workflow.Now(ctx))
+		return decided
 	}).Get(&decided)
-	if err == nil && decided.Stop {
-		err = temporal.NewCanceledError(decided.Problem)
-	} else if err == nil && decided.Problem != "" {
-		err = temporal.NewNonRetryableApplicationError(decided.Problem, ErrorTypeInvalidOrder, nil)
-	}
 	return decided, err
 }
 
-// decodeOrder reads the workflow's input. The error is an
+// refusal returns the error that ends the workflow of an order that was refused; nil
+// if it was accepted.
+func (a acceptance) refusal() error {
+	switch {
+	case a.Stop:
+		return temporal.NewCanceledError(a.Problem)
+	case a.Problem != "":
+		return temporal.NewNonRetryableApplicationError(a.Problem, ErrorTypeInvalidOrder, nil)
+	}
+	return nil
+}
+
+// recall returns what the runs before a reset were accepted as. That stays, whatever
+// the menu and the prices are now. Only if none was accepted does the decision of this
+// run count. Nothing cancels it: how the order can end depends on the answer.
+func (o *order) recall(ctx workflow.Context, decided acceptance) (acceptance, error) {
+	ctx, cancel := workflow.NewDisconnectedContext(ctx)
+	defer cancel()
+	ctx = workflow.WithActivityOptions(ctx, insistentOptions("recall the order"))
+	var out RecallOutput
+	if err := workflow.ExecuteActivity(ctx, ActivityRecallOrder,
+		RecallInput{OrderID: o.request.OrderID, RunID: o.runID}).Get(ctx, &out); err != nil {
+		return decided, fmt.Errorf("recall: %w", err)
+	}
+	if out.Accepted {
+		decided.Problem, decided.Stop = "", false
+		decided.Pricing, decided.AmountCents = out.Pricing, out.AmountCents
+	}
+	return decided, nil
+}
+
+// pin sets the price of the order, and shows it to lists.
+func (o *order) pin(ctx workflow.Context, price Cents) error {
+	o.state.AmountCents = price
+	return workflow.UpsertMemo(ctx, map[string]any{memoOrder: orderMemo{
+		Drink: o.request.Drink, Size: o.request.Size, AmountCents: price, Pricing: o.state.Pricing,
+	}})
+}
+
+// decodeOrder reads the workflow's input, and returns the order in canonical form. It
+// does not look at the menu; see [OrderRequest.Normalize]. The error is an
 // [*InvalidOrderError].
 func decodeOrder(workflowID string, input converter.RawValue) (OrderRequest, error) {
 	if input.Payload() == nil {
@@ -163,8 +200,7 @@ func decodeOrder(workflowID string, input converter.RawValue) (OrderRequest, err
 	if err := converter.GetDefaultDataConverter().FromPayload(input.Payload(), &request); err != nil {
 		return OrderRequest{}, &InvalidOrderError{Problem: "the workflow's input is not an order: " + Quote(err.Error())}
 	}
-	request, err := request.Normalize()
-	if err != nil {
+	if err := ValidateOrderID(request.OrderID); err != nil {
 		return OrderRequest{}, err
 	}
 	if want := WorkflowID(request.OrderID); workflowID != want {
@@ -173,6 +209,8 @@ func decodeOrder(workflowID string, input converter.RawValue) (OrderRequest, err
 			Problem: fmt.Sprintf("the workflow id is %s: for order %s it must be %s", Quote(workflowID), request.OrderID, want),
 		}
 	}
+	request = request.canonical()
+	request.clip() // no menu has a drink that this would change
 	return request, nil
 }
 
@@ -202,6 +240,11 @@ func (o *order) charge(ctx workflow.Context) error {
 	cancellable := workflow.WithActivityOptions(o.cancellable, stepOptions("charge "+o.state.AmountCents.String()))
 	err := o.await(ctx, workflow.ExecuteActivity(cancellable, ActivityChargeCustomer,
 		ChargeInput{OrderID: o.request.OrderID, AmountCents: o.state.AmountCents, RunID: o.runID}))
+	// An attempt from before a reset may have been late, and charged at the price that
+	// it knew. What was charged is the price.
+	if charged, ok := chargedBefore(err); ok {
+		err = o.pin(ctx, charged)
+	}
 	o.state.Charged = err == nil
 	return err
 }
@@ -249,9 +292,6 @@ func (o *order) sendReceipt(ctx workflow.Context) error {
 	o.recordFailure(ctx, err)
 	// The attempts may or may not have handed out the coffee. The ledger must
 	// record it, or a cancel after a later reset would refund its price.
-	if workflow.GetVersion(ctx, changeDeliver, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
-		return nil
-	}
 	return workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, insistentOptions("hand out without receipt")), ActivityDeliverCoffee, input).Get(ctx, nil)
 }
 
@@ -259,8 +299,8 @@ func (o *order) sendReceipt(ctx workflow.Context) error {
 // out the coffee, it changes nothing and returns true. It is disconnected from
 // cancellation, and tries until it succeeds.
 func (o *order) undo(ctx workflow.Context) (delivered bool, err error) {
-	if due, err := o.mayHaveCharged(ctx); err != nil || !due {
-		return false, err
+	if !o.refundDue {
+		return false, nil
 	}
 	o.enter(ctx, StageRefunding)
 	ctx, cancel := workflow.NewDisconnectedContext(ctx)
@@ -271,31 +311,18 @@ func (o *order) undo(ctx workflow.Context) (delivered bool, err error) {
 		RefundInput{OrderID: o.request.OrderID, RunID: o.runID}).Get(ctx, &out); err != nil {
 		return false, fmt.Errorf("refund: %w", err)
 	}
-	if out.Refunded { // so it was charged, even if the answer to the charge was lost
+	switch {
+	case out.Refunded: // so it was charged, even if the answer to the charge was lost
 		o.state.Charged, o.state.Refunded = true, true
-	}
-	if out.Delivered { // so some run charged and brewed it
+		if out.AmountCents != 0 && out.AmountCents != o.state.AmountCents { // as in [order.charge]
+			err = o.pin(ctx, out.AmountCents)
+		}
+	case out.Delivered: // so some run charged and brewed it
 		o.state.Charged, o.state.Brewed = true, true
+	case o.state.Charged:
+		o.state.Failure = failureOtherLedger
 	}
-	return out.Delivered, nil
-}
-
-// mayHaveCharged reports whether money may have moved: this run has reached the
-// charge, or an earlier run may have before the order was reset.
-func (o *order) mayHaveCharged(ctx workflow.Context) (bool, error) {
-	if o.refundDue {
-		return true, nil
-	}
-	if workflow.GetVersion(ctx, changeResetRefund, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
-		return false, nil
-	}
-	// Pinned, because a replayer may not know this history's run id.
-	var reset bool
-	err := workflow.SideEffect(ctx, func(ctx workflow.Context) any {
-		info := workflow.GetInfo(ctx)
-		return info.WorkflowExecution.RunID != info.OriginalRunID
-	}).Get(&reset)
-	return reset, err
+	return out.Delivered, err
 }
 
 // finish records the outcome and returns the result.
@@ -379,6 +406,10 @@ func (o *order) recordFailure(ctx workflow.Context, err error) {
 	o.state.Failure = clip(rootCause(err), maxText)
 	workflow.GetLogger(ctx).Warn("step failed", "stage", string(o.state.Stage), "failure", o.state.Failure)
 }
+
+// failureOtherLedger is the failure of an order that this ledger has no charge of,
+// although its history has one.
+const failureOtherLedger = "charged in another ledger, and not refunded: this one has no charge of it"
 
 // enter moves the order to a stage, and shows it in the Web UI.
 func (o *order) enter(ctx workflow.Context, stage Stage) {

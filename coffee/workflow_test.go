@@ -12,6 +12,7 @@ import (
 
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/mock"
+	historypb "go.temporal.io/api/history/v1"
 	sdkpb "go.temporal.io/api/sdk/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
@@ -43,6 +44,7 @@ type kitchen struct {
 	info func(*workflow.Info)
 	// scheduled are the activities that the workflow has scheduled.
 	scheduled []string
+	past      *past
 
 	mu       sync.Mutex
 	attempts map[string]int
@@ -55,6 +57,8 @@ func newKitchen(t *testing.T) *kitchen {
 	suite.SetLogger(coffee.NewSDKLogger(zerolog.Nop()))
 	k := &kitchen{TestWorkflowEnvironment: suite.NewTestWorkflowEnvironment(), t: t, ledger: memoryLedger(t), attempts: map[string]int{}}
 	k.activities = coffee.NewActivities(coffee.NewServiceFactory(coffee.ServiceConfig{}, k.ledger, zerolog.Nop()))
+	k.past = &past{runs: map[string][]*historypb.HistoryEvent{}}
+	k.activities.Orders = coffee.NewClient(k.past, "default")
 	k.activities.Register(k)
 	k.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{&watch{kitchen: k}}})
 	(&coffee.OrderWorkflow{Pricing: coffee.StandardPricing{}}).Register(k)
@@ -171,12 +175,16 @@ func (k *kitchen) state() coffee.OrderState {
 	return state
 }
 
-// reset makes the workflow's run the product of a reset. The first run has charged the
-// order.
+// reset makes the workflow's run the product of a reset. The first run is not known any
+// more; see [past].
 func (k *kitchen) reset() {
-	k.t.Helper()
 	k.info = func(info *workflow.Info) { info.OriginalRunID = "first run" }
-	if _, err := k.ledger.Charge(context.Background(), coffee.Charge{OrderID: "123", RunID: "first run", Amount: 525}); err != nil {
+}
+
+// charge charges the order, as the first run did.
+func (k *kitchen) charge(amount coffee.Cents) {
+	k.t.Helper()
+	if _, err := k.ledger.Charge(context.Background(), coffee.Charge{OrderID: "123", RunID: "first run", Amount: amount}); err != nil {
 		k.t.Fatal(err)
 	}
 }
@@ -465,13 +473,14 @@ func TestCancelBeforeTheCharge(t *testing.T) {
 		scheduled []string
 	}{
 		"first run": {false, coffee.OrderResult{Status: coffee.StatusCancelled}, nil},
-		"reset":     {true, coffee.OrderResult{Status: coffee.StatusCancelled, Charged: true, Refunded: true}, []string{"refund_customer"}},
+		"reset":     {true, coffee.OrderResult{Status: coffee.StatusCancelled, Charged: true, Refunded: true}, []string{"recall_order", "refund_customer"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			k := newKitchen(t)
 			if test.reset {
 				k.reset()
+				k.charge(525)
 			} else {
 				k.info = func(info *workflow.Info) { info.OriginalRunID = info.WorkflowExecution.RunID }
 			}
@@ -496,6 +505,7 @@ func TestHandedOutBeforeAReset(t *testing.T) {
 			t.Parallel()
 			k := newKitchen(t)
 			k.reset()
+			k.charge(525)
 			if err := k.ledger.Deliver(context.Background(), "123"); err != nil {
 				t.Fatal(err)
 			}
@@ -666,7 +676,7 @@ func TestInvalidInput(t *testing.T) {
 		"no size":                  {[]any{map[string]any{"order_id": "123", "drink": "latte"}}, `no such size: ""`},
 		"bad id":                   {[]any{coffee.OrderRequest{"1 2 3", "latte", coffee.SizeM}}, "bad order id"},
 		"another id":               {[]any{coffee.OrderRequest{"124", "latte", coffee.SizeM}}, `the workflow id is "order-123"`},
-		"control characters":       {[]any{coffee.OrderRequest{"123", "\x1b[2J\u202e", coffee.SizeM}}, `no such drink: "\x1b[2J\u202e"`},
+		"control characters":       {[]any{coffee.OrderRequest{"123", "\x1b[2J\u202e", coffee.SizeM}}, `no such drink: "\x1b[2j\u202e"`},
 		"a long drink":             {[]any{coffee.OrderRequest{"123", coffee.Drink(strings.Repeat("latte", 400_000)), coffee.SizeM}}, "no such drink"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -93,6 +93,9 @@ func runAudit(ctx context.Context, a *app, plan auditPlan) error {
 		return &hintedError{err, hint}
 	}
 	defer book.Close()
+	if err := conn.orders().CheckLedger(ctx, book.ID(), book.Owner()); err != nil {
+		return err
+	}
 	options := audit.Options{
 		Client:       conn.Client,
 		Namespace:    conn.namespace,

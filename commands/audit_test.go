@@ -85,6 +85,10 @@ func TestAuditFindsCookedBooks(t *testing.T) {
 			sql:  noTriggers + `DELETE FROM ledger_entries WHERE order_id = 'made'`,
 			want: map[string][]audit.Rule{"": {audit.RuleOwner}, "made": {audit.RuleNet, audit.RuleHistory}},
 		},
+		"a delivery is lost": {
+			sql:  `DROP TRIGGER ledger_deliveries_no_delete; DELETE FROM ledger_deliveries WHERE order_id = 'made'`,
+			want: map[string][]audit.Rule{"": {audit.RuleOwner}, "made": {audit.RuleNet, audit.RuleHistory}},
+		},
 		"a charge is changed": {
 			sql:  noTriggers + `UPDATE ledger_entries SET amount_cents = 524 WHERE order_id = 'made'`,
 			want: map[string][]audit.Rule{"": {audit.RuleOwner}, "made": {audit.RuleCharge, audit.RuleNet}},

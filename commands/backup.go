@@ -3,6 +3,8 @@ package commands
 import (
 	"cmp"
 	"context"
+	"errors"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -24,12 +26,12 @@ func backupCommand(a *app) *cli.Command {
 		Description: "Copies the database to FILE, and each ledger to a file beside it. The copies are taken together. " +
 			"To go back to them, start a server and a worker on the copies. " +
 			"With --every it makes a backup in DIR at once and then again and again, until it is interrupted. " +
-			"With --verify it checks backups, and changes nothing: it reads each FILE whole, and audits it with the ledger beside it (exit code 6 after a breach).",
+			"With --verify it checks backups, and changes nothing: it reads each FILE whole, and audits it with the ledgers beside it (exit code 6 after a breach, 1 if a ledger is missing).",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "db-filename", Aliases: []string{"f"}, Usage: "SQLite `FILE` of the server", DefaultText: "coffee.db in the data directory"},
-			&cli.StringFlag{Name: "ledger", Usage: "SQLite `FILE` of the ledger", DefaultText: "$" + ledgerVariable + ", or those of the server in the data directory"},
+			&cli.StringFlag{Name: "ledger", Usage: "SQLite `FILE` of the ledger, or a postgres:// URL, which is not copied", DefaultText: "$" + ledgerVariable + ", or those of the server in the data directory"},
 			&cli.DurationFlag{Name: "every", Usage: "make a backup in DIR every `DURATION`"},
-			&cli.IntFlag{Name: "keep", Usage: "with --every, keep the newest `N` backups", DefaultText: "24"},
+			&cli.IntFlag{Name: "keep", Usage: "with --every, keep the newest `N` backups of this server", DefaultText: "24"},
 			&cli.BoolFlag{Name: "verify", Usage: "check backups"},
 			keysetFlag(""),
 			outputFlag(),
@@ -67,11 +69,22 @@ func parseBackup(c *cli.Context) (plan backupPlan, err error) {
 	if plan.asJSON, err = wantsJSON(c); err != nil {
 		return plan, err
 	}
+	for _, name := range append(c.Args().Slice(), plan.database) {
+		if err := checkDatabaseName(c, name); err != nil {
+			return plan, err
+		}
+	}
 	if c.Bool("verify") {
-		for _, flag := range []string{"every", "keep", "db-filename", "ledger"} {
+		for _, flag := range []string{"every", "keep", "db-filename"} {
 			if c.IsSet(flag) {
 				return plan, usageErrorf(c, "--verify checks the files that are named: --%s makes no sense with it", flag)
 			}
+		}
+		if plan.ledger, err = parseLedger(c); err != nil {
+			return plan, err
+		}
+		if plan.ledger.named && !isPostgres(plan.ledger.where) {
+			return plan, usageErrorf(c, "--verify checks the ledgers beside the files that are named: --ledger is only for one in PostgreSQL, which is not checked")
 		}
 		if plan.verify = c.Args().Slice(); len(plan.verify) == 0 {
 			return plan, usageErrorf(c, "backup --verify takes the files to check")
@@ -106,9 +119,10 @@ type backedUp struct {
 	Ledgers  []string `json:"ledgers"`
 }
 
-func runBackup(ctx context.Context, a *app, plan backupPlan) (err error) {
+func runBackup(ctx context.Context, a *app, plan backupPlan) error {
 	database := plan.database
 	if database == "" {
+		var err error
 		if database, err = a.defaultDatabase(); err != nil {
 			return err
 		}
@@ -166,7 +180,7 @@ func (a *app) ledgersToCopy(plan backupPlan, clusterID string) ([]devserver.Copy
 		return nil, err
 	}
 	entries, err := os.ReadDir(dir)
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	var copies []devserver.Copy

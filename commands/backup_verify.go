@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"go.temporal.io/sdk/client"
@@ -15,6 +17,7 @@ import (
 	"example.com/coffee/coffee/audit"
 	"example.com/coffee/coffee/encryption"
 	"example.com/coffee/devserver"
+	"example.com/coffee/internal/tempdir"
 )
 
 // verified is what coffee backup --verify says about a backup.
@@ -22,6 +25,14 @@ type verified struct {
 	Database      string          `json:"database"`
 	ServerVersion string          `json:"server_version"`
 	Ledgers       []auditedLedger `json:"ledgers"`
+	Missing       []missingLedger `json:"missing"`
+}
+
+// missingLedger is a ledger that a backup should have: it does not, although an order was
+// charged.
+type missingLedger struct {
+	Namespace string `json:"namespace"`
+	Order     string `json:"order_id"`
 }
 
 // auditedLedger is a ledger of a backup, with its audit.
@@ -35,7 +46,7 @@ type auditedLedger struct {
 // database, and audits it with the ledgers beside it. The backups stay as they are.
 func runVerify(ctx context.Context, a *app, plan backupPlan) error {
 	backups := []verified{}
-	var breaches int
+	var breaches, missing int
 	var incomplete *audit.Report
 	beside := map[string]bool{} // ledgers, which are checked with their databases
 	for _, file := range plan.verify {
@@ -44,18 +55,19 @@ func runVerify(ctx context.Context, a *app, plan backupPlan) error {
 			return err
 		}
 		for _, ledger := range ledgers {
-			beside[ledger] = true
+			beside[ledger.file] = true
 		}
 	}
 	for _, file := range plan.verify {
 		if beside[filepath.Clean(file)] {
 			continue
 		}
-		v, err := verify(ctx, a, file, plan.keyset)
+		v, err := verify(ctx, a, file, plan)
 		if err != nil {
 			return fmt.Errorf("%s: %w", coffee.Printable(file), err)
 		}
 		backups = append(backups, v)
+		missing += len(v.Missing)
 		for _, l := range v.Ledgers {
 			breaches += len(l.Report.Breaches)
 			if l.Report.Incomplete {
@@ -73,6 +85,10 @@ func runVerify(ctx context.Context, a *app, plan backupPlan) error {
 	if breaches > 0 {
 		return &exitError{code: exitBreach, message: plural(breaches, "breach", "breaches")}
 	}
+	if missing > 0 {
+		return &hintedError{fmt.Errorf("%s missing", plural(missing, "ledger is", "ledgers are")),
+			"put each beside its database, under the name that coffee backup gave it; if they are in PostgreSQL, say so with --ledger postgres://..."}
+	}
 	if incomplete != nil {
 		return verdict(incomplete)
 	}
@@ -82,7 +98,7 @@ func runVerify(ctx context.Context, a *app, plan backupPlan) error {
 // printVerified prints the verified backups for people.
 func printVerified(out *output, backups []verified) {
 	for _, v := range backups {
-		out.line("Database", "%s: whole, of Temporal server %s", coffee.Printable(v.Database), v.ServerVersion)
+		out.line("Database", "%s: whole, of Temporal server %s", coffee.Printable(v.Database), coffee.Printable(v.ServerVersion))
 		if len(v.Ledgers) == 0 {
 			out.line("Ledger", "none beside it")
 		}
@@ -90,90 +106,134 @@ func printVerified(out *output, backups []verified) {
 			out.line("Ledger", "%s", coffee.Printable(l.Ledger))
 			printAudit(out, l.Report)
 		}
+		for _, m := range v.Missing {
+			out.line("Missing", "the ledger of namespace %s, in which order %s was charged", coffee.Printable(m.Namespace), coffee.Printable(m.Order))
+		}
 	}
 }
 
-func verify(ctx context.Context, a *app, file string, keyset *encryption.Keyset) (v verified, err error) {
+func verify(ctx context.Context, a *app, file string, plan backupPlan) (v verified, err error) {
 	stamp, err := devserver.ReadStamp(ctx, file)
 	if err != nil {
-		return v, err
+		return v, &hintedError{err, "name the databases that coffee backup has made"}
 	}
 	ledgers, err := ledgersBeside(file)
 	if err != nil {
 		return v, err
 	}
-	dir, err := os.MkdirTemp("", "coffee-verify-")
+	temporary, err := tempdir.Make("verify")
 	if err != nil {
 		return v, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	defer func() { err = errors.Join(err, temporary.Remove()) }()
+	dir := temporary.Path()
 	// Copying reads and checks everything.
 	copies := []devserver.Copy{{From: file, To: filepath.Join(dir, "coffee.db")}}
-	var namespaces []string
-	for namespace, ledger := range ledgers {
-		namespaces = append(namespaces, namespace)
-		copies = append(copies, devserver.Copy{From: ledger, To: filepath.Join(dir, fmt.Sprintf("ledger-%d.db", len(copies)))})
+	for i, ledger := range ledgers {
+		copies = append(copies, devserver.Copy{From: ledger.file, To: filepath.Join(dir, fmt.Sprintf("ledger-%d.db", i))})
 	}
 	if err := devserver.Backup(ctx, copies...); err != nil {
 		return v, err
 	}
-	v = verified{Database: file, ServerVersion: stamp.ServerVersion, Ledgers: []auditedLedger{}}
+	v = verified{Database: file, ServerVersion: stamp.ServerVersion, Ledgers: []auditedLedger{}, Missing: []missingLedger{}}
+	namespaces, err := devserver.ReadNamespaces(ctx, copies[0].To)
+	if err != nil {
+		return v, err
+	}
+	copied := map[string]string{} // the copy of each namespace's ledger
+	for i, ledger := range ledgers {
+		if !slices.Contains(namespaces, ledger.namespace) {
+			return v, fmt.Errorf("%s is the ledger of namespace %s, which is not in the database", coffee.Printable(ledger.file), coffee.Printable(ledger.namespace))
+		}
+		copied[ledger.namespace] = copies[i+1].To
+	}
 	if len(namespaces) == 0 {
 		return v, nil
 	}
 	var tasks background
 	defer func() { err = errors.Join(err, tasks.stop()) }()
-	server, err := a.startServer(ctx, &tasks, devserver.Options{DatabaseFile: copies[0].To, Namespaces: namespaces, SearchAttributes: searchAttributes()})
+	server, err := a.startServer(ctx, &tasks, devserver.Options{DatabaseFile: copies[0].To, Namespaces: namespaces, SearchAttributes: searchAttributes(), InProcess: true})
 	if err != nil {
 		return v, err
 	}
-	for i, namespace := range namespaces {
-		report, err := auditCopy(ctx, a, server, namespace, copies[i+1].To, keyset)
+	for _, ledger := range ledgers {
+		conn, err := connectCopy(ctx, a, server, ledger.namespace, plan.keyset)
 		if err != nil {
 			return v, err
 		}
-		v.Ledgers = append(v.Ledgers, auditedLedger{copies[i+1].From, namespace, report})
+		report, err := auditCopy(ctx, conn, copied[ledger.namespace])
+		conn.Close()
+		if err != nil {
+			return v, err
+		}
+		v.Ledgers = append(v.Ledgers, auditedLedger{ledger.file, ledger.namespace, report})
+	}
+	for _, namespace := range namespaces {
+		if copied[namespace] != "" || isPostgres(plan.ledger.where) {
+			continue
+		}
+		conn, err := connectCopy(ctx, a, server, namespace, plan.keyset)
+		if err != nil {
+			return v, err
+		}
+		charged, err := conn.orders().FindCharged(ctx)
+		conn.Close()
+		if err != nil {
+			return v, err
+		}
+		if charged != "" {
+			v.Missing = append(v.Missing, missingLedger{namespace, charged})
+		}
 	}
 	return v, nil
 }
 
-// auditCopy audits the orders of a namespace with a ledger.
-func auditCopy(ctx context.Context, a *app, server *devserver.Server, namespace, ledger string, keyset *encryption.Keyset) (*audit.Report, error) {
+// connectCopy connects to a namespace of a server on a copy.
+func connectCopy(ctx context.Context, a *app, server *devserver.Server, namespace string, keyset *encryption.Keyset) (*connection, error) {
 	options := connectOptions{Options: server.ClientOptions(), keyset: keyset}
 	options.Namespace = namespace
-	conn, err := a.connect(ctx, options)
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close()
+	return a.connect(ctx, options)
+}
+
+// auditCopy audits the orders of a namespace with a ledger.
+func auditCopy(ctx context.Context, conn *connection, ledger string) (*audit.Report, error) {
 	book, err := audit.OpenBook(ctx, ledger)
 	if err != nil {
 		return nil, err
 	}
 	defer book.Close()
-	return audit.Run(ctx, audit.Options{Client: conn.Client, Namespace: namespace, Book: book})
+	if err := conn.orders().CheckLedger(ctx, book.ID(), book.Owner()); err != nil {
+		return nil, err
+	}
+	return audit.Run(ctx, audit.Options{Client: conn.Client, Namespace: conn.namespace, Book: book})
 }
 
-// ledgersBeside returns the ledgers that coffee backup has put beside a database, by
+// ledgerBeside is a ledger in a backup.
+type ledgerBeside struct{ namespace, file string }
+
+// ledgersBeside returns the ledgers that coffee backup has put beside a database, sorted by
 // namespace. A ledger that the user named belongs to the default one.
-func ledgersBeside(file string) (map[string]string, error) {
+func ledgersBeside(file string) (ledgers []ledgerBeside, err error) {
 	extension := cmp.Or(filepath.Ext(file), ".db")
 	prefix := strings.TrimSuffix(filepath.Base(file), extension) + "-ledger"
 	entries, err := os.ReadDir(filepath.Dir(file))
 	if err != nil {
 		return nil, err
 	}
-	ledgers := map[string]string{}
 	for _, entry := range entries {
 		rest, ok := strings.CutPrefix(entry.Name(), prefix)
-		namespace, isDB := strings.CutSuffix(rest, extension)
-		if !ok || !isDB || namespace != "" && !strings.HasPrefix(namespace, "-") {
+		escaped, isDB := strings.CutSuffix(rest, extension)
+		if !ok || !isDB || escaped != "" && !strings.HasPrefix(escaped, "-") {
 			continue
 		}
-		if namespace = strings.TrimPrefix(namespace, "-"); namespace == "" {
-			namespace = client.DefaultNamespace
+		namespace, err := url.PathUnescape(strings.TrimPrefix(escaped, "-"))
+		if err != nil || url.PathEscape(namespace) != strings.TrimPrefix(escaped, "-") {
+			continue // coffee backup gave it no such name
 		}
-		ledgers[namespace] = filepath.Join(filepath.Dir(file), entry.Name())
+		ledgers = append(ledgers, ledgerBeside{cmp.Or(namespace, client.DefaultNamespace), filepath.Join(filepath.Dir(file), entry.Name())})
 	}
+	slices.SortFunc(ledgers, func(a, b ledgerBeside) int {
+		return cmp.Or(cmp.Compare(a.namespace, b.namespace), cmp.Compare(a.file, b.file))
+	})
 	return ledgers, nil
 }

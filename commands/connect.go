@@ -62,6 +62,9 @@ func parseConnect(c *cli.Context) (options connectOptions, err error) {
 	if err != nil {
 		return options, err
 	}
+	if profile.TLS != nil {
+		noteExposed(c, "client's key", profile.TLS.ClientKeyPath)
+	}
 	if options.Options, err = profile.ToClientOptions(envconfig.ToClientOptionsRequest{}); err != nil {
 		return options, fmt.Errorf("configuration: %w", err)
 	}

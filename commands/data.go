@@ -1,15 +1,22 @@
 package commands
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
+
+	"github.com/urfave/cli/v2"
+
+	"example.com/coffee/coffee"
+	"example.com/coffee/internal/private"
+	"example.com/coffee/internal/sqlitefile"
 )
 
-// dataDir returns the directory of the user's data: coffee in $XDG_DATA_HOME, or
-// in ~/.local/share. If it does not exist, dataDir creates it, readable by the
-// user alone. If others can write to it, dataDir logs a warning.
+// dataDir returns the directory of the user's data, which need not exist: coffee in
+// $XDG_DATA_HOME, or in ~/.local/share. If others could replace its files, dataDir logs a
+// warning.
 func (a *app) dataDir() (string, error) {
 	base := os.Getenv("XDG_DATA_HOME")
 	if !filepath.IsAbs(base) { // the XDG specification says to ignore relative paths
@@ -20,16 +27,34 @@ func (a *app) dataDir() (string, error) {
 		base = filepath.Join(home, ".local", "share")
 	}
 	dir := filepath.Join(base, "coffee")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", fmt.Errorf("cannot create the data directory: %w", err)
-	}
-	info, err := os.Stat(dir)
-	if err != nil {
-		return "", fmt.Errorf("cannot use the data directory: %w", err)
-	}
-	if mode := info.Mode().Perm(); mode&0o022 != 0 && runtime.GOOS != "windows" {
-		a.log.Warn().Str("directory", dir).Stringer("mode", mode).
-			Msg("other users can write to the data directory and replace its files: run chmod 700 on it")
+	if err := private.CheckDir(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		a.log.Warn().Msg("the data directory is not private: " + err.Error())
 	}
 	return dir, nil
+}
+
+// makeDataDir creates the directory of the user's data if it does not exist, readable by
+// the user alone. Commands that only read do without it.
+func (a *app) makeDataDir() error {
+	dir, err := a.dataDir()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("cannot create the data directory: %w", err)
+	}
+	return nil
+}
+
+// checkDatabaseName returns a usage error for a name that is hardly meant as that of a
+// database file.
+func checkDatabaseName(c *cli.Context, name string) error {
+	err := sqlitefile.CheckName(name)
+	switch {
+	case err == nil:
+		return nil
+	case name == ":memory:" && c.Command.Name == "server":
+		return usageErrorf(c, "--db-filename is SQLite's name for a database in memory: use --in-memory")
+	}
+	return usageErrorf(c, "the database %s %v", coffee.Printable(name), err)
 }

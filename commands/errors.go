@@ -180,6 +180,8 @@ func explain(err error) (code int, hint string) {
 		return exitFailure, "leave --build-id out, or use a newer Temporal server"
 	case errors.Is(err, coffee.ErrNoTimeSkipping):
 		return exitFailure, "start one that does with: coffee server --time-skipping"
+	case errors.Is(err, coffee.ErrForeignLedger):
+		return exitFailure, "name their ledger with --ledger; if it is lost for good, start a new one with --new-ledger"
 	case errors.Is(err, devserver.ErrNoServer):
 		return exitFailure, "build it without -tags noserver, or start a Temporal server another way and use it with --address"
 	case errors.As(err, &kind):

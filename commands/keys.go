@@ -10,6 +10,7 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/encryption"
+	"example.com/coffee/internal/private"
 )
 
 // keysetVariable is the environment variable for the flag --encryption-keyset.
@@ -31,11 +32,19 @@ func parseKeyset(c *cli.Context) (*encryption.Keyset, error) {
 	if path == "" {
 		return nil, nil
 	}
+	noteExposed(c, "keyset", path)
 	keyset, err := encryption.Open(path)
 	if err != nil {
 		return nil, &hintedError{err, "make one with: coffee keys new FILE"}
 	}
 	return keyset, nil
+}
+
+// noteExposed says so if other people could read or change a file with secrets.
+func noteExposed(c *cli.Context, what, path string) {
+	if exposed := private.Exposed(path); exposed != "" {
+		fmt.Fprintf(c.App.ErrWriter, "the %s is not private: %s\n", what, coffee.Printable(exposed))
+	}
 }
 
 func keysCommand(a *app) *cli.Command {
@@ -75,6 +84,7 @@ func keysCommand(a *app) *cli.Command {
 				if err != nil {
 					return err
 				}
+				noteExposed(c, "keyset", file)
 				return showKeys(a.out, file, asJSON)
 			}, outputFlag()),
 		},

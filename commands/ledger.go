@@ -11,10 +11,12 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
+	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/ledger"
+	"example.com/coffee/internal/sqlitefile"
 )
 
 // ledgerVariable is the environment variable for the flag --ledger.
@@ -60,6 +62,9 @@ func (l ledgerChoice) check() error {
 	if _, err := ledger.PostgresURL(l.where); err != nil {
 		return &usageError{message: fmt.Sprintf("%s: %v", yesNo(l.named, "--ledger", "$"+ledgerVariable), err)}
 	}
+	if err := sqlitefile.CheckName(l.where); err != nil {
+		return &usageError{message: fmt.Sprintf("%s %v", yesNo(l.named, "--ledger", "$"+ledgerVariable), err)}
+	}
 	return nil
 }
 
@@ -88,6 +93,8 @@ func (a *app) ledgerPath(ctx context.Context, choice ledgerChoice, conn *connect
 // the server is in memory, in this process, and no flag names a ledger, the ledger
 // is in memory, too. The variable is ignored then: orders that will be forgotten do
 // not belong in a ledger that is kept.
+//
+// A database that cannot be used yet is waited for.
 func (a *app) openLedger(ctx context.Context, choice ledgerChoice, conn *connection, inMemory bool) (opened coffee.Ledger, where string, err error) {
 	if inMemory && !choice.named {
 		opened, err = ledger.OpenMemory(ctx, a.ledgerOptions()...)
@@ -96,30 +103,68 @@ func (a *app) openLedger(ctx context.Context, choice ledgerChoice, conn *connect
 	if where, err = a.ledgerPath(ctx, choice, conn); err != nil {
 		return nil, "", err
 	}
-	opened, err = ledger.OpenExisting(ctx, where, a.ledgerOptions()...)
+	last := ""
+	for {
+		opened, err = a.beginLedger(ctx, where, choice.begin, conn)
+		if !ledger.IsUnavailable(err) {
+			break
+		}
+		if err.Error() != last {
+			a.log.Warn().Err(err).Msg("the ledger cannot be used yet: waiting for it")
+			last = err.Error()
+		}
+		if !sleep(ctx, time.Second) {
+			return nil, "", ctx.Err()
+		}
+	}
+	var hinted *hintedError
+	if err != nil && !errors.As(err, &hinted) {
+		err = &hintedError{err, "choose another ledger with --ledger"}
+	}
+	return opened, redacted(where), err
+}
+
+// beginLedger opens the ledger, or begins it if the server knows of no other, and checks
+// that it can be written.
+func (a *app) beginLedger(ctx context.Context, where string, begin bool, conn *connection) (coffee.Ledger, error) {
+	opened, err := ledger.OpenExisting(ctx, where, a.ledgerOptions()...)
 	if errors.Is(err, coffee.ErrNoLedger) {
-		if !choice.begin {
+		if !begin {
 			if err := refuseNewLedger(ctx, conn, redacted(where)); err != nil {
+				return nil, err
+			}
+		}
+		if choice.where == "" {
+			if err := a.makeDataDir(); err != nil {
 				return nil, "", err
 			}
 		}
 		opened, err = ledger.Open(ctx, where, a.ledgerOptions()...)
 	}
 	if err != nil {
-		return nil, "", &hintedError{err, "choose another ledger with --ledger"}
+		return nil, err
 	}
-	return opened, redacted(where), nil
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if err := opened.Ready(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("cannot write to the ledger %s: %w", redacted(where), err), opened.Close())
+	}
+	return opened, nil
 }
 
-// refuseNewLedger returns an error if orders on the server have been charged: their
-// ledger is somewhere else then, or was lost.
+// refuseNewLedger returns an error if the server knows the ledger of the orders: it is
+// somewhere else then, or was lost.
 func refuseNewLedger(ctx context.Context, conn *connection, where string) error {
-	charged, err := conn.orders().FindCharged(ctx)
-	if err != nil || charged == "" {
+	recorded, err := conn.orders().RecordedLedger(ctx)
+	var denied *serviceerror.PermissionDenied
+	if errors.As(err, &denied) || err == nil && recorded.ID == "" {
+		return nil // the ledger alone has to know whose it is
+	}
+	if err != nil {
 		return err
 	}
 	return &hintedError{
-		fmt.Errorf("there is no ledger %s, but order %s has been charged: the ledger was moved or lost", where, coffee.Printable(charged)),
+		fmt.Errorf("there is no ledger %s, but orders of namespace %q are kept in ledger %s: it was moved or lost", where, conn.namespace, coffee.Printable(recorded.ID)),
 		"put it back, name it with --ledger, or start a new one with --new-ledger",
 	}
 }
@@ -135,7 +180,13 @@ func (a *app) ledgerIfAny(ctx context.Context, choice ledgerChoice, conn *connec
 	if errors.Is(err, coffee.ErrNoLedger) {
 		return nil, nil
 	}
-	return opened, err
+	if err != nil {
+		return nil, err
+	}
+	if err := conn.orders().CheckLedger(ctx, opened.ID(), coffee.Owner{}); err != nil {
+		return nil, errors.Join(err, opened.Close())
+	}
+	return opened, nil
 }
 
 // isPostgres reports whether a ledger is in PostgreSQL. Its name must have been

@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -13,8 +14,11 @@ import (
 	"github.com/rs/zerolog"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 
 	"example.com/coffee/coffee"
 )
@@ -58,21 +62,16 @@ func stories() map[string]story {
 		"failed_brew":               {failing: coffee.ActivityBrewCoffee, times: forGood},
 		"failed_duplicate":          {duplicate: true},
 		"invalid":                   {drink: "tea"},
-		// The same since the patches reset-refund and deliver-without-receipt.
-		"cancelled_before_charge_patched":   {cancelFirst: true},
-		"completed_without_receipt_patched": {failing: coffee.ActivitySendReceipt, times: forGood},
-
 		// With time skipped.
 		"completed_skipping_jams":  {failing: coffee.ActivityBrewCoffee, times: 4, skipTime: true},
 		"cancelled_skipping_jams":  {failing: coffee.ActivityChargeCustomer, times: 3, cancelAt: coffee.ActivityBrewCoffee, skipTime: true},
 		"failed_skipping_backoffs": {failing: coffee.ActivityBrewCoffee, times: forGood, skipTime: true},
 
-		// Reset by an operator after they had ended. There is one more history,
-		// cancelled_after_reset_unpatched, which only the code before the patch
-		// reset-refund could record.
+		// Reset by an operator after they had ended.
 		"cancelled_after_reset": {cancelAt: coffee.ActivityBrewCoffee, resetTo: firstTask, keepSignals: true},
 		"completed_after_reset": {cancelAt: coffee.ActivitySendReceipt, resetTo: firstTask, keepSignals: true},
 		"failed_after_refund":   {cancelAt: coffee.ActivityBrewCoffee, resetTo: chargedTask},
+		"invalid_after_reset":   {drink: "tea", resetTo: firstTask},
 	}
 }
 
@@ -109,6 +108,7 @@ func (story story) record(t *testing.T, name string) {
 	const id = "123"
 	s := openShop(t, story.skipTime, ledgerFile(t))
 	stage := newStage(s)
+	stage.pricing = coffee.StandardPricing{}
 	stage.begin(ctx, id, story)
 	stop := stage.startWorker()
 	defer stop()
@@ -129,6 +129,7 @@ type stage struct {
 	mu      sync.Mutex
 	orders  map[string]*staged // by workflow id
 	receipt map[string]bool    // workflow ids of orders whose receipt was sent
+	pricing coffee.PricingStrategy
 }
 
 // staged is an order with its story.
@@ -172,17 +173,35 @@ func (s *stage) begin(ctx context.Context, id string, story story) {
 func (s *stage) startWorker() (stop func()) {
 	s.t.Helper()
 	w := worker.New(s.conn.Client, coffee.TaskQueue, worker.Options{DisableRegistrationAliasing: true, Identity: "worker"})
-	(&coffee.OrderWorkflow{Pricing: coffee.StandardPricing{}, Indexed: true}).Register(w)
+	firstRun := func(info *workflow.Info) bool { return info.OriginalRunID == info.WorkflowExecution.RunID }
+	w.RegisterWorkflowWithOptions(withUnicorns(&coffee.OrderWorkflow{Pricing: s.pricing, Indexed: true}, firstRun),
+		workflow.RegisterOptions{Name: coffee.WorkflowType})
 	activities := coffee.NewActivities(coffee.NewServiceFactory(coffee.ServiceConfig{}, s.ledger, zerolog.Nop()))
 	perform(s, w, coffee.ActivityChargeCustomer, activities.ChargeCustomer)
 	perform(s, w, coffee.ActivityBrewCoffee, activities.BrewCoffee)
 	perform(s, w, coffee.ActivitySendReceipt, activities.SendReceipt)
 	perform(s, w, coffee.ActivityRefundCustomer, activities.RefundCustomer)
 	perform(s, w, coffee.ActivityDeliverCoffee, activities.DeliverCoffee)
+	perform(s, w, coffee.ActivityRecallOrder, activities.RecallOrder)
 	if err := w.Start(); err != nil {
 		s.t.Fatal(err)
 	}
 	return w.Stop
+}
+
+// unicornLatte is on the menu of [withUnicorns] only.
+const unicornLatte coffee.Drink = "unicorn-latte"
+
+// withUnicorns is the workflow with one more drink on its menu, for some of its runs.
+func withUnicorns(w *coffee.OrderWorkflow, menu func(*workflow.Info) bool) func(workflow.Context, converter.RawValue) (coffee.OrderResult, error) {
+	return func(ctx workflow.Context, input converter.RawValue) (coffee.OrderResult, error) {
+		if menu(workflow.GetInfo(ctx)) {
+			payload := proto.CloneOf(input.Payload())
+			payload.Data = bytes.ReplaceAll(payload.Data, []byte(unicornLatte), []byte("latte"))
+			input = converter.NewRawValue(payload)
+		}
+		return w.OrderCoffeeWorkflow(ctx, input)
+	}
 }
 
 // perform registers an activity that acts out the stories.

@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,13 +12,19 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
 	"golang.org/x/sync/errgroup"
 
 	"example.com/coffee/coffee"
@@ -182,14 +189,16 @@ func TestWaitingThroughAReset(t *testing.T) {
 }
 
 // TestResets resets orders of every recorded outcome to every event that an order
-// can be reset to, with and without their signals, and then cancels half of them.
-// No customer gets a coffee for free, pays for none, or pays twice. Result, status
-// and audit agree.
+// can be reset to, with and without their signals, and then cancels half of them. Their
+// drink has left the menu, and each decision comes upon a higher price. No customer gets
+// a coffee for free, pays for none, pays twice, or another price. Result, status and
+// audit agree.
 func TestResets(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*patience)
 	defer cancel()
 	s := newStage(newShop(t))
+	s.pricing = &risingPricing{}
 	defer s.startWorker()()
 
 	// First runs. Each order is for one of the places to reset to. Those left over
@@ -202,6 +211,7 @@ func TestResets(t *testing.T) {
 		}
 		for n := range orders {
 			id := fmt.Sprintf("%s-%d", name, n)
+			story.drink = cmp.Or(story.drink, unicornLatte)
 			s.begin(ctx, id, story)
 			ids[name] = append(ids[name], id)
 		}
@@ -277,7 +287,7 @@ func (s *stage) checkReset(ctx context.Context, id string, first coffee.OrderRes
 		}
 		return
 	}
-	if view.Status != result.Status || view.Refunded != result.Refunded || view.Charged != result.Charged || view.Cancelled != (result.Status == coffee.StatusCancelled) {
+	if view.Status != result.Status || view.Refunded != result.Refunded || view.Charged != result.Charged || view.AmountCents != result.AmountCents || view.Cancelled != (result.Status == coffee.StatusCancelled) {
 		s.t.Errorf("%s: but status says %+v", said, view)
 	}
 	s.mu.Lock()
@@ -285,6 +295,9 @@ func (s *stage) checkReset(ctx context.Context, id string, first coffee.OrderRes
 	s.mu.Unlock()
 	if first.Status == coffee.StatusCompleted && result.Status != coffee.StatusCompleted {
 		s.t.Errorf("%s: the coffee of the first run is forgotten", said)
+	}
+	if result.AmountCents != first.AmountCents {
+		s.t.Errorf("%s: the price has changed", said)
 	}
 	if order.duplicate {
 		if net != 525 || result.Status == coffee.StatusCompleted { // what the earlier order has paid
@@ -294,7 +307,7 @@ func (s *stage) checkReset(ctx context.Context, id string, first coffee.OrderRes
 	}
 	want := coffee.Cents(0)
 	if result.Status == coffee.StatusCompleted {
-		want = 525
+		want = first.AmountCents
 	}
 	if net != want || receipt && want == 0 {
 		s.t.Errorf("%s: the net is %s; receipt %v", said, net, receipt)
@@ -315,6 +328,102 @@ func (s *stage) auditResets(ctx context.Context) (duplicates int) {
 		s.t.Errorf("breach of rule %d by order %s: %s\n%s", breach.Rule, breach.OrderID, breach.Problem, strings.Join(breach.Evidence, "\n"))
 	}
 	return duplicates
+}
+
+// risingPricing charges a cent more each time that it computes a price.
+type risingPricing struct{ asked atomic.Int64 }
+
+func (*risingPricing) Name() string { return "rising" }
+
+func (p *risingPricing) Price(coffee.OrderRequest, time.Time) coffee.Cents {
+	return coffee.Cents(1000 + p.asked.Add(1))
+}
+
+// TestResetUnderAnotherMenu: what an order was accepted as stays, in whichever run that
+// was, although the drink has left the menu and the price list is another one. Only an
+// order that was never accepted is a new one.
+func TestResetUnderAnotherMenu(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+	defer cancel()
+	s := newShop(t)
+	place := func(drink coffee.Drink, ids ...string) {
+		for _, id := range ids {
+			if _, err := s.conn.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: coffee.WorkflowID(id), TaskQueue: coffee.TaskQueue},
+				coffee.WorkflowType, coffee.OrderRequest{OrderID: id, Drink: drink, Size: coffee.SizeM}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	reset := func(event int64, ids ...string) {
+		for _, id := range ids {
+			if err := s.resetTo(ctx, id, event, false); err != nil {
+				t.Fatalf("order %s: %v", id, err)
+			}
+		}
+	}
+	work := func(services coffee.ServiceConfig) (stop func()) {
+		return s.startWorkerWith(coffee.WorkerOptions{Services: services, Register: func(r worker.Registry) {
+			old := withUnicorns(&coffee.OrderWorkflow{Pricing: flatPricing(400)}, func(*workflow.Info) bool { return true })
+			r.RegisterWorkflowWithOptions(old, workflow.RegisterOptions{Name: coffee.WorkflowType})
+		}})
+	}
+	stage := func(id string, stage coffee.Stage) {
+		s.await(ctx, id, func(view coffee.OrderView) bool { return view.Stage == stage })
+	}
+
+	// An order that is stopped before it is accepted.
+	stop := s.startWorkerWith(coffee.WorkerOptions{Register: func(r worker.Registry) {
+		r.RegisterWorkflowWithOptions(func(workflow.Context, converter.RawValue) (coffee.OrderResult, error) { panic("not yet") },
+			workflow.RegisterOptions{Name: coffee.WorkflowType})
+	}})
+	place(unicornLatte, "stopped")
+	s.await(ctx, "stopped", func(view coffee.OrderView) bool { return view.WorkflowTaskFailure != "" })
+	stop()
+	if err := s.conn.TerminateWorkflow(ctx, coffee.WorkflowID("stopped"), "", "test"); err != nil {
+		t.Fatal(err)
+	}
+	stop = work(coffee.ServiceConfig{})
+	place(unicornLatte, "completed")
+	place("tea", "invalid")
+	s.wantResult(ctx, "completed", 400)
+	if _, err := s.ended(ctx, "invalid"); err == nil {
+		t.Error("there is tea")
+	}
+	stop()
+	stop = work(coffee.ServiceConfig{BrewTime: 9 * time.Second})
+	place(unicornLatte, "brewing", "cancelled")
+	stage("brewing", coffee.StageBrewing)
+	stage("cancelled", coffee.StageBrewing)
+	s.cancelled(ctx, "cancelled")
+	stop()
+	stop = work(coffee.ServiceConfig{ChargeTime: 9 * time.Second})
+	place(unicornLatte, "charging")
+	stage("charging", coffee.StageCharging)
+	stop()
+
+	reset(firstTask, "stopped")
+	stop = work(coffee.ServiceConfig{ChargeTime: 9 * time.Second})
+	stage("stopped", coffee.StageCharging) // its second run is the first that was accepted
+	stop()
+	events := s.history(ctx, "stopped").GetEvents()
+	accepted := slices.IndexFunc(events, func(event *historypb.HistoryEvent) bool {
+		return event.GetEventType() == enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
+	})
+	reset(events[accepted].GetEventId(), "stopped")
+	reset(firstTask, "completed", "invalid", "brewing", "cancelled", "charging")
+	reset(firstTask, "brewing") // its second run, too
+	s.startWorkerWith(coffee.WorkerOptions{Pricing: flatPricing(999)})
+	for _, id := range []string{"completed", "brewing", "charging", "stopped"} {
+		s.wantResult(ctx, id, 400)
+	}
+	if result, err := s.ended(ctx, "cancelled"); err != nil || result.Status != coffee.StatusFailed || result.AmountCents != 400 || !result.Refunded {
+		t.Errorf("cancelled: got %+v, %v", result, err)
+	}
+	if _, err := s.ended(ctx, "invalid"); err == nil || s.kinds(ctx, "invalid") != "[void]" {
+		t.Errorf("invalid: %v, %s", err, s.kinds(ctx, "invalid"))
+	}
+	s.wantNoBreach(ctx)
 }
 
 // TestRandomResets resets orders of random outcomes to random events, with their signals
@@ -344,6 +453,7 @@ func resetAtRandom(t *testing.T, book string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*patience+time.Duration(wanted)*time.Second)
 	defer cancel()
 	s := newStage(openShop(t, false, book))
+	s.pricing = &risingPricing{}
 	defer s.startWorker()()
 
 	seed := rand.Uint64()
@@ -358,6 +468,7 @@ func resetAtRandom(t *testing.T, book string) {
 		r := rand.New(rand.NewPCG(seed, uint64(n)))
 		story := all[names[r.IntN(len(names))]]
 		id := fmt.Sprint("random-", n)
+		story.drink = cmp.Or(story.drink, unicornLatte)
 		s.begin(ctx, id, story)
 		if story.duplicate {
 			duplicates++

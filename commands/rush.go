@@ -86,6 +86,7 @@ type rush struct {
 	orders *coffee.Client
 
 	mu       sync.Mutex
+	placed   []string                // order ids
 	times    *hdrhistogram.Histogram // in microseconds
 	outcomes map[coffee.OrderStatus]int
 	failures int
@@ -106,7 +107,8 @@ type rushReport struct {
 	Outcomes map[coffee.OrderStatus]int `json:"outcomes"`
 	// Errors is how many orders have no result.
 	Errors int `json:"errors"`
-	// Ledger is what the rush has added to it; null if this machine has none.
+	// Ledger is what the orders of the rush have added to it; null if this machine has
+	// none.
 	Ledger *rushLedger `json:"ledger"`
 }
 
@@ -180,13 +182,6 @@ func runRush(ctx context.Context, a *app, plan rushPlan) (err error) {
 
 // run places all orders and waits for their results.
 func (r *rush) run(ctx context.Context, ledger coffee.Ledger) (*rushReport, error) {
-	var before, after coffee.Balance
-	var err error
-	if ledger != nil {
-		if before, err = ledger.Balance(ctx); err != nil {
-			return nil, err
-		}
-	}
 	if isTerminal(r.out.err) {
 		r.bar = progressbar.NewOptions(r.count, progressbar.OptionSetWriter(r.out.err), progressbar.OptionShowCount(),
 			progressbar.OptionShowIts(), progressbar.OptionSetItsString("orders"), progressbar.OptionThrottle(100*time.Millisecond),
@@ -210,16 +205,36 @@ func (r *rush) run(ctx context.Context, ledger coffee.Ledger) (*rushReport, erro
 		},
 		Outcomes: r.outcomes, Errors: r.failures,
 	}
-	if ledger != nil {
-		if after, err = ledger.Balance(ctx); err != nil {
+	if ledger == nil {
+		return report, nil
+	}
+	var err error
+	report.Ledger, err = sumLedger(ctx, ledger, r.placed)
+	return report, err
+}
+
+// sumLedger sums up what a ledger has of some orders. Others may be using it, too.
+func sumLedger(ctx context.Context, ledger coffee.Ledger, ids []string) (*rushLedger, error) {
+	sum := &rushLedger{}
+	for _, id := range ids {
+		entries, err := ledger.Entries(ctx, id)
+		if err != nil {
 			return nil, err
 		}
-		report.Ledger = &rushLedger{
-			Charges: after.Charges - before.Charges, Refunds: after.Refunds - before.Refunds, Voids: after.Voids - before.Voids,
-			NetCents: after.Net() - before.Net(),
+		for _, entry := range entries {
+			switch entry.Kind {
+			case coffee.EntryCharge:
+				sum.Charges++
+				sum.NetCents += entry.Amount
+			case coffee.EntryRefund:
+				sum.Refunds++
+				sum.NetCents -= entry.Amount
+			case coffee.EntryVoid:
+				sum.Voids++
+			}
 		}
 	}
-	return report, nil
+	return sum, nil
 }
 
 // placeAll places the orders. With a rate, an order's clock starts when it is due,
@@ -266,6 +281,7 @@ func (r *rush) place(ctx context.Context, due time.Time, request coffee.OrderReq
 	took := time.Since(due)
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.placed = append(r.placed, request.OrderID)
 	if err == nil {
 		err = r.times.RecordValue(max(took.Microseconds(), 1))
 	}

@@ -19,6 +19,7 @@ import (
 
 	"example.com/coffee/commands/internal/certificates"
 	"example.com/coffee/devserver"
+	"example.com/coffee/internal/private"
 )
 
 // checkReach returns a usage error if a server would let everyone in who can reach its
@@ -60,6 +61,9 @@ func (a *app) secure(plan *serverPlan) error {
 	}
 	for _, made := range files.Made {
 		a.out.notef("made %s", made)
+	}
+	for _, exposed := range files.Exposed {
+		a.log.Warn().Msg("a private key is not private: " + exposed)
 	}
 	if len(files.Lacking) > 0 {
 		a.out.notef("%s lacks %s: clients that use those names refuse it; put ca.key back to have another one made", files.Server, strings.Join(files.Lacking, ", "))
@@ -111,10 +115,10 @@ func writeProfile(dir, address string, files *devserver.TLSFiles) (string, error
 		return "", err
 	}
 	file := filepath.Join(dir, "temporal.toml")
-	if old, err := os.ReadFile(file); err == nil && bytes.Equal(old, text) {
+	if old, err := private.Read(file); err == nil && bytes.Equal(old, text) {
 		return file, nil
 	}
-	if err := os.WriteFile(file, text, 0o600); err != nil {
+	if err := private.Write(file, text, 0o600); err != nil {
 		return "", fmt.Errorf("cannot write the profile for clients: %w", err)
 	}
 	return file, nil

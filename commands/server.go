@@ -35,7 +35,7 @@ func serverCommand(a *app) *cli.Command {
 			&cli.BoolFlag{Name: "no-upgrade", Usage: "refuse the database of an older server instead of carrying it over"},
 			&cli.BoolFlag{Name: "adopt", Usage: "take over the database of temporal server start-dev; the old file is kept"},
 			&cli.StringFlag{Name: "ip", Usage: "`ADDRESS` to listen on", Value: "127.0.0.1"},
-			&cli.StringFlag{Name: "secure", Usage: "encrypt, and let in only who has a certificate; they are made in `DIR`"},
+			&cli.StringFlag{Name: "secure", Usage: "encrypt, and let in only who has a certificate, but for the web pages on a loopback address; certificates are made in `DIR`"},
 			&cli.BoolFlag{Name: "insecure", Usage: "listen beyond this machine without --secure: whoever can reach the server has full access"},
 			&cli.IntFlag{Name: "port", Aliases: []string{"p"}, Usage: "`PORT` of the gRPC API", Value: 7233},
 			&cli.IntFlag{Name: "http-port", Usage: "`PORT` of the HTTP API", DefaultText: "off"},
@@ -99,6 +99,9 @@ func parseServer(c *cli.Context, a *app) (plan serverPlan, err error) {
 	if plan.server, err = serverOptions(c); err != nil {
 		return plan, err
 	}
+	if err := checkDatabaseName(c, plan.server.DatabaseFile); err != nil {
+		return plan, err
+	}
 	if err := checkReach(c, plan.server); err != nil {
 		return plan, err
 	}
@@ -119,6 +122,9 @@ func parseServer(c *cli.Context, a *app) (plan serverPlan, err error) {
 		plan.codecPort = plan.server.Port + codecPortOffset
 	}
 	if plan.server.DatabaseFile == "" && !c.Bool("in-memory") {
+		if err := a.makeDataDir(); err != nil {
+			return plan, err
+		}
 		plan.server.DatabaseFile, err = a.defaultDatabase()
 	}
 	return plan, err

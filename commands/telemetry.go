@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -85,11 +86,20 @@ func (m *meters) watchWorker(options *coffee.WorkerOptions, ledger *coffee.Ledge
 		return err
 	}
 	options.Interceptors = append(options.Interceptors, refunds)
-	readable := *ledger
+	plain, log := *ledger, options.Log
 	*ledger = measured
+	var unwritable atomic.Bool
 	m.health.Checks = append(m.health.Checks, m.polls.Check, func(ctx context.Context) error {
-		if _, err := readable.Paid(ctx, "readyz"); err != nil && !coffee.IsRefusal(err) { // there is no such order
-			return fmt.Errorf("the ledger does not answer: %w", err)
+		err := plain.Ready(ctx)
+		if was := unwritable.Swap(err != nil); was != (err != nil) {
+			if err == nil {
+				log.Info().Msg("the ledger takes entries again")
+			} else {
+				log.Warn().Err(err).Msg("not ready: the ledger takes no entries")
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("the ledger takes no entries: %w", err)
 		}
 		return nil
 	})

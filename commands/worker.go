@@ -79,7 +79,7 @@ func workerFlags(category string) []cli.Flag {
 		&cli.Float64Flag{Name: "late-charge-rate", Usage: "`FRACTION` of charges that go on after their attempt was given up, 0 to 1", Category: category, Hidden: true},
 		&cli.IntFlag{Name: "concurrency", Usage: "run at most `N` activities (steps of orders) at once", Value: coffee.DefaultConcurrency, Category: category},
 		ledgerFlag(category),
-		&cli.BoolFlag{Name: "new-ledger", Usage: "start an empty ledger although orders of the server have been charged: for when theirs is lost for good", Category: category},
+		&cli.BoolFlag{Name: "new-ledger", Usage: "start an empty ledger although the orders of the namespace have been kept in another: for when that is lost for good", Category: category},
 		&cli.StringFlag{Name: "build-id", Usage: "`ID` of the release that the worker runs; new orders come to it after coffee rollout ID", Category: category},
 		deploymentFlag(category),
 		&cli.StringFlag{Name: "versioning", Usage: "`WAY` of its orders when another version is rolled out: pinned ones stay, auto-upgrade ones move", Value: "pinned", Category: category},
@@ -118,6 +118,7 @@ func parseWorker(c *cli.Context) (workerOptions, error) {
 		},
 		Concurrency: c.Int("concurrency"),
 		DrainTime:   c.Duration("drain-time"),
+		NewLedger:   c.Bool("new-ledger"),
 	}}
 	if err := options.Services.Validate(); err != nil {
 		return options, usageErrorf(c, "%v", err)
@@ -185,10 +186,11 @@ func (a *app) startWorker(ctx context.Context, tasks *background, conn *connecti
 	if a.sabotage != nil {
 		a.sabotage(&options, &ledger)
 	}
+	options.Log = a.log
 	if err := meters.watchWorker(&options, &ledger); err != nil {
 		return errors.Join(err, ledger.Close())
 	}
-	options.Namespace, options.Ledger, options.Log = conn.namespace, ledger, a.log
+	options.Namespace, options.Ledger, options.Orders = conn.namespace, ledger, conn.orders()
 	if options.Version.BuildID != "" {
 		if err := conn.orders().CheckDeployments(ctx); err != nil {
 			return errors.Join(err, ledger.Close())

@@ -58,8 +58,8 @@ func readCluster(ctx context.Context, db *sql.DB) (Stamp, error) {
 	if shards := cluster.GetHistoryShardCount(); shards != 1 {
 		return Stamp{}, fmt.Errorf("it has %d history shards, and this server has one", shards)
 	}
-	if cluster.GetClusterId() == "" {
-		return Stamp{}, errors.New("its cluster has no id")
+	if !stampText.MatchString(cluster.GetClusterId()) {
+		return Stamp{}, fmt.Errorf("the id of its cluster is %.64q", cluster.GetClusterId())
 	}
 	return Stamp{ClusterID: cluster.GetClusterId()}, nil
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -216,4 +217,93 @@ func names(t *testing.T, dir string) string {
 		t.Fatal(err)
 	}
 	return fmt.Sprint(entries)
+}
+
+// TestPublish: the first copy gets its name when the others have theirs, and if one of them
+// cannot get it, none does.
+func TestPublish(t *testing.T) {
+	t.Parallel()
+	for taken := range 4 { // the last time, no name is taken
+		dir := t.TempDir()
+		var copies []Copy
+		var drafts []*sqlitefile.Draft
+		for i := range 3 {
+			c := Copy{To: filepath.Join(dir, fmt.Sprint(i))}
+			draft, err := sqlitefile.NewDraft(c.To)
+			if err != nil {
+				t.Fatal(err)
+			}
+			copies, drafts = append(copies, c), append(drafts, draft)
+		}
+		want := "[0 1 2]"
+		if taken < 3 {
+			if err := os.WriteFile(copies[taken].To, []byte("mine"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			want = fmt.Sprintf("[%d]", taken)
+		}
+		err := publish(drafts, copies)
+		for _, draft := range drafts {
+			if err := draft.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		if taken < 3 && (!errors.Is(err, fs.ErrExist) || err.Error() != copies[taken].To+" already exists") || taken == 3 && err != nil {
+			t.Errorf("name %d is taken: got %v", taken, err)
+		}
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, entry := range entries {
+			names = append(names, entry.Name())
+		}
+		if got := fmt.Sprint(names); got != want {
+			t.Errorf("name %d is taken: there are %s, want %s", taken, got, want)
+		}
+	}
+}
+
+// TestBackupFails: a ledger that cannot be copied leaves nothing of the database.
+func TestBackupFails(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	to := filepath.Join(dir, "backups")
+	if err := os.Mkdir(to, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	good, bad := filepath.Join(dir, "good.db"), filepath.Join(dir, "bad.db")
+	for _, file := range []string{good, bad} {
+		if err := os.WriteFile(file, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		db, err := sql.Open("sqlite", sqlitefile.DSN(file, "rw"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := db.Exec(`CREATE TABLE t (x); INSERT INTO t VALUES (hex(zeroblob(50000)))`); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	damaged, err := os.OpenFile(bad, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := damaged.WriteAt(make([]byte, 4096), 4096); err != nil {
+		t.Fatal(err)
+	}
+	if err := damaged.Close(); err != nil {
+		t.Fatal(err)
+	}
+	err = Backup(context.Background(), Copy{good, filepath.Join(to, "good.db")}, Copy{bad, filepath.Join(to, "bad.db")})
+	if err == nil || !strings.Contains(err.Error(), "the copy is damaged") {
+		t.Errorf("got %v", err)
+	}
+	if entries, err := os.ReadDir(to); err != nil || len(entries) != 0 {
+		t.Errorf("there are %v, %v", entries, err)
+	}
 }

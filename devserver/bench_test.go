@@ -275,7 +275,7 @@ func startStock(b testing.TB, file string) stock {
 	must(err)
 	must(server.Start())
 	s := &Server{options: o, address: hostPort(loopback, frontend), alarm: &alarm{failed: make(chan error, 1)}}
-	must(s.waitReady(context.Background()))
+	must(s.waitReady(context.Background(), nil))
 	return stock{server, s.address}
 }
 

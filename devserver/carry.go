@@ -110,6 +110,14 @@ func (c *carrier) refuseUnknown() error {
 			}
 		}
 	}
+	// Its indexes serve only queries, and this server has its own. What is left are virtual
+	// tables, triggers and views.
+	for _, thing := range slices.Sorted(maps.Keys(c.old.statements)) {
+		kind, name, _ := strings.Cut(thing, " ")
+		if _, ok := c.new.statements[thing]; !ok && kind != "index" && !strings.HasPrefix(name, "sqlite_") {
+			return fmt.Errorf("it has a %s %s, which server %s does not know", kind, name, ServerVersion)
+		}
+	}
 	return nil
 }
 

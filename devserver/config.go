@@ -42,6 +42,9 @@ var addresses = map[primitives.ServiceName]string{
 	primitives.WorkerService:   loopback + ":3",
 }
 
+// inProcessPort is the same for a frontend that is reached inside the process.
+const inProcessPort = 4
+
 // serverConfig returns the configuration of the Temporal server. It is a pure
 // function: it opens nothing.
 func serverConfig(o Options, id identity, frontendPort int, metricsSocket string) *config.Config {

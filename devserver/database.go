@@ -201,7 +201,7 @@ func createSchema(ctx context.Context, db *sql.DB, clusterID string) error {
 	if err := setupSchema(ctx, tx); err != nil {
 		return err
 	}
-	if _, err := tx.ExecContext(ctx, `CREATE TABLE `+stampTable+` (server_version TEXT NOT NULL, cluster_id TEXT NOT NULL)`); err != nil {
+	if _, err := tx.ExecContext(ctx, createStamp); err != nil {
 		return err
 	}
 	if _, err := tx.ExecContext(ctx, `INSERT INTO `+stampTable+` VALUES ($1, $2)`, ServerVersion, clusterID); err != nil {

@@ -11,6 +11,8 @@ import (
 
 	"github.com/rs/zerolog"
 	enumspb "go.temporal.io/api/enums/v1"
+
+	"example.com/coffee/internal/sqlitefile"
 )
 
 // Options configure a [Server]. The zero value is ready to use.
@@ -36,6 +38,12 @@ type Options struct {
 	UIIP string
 	// UIPort is the port of the Web UI; 0 means a free one.
 	UIPort int
+
+	// InProcess serves only clients in this process, which connect with
+	// [Server.ClientOptions] or [Server.DialOptions]: nothing listens. Temporal's own
+	// workflows, such as those of batches and schedules, do not run. There can be neither a
+	// Web UI nor an HTTP API.
+	InProcess bool
 
 	// TLS, unless nil, encrypts the gRPC API, the Web UI and the metrics. Clients of the
 	// gRPC API need a certificate, and so do browsers that come from another machine. There can be no HTTP API then.
@@ -132,6 +140,12 @@ func (o Options) withDefaults() (Options, error) {
 		if port < 0 || port > 65535 {
 			return o, fmt.Errorf("%d is not a port: ports are 0 to 65535", port)
 		}
+	}
+	if err := sqlitefile.CheckName(o.DatabaseFile); err != nil {
+		return o, fmt.Errorf("the database file %q %w", o.DatabaseFile, err)
+	}
+	if o.InProcess && (o.UI || o.HTTPPort != 0) {
+		return o, errors.New("the Web UI and the HTTP API cannot reach a server inside the process: leave them out")
 	}
 	if o.TLS != nil && o.HTTPPort != 0 {
 		return o, errors.New("the HTTP API cannot be encrypted: leave its port out")

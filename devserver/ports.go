@@ -10,6 +10,7 @@ import (
 
 	psnet "github.com/shirou/gopsutil/v4/net"
 	"github.com/shirou/gopsutil/v4/process"
+	"google.golang.org/grpc/test/bufconn"
 )
 
 // PortName says what a port is for, in a message.
@@ -71,7 +72,9 @@ func takePorts(o Options) (l listeners, err error) {
 			l.close()
 		}
 	}()
-	if l.frontend, err = Listen(PortGRPC, o.IP, o.Port); err != nil {
+	if o.InProcess {
+		l.frontend = bufconn.Listen(1 << 20)
+	} else if l.frontend, err = Listen(PortGRPC, o.IP, o.Port); err != nil {
 		return l, err
 	}
 	if o.UI {

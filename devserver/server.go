@@ -25,6 +25,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/server/common/authorization"
 	"go.temporal.io/server/common/config"
+	"go.temporal.io/server/common/primitives"
 	"go.temporal.io/server/schema/sqlite"
 	"go.temporal.io/server/temporal"
 	"google.golang.org/grpc"
@@ -112,7 +113,7 @@ func Start(ctx context.Context, options Options) (_ *Server, err error) {
 	if err := s.startTemporal(listeners.frontend); err != nil {
 		return nil, err
 	}
-	if err := s.waitReady(ctx); err != nil {
+	if err := s.waitReady(ctx, listeners.frontend); err != nil {
 		return nil, err
 	}
 	go func() {
@@ -266,7 +267,12 @@ func (s *Server) openDatabase(ctx context.Context) (err error) {
 // startTemporal builds and starts the Temporal server, which will close the
 // listener.
 func (s *Server) startTemporal(frontend net.Listener) error {
-	port := frontend.Addr().(*net.TCPAddr).Port
+	port, run := inProcessPort, slices.Clone(temporal.DefaultServices)
+	if address, ok := frontend.Addr().(*net.TCPAddr); ok {
+		port = address.Port
+	} else {
+		run = slices.DeleteFunc(run, func(name string) bool { return name == string(primitives.WorkerService) }) // it dials the port
+	}
 	s.address = hostPort(dialable(s.options.IP), port)
 	interceptors := []grpc.UnaryServerInterceptor{sendPlain, withoutStickyBacklog, s.endPolls}
 	if syncsReplies(s.options) {
@@ -277,7 +283,7 @@ func (s *Server) startTemporal(frontend net.Listener) error {
 	err := s.guard(func() (err error) {
 		server, err = temporal.NewServerFx(s.module(s.security.grpcListener(frontend, s.options.Log)),
 			temporal.WithConfig(serverConfig(s.options, s.identity, port, s.metricsSocket())),
-			temporal.ForServices(temporal.DefaultServices),
+			temporal.ForServices(run),
 			temporal.WithStaticHosts(staticHosts(s.options, port)),
 			temporal.WithLogger(logger{log: s.options.Log, alarm: s.alarm}),
 			temporal.WithDynamicConfigClient(dynamicConfig(s.options)),
@@ -318,14 +324,14 @@ func (s *Server) guard(start func() error) error {
 	return <-result
 }
 
-// waitReady returns when the server answers and its namespaces have their search
-// attributes and retention.
-func (s *Server) waitReady(ctx context.Context) error {
+// waitReady returns when the server answers on its listener, and its namespaces have their
+// search attributes and retention.
+func (s *Server) waitReady(ctx context.Context, frontend net.Listener) error {
 	creds := insecure.NewCredentials()
 	if s.security != nil {
 		creds = credentials.NewTLS(s.security.client)
 	}
-	conn, err := grpc.NewClient(s.Address(), grpc.WithTransportCredentials(creds))
+	conn, err := grpc.NewClient(s.Address(), append(dialing(frontend), grpc.WithTransportCredentials(creds))...)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@
 package devserver
 
 import (
+	"context"
 	"maps"
 	"net"
 	"net/http"
@@ -92,9 +93,21 @@ func (p services) newFrontend(params temporal.ServiceProviderParamsCommon) (temp
 		}))
 }
 
-// newWorker builds the service that runs the system's own workflows. It receives
-// no requests.
+// dialing returns the options with which the server connects to its own frontend.
+func dialing(frontend net.Listener) []grpc.DialOption {
+	pipe, ok := frontend.(*bufconn.Listener)
+	if !ok {
+		return nil // its address leads there
+	}
+	return []grpc.DialOption{grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return pipe.DialContext(ctx) })}
+}
+
+// newWorker builds the service that runs the system's own workflows, unless it is not to
+// run. It receives no requests.
 func (p services) newWorker(params temporal.ServiceProviderParamsCommon) (temporal.ServicesGroupOut, error) {
+	if _, ok := params.ServiceNames[primitives.WorkerService]; !ok {
+		return temporal.ServicesGroupOut{}, nil
+	}
 	return p.build(params, primitives.WorkerService, bufconn.Listen(1), worker.Module)
 }
 
@@ -118,6 +131,9 @@ func (p services) build(params temporal.ServiceProviderParamsCommon, name primit
 				options = maps.Clone(options)
 				for name, service := range map[primitives.ServiceName]*inProcess{primitives.HistoryService: p.history, primitives.MatchingService: p.matching} {
 					options[name] = slices.Concat(options[name], service.dialOptions(service.call))
+				}
+				for _, name := range []primitives.ServiceName{primitives.FrontendService, primitives.InternalFrontendService} {
+					options[name] = slices.Concat(options[name], dialing(p.frontend))
 				}
 				return options
 			},

@@ -6,15 +6,20 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
+	"regexp"
+	"slices"
+	"time"
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"example.com/coffee/internal/sqlitefile"
 )
 
-// stampTable is the table with the [Stamp]. It is not Temporal's.
-const stampTable = "devserver_stamp"
+// stampTable is the table with the [Stamp], which createStamp makes. It is not Temporal's.
+const (
+	stampTable  = "devserver_stamp"
+	createStamp = `CREATE TABLE devserver_stamp (server_version TEXT NOT NULL, cluster_id TEXT NOT NULL)`
+)
 
 // Causes of a [*DatabaseError], for [errors.Is].
 var (
@@ -39,7 +44,8 @@ type Stamp struct {
 }
 
 // ReadStamp reads the stamp of a database, which a server may have open. It
-// returns a [*DatabaseError] if the file is not the database of a server.
+// returns a [*DatabaseError] if the file is not the database of a server. The file can
+// be from anywhere: what is returned is short and printable.
 func ReadStamp(ctx context.Context, file string) (Stamp, error) {
 	if _, err := os.Stat(file); err != nil {
 		return Stamp{}, unusable(file, "opened", err)
@@ -50,9 +56,9 @@ func ReadStamp(ctx context.Context, file string) (Stamp, error) {
 // readStamp reads the stamp. If check is true it first reads the whole file, to
 // find damage.
 func readStamp(ctx context.Context, file string, check bool) (stamp Stamp, err error) {
-	db, err := openSQLite(file)
+	db, err := sqlitefile.OpenRead(ctx, file)
 	if err != nil {
-		return Stamp{}, unusable(file, "opened", err)
+		return Stamp{}, unusable(file, "read", err)
 	}
 	defer func() {
 		if closeErr := db.Close(); err == nil && closeErr != nil {
@@ -64,14 +70,68 @@ func readStamp(ctx context.Context, file string, check bool) (stamp Stamp, err e
 			return Stamp{}, unusable(file, "read", err)
 		}
 	}
-	err = db.QueryRowContext(ctx, `SELECT server_version, cluster_id FROM `+stampTable).Scan(&stamp.ServerVersion, &stamp.ClusterID)
-	if err != nil && strings.Contains(err.Error(), "no such table") {
-		return Stamp{}, &DatabaseError{File: file, Problem: "was not made by this program", cause: ErrForeignDatabase}
-	}
-	if err != nil {
+	ctx, cancel := context.WithTimeout(ctx, stampTime)
+	defer cancel()
+	stamp, err = queryStamp(ctx, db)
+	switch {
+	case errors.Is(err, ErrForeignDatabase):
+		return Stamp{}, &DatabaseError{File: file, Problem: "was not made by this program", cause: err}
+	case err != nil:
 		return Stamp{}, unusable(file, "read", err)
 	}
 	return stamp, nil
+}
+
+// stampTime is how long reading a few words may take from a file that is from anywhere.
+const stampTime = 10 * time.Second
+
+// stampText is what a version and a cluster id look like.
+var stampText = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}$`)
+
+// queryStamp reads the stamp of a database that anybody can have made. Something else by
+// the table's name, such as a view, could take any time and memory, and so could a long
+// value. It returns [ErrForeignDatabase] if there is no stamp.
+func queryStamp(ctx context.Context, db *sql.DB) (Stamp, error) {
+	var genuine bool
+	err := db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = $1 AND sql = $2)`, stampTable, createStamp).Scan(&genuine)
+	if err != nil {
+		return Stamp{}, err
+	}
+	if !genuine {
+		return Stamp{}, ErrForeignDatabase
+	}
+	var stamp Stamp
+	err = db.QueryRowContext(ctx, `SELECT server_version, cluster_id FROM `+stampTable+` WHERE octet_length(server_version) <= 64 AND octet_length(cluster_id) <= 64 LIMIT 1`).Scan(&stamp.ServerVersion, &stamp.ClusterID)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && !(stampText.MatchString(stamp.ServerVersion) && stampText.MatchString(stamp.ClusterID)) {
+		return Stamp{}, &sqlitefile.Problem{Text: "does not say which server made it: its stamp was changed"}
+	}
+	return stamp, err
+}
+
+// ReadNamespaces returns the names of the namespaces in a server's database, sorted, except
+// Temporal's own and those that no client can name.
+func ReadNamespaces(ctx context.Context, file string) (names []string, err error) {
+	db, err := sqlitefile.OpenRead(ctx, file)
+	if err != nil {
+		return nil, unusable(file, "read", err)
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	ctx, cancel := context.WithTimeout(ctx, stampTime)
+	defer cancel()
+	rows, err := db.QueryContext(ctx, `SELECT name FROM namespaces WHERE name <> 'temporal-system' AND name NOT GLOB '*[^ -~]*' AND octet_length(name) <= 1000 LIMIT 10000`)
+	if err != nil {
+		return nil, unusable(file, "read", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return nil, unusable(file, "read", err)
+		}
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names, rows.Err()
 }
 
 // openSQLite opens the file of a database that no server has open. A backup may be

@@ -153,6 +153,9 @@ func TestUpgradeRefused(t *testing.T) {
 		"no upgrade, patch":        {"1.32.0", nil, true, ErrOlderDatabase, "was written by Temporal server 1.32.0"},
 		"a table that is unknown":  {"1.31.5", []string{`CREATE TABLE extra (x INT)`}, false, ErrUnknownSchema, "it has a table extra, which server 1.32.1 does not know"},
 		"a column that is unknown": {"1.32.0", []string{`ALTER TABLE shards ADD COLUMN extra INT`}, false, ErrUnknownSchema, "its table shards has a column extra, which server 1.32.1 does not know"},
+		"a view":                   {"1.31.5", append([]string{`CREATE VIEW extra AS SELECT 1`}, older...), false, ErrUnknownSchema, "it has a view extra, which server 1.32.1 does not know"},
+		"a trigger":                {"1.31.5", append([]string{`CREATE TRIGGER extra AFTER INSERT ON shards BEGIN SELECT 1; END`}, older...), false, ErrUnknownSchema, "it has a trigger extra, which server 1.32.1 does not know"},
+		"a virtual table":          {"1.32.0", []string{`CREATE VIRTUAL TABLE extra USING fts5 (x)`}, false, ErrUnknownSchema, "it has a table extra, which server 1.32.1 does not know"},
 		"no version":               {"soon", nil, false, nil, "was written by Temporal server soon"},
 	} {
 		t.Run(name, func(t *testing.T) {

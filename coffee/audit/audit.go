@@ -285,14 +285,8 @@ func (a *auditor) sums(byOrder map[string][]Row, net coffee.Cents) {
 		id := strings.TrimPrefix(workflowID, coffee.WorkflowID(""))
 		f := newFile(id, stories, byOrder[id])
 		for _, chain := range f.chains {
-			s := last(chain)
-			price, _ := s.price()
-			switch {
-			case !s.ended:
-			case f.made(chain):
-				earned += price
-			case mayHaveMade(chain): // judge has checked that it is the price or 0
-				earned += f.rowsOf(chain).net()
+			if price, _ := priceOf(chain); last(chain).ended && f.made(chain) {
+				earned += price.cents
 			}
 		}
 	}

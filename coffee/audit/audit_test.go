@@ -14,10 +14,12 @@ import (
 	"github.com/stretchr/testify/mock"
 	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
+	failurepb "go.temporal.io/api/failure/v1"
 	historypb "go.temporal.io/api/history/v1"
 	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/mocks"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -62,6 +64,9 @@ func void() Row                      { return row(1, coffee.EntryVoid, 0) }
 
 func delivery() Row { return row(0, kindDelivery, 0) }
 
+// paid are the rows of a coffee that was charged and handed out.
+var paid = []Row{charge(525), delivery()}
+
 func byAnother(r Row) Row { r.RunID = "run-2"; return r }
 func numbered(number int64, r Row) Row {
 	r.Number = number
@@ -78,10 +83,10 @@ func TestJudge(t *testing.T) {
 		rows    []Row
 		want    []Rule
 	}{
-		"completed":                               {history: "completed", rows: []Row{charge(525)}},
-		"completed after jams":                    {history: "completed_after_jams", rows: []Row{charge(525)}},
-		"completed without a receipt":             {history: "completed_without_receipt", rows: []Row{charge(525)}},
-		"cancelled too late":                      {history: "completed_cancel_too_late", rows: []Row{charge(525)}},
+		"completed":                               {history: "completed", rows: paid},
+		"completed after jams":                    {history: "completed_after_jams", rows: paid},
+		"completed without a receipt":             {history: "completed_without_receipt", rows: paid},
+		"cancelled too late":                      {history: "completed_cancel_too_late", rows: paid},
 		"cancelled before the charge":             {history: "cancelled_before_charge"},
 		"cancelled while charging, voided":        {history: "cancelled_while_charging", rows: []Row{void()}},
 		"cancelled while brewing":                 {history: "cancelled_while_brewing", rows: []Row{charge(525), refund(525)}},
@@ -90,54 +95,59 @@ func TestJudge(t *testing.T) {
 		"failed brew":                             {history: "failed_brew", rows: []Row{charge(525), refund(525)}},
 		"the id came back: the first has paid":    {history: "failed_duplicate", rows: []Row{old(byAnother(charge(525)))}},
 		"invalid":                                 {history: "invalid"},
+		"invalid after a reset":                   {history: "invalid_after_reset", rows: []Row{void()}},
 		"terminated, and settled":                 {history: "completed", change: terminated, rows: []Row{charge(525), refund(525)}},
-		"terminated after the coffee was made":    {history: "completed", change: stopped("was terminated"), rows: []Row{charge(525)}},
-		"running, charged":                        {history: "completed", change: running, rows: []Row{charge(525)}},
+		"terminated after the coffee was made":    {history: "completed", change: stopped("was terminated"), rows: paid},
+		"running, charged":                        {history: "cancelled_while_brewing", change: func(s *story) { terminated(s); running(s) }, rows: []Row{charge(525)}},
+		"running, handed out":                     {history: "completed", change: running, rows: paid},
 		"running, refunded":                       {history: "cancelled_while_brewing", change: running, rows: []Row{charge(525), refund(525)}},
 		"history gone with its retention":         {rows: []Row{old(charge(525))}},
 		"history gone, refunded":                  {rows: []Row{old(charge(525)), old(refund(525))}},
-		"rows written by the run that is a reset": {history: "completed", change: func(s *story) { s.origin = "run-0" }, rows: []Row{charge(525)}},
+		"rows written by the run that is a reset": {history: "completed", change: func(s *story) { s.origin = "run-0" }, rows: paid},
 
-		"handed out":                                {history: "completed", rows: []Row{charge(525), delivery()}},
-		"handed out, then terminated":               {history: "cancelled_while_brewing", change: terminated, rows: []Row{charge(525), delivery()}},
-		"terminated with the coffee on the counter": {history: "completed", change: onTheCounter, rows: []Row{charge(525)}},
-		"the same, and settled by a reset":          {history: "completed", change: onTheCounter, rows: []Row{charge(525), refund(525)}},
+		"handed out, then terminated":               {history: "cancelled_while_brewing", change: terminated, rows: paid},
+		"handed out, and terminated before it knew": {history: "completed", change: onTheCounter, rows: paid},
+		"on the counter, and settled":               {history: "completed", change: onTheCounter, rows: []Row{charge(525), refund(525)}},
 		"a receipt that was refused":                {history: "failed_brew", change: func(s *story) { s.brewed, s.receipt, s.refused = true, true, true }, rows: []Row{charge(525), refund(525)}},
 
 		"terminated before it was handed out": {history: "completed", change: func(s *story) {
 			stopped("was terminated")(s)
 			s.receipt, s.handedOut = false, false
 		}, rows: []Row{charge(525)}, want: []Rule{RuleNet}},
-		"handed out for nothing":           {history: "cancelled_while_brewing", rows: []Row{charge(525), refund(525), delivery()}, want: []Rule{RuleNet}},
-		"handed out without a charge":      {history: "cancelled_while_charging", rows: []Row{void(), delivery()}, want: []Rule{RuleNet}},
-		"handed out twice":                 {history: "completed", rows: []Row{charge(525), delivery(), delivery()}, want: []Rule{RuleNet}},
-		"charged twice":                    {history: "completed", rows: []Row{charge(525), numbered(2, charge(525))}, want: []Rule{RuleCharge, RuleNet}},
-		"charged twice, by two runs":       {history: "completed", rows: []Row{charge(525), numbered(2, byAnother(charge(525)))}, want: []Rule{RuleCharge, RuleOwner}},
-		"charged another price":            {history: "completed", rows: []Row{charge(524)}, want: []Rule{RuleCharge, RuleNet}},
-		"the price changed":                {history: "completed", change: func(s *story) { s.amounts = append(s.amounts, amount{1, "the result"}) }, rows: []Row{charge(525)}, want: []Rule{RuleCharge}},
-		"charged and never accepted":       {history: "invalid", rows: []Row{charge(525)}, want: []Rule{RuleCharge, RuleNet}},
-		"refunded twice":                   {history: "cancelled_while_brewing", rows: []Row{charge(525), refund(525), numbered(3, refund(525))}, want: []Rule{RuleRefund, RuleNet}},
-		"refunded too little":              {history: "cancelled_while_brewing", rows: []Row{charge(525), refund(500)}, want: []Rule{RuleRefund, RuleNet}},
-		"refunded by another run":          {history: "cancelled_while_brewing", rows: []Row{charge(525), byAnother(refund(525))}, want: []Rule{RuleRefund, RuleOwner, RuleHistory, RuleUndone}},
-		"refunded without a charge":        {history: "cancelled_while_brewing", rows: []Row{refund(525)}, want: []Rule{RuleRefund, RuleHistory, RuleNet}},
-		"refunded although made":           {history: "completed", rows: []Row{charge(525), refund(525)}, want: []Rule{RuleNet}},
-		"made for nothing":                 {history: "completed", want: []Rule{RuleHistory, RuleNet}},
-		"completed without a brew":         {history: "completed", change: func(s *story) { s.brewed = false }, rows: []Row{charge(525)}, want: []Rule{RuleNet}},
-		"completed although cancelled":     {history: "completed", change: func(s *story) { s.cancelled = true }, rows: []Row{charge(525)}, want: []Rule{RuleNet}},
-		"terminated, and paid":             {history: "cancelled_while_brewing", change: terminated, rows: []Row{charge(525)}, want: []Rule{RuleNet}},
-		"timed out, and paid":              {history: "failed_brew", change: stopped("timed out"), rows: []Row{charge(525)}, want: []Rule{RuleNet, RuleHistory}},
-		"cancelled, and the refund lost":   {history: "cancelled_while_brewing", rows: []Row{charge(525)}, want: []Rule{RuleUndone, RuleHistory}},
-		"failed, and the refund lost":      {history: "failed_brew", rows: []Row{charge(525)}, want: []Rule{RuleUndone, RuleHistory}},
-		"cancelled, with a receipt":        {history: "cancelled_while_brewing", change: func(s *story) { s.receipt = true }, rows: []Row{charge(525), refund(525)}, want: []Rule{RuleUndone}},
-		"charged after a void":             {history: "cancelled_while_charging", rows: []Row{void(), numbered(2, charge(525))}, want: []Rule{RuleClosed, RuleUndone}},
-		"charged after a refund":           {history: "cancelled_while_brewing", rows: []Row{numbered(3, charge(525)), refund(525)}, want: []Rule{RuleClosed}},
-		"a row without an order":           {rows: []Row{charge(525)}, want: []Rule{RuleOwner}},
-		"a row of a run that nobody knows": {history: "failed_duplicate", rows: []Row{byAnother(charge(525))}, want: []Rule{RuleOwner}},
-		"a row without an order or a time": {rows: []Row{timeless(charge(525))}, want: []Rule{RuleOwner}},
-		"a row of no kind":                 {history: "completed", rows: []Row{charge(525), row(2, "gift", 1)}, want: []Rule{RuleOwner}},
-		"the charge is lost":               {history: "cancelled_while_brewing", want: []Rule{RuleHistory}},
-		"it does not replay":               {history: "completed", change: func(s *story) { s.unreplayable = "nondeterminism" }, rows: []Row{charge(525)}, want: []Rule{RuleHistory}},
-		"the result of another order":      {history: "completed", change: func(s *story) { s.result.OrderID = "124" }, rows: []Row{charge(525)}, want: []Rule{RuleHistory}},
+		"handed out for nothing":                    {history: "cancelled_while_brewing", rows: []Row{charge(525), refund(525), delivery()}, want: []Rule{RuleNet}},
+		"handed out without a charge":               {history: "cancelled_while_charging", rows: []Row{void(), delivery()}, want: []Rule{RuleNet}},
+		"terminated with the coffee on the counter": {history: "completed", change: onTheCounter, rows: []Row{charge(525)}, want: []Rule{RuleNet}},
+		"completed, and the delivery lost":          {history: "completed", rows: []Row{charge(525)}, want: []Rule{RuleHistory, RuleNet}},
+		"handed out, and the delivery lost":         {history: "completed", change: stopped("was terminated"), rows: []Row{charge(525)}, want: []Rule{RuleHistory, RuleNet}},
+		"told of a delivery that is lost":           {history: "completed_after_reset", change: func(s *story) { stopped("was terminated")(s); s.handedOut = false }, rows: []Row{charge(525)}, want: []Rule{RuleHistory, RuleNet}},
+		"handed out twice":                          {history: "completed", rows: []Row{charge(525), delivery(), delivery()}, want: []Rule{RuleNet}},
+		"charged twice":                             {history: "completed", rows: []Row{charge(525), numbered(2, charge(525)), delivery()}, want: []Rule{RuleCharge, RuleNet}},
+		"charged twice, by two runs":                {history: "completed", rows: []Row{charge(525), numbered(2, byAnother(charge(525))), delivery()}, want: []Rule{RuleCharge, RuleOwner}},
+		"charged another price":                     {history: "completed", rows: []Row{charge(524), delivery()}, want: []Rule{RuleCharge, RuleNet}},
+		"the price changed":                         {history: "completed", change: func(s *story) { s.amounts = append(s.amounts, amount{1, "the result"}) }, rows: paid, want: []Rule{RuleCharge}},
+		"charged and never accepted":                {history: "invalid", rows: []Row{charge(525)}, want: []Rule{RuleCharge, RuleNet}},
+		"refunded twice":                            {history: "cancelled_while_brewing", rows: []Row{charge(525), refund(525), numbered(3, refund(525))}, want: []Rule{RuleRefund, RuleNet}},
+		"refunded too little":                       {history: "cancelled_while_brewing", rows: []Row{charge(525), refund(500)}, want: []Rule{RuleRefund, RuleNet}},
+		"refunded by another run":                   {history: "cancelled_while_brewing", rows: []Row{charge(525), byAnother(refund(525))}, want: []Rule{RuleRefund, RuleOwner, RuleHistory, RuleUndone}},
+		"refunded without a charge":                 {history: "cancelled_while_brewing", rows: []Row{refund(525)}, want: []Rule{RuleRefund, RuleHistory, RuleNet}},
+		"refunded although made":                    {history: "completed", rows: []Row{charge(525), refund(525)}, want: []Rule{RuleHistory, RuleNet}},
+		"made for nothing":                          {history: "completed", want: []Rule{RuleHistory, RuleNet}},
+		"completed without a brew":                  {history: "completed", change: func(s *story) { s.brewed = false }, rows: paid, want: []Rule{RuleNet}},
+		"completed although cancelled":              {history: "completed", change: func(s *story) { s.cancelled = true }, rows: paid, want: []Rule{RuleNet}},
+		"terminated, and paid":                      {history: "cancelled_while_brewing", change: terminated, rows: []Row{charge(525)}, want: []Rule{RuleNet}},
+		"timed out, and paid":                       {history: "failed_brew", change: stopped("timed out"), rows: []Row{charge(525)}, want: []Rule{RuleNet, RuleHistory}},
+		"cancelled, and the refund lost":            {history: "cancelled_while_brewing", rows: []Row{charge(525)}, want: []Rule{RuleUndone, RuleHistory}},
+		"failed, and the refund lost":               {history: "failed_brew", rows: []Row{charge(525)}, want: []Rule{RuleUndone, RuleHistory}},
+		"cancelled, with a receipt":                 {history: "cancelled_while_brewing", change: func(s *story) { s.receipt = true }, rows: []Row{charge(525), refund(525)}, want: []Rule{RuleUndone}},
+		"charged after a void":                      {history: "cancelled_while_charging", rows: []Row{void(), numbered(2, charge(525))}, want: []Rule{RuleClosed, RuleUndone}},
+		"charged after a refund":                    {history: "cancelled_while_brewing", rows: []Row{numbered(3, charge(525)), refund(525)}, want: []Rule{RuleClosed}},
+		"a row without an order":                    {rows: []Row{charge(525)}, want: []Rule{RuleOwner}},
+		"a row of a run that nobody knows":          {history: "failed_duplicate", rows: []Row{byAnother(charge(525))}, want: []Rule{RuleOwner}},
+		"a row without an order or a time":          {rows: []Row{timeless(charge(525))}, want: []Rule{RuleOwner}},
+		"a row of no kind":                          {history: "completed", rows: []Row{charge(525), row(2, "gift", 1), delivery()}, want: []Rule{RuleOwner}},
+		"the charge is lost":                        {history: "cancelled_while_brewing", want: []Rule{RuleHistory}},
+		"it does not replay":                        {history: "completed", change: func(s *story) { s.unreplayable = "nondeterminism" }, rows: paid, want: []Rule{RuleHistory}},
+		"the result of another order":               {history: "completed", change: func(s *story) { s.result.OrderID = "124" }, rows: paid, want: []Rule{RuleHistory}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -187,7 +197,7 @@ func timeless(r Row) Row {
 	return r
 }
 
-func running(s *story) { s.ended, s.result, s.end = false, nil, "" }
+func running(s *story) { s.ended, s.result, s.end, s.stopped = false, nil, "", false }
 
 // onTheCounter changes a story to one whose order was terminated after its receipt
 // was scheduled.
@@ -198,7 +208,7 @@ func onTheCounter(s *story) {
 
 // stopped changes how an order ended, but not what it did before.
 func stopped(end string) func(*story) {
-	return func(s *story) { s.result, s.end = nil, end }
+	return func(s *story) { s.result, s.end, s.stopped = nil, end, true }
 }
 
 // terminated changes a story to one whose order was stopped in its first brew.
@@ -230,7 +240,7 @@ func TestStory(t *testing.T) {
 				s.refunded != want.refunded || s.cancelled != want.cancelled || s.toldDelivered != want.toldDelivered || !s.ended || s.result == nil {
 				t.Errorf("got %+v", s)
 			}
-			if price, ok := s.price(); !ok || price != 525 {
+			if price, ok := priceOf([]*story{s}); !ok || price.cents != 525 {
 				t.Errorf("the price is %v, %v", price, ok)
 			}
 			if err := replayToday(history(t, name)); err != nil {
@@ -253,10 +263,14 @@ func TestUnsettled(t *testing.T) {
 		"terminated, the charge may come":   {"cancelled_while_charging", terminated, nil, true},
 		"terminated and settled":            {"cancelled_while_brewing", terminated, []Row{charge(525), refund(525)}, false},
 		"terminated and voided":             {"cancelled_while_charging", terminated, []Row{void()}, false},
-		"terminated after it was made":      {"completed", stopped("was terminated"), []Row{charge(525)}, false},
+		"terminated after it was made":      {"completed", stopped("was terminated"), paid, false},
+		"timed out, not handed out":         {"completed", func(s *story) { onTheCounter(s); s.end = "timed out" }, []Row{charge(525)}, true},
 		"terminated before the charge":      {"cancelled_before_charge", terminated, nil, false},
-		"cancelled, and the refund is lost": {"cancelled_while_brewing", nil, []Row{charge(525)}, true},
-		"completed":                         {"completed", nil, []Row{charge(525)}, false},
+		"cancelled, and the refund is lost": {"cancelled_while_brewing", nil, []Row{charge(525)}, false},
+		"failed, and the refund is lost":    {"failed_brew", nil, []Row{charge(525)}, false},
+		"invalid, and charged":              {"invalid", nil, []Row{charge(525)}, false},
+		"completed":                         {"completed", nil, paid, false},
+		"completed, and the delivery lost":  {"completed", nil, []Row{charge(525)}, false},
 		"running":                           {"completed", running, []Row{charge(525)}, false},
 		"running, and brewing":              {"cancelled_while_brewing", func(s *story) { terminated(s); running(s) }, []Row{charge(525)}, false},
 	} {
@@ -280,6 +294,19 @@ func TestUnsettled(t *testing.T) {
 	}
 }
 
+// TestUnsettledLateChargeAfterAReset: the first run was reset while it was being charged, and
+// the second was terminated before it came to that. The charge may still arrive.
+func TestUnsettledLateChargeAfterAReset(t *testing.T) {
+	t.Parallel()
+	first := storyOf(history(t, "cancelled_while_charging"))
+	terminated(first)
+	second := &story{workflowID: first.workflowID, runID: "run-2", origin: first.origin, startedAt: first.startedAt.Add(time.Minute),
+		ended: true, end: "was terminated", stopped: true}
+	if newFile("123", []*story{first, second}, nil).unsettled() == nil {
+		t.Error("nothing would refuse it")
+	}
+}
+
 // TestUnsettledAfterAReset: the first run made the coffee and was reset; the second
 // run was terminated before it made another. The coffee must be paid for.
 func TestUnsettledAfterAReset(t *testing.T) {
@@ -287,7 +314,7 @@ func TestUnsettledAfterAReset(t *testing.T) {
 	first, second := storyOf(history(t, "completed")), storyOf(history(t, "cancelled_while_brewing"))
 	second.runID, second.startedAt = "run-2", first.startedAt.Add(time.Minute)
 	terminated(second)
-	if chain := newFile("123", []*story{first, second}, []Row{charge(525)}).unsettled(); chain != nil {
+	if chain := newFile("123", []*story{first, second}, paid).unsettled(); chain != nil {
 		t.Error("it would be refunded")
 	}
 	// While the second run is running, the auditor leaves the order alone.
@@ -309,13 +336,12 @@ func TestJudgeAfterAReset(t *testing.T) {
 		rows   []Row
 		want   []Rule
 	}{
-		"terminated":                   {terminated, []Row{charge(525), delivery()}, nil},
-		"terminated, on an old ledger": {terminated, []Row{charge(525)}, nil},
+		"terminated": {terminated, paid, nil},
 		"too late to cancel": {func(s *story) {
 			s.result.Status, s.result.Refunded, s.refunded, s.cancelled, s.toldDelivered, s.receipt, s.handedOut = coffee.StatusCompleted, false, false, false, true, true, true
-		}, []Row{charge(525), delivery()}, nil},
-		"cancelled and refunded": {func(*story) {}, []Row{charge(525), refund(525)}, []Rule{RuleNet}},
-		"running":                {running, []Row{charge(525), delivery()}, nil},
+		}, paid, nil},
+		"cancelled and refunded": {func(*story) {}, []Row{charge(525), refund(525)}, []Rule{RuleHistory}},
+		"running":                {running, paid, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -358,7 +384,7 @@ func TestJudgeOfAResetThatWasStopped(t *testing.T) {
 			first := storyOf(history(t, "cancelled_while_brewing"))
 			terminated(first)
 			second := &story{workflowID: first.workflowID, runID: "run-2", origin: first.origin, startedAt: first.startedAt.Add(time.Minute),
-				ended: true, end: "was terminated"}
+				ended: true, end: "was terminated", stopped: true}
 			var got []Rule
 			for _, breach := range newFile("123", []*story{first, second}, test.rows).judge((&horizon{now: time.Now()}).suspicious) {
 				got = append(got, breach.Rule)
@@ -370,6 +396,107 @@ func TestJudgeOfAResetThatWasStopped(t *testing.T) {
 				t.Errorf("got rules %v, want %v", ints(got), ints(test.want))
 			}
 		})
+	}
+}
+
+// TestPriceOfAChain: an order has the price that the first of its runs was accepted at,
+// and every run says so.
+func TestPriceOfAChain(t *testing.T) {
+	t.Parallel()
+	stated := func(cents ...coffee.Cents) func(*story) {
+		return func(s *story) {
+			s.amounts = nil
+			for _, c := range cents {
+				s.amounts = append(s.amounts, amount{c, "it said so"})
+			}
+		}
+	}
+	for name, test := range map[string]struct {
+		first, second func(*story)
+		paid          coffee.Cents
+		want          []Rule
+	}{
+		"kept":                             {stated(420), stated(420, 420), 420, nil},
+		"priced again":                     {stated(420), stated(525), 420, []Rule{RuleCharge}},
+		"priced again, and charged so":     {stated(420), stated(525), 525, []Rule{RuleCharge, RuleNet}},
+		"its result says another price":    {stated(420), stated(420, 525), 420, []Rule{RuleCharge}},
+		"stopped before it was accepted":   {stated(), stated(525), 525, nil},
+		"the second stopped before it was": {stated(420), stated(), 420, nil},
+		"neither was accepted":             {stated(), stated(), 525, []Rule{RuleCharge, RuleNet}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			first, second := storyOf(history(t, "completed")), storyOf(history(t, "completed"))
+			stopped("was terminated")(first)
+			first.handedOut = false
+			second.runID, second.startedAt = "run-2", first.startedAt.Add(time.Minute)
+			test.first(first)
+			test.second(second)
+			var got []Rule
+			for _, breach := range newFile("123", []*story{first, second}, []Row{charge(test.paid), delivery()}).judge((&horizon{now: time.Now()}).suspicious) {
+				t.Log(breach.Problem)
+				got = append(got, breach.Rule)
+			}
+			slices.Sort(got)
+			if got = slices.Compact(got); !slices.Equal(got, test.want) {
+				t.Errorf("got rules %v, want %v", ints(got), ints(test.want))
+			}
+		})
+	}
+}
+
+// TestPriceAfterAReset: what a run that a reset began decides by itself does not count if
+// an earlier run was accepted, or charged.
+func TestPriceAfterAReset(t *testing.T) {
+	t.Parallel()
+	payloads := func(value any) *commonpb.Payloads {
+		payloads, err := converter.GetDefaultDataConverter().ToPayloads(value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return payloads
+	}
+	decided := &historypb.HistoryEvent{EventType: enumspb.EVENT_TYPE_MARKER_RECORDED, Attributes: &historypb.HistoryEvent_MarkerRecordedEventAttributes{
+		MarkerRecordedEventAttributes: &historypb.MarkerRecordedEventAttributes{MarkerName: "SideEffect",
+			Details: map[string]*commonpb.Payloads{"data": payloads(map[string]any{"amount_cents": 525, "reset": true})}}}}
+	scheduled := func(id int64, name string, input any) *historypb.HistoryEvent {
+		return &historypb.HistoryEvent{EventId: id, EventType: enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED, Attributes: &historypb.HistoryEvent_ActivityTaskScheduledEventAttributes{
+			ActivityTaskScheduledEventAttributes: &historypb.ActivityTaskScheduledEventAttributes{ActivityType: &commonpb.ActivityType{Name: name}, Input: payloads(input)}}}
+	}
+	recalled := func(out coffee.RecallOutput) *historypb.HistoryEvent {
+		return &historypb.HistoryEvent{EventType: enumspb.EVENT_TYPE_ACTIVITY_TASK_COMPLETED, Attributes: &historypb.HistoryEvent_ActivityTaskCompletedEventAttributes{
+			ActivityTaskCompletedEventAttributes: &historypb.ActivityTaskCompletedEventAttributes{ScheduledEventId: 1, Result: payloads(out)}}}
+	}
+	chargedBefore := &historypb.HistoryEvent{EventType: enumspb.EVENT_TYPE_ACTIVITY_TASK_FAILED, Attributes: &historypb.HistoryEvent_ActivityTaskFailedEventAttributes{
+		ActivityTaskFailedEventAttributes: &historypb.ActivityTaskFailedEventAttributes{ScheduledEventId: 2, Failure: &failurepb.Failure{
+			FailureInfo: &failurepb.Failure_ApplicationFailureInfo{ApplicationFailureInfo: &failurepb.ApplicationFailureInfo{Type: "Refused", Details: payloads(400)}}}}}}
+	refunded := &historypb.HistoryEvent{EventType: enumspb.EVENT_TYPE_ACTIVITY_TASK_COMPLETED, Attributes: &historypb.HistoryEvent_ActivityTaskCompletedEventAttributes{
+		ActivityTaskCompletedEventAttributes: &historypb.ActivityTaskCompletedEventAttributes{ScheduledEventId: 3, Result: payloads(coffee.RefundOutput{Refunded: true, AmountCents: 400})}}}
+	recall, charge := scheduled(1, "recall_order", coffee.RecallInput{}), scheduled(2, "charge_customer", coffee.ChargeInput{AmountCents: 525})
+	for name, test := range map[string]struct {
+		events []*historypb.HistoryEvent
+		origin string
+		want   []coffee.Cents
+	}{
+		"stopped before it knew":           {[]*historypb.HistoryEvent{decided, recall}, "run-0", nil},
+		"accepted before":                  {[]*historypb.HistoryEvent{decided, recall, recalled(coffee.RecallOutput{Accepted: true, AmountCents: 420})}, "run-0", []coffee.Cents{420}},
+		"not accepted before":              {[]*historypb.HistoryEvent{decided, recall, recalled(coffee.RecallOutput{})}, "run-0", []coffee.Cents{525}},
+		"charged meanwhile":                {[]*historypb.HistoryEvent{decided, recall, recalled(coffee.RecallOutput{}), charge, chargedBefore}, "run-0", []coffee.Cents{400}},
+		"refunded":                         {[]*historypb.HistoryEvent{decided, recall, recalled(coffee.RecallOutput{}), charge, scheduled(3, "refund_customer", nil), refunded}, "run-0", []coffee.Cents{400}},
+		"charged differently by the first": {[]*historypb.HistoryEvent{charge, chargedBefore}, runID, []coffee.Cents{525}},
+	} {
+		s := &story{runID: runID, origin: test.origin}
+		names := map[int64]string{}
+		for _, event := range test.events {
+			s.read(event, names)
+		}
+		var got []coffee.Cents
+		for _, stated := range s.amounts {
+			got = append(got, stated.cents)
+		}
+		if !slices.Equal(got, test.want) {
+			t.Errorf("%s: it states %v, want %v", name, got, test.want)
+		}
 	}
 }
 
@@ -454,7 +581,7 @@ func TestHistoriesAreDeletedOutOfOrder(t *testing.T) {
 func TestSums(t *testing.T) {
 	t.Parallel()
 	completed, terminatedRun, runningRun := storyOf(history(t, "completed")), storyOf(history(t, "completed")), storyOf(history(t, "completed"))
-	onTheCounter(terminatedRun)
+	terminated(terminatedRun)
 	running(runningRun)
 	for name, test := range map[string]struct {
 		s    *story
@@ -462,13 +589,13 @@ func TestSums(t *testing.T) {
 		net  coffee.Cents
 		want []Rule
 	}{
-		"completed":                     {completed, []Row{charge(525)}, 525, nil},
-		"on the counter, paid":          {terminatedRun, []Row{charge(525)}, 525, nil},
-		"on the counter, refunded":      {terminatedRun, []Row{charge(525), refund(525)}, 0, nil},
+		"completed":                     {completed, paid, 525, nil},
+		"terminated, handed out":        {terminatedRun, paid, 525, nil},
+		"terminated, refunded":          {terminatedRun, []Row{charge(525), refund(525)}, 0, nil},
 		"running":                       {runningRun, []Row{charge(525)}, 525, nil},
 		"past its retention":            {nil, []Row{charge(525)}, 525, nil},
-		"completed, for nothing":        {completed, nil, 0, []Rule{RuleNet}},
-		"more than the rows add up to":  {completed, []Row{charge(525)}, 526, []Rule{RuleNet}},
+		"completed, for nothing":        {completed, []Row{delivery()}, 0, []Rule{RuleNet}},
+		"more than the rows add up to":  {completed, paid, 526, []Rule{RuleNet}},
 		"less than running orders paid": {runningRun, []Row{charge(525)}, 0, []Rule{RuleNet}},
 	} {
 		a := &auditor{report: &Report{}, stories: map[string][]*story{}}
@@ -545,7 +672,10 @@ func chargedLedger(t *testing.T) (coffee.Ledger, string) {
 // TestRunListedTwice: a run that is on two pages of the list is read once.
 func TestRunListedTwice(t *testing.T) {
 	t.Parallel()
-	_, path := chargedLedger(t)
+	book, path := chargedLedger(t)
+	if err := book.Deliver(context.Background(), "123"); err != nil {
+		t.Fatal(err)
+	}
 	read := 0
 	report, err := Run(context.Background(), Options{
 		Client: server(history(t, "completed").GetEvents()...), Namespace: "default", Book: openBook(t, path), Acknowledged: []string{"123"},
@@ -588,6 +718,9 @@ func TestUnreadableOrder(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			book, path := chargedLedger(t)
+			if err := book.Deliver(context.Background(), "123"); err != nil {
+				t.Fatal(err)
+			}
 			if test.charged {
 				if _, err := book.Charge(context.Background(), coffee.Charge{OrderID: "odd\n", RunID: "run-of-odd", Amount: 300}); err != nil {
 					t.Fatal(err)
@@ -701,32 +834,52 @@ func TestReplayOfAnotherWorkflow(t *testing.T) {
 // TestNewerLedger: a ledger that a newer program has changed is not judged.
 func TestNewerLedger(t *testing.T) {
 	t.Parallel()
-	ctx := context.Background()
-	path := filepath.Join(t.TempDir(), "ledger.db")
-	l, err := ledger.Open(ctx, path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	db, err := sql.Open("sqlite", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = db.Exec(`UPDATE ledger_schema SET version = 4`)
-	if err := errors.Join(err, db.Close()); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := OpenBook(ctx, path); !errors.Is(err, coffee.ErrNewerLedger) || !strings.Contains(err.Error(), "its schema has version 4, and this program knows version 3") {
+	path := alteredLedger(t, `UPDATE ledger_schema SET version = 2`)
+	if _, err := OpenBook(context.Background(), path); !errors.Is(err, coffee.ErrNewerLedger) || !strings.Contains(err.Error(), "its schema has version 2, and this program knows version 1") {
 		t.Errorf("got %v", err)
 	}
+}
+
+// TestHalfALedger: a ledger that lacks a table, or does not know which it is, is not judged.
+func TestHalfALedger(t *testing.T) {
+	t.Parallel()
+	for statement, want := range map[string]string{
+		`DROP TABLE ledger_deliveries`:                                    "there is no ledger_deliveries",
+		`DROP TABLE ledger_schema`:                                        "there is no ledger_schema",
+		`DROP TRIGGER ledger_schema_no_delete; DELETE FROM ledger_schema`: "ledger_schema is empty",
+	} {
+		_, err := OpenBook(context.Background(), alteredLedger(t, statement))
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Count(err.Error(), "cannot read") != 1 {
+			t.Errorf("%s: got %v", statement, err)
+		}
+	}
+}
+
+// alteredLedger returns the path of a new ledger in which a statement was executed.
+func alteredLedger(t *testing.T, statement string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "ledger.db")
+	ledger, err := ledger.Open(context.Background(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ledger.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", "file:"+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = db.Exec(statement)
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(statement, err)
+	}
+	return path
 }
 
 // TestSafeguards removes the ledger's protections one by one.
 func TestSafeguards(t *testing.T) {
 	t.Parallel()
-	ctx := context.Background()
 	for statement, want := range map[string]string{
 		``:                                      "",
 		`DROP TRIGGER ledger_entries_no_update`: "trigger ledger_entries_no_update",
@@ -734,33 +887,15 @@ func TestSafeguards(t *testing.T) {
 		`DROP TRIGGER ledger_entries_first`:     "trigger ledger_entries_first",
 		`DROP TRIGGER ledger_entries_delivered`: "trigger ledger_entries_delivered",
 		`DROP TRIGGER ledger_deliveries_paid`:   "trigger ledger_deliveries_paid",
-		`DROP TABLE ledger_deliveries`: "index sqlite_autoindex_ledger_deliveries_1 table ledger_deliveries " +
-			"trigger ledger_deliveries_no_delete trigger ledger_deliveries_no_update trigger ledger_deliveries_paid",
-		// As an earlier version created it.
-		`DROP TRIGGER ledger_entries_delivered; DROP TABLE ledger_deliveries`:                                                          "",
+		`DROP TRIGGER ledger_owner_no_update`:   "trigger ledger_owner_no_update",
+		`DROP TRIGGER ledger_schema_forward`:    "trigger ledger_schema_forward",
 		`DROP TRIGGER ledger_entries_refund; CREATE TRIGGER ledger_entries_refund BEFORE INSERT ON ledger_entries BEGIN SELECT 1; END`: "trigger ledger_entries_refund",
+		`CREATE TRIGGER loss BEFORE INSERT ON ledger_entries BEGIN SELECT RAISE(IGNORE); END`:                                          "trigger loss",
+		`CREATE INDEX by_run ON ledger_entries (run_id)`:                                                                               "",
 		`DROP TABLE ledger_entries; CREATE TABLE ledger_entries (order_id TEXT, kind TEXT, amount_cents BIGINT, run_id TEXT, recorded_at TEXT)`: "index sqlite_autoindex_ledger_entries_1 " +
 			"table ledger_entries trigger ledger_entries_delivered trigger ledger_entries_first trigger ledger_entries_no_delete trigger ledger_entries_no_update trigger ledger_entries_refund",
 	} {
-		path := filepath.Join(t.TempDir(), "ledger.db")
-		ledger, err := ledger.Open(ctx, path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := ledger.Close(); err != nil {
-			t.Fatal(err)
-		}
-		db, err := sql.Open("sqlite", "file:"+path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := db.Exec(statement); err != nil {
-			t.Fatal(statement, err)
-		}
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
-		wantMissing(t, openBook(t, path), statement, want)
+		wantMissing(t, openBook(t, alteredLedger(t, statement)), statement, want)
 	}
 }
 
@@ -803,54 +938,6 @@ func TestBookThatIsNone(t *testing.T) {
 	}
 	if _, err := os.Stat(path); err == nil {
 		t.Error("it was created")
-	}
-}
-
-// TestPostgresSafeguards is the same for PostgreSQL, which has different
-// safeguards.
-func TestPostgresSafeguards(t *testing.T) {
-	t.Parallel()
-	ctx := context.Background()
-	for statement, want := range map[string]string{
-		``: "",
-		`DROP TRIGGER ledger_entries_append_only ON ledger_entries`:                                                           "ledger_entries_append_only",
-		`ALTER TABLE ledger_entries DISABLE TRIGGER ledger_entries_append_only`:                                               "ledger_entries_append_only",
-		`CREATE OR REPLACE FUNCTION ledger_entries_refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'`:     "ledger_deliveries_append_only ledger_entries_append_only",
-		`DROP INDEX ledger_entries_first; CREATE UNIQUE INDEX ledger_entries_first ON ledger_entries (order_id, kind)`:        "ledger_entries_first",
-		`ALTER TABLE ledger_entries DROP CONSTRAINT ledger_entries_amount, ADD CONSTRAINT ledger_entries_amount CHECK (true)`: "ledger_entries_amount",
-		`DROP INDEX ledger_entries_first`:                                                                                  "ledger_entries_first",
-		`DROP TRIGGER ledger_entries_delivered ON ledger_entries`:                                                          "ledger_entries_delivered",
-		`DROP TRIGGER ledger_deliveries_paid ON ledger_deliveries`:                                                         "ledger_deliveries_paid",
-		`CREATE OR REPLACE FUNCTION ledger_deliveries_check() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'`: "ledger_deliveries_paid ledger_entries_delivered",
-		`DROP TRIGGER ledger_entries_delivered ON ledger_entries; DROP TABLE ledger_deliveries`:                            "",
-		`ALTER TABLE ledger_entries DROP CONSTRAINT ledger_entries_pkey`:                                                   "ledger_entries_pkey",
-		`ALTER TABLE ledger_entries DROP CONSTRAINT ledger_entries_refund`:                                                 "ledger_entries_refund",
-		`ALTER TABLE ledger_entries DROP CONSTRAINT ledger_entries_amount`:                                                 "ledger_entries_amount",
-		`ALTER TABLE ledger_entries DROP CONSTRAINT ledger_entries_kind_check`:                                             "ledger_entries_kind_check",
-		`ALTER TABLE ledger_entries DROP CONSTRAINT ledger_entries_key CASCADE`:                                            "ledger_entries_key ledger_entries_refund",
-	} {
-		where := ledgertest.PostgresURL(t)
-		ledger, err := ledger.Open(ctx, where)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := ledger.Charge(ctx, coffee.Charge{OrderID: "1", RunID: "run", Amount: 525}); err != nil {
-			t.Error(err)
-		}
-		if err := ledger.Close(); err != nil {
-			t.Error(err)
-		}
-		if _, err := ledgertest.OpenPostgres(t, where).Exec(statement); err != nil {
-			t.Fatal(err)
-		}
-		book := openBook(t, where)
-		wantMissing(t, book, statement, want)
-		if rows, net, err := book.all(ctx); err != nil || len(rows) != 1 || net != 525 || rows[0].RecordedAt.IsZero() {
-			t.Errorf("got %v, %v, %v", rows, net, err)
-		}
-		if rows, err := book.of(ctx, "1"); err != nil || len(rows) != 1 {
-			t.Errorf("got %v, %v", rows, err)
-		}
 	}
 }
 

@@ -72,15 +72,9 @@ func (r rows) net() coffee.Cents {
 	return net
 }
 
-// made reports whether any run of a chain gave the customer a coffee. It must then
-// be paid for, whatever became of a reset.
-func (f *file) made(chain []*story) bool {
-	return len(f.rowsOf(chain).of(kindDelivery)) > 0 || slices.ContainsFunc(chain, (*story).made)
-}
-
-// mayHaveMade reports whether a run of a chain was stopped while the coffee was on
-// the counter.
-func mayHaveMade(chain []*story) bool { return slices.ContainsFunc(chain, (*story).mayHaveMade) }
+// made reports whether a chain gave the customer a coffee, by whichever of its runs.
+// The ledger alone decides that: a delivery and a refund exclude each other there.
+func (f *file) made(chain []*story) bool { return len(f.rowsOf(chain).of(kindDelivery)) > 0 }
 
 // judge returns the breaches of one order. Rows of unknown runs are breaches only
 // if suspicious says why their history must still exist.
@@ -119,7 +113,7 @@ type judge struct {
 // breach adds a breach, unless it was added before.
 func (j *judge) breach(rule Rule, s *story, format string, args ...any) {
 	b := Breach{Rule: rule, OrderID: j.file.orderID, Problem: fmt.Sprintf(format, args...)}
-	b.Settleable = j.settleable && (rule == RuleNet || rule == RuleUndone)
+	b.Settleable = j.settleable && rule == RuleNet
 	if slices.ContainsFunc(j.breaches, func(other Breach) bool { return other.Rule == b.Rule && other.Problem == b.Problem }) {
 		return
 	}
@@ -192,36 +186,40 @@ func (j *judge) chain(chain []*story, own rows) {
 		if (s.refunded || s.result != nil && s.result.Refunded) && len(own.of(coffee.EntryRefund)) == 0 {
 			j.breach(RuleHistory, s, "the history says refunded, the ledger does not")
 		}
+		if s.saysHandedOut() && !j.file.made(chain) {
+			j.breach(RuleHistory, s, "the history says handed out, the ledger does not")
+		}
 	}
 	if s.result != nil && coffee.WorkflowID(s.result.OrderID) != s.workflowID {
 		j.breach(RuleHistory, s, "the result is that of order %s", coffee.Quote(s.result.OrderID))
 	}
 	price, accepted := priceOf(chain)
-	for _, amount := range s.amounts {
-		if amount.cents != price {
-			j.breach(RuleCharge, s, "the price changed: %s when %s, %s when %s", price, s.amounts[0].where, amount.cents, amount.where)
+	for _, s := range chain {
+		for _, amount := range s.amounts {
+			if amount.cents != price.cents {
+				j.breach(RuleCharge, s, "the price changed: %s when %s, %s when %s", price.cents, price.where, amount.cents, amount.where)
+			}
 		}
 	}
 	for _, charge := range own.of(coffee.EntryCharge) {
 		if !accepted {
 			j.breach(RuleCharge, s, "charged %s, although it was never accepted", charge.Amount)
-		} else if charge.Amount != price {
-			j.breach(RuleCharge, s, "charged %s; its price is %s", charge.Amount, price)
+		} else if charge.Amount != price.cents {
+			j.breach(RuleCharge, s, "charged %s; its price is %s", charge.Amount, price.cents)
 		}
 	}
-	j.net(chain, own.net(), price)
+	j.net(chain, own.net(), price.cents)
 }
 
-// priceOf returns the price that the last run was accepted at. If that was stopped before,
-// its price is that of the run that was reset. priceOf returns false if no run was
-// accepted.
-func priceOf(chain []*story) (price coffee.Cents, accepted bool) {
-	for _, s := range slices.Backward(chain) {
-		if price, accepted = s.price(); accepted {
-			break
+// priceOf returns the price of a chain: what the first of its runs that was accepted was
+// accepted at. No reset changes it. priceOf returns false if no run was accepted.
+func priceOf(chain []*story) (price amount, accepted bool) {
+	for _, s := range chain {
+		if len(s.amounts) > 0 {
+			return s.amounts[0], true
 		}
 	}
-	return price, accepted
+	return amount{}, false
 }
 
 // net compares what an order has paid with what its runs have done.
@@ -233,14 +231,10 @@ func (j *judge) net(chain []*story, net, price coffee.Cents) {
 		j.breach(RuleNet, s, "the net is %s; it must be 0 or %s", net, price)
 	case !s.ended:
 	case made && net != price:
-		giver := s
-		if i := slices.IndexFunc(chain, (*story).made); i >= 0 {
-			giver = chain[i]
-		}
-		j.breach(RuleNet, giver, "the coffee was handed out, but the net is %s instead of %s", net, price)
+		j.breach(RuleNet, s, "the coffee was handed out, but the net is %s instead of %s", net, price)
 	case undone && net != 0:
 		j.breach(RuleUndone, s, "it %s, but the net is %s", s.end, net)
-	case !made && !mayHaveMade(chain) && net != 0:
+	case !made && net != 0:
 		j.breach(RuleNet, s, "it %s and no coffee was handed out, but the net is %s", s.end, net)
 	}
 	if undone && (s.receipt && !s.refused || s.result.ReceiptSent) {
@@ -250,27 +244,26 @@ func (j *judge) net(chain []*story, net, price coffee.Cents) {
 		if s.cancelled {
 			j.breach(RuleNet, s, "it was cancelled in time, but completed")
 		}
-		if !s.brewed && !s.toldDelivered {
-			j.breach(RuleNet, s, "it %s, but no coffee was made", s.end)
+		if net == 0 && !made || !s.brewed && !s.toldDelivered {
+			j.breach(RuleNet, s, "it %s, but no coffee was made and paid for", s.end)
 		}
 	}
 }
 
-// unsettled returns the chain that ended and left money behind, or may still be
-// charged late; nil if there is no such chain. It leaves an order with a running
-// run alone. And a coffee that any of the runs has made must be paid for, whatever
-// became of a reset.
+// unsettled returns the chain that was ended from outside and left money behind, or may
+// still be charged late; nil if there is no such chain. It leaves an order with a running
+// run alone. One whose own workflow ended it and kept the money has met a fault of the
+// program, which a repair would hide.
 func (f *file) unsettled() []*story {
 	if f.running() != nil {
 		return nil
 	}
 	for _, chain := range f.chains {
-		s := last(chain)
 		own := f.rowsOf(chain)
 		charged := len(own.of(coffee.EntryCharge)) > 0
-		pending := s.chargeScheduled && s.result == nil && len(f.rows) == 0
+		pending := slices.ContainsFunc(chain, func(s *story) bool { return s.chargeScheduled }) && len(f.rows) == 0
 		closed := len(own.of(coffee.EntryRefund)) > 0 || len(own.of(coffee.EntryVoid)) > 0
-		if !f.made(chain) && !mayHaveMade(chain) && !closed && (charged || pending) {
+		if last(chain).stopped && !f.made(chain) && !closed && (charged || pending) {
 			return chain
 		}
 	}

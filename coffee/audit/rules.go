@@ -27,11 +27,11 @@ func Rules() []Rule {
 func (r Rule) String() string {
 	switch r {
 	case RuleCharge:
-		return "at most one charge per order, of the price that the order was accepted at"
+		return "at most one charge per order, of the price that the first of its runs was accepted at"
 	case RuleRefund:
 		return "at most one refund per order, which gives back exactly what its charge took"
 	case RuleNet:
-		return "an order's net is its price if the coffee was handed out, by whichever of its runs, and 0 otherwise; an order cancelled in time is not completed; over all orders the sums agree"
+		return "an order's net is its price if the ledger has the delivery of its coffee, by whichever of its runs, and 0 otherwise; an order cancelled in time is not completed; over all orders the sums agree"
 	case RuleUndone:
 		return "a cancelled or failed order has net 0 and no receipt"
 	case RuleClosed:
@@ -39,7 +39,7 @@ func (r Rule) String() string {
 	case RuleOwner:
 		return "every row of the ledger belongs to an order that exists, or existed until its retention ended; the database refuses to change or delete rows"
 	case RuleHistory:
-		return "a history that says charged or refunded has its row in the ledger, and every history replays on the current workflow"
+		return "a history that says charged, refunded or handed out has its row in the ledger, and every history replays on the current workflow"
 	case RuleAcknowledged:
 		return "every order that a client was told is accepted exists, and ends"
 	}

@@ -29,6 +29,9 @@ type story struct {
 	// amounts are the prices that the history states: on acceptance, in each
 	// charge, in the result.
 	amounts []amount
+	// tentative is the price of a run that a reset began, until it has asked at what
+	// price an earlier run was accepted.
+	tentative amount
 
 	chargeScheduled bool
 	charged         bool
@@ -48,6 +51,8 @@ type story struct {
 	result *coffee.OrderResult
 	// end says in words how the workflow ended.
 	end string
+	// stopped is true if it ended from outside, so that it could not settle the order.
+	stopped bool
 
 	// stuck is true while the last worker that tried could not go on with the run,
 	// because its code does not fit the history.
@@ -117,9 +122,30 @@ func (s *story) accepted(event *historypb.HistoryEvent) {
 	attributes := event.GetMarkerRecordedEventAttributes()
 	var decision struct {
 		AmountCents coffee.Cents `json:"amount_cents"`
+		Reset       bool         `json:"reset"`
 	}
-	if attributes.GetMarkerName() == "SideEffect" && decode(attributes.GetDetails()["data"], &decision) && decision.AmountCents != 0 {
-		s.amounts = append(s.amounts, amount{decision.AmountCents, where(event, "the order was accepted")})
+	if attributes.GetMarkerName() != "SideEffect" || !decode(attributes.GetDetails()["data"], &decision) {
+		return
+	}
+	if decided := (amount{decision.AmountCents, where(event, "the order was accepted")}); decision.Reset {
+		s.tentative = decided
+	} else {
+		s.state(decided)
+	}
+}
+
+// state adds a price that the history states; 0 is none.
+func (s *story) state(stated amount) {
+	if stated.cents != 0 {
+		s.amounts = append(s.amounts, stated)
+	}
+}
+
+// takeOver replaces the price of a run that a reset began, when it learns what an earlier
+// one was charged.
+func (s *story) takeOver(charged amount) {
+	if s.origin != s.runID && charged.cents != 0 {
+		s.amounts = []amount{charged}
 	}
 }
 
@@ -137,7 +163,7 @@ func (s *story) scheduled(event *historypb.HistoryEvent, activity string, input 
 		s.chargeScheduled = true
 		var charge coffee.ChargeInput
 		if decode(input, &charge) {
-			s.amounts = append(s.amounts, amount{charge.AmountCents, where(event, "charge scheduled")})
+			s.state(amount{charge.AmountCents, where(event, "charge scheduled")})
 		}
 	case coffee.ActivitySendReceipt:
 		s.receipt = true
@@ -156,11 +182,19 @@ func (s *story) completed(event *historypb.HistoryEvent, activity string, result
 	case coffee.ActivitySendReceipt, coffee.ActivityDeliverCoffee:
 		s.handedOut = true
 		s.note(event, "handed out")
+	case coffee.ActivityRecallOrder:
+		var out coffee.RecallOutput
+		if decode(result, &out) && out.Accepted {
+			s.state(amount{out.AmountCents, where(event, "recalled")})
+		} else {
+			s.state(s.tentative)
+		}
 	case coffee.ActivityRefundCustomer:
 		var out coffee.RefundOutput
 		switch decoded := decode(result, &out); {
 		case decoded && out.Refunded:
 			s.refunded = true
+			s.takeOver(amount{out.AmountCents, where(event, "refunded")})
 			s.note(event, "refunded")
 		case decoded && out.Delivered:
 			// So the cancel was too late.
@@ -172,9 +206,20 @@ func (s *story) completed(event *historypb.HistoryEvent, activity string, result
 
 func (s *story) failed(event *historypb.HistoryEvent, activity string, failure *failurepb.Failure) {
 	refused := failure.GetApplicationFailureInfo().GetType() == coffee.ErrorTypeRefused
-	if (activity == coffee.ActivitySendReceipt || activity == coffee.ActivityDeliverCoffee) && refused {
+	if !refused {
+		return
+	}
+	switch activity {
+	case coffee.ActivitySendReceipt, coffee.ActivityDeliverCoffee:
 		s.refused = true
 		s.note(event, "not handed out: no payment stood")
+	case coffee.ActivityChargeCustomer:
+		var charged coffee.Cents
+		if decode(failure.GetApplicationFailureInfo().GetDetails(), &charged) {
+			s.charged = true
+			s.takeOver(amount{charged, where(event, "charged before")})
+			s.note(event, "charged before")
+		}
 	}
 }
 
@@ -186,16 +231,16 @@ func (s *story) closed(event *historypb.HistoryEvent) {
 		if decode(event.GetWorkflowExecutionCompletedEventAttributes().GetResult(), &result) {
 			s.result = &result
 			s.end = "ended " + string(result.Status)
-			s.amounts = append(s.amounts, amount{result.AmountCents, where(event, s.end)})
+			s.state(amount{result.AmountCents, where(event, s.end)})
 		} else {
 			s.end = "ended with a result that cannot be decoded"
 		}
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
 		s.end = "ended with an error: " + coffee.Quote(event.GetWorkflowExecutionFailedEventAttributes().GetFailure().GetMessage())
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT:
-		s.end = "timed out"
+		s.end, s.stopped = "timed out", true
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED:
-		s.end = "was terminated"
+		s.end, s.stopped = "was terminated", true
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED:
 		s.end = endedCancelled
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
@@ -207,24 +252,13 @@ func (s *story) closed(event *historypb.HistoryEvent) {
 	s.note(event, s.end)
 }
 
-// made reports whether this run gave the customer a coffee.
-func (s *story) made() bool { return s.handedOut || s.completedOrder() }
-
 func (s *story) completedOrder() bool {
 	return s.result != nil && s.result.Status == coffee.StatusCompleted
 }
 
-// mayHaveMade reports whether the coffee was on the counter when this run was
-// stopped, so that the history does not say whether the customer took it.
-func (s *story) mayHaveMade() bool { return s.receipt && !s.refused && s.result == nil }
-
-// price returns the price that the order was accepted at; false if it never was.
-func (s *story) price() (coffee.Cents, bool) {
-	if len(s.amounts) == 0 {
-		return 0, false
-	}
-	return s.amounts[0].cents, true
-}
+// saysHandedOut reports whether this run says that the coffee was handed out, by
+// itself or by an earlier one.
+func (s *story) saysHandedOut() bool { return s.handedOut || s.toldDelivered || s.completedOrder() }
 
 func (s *story) note(event *historypb.HistoryEvent, what string) {
 	s.evidence = append(s.evidence, where(event, what))

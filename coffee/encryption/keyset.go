@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -17,7 +16,7 @@ import (
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/tink"
 
-	"example.com/coffee/internal/sqlitefile"
+	"example.com/coffee/internal/private"
 )
 
 // Keyset is a set of keys in a file. One of them encrypts; all of them decrypt. It is
@@ -105,7 +104,7 @@ func (k *Keyset) load() error {
 }
 
 func readHandle(path string) (*keyset.Handle, error) {
-	data, err := os.ReadFile(path)
+	data, err := private.Read(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("there is no keyset %s", path)
 	}
@@ -173,9 +172,10 @@ func describe(handle *keyset.Handle) []Key {
 }
 
 // Create makes a keyset with one new key, in a file that only its owner can read. It
-// returns an error that is [fs.ErrExist] if the file exists.
+// returns an error that is [fs.ErrExist] if the file exists, and another one if somebody
+// else could replace files in its directory.
 func Create(path string) error {
-	return change(path, func(draft *os.File) error {
+	return change(path, func() error {
 		if _, err := os.Lstat(path); err == nil {
 			return &fs.PathError{Op: "create", Path: path, Err: fs.ErrExist}
 		}
@@ -183,18 +183,23 @@ func Create(path string) error {
 		if err := addKey(manager, true); err != nil {
 			return err
 		}
-		return write(manager, draft)
+		data, err := encode(manager)
+		if err != nil {
+			return err
+		}
+		return private.Write(path, data, 0o600)
 	})
 }
 
 // Rotate makes another key the one that encrypts: the one that was prepared, or else
 // a new one. The others go on decrypting. If prepare is true, it only adds the new
-// key, so that it can reach every program before anything is encrypted with it.
+// key, so that it can reach every program before anything is encrypted with it. The file
+// keeps its owner and its group, which can still read it if it could; others cannot.
 func Rotate(path string, prepare bool) error {
 	if target, err := filepath.EvalSymlinks(path); err == nil {
 		path = target // the link stays one
 	}
-	return change(path, func(draft *os.File) error {
+	return change(path, func() error {
 		handle, err := readHandle(path)
 		if err != nil {
 			return err
@@ -212,7 +217,11 @@ func Rotate(path string, prepare bool) error {
 		if err != nil {
 			return err
 		}
-		return write(manager, draft)
+		data, err := encode(manager)
+		if err != nil {
+			return err
+		}
+		return private.Rewrite(path, data)
 	})
 }
 
@@ -234,36 +243,27 @@ func setPrimary(manager *keyset.Manager, id string) error {
 	return manager.SetPrimary(uint32(number))
 }
 
-func write(manager *keyset.Manager, to io.Writer) error {
+func encode(manager *keyset.Manager) ([]byte, error) {
 	handle, err := manager.Handle()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return insecurecleartextkeyset.Write(handle, keyset.NewJSONWriter(to))
+	var data bytes.Buffer
+	err = insecurecleartextkeyset.Write(handle, keyset.NewJSONWriter(&data))
+	return data.Bytes(), err
 }
 
-// change replaces a keyset as a whole, or not at all. While fill writes the draft, its
-// name keeps other programs from doing the same.
-func change(path string, fill func(draft *os.File) error) (err error) {
-	draft, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+// change changes a keyset, while a file beside it keeps other programs from doing the same.
+func change(path string, write func() error) error {
+	if err := private.CheckDir(filepath.Dir(path)); err != nil {
+		return err
+	}
+	lock, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("another program is changing the keyset; if none is, delete %s.new", path)
 	}
 	if err != nil {
 		return err
 	}
-	err = fill(draft)
-	if old, statErr := os.Stat(path); err == nil && statErr == nil { // those who could read it still can
-		err = errors.Join(keepOwner(draft, old), draft.Chmod(old.Mode().Perm()))
-	}
-	if err == nil {
-		err = draft.Sync()
-	}
-	if err = errors.Join(err, draft.Close()); err == nil {
-		err = os.Rename(draft.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(draft.Name()))
-	}
-	return sqlitefile.SyncDir(filepath.Dir(path))
+	return errors.Join(lock.Close(), write(), os.Remove(lock.Name()))
 }

@@ -74,7 +74,7 @@ func testMigrate(t *testing.T, where, driver, dsn string, open func(migration) (
 	}
 	wg.Wait()
 
-	want := "its schema has version 4, and this program knows version 3"
+	want := "its schema has version 2, and this program knows version 1"
 	_, charge := older.Charge(ctx, coffee.Charge{OrderID: "2", RunID: "run", Amount: 525})
 	_, again := older.Charge(ctx, coffee.Charge{OrderID: "1", RunID: "run", Amount: 525})
 	_, refund := older.Refund(ctx, "1", "run")
@@ -96,7 +96,7 @@ func testMigrate(t *testing.T, where, driver, dsn string, open func(migration) (
 	err = errors.Join(
 		db.QueryRow(`SELECT max(version), count(*) FROM ledger_schema`).Scan(&version, &rows),
 		db.QueryRow(`SELECT count(*) FROM ledger_entries`).Scan(&entries))
-	if err != nil || version != 4 || rows != 1 || entries != 1 {
+	if err != nil || version != 2 || rows != 1 || entries != 1 {
 		t.Errorf("the schema has version %d in %d rows, and there are %d entries, %v", version, rows, entries, err)
 	}
 }
@@ -110,7 +110,7 @@ func TestMigrateFails(t *testing.T) {
 	if err := openLedger(t, path).Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openSQLiteFile(ctx, path, true, broken); err == nil || !strings.Contains(err.Error(), "cannot be brought from version 4 to 5") {
+	if _, err := openSQLiteFile(ctx, path, true, broken); err == nil || !strings.Contains(err.Error(), "cannot be brought from version 2 to 3") {
 		t.Errorf("got %v", err)
 	}
 	ledger := openLedger(t, path)

@@ -7,6 +7,7 @@ import (
 	"hash/fnv"
 	"log"
 	"slices"
+	"strings"
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/ledger"
@@ -56,6 +57,31 @@ func (s sharded) Balance(ctx context.Context) (sum coffee.Balance, err error) {
 		sum.Charged, sum.Refunded = sum.Charged+b.Charged, sum.Refunded+b.Refunded
 	}
 	return sum, nil
+}
+
+// ID returns the ids of all of them, in their order.
+func (s sharded) ID() string {
+	var ids []string
+	for _, l := range s {
+		ids = append(ids, l.ID())
+	}
+	return strings.Join(ids, "-")
+}
+
+func (s sharded) Bind(ctx context.Context, owner coffee.Owner) error {
+	var errs []error
+	for _, l := range s {
+		errs = append(errs, l.Bind(ctx, owner))
+	}
+	return errors.Join(errs...)
+}
+
+func (s sharded) Ready(ctx context.Context) error {
+	var errs []error
+	for _, l := range s {
+		errs = append(errs, l.Ready(ctx))
+	}
+	return errors.Join(errs...)
 }
 
 func (s sharded) Close() error {

@@ -2,7 +2,9 @@ package ledger
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -13,8 +15,14 @@ import (
 // with $1 for parameters. What differs between engines is set when it is opened.
 type sqlLedger struct {
 	db *sql.DB
+	// in, unless empty, is the schema that has the tables, quoted and with a dot. With
+	// it in front of each name, no setting of a session can bend them.
+	in string
 	// version is that of the schema that this program knows.
 	version int
+	// id is the ledger's own, and placeOf the expression over ledger_schema that says
+	// which ledger it is, and which copy; place is what it was when it was opened.
+	id, placeOf, place string
 	// isolation is the isolation level of transactions that write.
 	isolation sql.IsolationLevel
 	// lockOrder, unless empty, is the first statement of a transaction that writes.
@@ -24,6 +32,11 @@ type sqlLedger struct {
 	// inPlace, unless nil, returns an error if what is written now would be lost,
 	// because the database is not where the next process will look for it.
 	inPlace func() error
+	// probe writes something that changes nothing; id is one that no order has. If it
+	// returns errProbed, the transaction is rolled back and has served its purpose.
+	probe func(ctx context.Context, tx *sql.Tx, in, id string) error
+	// inWords, unless nil, says in words what an error of the database means.
+	inWords func(error) error
 	now     func() time.Time
 }
 
@@ -31,6 +44,38 @@ var _ coffee.Ledger = (*sqlLedger)(nil)
 
 // Close implements [coffee.Ledger].
 func (l *sqlLedger) Close() error { return l.db.Close() }
+
+// ID implements [coffee.Ledger].
+func (l *sqlLedger) ID() string { return l.id }
+
+// Bind implements [coffee.Ledger].
+func (l *sqlLedger) Bind(ctx context.Context, owner coffee.Owner) error {
+	var is coffee.Owner
+	err := l.write(ctx, "", func(tx *sql.Tx, _ account) error {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO `+l.in+`ledger_owner (namespace_id, namespace)
+			SELECT CAST($1 AS TEXT), CAST($2 AS TEXT) WHERE NOT EXISTS (SELECT 1 FROM `+l.in+`ledger_owner) ON CONFLICT DO NOTHING`,
+			owner.NamespaceID, owner.Namespace); err != nil {
+			return err
+		}
+		return tx.QueryRowContext(ctx, `SELECT namespace_id, namespace FROM `+l.in+`ledger_owner`).Scan(&is.NamespaceID, &is.Namespace)
+	})
+	if err != nil {
+		return err
+	}
+	return is.Check(owner)
+}
+
+var errProbed = errors.New("the ledger can be written")
+
+// Ready implements [coffee.Ledger].
+func (l *sqlLedger) Ready(ctx context.Context) error {
+	id := "ready " + rand.Text() // a space is in no order's id
+	err := l.write(ctx, id, func(tx *sql.Tx, _ account) error { return l.probe(ctx, tx, l.in, id) })
+	if errors.Is(err, errProbed) {
+		return nil
+	}
+	return err
+}
 
 // Charge implements [coffee.Ledger].
 func (l *sqlLedger) Charge(ctx context.Context, charge coffee.Charge) (coffee.Entry, error) {
@@ -82,7 +127,7 @@ func (l *sqlLedger) Deliver(ctx context.Context, orderID string) error {
 		if err := a.paid(); err != nil || a.delivered {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, `INSERT INTO ledger_deliveries (order_id, run_id, recorded_at) VALUES ($1, $2, $3)`,
+		_, err := tx.ExecContext(ctx, `INSERT INTO `+l.in+`ledger_deliveries (order_id, run_id, recorded_at) VALUES ($1, $2, $3)`,
 			orderID, a.charge.RunID, l.timestamp().Format(time.RFC3339Nano))
 		return err
 	})
@@ -96,19 +141,15 @@ func (l *sqlLedger) Paid(ctx context.Context, orderID string) (delivered bool, e
 	if err := l.checkPlace(); err != nil {
 		return false, fmt.Errorf("ledger: %w", err)
 	}
-	a, err := readAccount(ctx, l.db, orderID)
-	if err == nil {
-		err = CheckVersion(a.version, l.version)
-	}
+	a, err := l.readAccount(ctx, l.db, orderID)
 	if err != nil {
-		return false, err
+		return false, fmt.Errorf("ledger: %w", err)
 	}
 	return a.delivered, a.paid()
 }
 
 // account is what the ledger holds for one order.
 type account struct {
-	version   int // of the schema
 	charge    *coffee.Entry
 	closing   *coffee.Entry // the refund or the void
 	delivered bool
@@ -136,7 +177,7 @@ func (l *sqlLedger) record(ctx context.Context, orderID string, decide func(acco
 		if entry.RecordedAt.IsZero() { // it is not from the ledger
 			entry.RecordedAt = l.timestamp()
 			if _, err := tx.ExecContext(ctx,
-				`INSERT INTO ledger_entries (order_id, kind, amount_cents, run_id, recorded_at) VALUES ($1, $2, $3, $4, $5)`,
+				`INSERT INTO `+l.in+`ledger_entries (order_id, kind, amount_cents, run_id, recorded_at) VALUES ($1, $2, $3, $4, $5)`,
 				entry.OrderID, string(entry.Kind), int64(entry.Amount), entry.RunID, entry.RecordedAt.Format(time.RFC3339Nano),
 			); err != nil {
 				return err
@@ -155,6 +196,9 @@ func (l *sqlLedger) record(ctx context.Context, orderID string, decide func(acco
 func (l *sqlLedger) write(ctx context.Context, orderID string, do func(tx *sql.Tx, a account) error) (err error) {
 	defer func() {
 		if err != nil && !coffee.IsRefusal(err) {
+			if l.inWords != nil {
+				err = l.inWords(err)
+			}
 			err = fmt.Errorf("ledger: %w", err)
 		}
 	}()
@@ -172,12 +216,8 @@ func (l *sqlLedger) write(ctx context.Context, orderID string, do func(tx *sql.T
 			return err
 		}
 	}
-	a, err := readAccount(ctx, tx, orderID)
+	a, err := l.readAccount(ctx, tx, orderID)
 	if err != nil {
-		return err
-	}
-	// A newer program may have migrated the schema since this one opened it.
-	if err := CheckVersion(a.version, l.version); err != nil {
 		return err
 	}
 	if err := do(tx, a); err != nil {
@@ -206,14 +246,23 @@ type querier interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// readAccount reads what the ledger holds for an order. It reads deliveries first,
-// for calls outside a transaction that locks the order: whatever is recorded in
-// between then makes the answer stricter, not laxer.
-func readAccount(ctx context.Context, db querier, orderID string) (a account, err error) {
-	if err := db.QueryRowContext(ctx, `SELECT version, EXISTS (SELECT 1 FROM ledger_deliveries WHERE order_id = $1) FROM ledger_schema`, orderID).Scan(&a.version, &a.delivered); err != nil {
+// readAccount reads what the ledger holds for an order, and checks that it is the ledger
+// that was opened. It reads deliveries first, for calls outside a transaction that locks
+// the order: whatever is recorded in between then makes the answer stricter, not laxer.
+func (l *sqlLedger) readAccount(ctx context.Context, db querier, orderID string) (a account, err error) {
+	var version int
+	var place string
+	err = db.QueryRowContext(ctx, `SELECT version, `+l.placeOf+`, EXISTS (SELECT 1 FROM `+l.in+`ledger_deliveries WHERE order_id = $1) FROM `+l.in+`ledger_schema`, orderID).
+		Scan(&version, &place, &a.delivered)
+	switch {
+	case err != nil:
 		return a, err
+	case version > l.version: // a newer program has migrated the schema meanwhile
+		return a, checkVersion(version, l.version)
+	case place != l.place:
+		return a, errors.New("its tables were replaced while it was open: put them back, or start the worker again")
 	}
-	entries, err := queryEntries(ctx, db, orderID)
+	entries, err := l.queryEntries(ctx, db, orderID)
 	if err != nil {
 		return a, err
 	}
@@ -229,7 +278,7 @@ func readAccount(ctx context.Context, db querier, orderID string) (a account, er
 
 // Entries implements [coffee.Ledger].
 func (l *sqlLedger) Entries(ctx context.Context, orderID string) ([]coffee.Entry, error) {
-	entries, err := queryEntries(ctx, l.db, orderID)
+	entries, err := l.queryEntries(ctx, l.db, orderID)
 	if err != nil {
 		return nil, fmt.Errorf("ledger: %w", err)
 	}
@@ -239,9 +288,9 @@ func (l *sqlLedger) Entries(ctx context.Context, orderID string) ([]coffee.Entry
 // queryEntries returns the entries of an order, oldest first. It relies on a charge
 // being older than the entry that closes it, and on "charge" sorting before
 // "refund" and "void".
-func queryEntries(ctx context.Context, db querier, orderID string) ([]coffee.Entry, error) {
+func (l *sqlLedger) queryEntries(ctx context.Context, db querier, orderID string) ([]coffee.Entry, error) {
 	rows, err := db.QueryContext(ctx,
-		`SELECT order_id, kind, amount_cents, run_id, recorded_at FROM ledger_entries WHERE order_id = $1 ORDER BY kind`, orderID)
+		`SELECT order_id, kind, amount_cents, run_id, recorded_at FROM `+l.in+`ledger_entries WHERE order_id = $1 ORDER BY kind`, orderID)
 	if err != nil {
 		return nil, err
 	}
@@ -264,7 +313,7 @@ func queryEntries(ctx context.Context, db querier, orderID string) ([]coffee.Ent
 
 // Balance implements [coffee.Ledger].
 func (l *sqlLedger) Balance(ctx context.Context) (coffee.Balance, error) {
-	rows, err := l.db.QueryContext(ctx, `SELECT kind, COUNT(*), SUM(amount_cents) FROM ledger_entries GROUP BY kind`)
+	rows, err := l.db.QueryContext(ctx, `SELECT kind, COUNT(*), SUM(amount_cents) FROM `+l.in+`ledger_entries GROUP BY kind`)
 	if err != nil {
 		return coffee.Balance{}, fmt.Errorf("ledger: %w", err)
 	}

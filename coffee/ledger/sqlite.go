@@ -18,16 +18,23 @@ import (
 //go:embed sqlite.sql
 var sqliteSchema string
 
-//go:embed sqlite_deliveries.sql
-var sqliteDeliveriesSchema string
-
 // sqliteMigration needs no lock: its transactions take SQLite's when they begin
 // ([sqlitefile.Immediate]).
 var sqliteMigration = migration{
-	steps: []string{sqliteSchema, sqliteDeliveriesSchema, numberSchema},
-	tables: `SELECT 'ledger_entries' IN (SELECT name FROM sqlite_schema WHERE type = 'table'),
-		'ledger_deliveries' IN (SELECT name FROM sqlite_schema WHERE type = 'table'),
-		'ledger_schema' IN (SELECT name FROM sqlite_schema WHERE type = 'table')`,
+	steps:     []string{sqliteSchema},
+	tables:    `SELECT name FROM sqlite_schema WHERE type = 'table'`,
+	isolation: sql.LevelSerializable,
+}
+
+// CheckSQLite returns nil if the database is a ledger that this program knows, and
+// otherwise an error as [OpenExisting] does.
+func CheckSQLite(ctx context.Context, db querier) error { return sqliteMigration.check(ctx, db) }
+
+// probeSQLite writes the first page anew. It has to be committed, because only then does
+// SQLite need room on the disk.
+func probeSQLite(ctx context.Context, tx *sql.Tx, _, _ string) error {
+	_, err := tx.ExecContext(ctx, `PRAGMA user_version = 0`) // which it is
+	return err
 }
 
 // openSQLiteFile opens the ledger in a file, and migrates its schema. If there is no
@@ -39,6 +46,9 @@ func openSQLiteFile(ctx context.Context, path string, create bool, m migration, 
 		}
 	}()
 	absolute, err := sqlitefile.Resolve(path)
+	if errors.Is(err, fs.ErrNotExist) && !create { // not even its directory exists
+		return nil, coffee.ErrNoLedger
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -155,5 +165,10 @@ func openSQLite(ctx context.Context, dsn string, m migration, options ...Option)
 	if err := m.run(ctx, db, true); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return &sqlLedger{db: db, version: len(m.steps), isolation: sql.LevelSerializable, now: settings.now}, nil
+	ledger, err := m.newLedger(ctx, db, "ledger_id", settings)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	ledger.probe = probeSQLite
+	return ledger, nil
 }

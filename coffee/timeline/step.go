@@ -1,6 +1,7 @@
 package timeline
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"time"
@@ -91,10 +92,11 @@ func (s *step) done(result *commonpb.Payloads) string {
 	case coffee.ActivityRefundCustomer:
 		var out coffee.RefundOutput
 		if decode(result, &out) && out.Refunded {
-			if s.amount == 0 { // it was charged in a run that was reset
+			amount := cmp.Or(out.AmountCents, s.amount)
+			if amount == 0 { // charged in a run that was reset, and refunded by another program
 				return "refunded"
 			}
-			return "refunded " + s.amount.String()
+			return "refunded " + amount.String()
 		}
 		if out.Delivered {
 			return "too late: the coffee was handed out before the reset"
@@ -102,6 +104,12 @@ func (s *step) done(result *commonpb.Payloads) string {
 		return "nothing was charged"
 	case coffee.ActivityDeliverCoffee:
 		return "handed out"
+	case coffee.ActivityRecallOrder:
+		var out coffee.RecallOutput
+		if decode(result, &out) && out.Accepted {
+			return "accepted at " + out.AmountCents.String() + " before the reset"
+		}
+		return "not accepted before the reset"
 	}
 	return "done"
 }
@@ -112,6 +120,7 @@ var names = map[string]string{
 	coffee.ActivitySendReceipt:    "receipt",
 	coffee.ActivityRefundCustomer: "refund",
 	coffee.ActivityDeliverCoffee:  "delivery",
+	coffee.ActivityRecallOrder:    "recall",
 }
 
 func (s *step) name() string {

@@ -13,7 +13,8 @@ import (
 	"slices"
 	"strings"
 
-	_ "modernc.org/sqlite" // the driver "sqlite"
+	"modernc.org/sqlite" // also the driver "sqlite"
+	sqlitelib "modernc.org/sqlite/lib"
 )
 
 // Problem says why a file cannot be used as a database.
@@ -74,6 +75,41 @@ func CheckFile(ctx context.Context, file string) (err error) {
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	return Check(ctx, db)
+}
+
+// OpenRead opens a database for reading only, also where nothing can be written: there
+// SQLite cannot read a file that was made for a write-ahead log, unless it is told that
+// nobody changes it. A log beside such a file may be in use, or hold what the file lacks, so
+// then OpenRead returns SQLite's error.
+func OpenRead(ctx context.Context, file string) (*sql.DB, error) {
+	pragmas := map[string]string{"query_only": "1", "busy_timeout": "5000", "trusted_schema": "0"} // milliseconds
+	open := func(dsn string) (*sql.DB, error) {
+		db, err := sql.Open("sqlite", dsn)
+		if err != nil {
+			return nil, err
+		}
+		var any int
+		err = db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM sqlite_schema)`).Scan(&any)
+		if err != nil {
+			return nil, errors.Join(err, db.Close())
+		}
+		return db, nil
+	}
+	db, err := open(DSN(file, "rw", pragmas))
+	var failed *sqlite.Error
+	if !errors.As(err, &failed) || failed.Code()&0xff != sqlitelib.SQLITE_CANTOPEN && failed.Code()&0xff != sqlitelib.SQLITE_READONLY {
+		return db, err
+	}
+	path, resolved := Resolve(file)
+	if resolved != nil {
+		return nil, err
+	}
+	for _, ending := range besides {
+		if _, beside := os.Lstat(path + ending); !errors.Is(beside, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
+	return open(DSN(path, "ro", pragmas) + "&immutable=1")
 }
 
 // DSN returns the data source name of a database for the driver "sqlite". The mode

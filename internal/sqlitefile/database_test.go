@@ -124,7 +124,14 @@ func TestSnapshotOfADatabaseInUse(t *testing.T) {
 	if err := os.Mkdir(filepath.Dir(target), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := snapshot.CopyTo(ctx, target); err != nil {
+	copied := func() error {
+		draft, err := NewDraft(target)
+		if err != nil {
+			return err
+		}
+		return errors.Join(snapshot.CopyTo(ctx, draft), draft.Publish(), draft.Close())
+	}
+	if err := copied(); err != nil {
 		t.Fatal(err)
 	}
 	whole, err := os.ReadFile(target)
@@ -132,7 +139,7 @@ func TestSnapshotOfADatabaseInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	// A second copy does not replace the first.
-	if err := snapshot.CopyTo(ctx, target); err == nil || !strings.Contains(err.Error(), "exists") {
+	if err := copied(); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("a second copy: %v", err)
 	}
 	if err := snapshot.Close(); err != nil {
@@ -149,6 +156,10 @@ func TestSnapshotOfADatabaseInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer replica.Close()
+	var journal string
+	if err := replica.QueryRow(`PRAGMA journal_mode`).Scan(&journal); err != nil || journal != "delete" {
+		t.Errorf("the copy's journal mode is %q, %v", journal, err)
+	}
 	if got, original := count(t, replica), count(t, db); got != 1 || original != 2 {
 		t.Errorf("the copy has %d rows, want 1; the original has %d, want 2", got, original)
 	}

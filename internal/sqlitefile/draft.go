@@ -36,16 +36,17 @@ type Draft struct {
 	path string
 }
 
-const draftInfix = ".new-"
+// DraftInfix comes between the name of a file and the rest of the name of its draft.
+const DraftInfix = ".new-"
 
 // NewDraft begins a file. It first removes what is left of drafts of the same file
 // whose process was killed.
 func NewDraft(path string) (*Draft, error) {
-	if err := removeDrafts(path); err != nil {
+	if err := RemoveDrafts(path); err != nil {
 		return nil, err
 	}
 	for {
-		file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+draftInfix+"*")
+		file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+DraftInfix+"*")
 		if err != nil {
 			return nil, err
 		}
@@ -72,7 +73,7 @@ func NewDraft(path string) (*Draft, error) {
 func (d *Draft) Name() string { return d.name }
 
 // Publish gives the file its name, and returns when that is durable. It returns
-// [fs.ErrExist] if the name is taken. No database may be open on the draft, which
+// [fs.ErrExist] if the name is taken; after any error the file does not have it. No database may be open on the draft, which
 // must still be closed.
 func (d *Draft) Publish() error {
 	// What is in it must be durable before its name is.
@@ -82,7 +83,10 @@ func (d *Draft) Publish() error {
 	if err := renameNew(d.name, d.path); err != nil {
 		return err
 	}
-	return SyncDir(filepath.Dir(d.path))
+	if err := SyncDir(filepath.Dir(d.path)); err != nil {
+		return errors.Join(err, os.Remove(d.path))
+	}
+	return nil
 }
 
 // Replace gives the file the name of the one that it replaces, which stays under the
@@ -174,15 +178,16 @@ func linkNew(from, to string) error {
 // beside it.
 func (d *Draft) Close() error { return errors.Join(removeAll(d.name), d.hold.Release()) }
 
-// removeDrafts removes the drafts of a file that no process holds.
-func removeDrafts(path string) error {
+// RemoveDrafts removes the drafts of a file whose process was killed: no process holds them.
+// Before each of them it removes files that were published for it, if they exist.
+func RemoveDrafts(path string, published ...string) error {
 	dir := filepath.Dir(path)
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err
 	}
 	for _, entry := range entries {
-		if !strings.HasPrefix(entry.Name(), filepath.Base(path)+draftInfix) || !entry.Type().IsRegular() {
+		if !strings.HasPrefix(entry.Name(), filepath.Base(path)+DraftInfix) || !entry.Type().IsRegular() {
 			continue
 		}
 		name := filepath.Join(dir, entry.Name())
@@ -200,7 +205,12 @@ func removeDrafts(path string) error {
 			return err
 		}
 		if abandoned(hold.info) {
-			err = removeAll(name)
+			for _, file := range published {
+				err = errors.Join(err, removeAll(file))
+			}
+			if err == nil {
+				err = removeAll(name)
+			}
 		}
 		if err := errors.Join(err, hold.Release()); err != nil {
 			return err

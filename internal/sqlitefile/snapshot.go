@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 
 	"modernc.org/sqlite"
@@ -31,7 +30,7 @@ func OpenSnapshot(ctx context.Context, file string) (_ *Snapshot, err error) {
 			err = errors.Join(err, s.Close())
 		}
 	}()
-	if s.db, err = sql.Open("sqlite", DSN(file, "rw", map[string]string{"query_only": "1", "busy_timeout": "5000"})); err != nil {
+	if s.db, err = OpenRead(ctx, file); err != nil {
 		return nil, err
 	}
 	if s.conn, err = s.db.Conn(ctx); err != nil {
@@ -60,25 +59,13 @@ func (s *Snapshot) Close() error {
 	return errors.Join(errs...)
 }
 
-// CopyTo copies the snapshot to a new file, which is checked and durable when it
-// gets its name.
-func (s *Snapshot) CopyTo(ctx context.Context, to string) error {
-	begun := false
-	err := Create(to, func(draft string) error {
-		begun = true
-		if err := s.conn.Raw(func(conn any) error { return copyPages(ctx, conn, draft) }); err != nil {
-			return err
-		}
-		return checkCopy(ctx, draft)
-	})
-	var pathError *fs.PathError
-	switch {
-	case errors.Is(err, fs.ErrExist):
-		return errors.New("it already exists")
-	case !begun && errors.As(err, &pathError): // the path is that of the draft
-		return errors.New(Reason(err))
+// CopyTo copies the snapshot to a draft, and checks the copy. It has no write-ahead log, so
+// it can be read where nothing can be written.
+func (s *Snapshot) CopyTo(ctx context.Context, draft *Draft) error {
+	if err := s.conn.Raw(func(conn any) error { return copyPages(ctx, conn, draft.Name()) }); err != nil {
+		return err
 	}
-	return err
+	return checkCopy(ctx, draft.Name())
 }
 
 // copyPages copies the database that a driver's connection has open, as its
@@ -110,9 +97,15 @@ func copyPages(ctx context.Context, conn any, to string) error {
 	return err
 }
 
-// checkCopy reads the whole copy: a damaged backup is worse than none.
-func checkCopy(ctx context.Context, file string) error {
-	err := CheckFile(ctx, file)
+// checkCopy reads the whole copy, which it makes one file: a damaged backup is worse than
+// none.
+func checkCopy(ctx context.Context, file string) (err error) {
+	db, err := sql.Open("sqlite", DSN(file, "rw", map[string]string{"journal_mode": "delete", "synchronous": "off"})) // the draft is synced as a whole
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	err = Check(ctx, db)
 	var problem *Problem
 	if errors.As(err, &problem) {
 		err = errors.New("the copy " + problem.Text)

@@ -9,7 +9,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Resolve returns the absolute path of a file, without symbolic links. The
@@ -41,6 +43,20 @@ func Resolve(path string) (string, error) {
 		path = target
 	}
 	return "", errors.New("too many levels of symbolic links")
+}
+
+// CheckName returns an error for a name that is hardly meant as that of a file: SQLite, and
+// what is told of SQLite, gives it another meaning. The error follows the name in a sentence.
+func CheckName(name string) error {
+	switch {
+	case !utf8.ValidString(name):
+		return errors.New("is not valid UTF-8: rename the file")
+	case name == ":memory:":
+		return errors.New("is SQLite's name for a database in memory: name a file, or ./:memory: if you mean one of that name")
+	case strings.HasPrefix(name, "file:"):
+		return errors.New("is a URI: name the file itself, or put ./ before it if it is called that")
+	}
+	return nil
 }
 
 // Sync syncs a file that SQLite does not sync. A test of power failures replaces it,

@@ -13,8 +13,19 @@ import (
 	"time"
 )
 
-// TestMain lets a test run this binary as a process that holds a file.
+// TestMain lets a test run this binary as a process that holds a file, or reads one.
 func TestMain(m *testing.M) {
+	if path := os.Getenv("READ"); path != "" {
+		db, err := OpenRead(context.Background(), path)
+		if err == nil {
+			err = Check(context.Background(), db)
+		}
+		if err != nil {
+			os.Stdout.WriteString(err.Error() + "\n")
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if path := os.Getenv("HOLD"); path != "" {
 		if _, err := Take(path); err != nil {
 			os.Stdout.WriteString(err.Error() + "\n")
@@ -24,6 +35,19 @@ func TestMain(m *testing.M) {
 		select {}
 	}
 	os.Exit(m.Run())
+}
+
+// TestCheckName refuses names that mean something else to SQLite, and not similar ones.
+func TestCheckName(t *testing.T) {
+	t.Parallel()
+	for name, ok := range map[string]bool{
+		"x.db": true, "./:memory:": true, "./file:x": true, "profile:x": true, "kaffee-größe.db": true, "": true,
+		":memory:": false, "file:x.db?mode=memory": false, "x\xff.db": false,
+	} {
+		if err := CheckName(name); (err == nil) != ok {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
 }
 
 func TestResolve(t *testing.T) {

@@ -55,19 +55,54 @@ func PoolerURL(t testing.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	u.Path = newDatabase(t)
+	return u.String()
+}
+
+// DatabaseURL returns the URL of a new, empty database, which is dropped when the test
+// ends. It is for tests of what is not in a schema.
+func DatabaseURL(t testing.TB) string {
+	t.Helper()
+	u, err := url.Parse(variable(t, PostgresVariable))
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Path = newDatabase(t)
+	return u.String()
+}
+
+// newDatabase returns the name of a new database, which is dropped when the test ends.
+func newDatabase(t testing.TB) string {
+	t.Helper()
 	db := OpenPostgres(t, variable(t, PostgresVariable))
 	name := "test_" + strings.ToLower(rand.Text())
 	if _, err := db.Exec(`CREATE DATABASE ` + name); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		// The pooler keeps its connections for a while.
+		// A pooler keeps its connections for a while.
 		if _, err := db.Exec(`DROP DATABASE ` + name + ` WITH (FORCE)`); err != nil {
 			t.Error(err)
 		}
 	})
-	u.Path = name
-	return u.String()
+	return name
+}
+
+// NewRole returns the name of a new role that can log in and may do nothing. It is
+// dropped when the test ends, with what it was granted in the database.
+func NewRole(t testing.TB, databaseURL string) string {
+	t.Helper()
+	db := OpenPostgres(t, databaseURL)
+	role := "test_" + strings.ToLower(rand.Text())
+	if _, err := db.Exec(`CREATE ROLE ` + role + ` LOGIN`); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := db.Exec(`DROP OWNED BY ` + role + ` CASCADE; DROP ROLE ` + role); err != nil {
+			t.Error(err)
+		}
+	})
+	return role
 }
 
 // variable returns the value of an environment variable. If that is not set, it

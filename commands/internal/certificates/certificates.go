@@ -21,7 +21,7 @@ import (
 	"slices"
 	"time"
 
-	"example.com/coffee/internal/sqlitefile"
+	"example.com/coffee/internal/private"
 )
 
 const (
@@ -45,18 +45,23 @@ type Files struct {
 	// Lacking are the names that the server's certificate lacks, because the authority's
 	// key is kept elsewhere.
 	Lacking []string
+	// Exposed says which keys other people could read or change, and how.
+	Exposed []string
 }
 
 // Ensure returns the certificates in a directory. It makes what is missing, and makes
 // anew what ends within a month or lacks one of the names, which are host names and IP
 // addresses of the server. It returns an error that says what is wrong if a file cannot
-// be used: the authority has expired, a certificate is not of that authority, or a key
-// belongs to another one.
+// be used: the authority has expired, a certificate is not of that authority, a key
+// belongs to another one, or somebody else could replace what is in the directory.
 func Ensure(dir string, names []string, now time.Time) (files Files, err error) {
 	if dir, err = filepath.Abs(dir); err != nil {
 		return files, err
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return files, err
+	}
+	if err := private.CheckDir(dir); err != nil {
 		return files, err
 	}
 	in := func(name string) string { return filepath.Join(dir, name) }
@@ -72,6 +77,11 @@ func Ensure(dir string, names []string, now time.Time) (files Files, err error) 
 	err = files.leaf(authority, files.Server, files.ServerKey, x509.ExtKeyUsageServerAuth, "coffee server", names, now)
 	if err == nil {
 		err = files.leaf(authority, files.Client, files.ClientKey, x509.ExtKeyUsageClientAuth, "coffee client", nil, now)
+	}
+	for _, key := range []string{files.CAKey, files.ServerKey, files.ClientKey} {
+		if exposed := private.Exposed(key); exposed != "" {
+			files.Exposed = append(files.Exposed, exposed)
+		}
 	}
 	return files, err
 }
@@ -203,7 +213,7 @@ func (f *Files) make(template *x509.Certificate, authority pair, file, keyFile s
 // keptKey returns the key that an authority has, if its certificate alone is missing: what
 // it has signed stays valid. Otherwise it returns the new one.
 func keptKey(file string, created *ecdsa.PrivateKey) (*ecdsa.PrivateKey, error) {
-	data, err := os.ReadFile(file)
+	data, err := private.Read(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return created, nil
 	}
@@ -224,21 +234,7 @@ func keptKey(file string, created *ecdsa.PrivateKey) (*ecdsa.PrivateKey, error) 
 
 // writePEM replaces a file as a whole.
 func writePEM(name, kind string, der []byte, mode os.FileMode) error {
-	file, err := os.OpenFile(name+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
-	if err != nil {
-		return err
-	}
-	err = pem.Encode(file, &pem.Block{Type: kind, Bytes: der})
-	if err == nil {
-		err = file.Sync()
-	}
-	if err = errors.Join(err, file.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(name+".new", name); err != nil {
-		return err
-	}
-	return sqlitefile.SyncDir(filepath.Dir(name))
+	return private.Write(name, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), mode)
 }
 
 // errUnfinished means that a certificate and its key do not fit together.
@@ -247,7 +243,7 @@ var errUnfinished = errors.New("the two do not fit together")
 // readPair reads a certificate and its key, if there is one. It returns an error that is
 // [fs.ErrNotExist] if there is no certificate.
 func readPair(file, keyFile string) (read pair, err error) {
-	data, err := os.ReadFile(file)
+	data, err := private.Read(file)
 	if err != nil {
 		return read, err
 	}
@@ -258,10 +254,14 @@ func readPair(file, keyFile string) (read pair, err error) {
 	if read.certificate, err = x509.ParseCertificate(block.Bytes); err != nil {
 		return read, fmt.Errorf("%s is not a certificate: %w", file, err)
 	}
-	both, err := tls.LoadX509KeyPair(file, keyFile)
+	key, err := private.Read(keyFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return read, nil
 	}
+	if err != nil {
+		return read, err
+	}
+	both, err := tls.X509KeyPair(data, key)
 	if err != nil {
 		return read, fmt.Errorf("%s is not the key of %s: %w (%w)", keyFile, file, errUnfinished, err)
 	}
