@@ -132,27 +132,6 @@ func (c *Client) dropEarlierRuns(ctx context.Context, views []OrderView, from in
 	return slices.DeleteFunc(views, func(view OrderView) bool { return view.RunID == "" }), nil
 }
 
-// FindCharged returns the id of an order that was charged; empty if no order was.
-// It reads histories in the server's order: first the running orders, then those
-// that ended most recently. Of one that it cannot read, what it can read counts.
-func (c *Client) FindCharged(ctx context.Context) (orderID string, err error) {
-	for info, err := range c.Executions(ctx, statusQuery(""), 0, 100) {
-		if err != nil {
-			return "", err
-		}
-		view := viewOf(info)
-		err = c.readHistory(ctx, &view, info.GetExecution())
-		var one *UnreadableError
-		if err != nil && !errors.Is(err, ErrNotFound) && !errors.As(err, &one) {
-			return "", err
-		}
-		if view.Charged {
-			return view.OrderID, nil
-		}
-	}
-	return "", nil
-}
-
 // Histories returns the histories of all orders that run, and then of those that ended
 // most recently, over of them at most. One that cannot be read comes without events, and
 // with an [*UnreadableError]. After any other error there are no more.

@@ -1,8 +1,8 @@
 package coffee
 
 import (
-	"bytes"
 	"context"
+	"io"
 	"net"
 	"strings"
 	"sync"
@@ -57,8 +57,11 @@ func TestReconnect(t *testing.T) {
 	defer cancel()
 	service := &pollServer{polled: make(chan struct{}, 2), task: make(chan struct{}, 2)}
 	address, stop := service.serve(t, "127.0.0.1:0")
-	var log bytes.Buffer
-	conn, err := grpc.NewClient(address, append(Reconnect(zerolog.New(zerolog.SyncWriter(&log))), grpc.WithTransportCredentials(insecure.NewCredentials()))...)
+	warned := make(chan string, 8)
+	log := zerolog.New(io.Discard).Hook(zerolog.HookFunc(func(_ *zerolog.Event, _ zerolog.Level, message string) { warned <- message }))
+	asked := make(chan error, 8)
+	why := func(_ context.Context, err error) error { asked <- err; return err }
+	conn, err := grpc.NewClient(address, append(Reconnect(log, why), grpc.WithTransportCredentials(insecure.NewCredentials()))...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,14 +98,22 @@ func TestReconnect(t *testing.T) {
 		t.Fatalf("the poll did not wait for the server: %v", err)
 	default:
 	}
+	if message := <-warned; message != "no connection to the server: waiting for it" {
+		t.Errorf("the log says: %s", message)
+	}
+	if err := <-asked; !strings.Contains(err.Error(), "connection refused") {
+		t.Errorf("the reason is: %v", err)
+	}
 	_, stop = service.serve(t, address)
 	service.task <- struct{}{}
 	if err := <-polls; err != nil {
 		t.Errorf("the poll that waited: %v", err)
 	}
-	text := log.String()
-	if strings.Count(text, "\n") != 2 || !strings.Contains(text, "no connection to the server: waiting for it") || !strings.Contains(text, "connected to the server again") {
-		t.Errorf("the log is:\n%s", text)
+	if message := <-warned; message != "connected to the server again" {
+		t.Errorf("the log says: %s", message)
+	}
+	if len(warned) > 0 || len(asked) > 0 {
+		t.Errorf("the log says more: %s", <-warned)
 	}
 
 	// A poll that waits for the server ends with its worker.

@@ -155,6 +155,7 @@ func sdkOptions(options WorkerOptions, fatal chan<- error) worker.Options {
 // cannot start or loses the server for good.
 func (w *Worker) Run(ctx context.Context) error {
 	if err := w.worker.Start(); err != nil {
+		w.worker.Stop() // the SDK leaves running what it has started
 		return fmt.Errorf("worker: %w", err)
 	}
 	watchCtx, stop := context.WithCancel(ctx)

@@ -7,8 +7,6 @@ import (
 	"strings"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/resolver"
-	"google.golang.org/grpc/resolver/manual"
 
 	"example.com/coffee/devserver"
 )
@@ -29,27 +27,21 @@ func checkAddress(address string) error {
 	return nil
 }
 
-// resolveList makes options with a list of addresses use all of them.
-func resolveList(options *connectOptions) {
-	addresses := addressList(options.HostPort)
-	if len(addresses) == 1 {
-		return
+// resolveNames makes options look names up by [frontends], and use all of a list of
+// addresses.
+func resolveNames(options *connectOptions) {
+	options.frontends = &frontends{scheme: "dns", hosts: addressList(options.HostPort)}
+	if len(options.frontends.hosts) > 1 {
+		options.frontends.scheme = "list"
+		options.HostPort = "list:///frontends"
 	}
-	var endpoints []resolver.Endpoint
-	for _, address := range addresses {
-		host, _, _ := net.SplitHostPort(address) // it has been checked
-		endpoints = append(endpoints, resolver.Endpoint{Addresses: []resolver.Address{{Addr: address, ServerName: host}}})
-	}
-	list := manual.NewBuilderWithScheme("list")
-	list.InitialState(resolver.State{Endpoints: endpoints})
-	options.HostPort = list.Scheme() + ":///frontends"
-	options.ConnectionOptions.DialOptions = append(slices.Clip(options.ConnectionOptions.DialOptions), grpc.WithResolvers(list))
+	options.ConnectionOptions.DialOptions = append(slices.Clip(options.ConnectionOptions.DialOptions), grpc.WithResolvers(options.frontends))
 }
 
 // onThisMachine reports whether all addresses are localhost or loopback addresses.
 func onThisMachine(address string) bool {
 	return !slices.ContainsFunc(addressList(address), func(one string) bool {
 		host, _, err := net.SplitHostPort(one)
-		return err != nil || host != "localhost" && !devserver.IsLoopback(host)
+		return err != nil || !isLocalhost(host) && !devserver.IsLoopback(host)
 	})
 }

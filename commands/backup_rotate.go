@@ -29,6 +29,7 @@ var rotated = regexp.MustCompile(`^(coffee-\d{8}T\d{6}Z)(-ledger.*)?\.db(` + reg
 // the context ends. A backup that fails is told and tried again when the next is due,
 // unless it is the first.
 func runBackups(ctx context.Context, a *app, plan backupPlan) error {
+	a.outliveReaders()
 	dir := plan.to
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		return fmt.Errorf("%s is not a directory", coffee.Printable(dir))

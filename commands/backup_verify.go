@@ -28,11 +28,10 @@ type verified struct {
 	Missing       []missingLedger `json:"missing"`
 }
 
-// missingLedger is a ledger that a backup should have: it does not, although an order was
-// charged.
+// missingLedger is a ledger that a backup lacks, although its database has recorded it.
 type missingLedger struct {
 	Namespace string `json:"namespace"`
-	Order     string `json:"order_id"`
+	Ledger    string `json:"ledger"` // its id
 }
 
 // auditedLedger is a ledger of a backup, with its audit.
@@ -107,7 +106,7 @@ func printVerified(out *output, backups []verified) {
 			printAudit(out, l.Report)
 		}
 		for _, m := range v.Missing {
-			out.line("Missing", "the ledger of namespace %s, in which order %s was charged", coffee.Printable(m.Namespace), coffee.Printable(m.Order))
+			out.line("Missing", "the ledger of namespace %s, ledger %s", coffee.Printable(m.Namespace), coffee.Printable(m.Ledger))
 		}
 	}
 }
@@ -176,13 +175,13 @@ func verify(ctx context.Context, a *app, file string, plan backupPlan) (v verifi
 		if err != nil {
 			return v, err
 		}
-		charged, err := conn.orders().FindCharged(ctx)
+		recorded, err := conn.orders().RecordedLedger(ctx)
 		conn.Close()
 		if err != nil {
 			return v, err
 		}
-		if charged != "" {
-			v.Missing = append(v.Missing, missingLedger{namespace, charged})
+		if recorded.ID != "" {
+			v.Missing = append(v.Missing, missingLedger{namespace, recorded.ID})
 		}
 	}
 	return v, nil

@@ -72,6 +72,7 @@ func parseBoard(c *cli.Context) (plan boardPlan, err error) {
 }
 
 func runBoard(ctx context.Context, a *app, plan boardPlan) (err error) {
+	a.outliveReaders()
 	var tasks background
 	defer func() { err = errors.Join(err, tasks.stop()) }()
 	meters, err := openMeters(&tasks, plan.metrics)
@@ -91,7 +92,8 @@ func runBoard(ctx context.Context, a *app, plan boardPlan) (err error) {
 	if err != nil {
 		return err
 	}
-	meters.serve(&tasks, conn, nil)
+	meters.started(conn)
+	meters.serve(&tasks, nil)
 	a.out.printf("Order board %s\n", a.serveBoard(&tasks, listener, conn, plan.uiURL, nil))
 	tasks.wait(ctx)
 	return nil

@@ -22,6 +22,7 @@ import (
 	"example.com/coffee/coffee/encryption"
 	"example.com/coffee/commands/internal/chaos"
 	"example.com/coffee/devserver"
+	"example.com/coffee/internal/tempdir"
 )
 
 func chaosCommand(a *app) *cli.Command {
@@ -217,26 +218,20 @@ func runChaos(ctx context.Context, a *app, plan chaosPlan) error {
 	if err != nil {
 		return err
 	}
-	cleanUp := func() error {
-		if plan.dir != "" {
-			return nil
-		}
-		return os.RemoveAll(dir)
-	}
 	options := chaosOptions(a, plan)
-	options.Dir = dir
-	a.out.notef("seed %d: %s, %s; the directory is %s", plan.seed, plural(plan.orders, "order", "orders"), plural(len(chaos.Schedule(options)), "fault", "faults"), dir)
+	options.Dir = dir.path
+	a.out.notef("seed %d: %s, %s; the directory is %s", plan.seed, plural(plan.orders, "order", "orders"), plural(len(chaos.Schedule(options)), "fault", "faults"), dir.path)
 	if plan.server != nil {
 		if err := useCluster(ctx, a, plan, &options); err != nil {
-			return errors.Join(err, cleanUp())
+			return errors.Join(err, dir.remove())
 		}
 	}
 	report, err := chaos.Run(ctx, options)
 	if err != nil && ctx.Err() != nil {
-		return errors.Join(ctx.Err(), cleanUp())
+		return errors.Join(ctx.Err(), dir.remove())
 	}
 	if err != nil {
-		return &hintedError{err, "logs and databases are in " + dir}
+		return &hintedError{errors.Join(err, dir.keep()), "logs and databases are in " + dir.path}
 	}
 	if plan.asJSON {
 		err = a.out.json(report)
@@ -247,13 +242,16 @@ func runChaos(ctx context.Context, a *app, plan chaosPlan) error {
 		return err
 	}
 	if breaches := report.Breaches(); breaches > 0 {
+		if err := dir.keep(); err != nil {
+			return err
+		}
 		return &exitError{
 			code:    exitBreach,
-			message: fmt.Sprintf("%s; logs and databases are in %s", plural(breaches, "breach", "breaches"), dir),
+			message: fmt.Sprintf("%s; logs and databases are in %s", plural(breaches, "breach", "breaches"), dir.path),
 			hint:    "the same faults again: " + plan.command(options),
 		}
 	}
-	return cleanUp()
+	return dir.remove()
 }
 
 // chaosOptions returns the options of a run on a server of its own, without its directory.
@@ -294,22 +292,50 @@ func useCluster(ctx context.Context, a *app, plan chaosPlan, options *chaos.Opti
 	return nil
 }
 
-// makeChaosDir returns the absolute path of a directory that is empty.
-func makeChaosDir(dir string) (string, error) {
-	if dir == "" {
-		return os.MkdirTemp("", "coffee-chaos-*")
+// chaosDir is the directory of a run. One that the user has named is the user's.
+type chaosDir struct {
+	path      string
+	temporary *tempdir.Dir // nil if the user has named it
+}
+
+// makeChaosDir makes a directory, or returns the one that the user has named, which must
+// be empty. Its path is absolute.
+func makeChaosDir(named string) (chaosDir, error) {
+	if named == "" {
+		temporary, err := tempdir.Make("chaos")
+		if err != nil {
+			return chaosDir{}, err
+		}
+		return chaosDir{temporary.Path(), temporary}, nil
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", err
+	if err := os.MkdirAll(named, 0o700); err != nil {
+		return chaosDir{}, err
 	}
-	entries, err := os.ReadDir(dir)
+	entries, err := os.ReadDir(named)
 	if err != nil {
-		return "", err
+		return chaosDir{}, err
 	}
 	if len(entries) > 0 {
-		return "", fmt.Errorf("--dir %s is not empty", dir)
+		return chaosDir{}, fmt.Errorf("--dir %s is not empty", named)
 	}
-	return filepath.Abs(dir)
+	path, err := filepath.Abs(named)
+	return chaosDir{path: path}, err
+}
+
+// remove removes the directory unless it is the user's.
+func (d chaosDir) remove() error {
+	if d.temporary == nil {
+		return nil
+	}
+	return d.temporary.Remove()
+}
+
+// keep leaves the directory to the user.
+func (d chaosDir) keep() error {
+	if d.temporary == nil {
+		return nil
+	}
+	return d.temporary.Keep()
 }
 
 func printChaos(out *output, r *chaos.Report) {

@@ -14,6 +14,8 @@ import (
 
 	"example.com/coffee/coffee/encryption"
 	"example.com/coffee/devserver"
+	"example.com/coffee/internal/httpserver"
+	"example.com/coffee/internal/renewed"
 )
 
 func codecCommand(a *app) *cli.Command {
@@ -111,19 +113,20 @@ func runCodec(ctx context.Context, a *app, plan codecPlan) error {
 	}
 	var config *tls.Config
 	if plan.cert != "" {
-		certificate, err := tls.LoadX509KeyPair(plan.cert, plan.key)
+		pair, err := renewed.KeyPair(plan.cert, plan.key)
 		if err != nil {
 			return fmt.Errorf("cannot use the certificate: %w", err)
 		}
-		config = &tls.Config{Certificates: []tls.Certificate{certificate}, NextProtos: []string{"h2", "http/1.1"}}
+		config = &tls.Config{GetCertificate: renewed.ServerCertificate(pair), NextProtos: []string{"h2", "http/1.1"}}
 	}
 	listener, err := listenHTTP("codec server", plan.ip, plan.port, "--port")
 	if err != nil {
 		return err
 	}
+	a.outliveReaders()
 	var tasks background
 	a.out.printf("Codec server %s://%s\n", scheme(config), listener.Addr())
-	tasks.serve("codec server", withTLS(listener, config), newHTTPServer(handler))
+	tasks.serve("codec server", withTLS(listener, config), httpserver.New(handler))
 	tasks.wait(ctx)
 	return tasks.stop()
 }
@@ -172,7 +175,7 @@ func (s *serverCodec) serve(tasks *background, plan serverPlan, server *devserve
 	if err != nil {
 		return err
 	}
-	tasks.serve("codec server", s.listener, newHTTPServer(handler))
+	tasks.serve("codec server", s.listener, httpserver.New(handler))
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/urfave/cli/v2"
 	"go.temporal.io/api/workflowservice/v1"
@@ -15,6 +16,7 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/encryption"
+	"example.com/coffee/internal/namespaces"
 )
 
 // connectFlags say how to reach a Temporal server. A flag takes precedence over its
@@ -52,6 +54,10 @@ type connectOptions struct {
 	client.Options
 	// keyset encrypts what is sent; nil means that it is sent as it is.
 	keyset *encryption.Keyset
+	// tls, unless nil, has the certificates as they are now.
+	tls *clientTLS
+	// frontends look the server's names up.
+	frontends *frontends
 	// watch, unless nil, learns which tasks a worker could decrypt.
 	watch *encryption.Watch
 }
@@ -65,8 +71,17 @@ func parseConnect(c *cli.Context) (options connectOptions, err error) {
 	if profile.TLS != nil {
 		noteExposed(c, "client's key", profile.TLS.ClientKeyPath)
 	}
+	if err := namespaces.Check(profile.Namespace); err != nil {
+		return options, usageErrorf(c, "--namespace: %v", err)
+	}
 	if options.Options, err = profile.ToClientOptions(envconfig.ToClientOptionsRequest{}); err != nil {
 		return options, fmt.Errorf("configuration: %w", err)
+	}
+	if options.tls, err = newClientTLS(profile.TLS, options.ConnectionOptions.TLS); err != nil {
+		return options, fmt.Errorf("configuration: %w", err)
+	}
+	if options.Credentials, err = apiKey(c, profile.APIKey); err != nil {
+		return options, err
 	}
 	if options.keyset, err = parseKeyset(c); err != nil {
 		return options, err
@@ -155,13 +170,14 @@ func (c *connection) orders() *coffee.Client { return coffee.NewClient(c, c.name
 
 // complete adds the options that all clients of this program share.
 func (a *app) complete(options *connectOptions) error {
-	if onThisMachine(options.HostPort) {
+	address := options.HostPort
+	if onThisMachine(address) {
 		options.ConnectionOptions.GrpcCompression = &client.GrpcCompressionNone{} // it would only cost time
 	}
-	resolveList(options)
+	resolveNames(options)
 	options.Logger = a.sdkLog()
 	options.ConnectionOptions.DialOptions = slices.Concat([]grpc.DialOption{options.keyset.DialOption(options.watch)},
-		coffee.Reconnect(a.log), []grpc.DialOption{coffee.DialOption()}, a.dialOptions, options.ConnectionOptions.DialOptions)
+		coffee.Reconnect(a.log, options.why(address)), []grpc.DialOption{coffee.DialOption()}, options.tls.dialOptions(), a.dialOptions, options.ConnectionOptions.DialOptions)
 	interceptors, err := a.tracing.Interceptors()
 	options.Interceptors = slices.Concat(options.Interceptors, interceptors)
 	return err
@@ -176,21 +192,54 @@ func (a *app) connect(ctx context.Context, options connectOptions) (*connection,
 	c, err := client.DialContext(ctx, options.Options)
 	if err != nil {
 		switch {
-		case ctx.Err() != nil:
+		case errors.Is(ctx.Err(), context.Canceled):
 			return nil, ctx.Err()
-		case noAnswer(err):
-			return nil, serverProblem(errors.Join(err, askTLS(ctx, address, options.ConnectionOptions.TLS)), address)
+		case noAnswer(err) || ctx.Err() != nil:
+			return nil, options.why(address)(ctx, err)
 		}
 		return nil, fmt.Errorf("cannot connect to %s: %w", address, err) // the API key is not in it
 	}
 	// Without this a wrong namespace would show up late, and differently in
 	// each command.
 	_, err = c.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: options.Namespace})
-	if isNoNamespace(err) {
+	if isNoNamespace(err) || noAnswer(err) {
 		c.Close()
 		return nil, serverProblem(err, address)
 	}
 	return &connection{c, address, options.Namespace, options.keyset}, nil // any other error will surface in the command itself
+}
+
+// why returns a function that explains an error of a connection to a server at an
+// address, if the server does not answer.
+func (o *connectOptions) why(address string) func(context.Context, error) error {
+	return func(ctx context.Context, err error) error {
+		if lookup := o.frontends.lookedUp(); lookup != nil {
+			return serverProblem(errors.Join(err, lookup), address)
+		}
+		return serverProblem(errors.Join(err, askTLS(ctx, address, o.tls.config(o.ConnectionOptions.TLS))), address)
+	}
+}
+
+// connectWhenUp connects to a server, and waits for one that does not answer yet. The log
+// says so, once for each reason. Any other error is returned: waiting would not help.
+func (a *app) connectWhenUp(ctx context.Context, options connectOptions) (*connection, error) {
+	told := map[string]bool{}
+	for {
+		attempt, cancel := context.WithTimeout(ctx, readyPatience)
+		conn, err := a.connect(attempt, options)
+		cancel()
+		var away *awayError
+		if !errors.As(err, &away) || ctx.Err() != nil {
+			return conn, err
+		}
+		if !told[err.Error()] {
+			told[err.Error()] = true
+			a.log.Warn().Err(err).Msg("waiting for the server")
+		}
+		if !sleep(ctx, time.Second) {
+			return nil, ctx.Err()
+		}
+	}
 }
 
 // connectLater returns a connection to a server that need not be running yet.

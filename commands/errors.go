@@ -59,6 +59,11 @@ type hintedError struct {
 
 func (e *hintedError) Unwrap() error { return e.error }
 
+// awayError says that no server answers, and nothing else is known to be wrong.
+type awayError struct{ error }
+
+func (e *awayError) Unwrap() error { return e.error }
+
 // noAnswer reports whether an error means that no server answers.
 func noAnswer(err error) bool {
 	var unavailable *serviceerror.Unavailable
@@ -75,6 +80,8 @@ func isNoNamespace(err error) bool {
 // hint. It returns other errors as they are.
 func serverProblem(err error, address string) error {
 	var missing *serviceerror.NamespaceNotFound
+	var lookup *lookupError
+	away := &awayError{fmt.Errorf("no Temporal server answers at %s", address)}
 	switch {
 	case errors.As(err, &missing):
 		return &hintedError{
@@ -83,15 +90,14 @@ func serverProblem(err error, address string) error {
 		}
 	case noAnswer(err) && tlsProblem(err, address) != nil:
 		return tlsProblem(err, address)
+	case noAnswer(err) && errors.As(err, &lookup):
+		return &hintedError{&awayError{fmt.Errorf("no Temporal server answers at %s: %w", address, lookup)}, "check --address"}
 	case noAnswer(err) && devserver.ServerVersion == "":
-		return &hintedError{fmt.Errorf("no Temporal server answers at %s", address), "check --address and --tls"}
+		return &hintedError{away, "check --address and --tls"}
 	case noAnswer(err) && address == client.DefaultHostPort:
-		return &hintedError{fmt.Errorf("no Temporal server answers at %s", address), "start one with: coffee server"}
+		return &hintedError{away, "start one with: coffee server"}
 	case noAnswer(err):
-		return &hintedError{
-			fmt.Errorf("no Temporal server answers at %s", address),
-			"check --address and --tls, or start a server here with: coffee server",
-		}
+		return &hintedError{away, "check --address and --tls, or start a server here with: coffee server"}
 	}
 	return err
 }

@@ -105,7 +105,7 @@ func (a *app) openLedger(ctx context.Context, choice ledgerChoice, conn *connect
 	}
 	last := ""
 	for {
-		opened, err = a.beginLedger(ctx, where, choice.begin, conn)
+		opened, err = a.beginLedger(ctx, choice, where, conn)
 		if !ledger.IsUnavailable(err) {
 			break
 		}
@@ -117,37 +117,35 @@ func (a *app) openLedger(ctx context.Context, choice ledgerChoice, conn *connect
 			return nil, "", ctx.Err()
 		}
 	}
-	var hinted *hintedError
-	if err != nil && !errors.As(err, &hinted) {
-		err = &hintedError{err, "choose another ledger with --ledger"}
-	}
 	return opened, redacted(where), err
 }
 
 // beginLedger opens the ledger, or begins it if the server knows of no other, and checks
 // that it can be written.
-func (a *app) beginLedger(ctx context.Context, where string, begin bool, conn *connection) (coffee.Ledger, error) {
+func (a *app) beginLedger(ctx context.Context, choice ledgerChoice, where string, conn *connection) (coffee.Ledger, error) {
 	opened, err := ledger.OpenExisting(ctx, where, a.ledgerOptions()...)
 	if errors.Is(err, coffee.ErrNoLedger) {
-		if !begin {
+		if !choice.begin {
 			if err := refuseNewLedger(ctx, conn, redacted(where)); err != nil {
 				return nil, err
 			}
 		}
 		if choice.where == "" {
 			if err := a.makeDataDir(); err != nil {
-				return nil, "", err
+				return nil, err
 			}
 		}
 		opened, err = ledger.Open(ctx, where, a.ledgerOptions()...)
 	}
-	if err != nil {
-		return nil, err
+	if err == nil {
+		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+		if err = opened.Ready(ctx); err != nil {
+			err = errors.Join(fmt.Errorf("cannot write to the ledger %s: %w", redacted(where), err), opened.Close())
+		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	if err := opened.Ready(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("cannot write to the ledger %s: %w", redacted(where), err), opened.Close())
+	if err != nil {
+		return nil, &hintedError{err, "choose another ledger with --ledger"}
 	}
 	return opened, nil
 }

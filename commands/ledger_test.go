@@ -236,7 +236,7 @@ func TestNotReadyWithoutTheLedger(t *testing.T) {
 	if err := m.watchWorker(&options, &wrapped); err != nil {
 		t.Fatal(err)
 	}
-	check := m.health.Checks[len(m.health.Checks)-1]
+	check := m.found[len(m.found)-1]
 	for _, broken.err = range []error{nil, errors.New("disk full"), errors.New("disk full"), nil, nil} {
 		if err := check(context.Background()); (err == nil) != (broken.err == nil) {
 			t.Errorf("got %v, want %v", err, broken.err)

@@ -5,17 +5,17 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,16 +31,63 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))); err != nil {
 		panic(err)
 	}
-	testscript.Main(m, map[string]func(){"coffee": func() {
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-		context.AfterFunc(ctx, stop)
+	var asked atomic.Int64
+	net.DefaultResolver.PreferGo = true
+	net.DefaultResolver.Dial = func(context.Context, string, string) (net.Conn, error) {
+		asked.Add(1)
+		return nil, errors.New("no name server may be asked")
+	}
+	testscript.Main(checkAsked{m, &asked}, map[string]func(){"signals": waitForSignals, "coffee": func() {
 		a := newApp(os.Stdout, os.Stderr)
 		if point := os.Getenv(failpointVariable); point != "" {
 			a.dialOptions = append(a.dialOptions, failAt(point))
 		}
 		breakApp(a, os.Getenv(defectVariable))
-		os.Exit(run(ctx, os.Args, a))
+		code := run(Signals(), os.Args, a)
+		if asked.Load() > 0 {
+			code = askedCode
+		}
+		os.Exit(code)
 	}})
+}
+
+// askedCode is the exit code of a program here that has asked a name server: server,
+// worker and clients on this machine tell nobody that they are there.
+const askedCode = 99
+
+// checkAsked fails if a test in this process has asked a name server.
+type checkAsked struct {
+	m     *testing.M
+	asked *atomic.Int64
+}
+
+func (c checkAsked) Run() int {
+	code := c.m.Run()
+	if n := c.asked.Load(); n > 0 {
+		fmt.Fprintf(os.Stderr, "a name server was asked %d times\n", n)
+		code = max(code, 1)
+	}
+	return code
+}
+
+// waitForSignals is a program that says when it is told to stop, and goes on until its
+// input ends. Then it prints to readers that may have gone.
+func waitForSignals() {
+	ctx := Signals()
+	a := newApp(os.Stdout, os.Stderr)
+	a.outliveReaders()
+	a.out.printf("ready\n")
+	go func() {
+		<-ctx.Done()
+		a.out.printf("stopping\n")
+	}()
+	io.Copy(io.Discard, os.Stdin)
+	a.out.printf("lost\n")
+	a.out.notef("lost, too")
+	if a.out.out.err != nil {
+		os.Exit(1)
+	}
+	os.Exit(0)
 }
 
 // patience is how long a script waits for something that must happen.

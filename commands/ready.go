@@ -3,6 +3,7 @@ package commands
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"slices"
 	"time"
 
@@ -16,7 +17,7 @@ func readyCommand(a *app) *cli.Command {
 		Name:  "ready",
 		Usage: "wait until a server is ready",
 		Description: "For scripts that start a server in the background. A server is ready when its health check passes and it has the namespace. " +
-			"The exit code is 1 if that takes longer than --timeout.",
+			"A --config-file that is not there yet is waited for as well. The exit code is 1 if that takes longer than --timeout.",
 		Flags: slices.Concat([]cli.Flag{
 			&cli.DurationFlag{Name: "timeout", Usage: "wait at most this `DURATION`; 0 means to ask once", Value: 30 * time.Second},
 		}, connectFlags()),
@@ -28,11 +29,7 @@ func readyCommand(a *app) *cli.Command {
 			if timeout < 0 {
 				return usageErrorf(c, "--timeout is %v: use 0 or more", timeout)
 			}
-			server, err := parseConnect(c)
-			if err != nil {
-				return err
-			}
-			return waitReady(c.Context, a, server, time.Now().Add(timeout))
+			return waitReady(c.Context, a, timeout, func() (connectOptions, error) { return parseConnect(c) })
 		},
 	}
 }
@@ -44,28 +41,61 @@ const (
 	readyInterval = 100 * time.Millisecond
 )
 
-func waitReady(ctx context.Context, a *app, server connectOptions, deadline time.Time) error {
+// waitReady asks a server until it is ready, or the timeout has passed; 0 means once. The
+// files that say which server it is may come, and change, meanwhile.
+func waitReady(ctx context.Context, a *app, timeout time.Duration, parse func() (connectOptions, error)) error {
+	deadline := time.Now().Add(timeout)
+	var problem error
 	for {
-		address, err := askReady(ctx, a, server)
+		patience := readyPatience
+		if timeout > 0 {
+			patience = min(patience, time.Until(deadline))
+		}
+		attempt, cancel := context.WithTimeout(ctx, patience)
+		address, err := askReady(attempt, a, parse)
+		if problem == nil || attempt.Err() == nil { // what was cut off knows less
+			problem = err
+		}
+		cancel()
 		if err == nil {
 			a.out.printf("%s is ready\n", address)
 			return nil
 		}
-		var denied *serviceerror.PermissionDenied
-		if errors.As(err, &denied) || time.Until(deadline) < readyInterval {
-			return err
-		}
-		select {
-		case <-ctx.Done():
+		if ctx.Err() != nil {
 			return ctx.Err()
-		case <-time.After(readyInterval):
+		}
+		if !mayPass(err) || time.Until(deadline) < readyInterval {
+			return problem
+		}
+		if !sleep(ctx, readyInterval) {
+			return ctx.Err()
 		}
 	}
 }
 
-func askReady(ctx context.Context, a *app, server connectOptions) (address string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, readyPatience)
-	defer cancel()
+// mayPass reports whether a problem can pass while a server starts.
+func mayPass(err error) bool {
+	var denied *serviceerror.PermissionDenied
+	var configuration *configurationError
+	switch {
+	case errors.As(err, &denied):
+		return false
+	case errors.As(err, &configuration):
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	return true
+}
+
+// configurationError says that flags, environment or files are wrong.
+type configurationError struct{ error }
+
+func (e *configurationError) Unwrap() error { return e.error }
+
+func askReady(ctx context.Context, a *app, parse func() (connectOptions, error)) (address string, err error) {
+	server, err := parse()
+	if err != nil {
+		return "", &configurationError{err}
+	}
 	conn, err := a.connect(ctx, server)
 	if err != nil {
 		return "", err

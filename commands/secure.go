@@ -168,7 +168,31 @@ func askWithoutTLS(ctx context.Context, address string) error {
 // dialTLS connects to a server as gRPC does.
 func dialTLS(ctx context.Context, address string, config *tls.Config) (net.Conn, error) {
 	config.NextProtos = []string{"h2"}
-	return (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", addressList(address)[0])
+	host, port, err := net.SplitHostPort(addressList(address)[0])
+	if err != nil {
+		return nil, err
+	}
+	if config.ServerName == "" {
+		config.ServerName = host
+	}
+	ips, err := lookUp(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	var conn net.Conn
+	for _, ip := range ips {
+		if conn, err = new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(ip, port)); err == nil {
+			break
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	secure := tls.Client(conn, config)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return secure, nil
 }
 
 // tlsProblem explains why a client and the server at an address cannot agree on TLS. It

@@ -26,15 +26,7 @@ func TestSecureBeyondLoopback(t *testing.T) {
 	start(t, coffeeCommand(t, "server", "--in-memory", "--ip", "0.0.0.0", "--secure", dir,
 		"--port", ports[0], "--ui-port", ports[1], "--board-port", ports[2], "--metrics-port", ports[3]))
 	ready := coffeeCommand(t, "ready", "--config-file", filepath.Join(dir, "temporal.toml"))
-	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) { // the profile comes last
-		if _, err := os.Stat(filepath.Join(dir, "temporal.toml")); err == nil {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("there is no profile")
-		}
-	}
-	if err := ready.Run(); err != nil {
+	if err := ready.Run(); err != nil { // it waits for the profile, too
 		t.Fatal(err)
 	}
 	pem, err := os.ReadFile(filepath.Join(dir, "ca.crt"))

@@ -137,6 +137,7 @@ func (a *app) defaultDatabase() (string, error) {
 }
 
 func runServer(ctx context.Context, a *app, plan serverPlan) (err error) {
+	a.outliveReaders()
 	var tasks background
 	defer func() { err = errors.Join(err, tasks.stop()) }()
 	err = a.startAll(ctx, &tasks, plan)
@@ -207,7 +208,9 @@ func (a *app) startAll(ctx context.Context, tasks *background, plan serverPlan) 
 			return err
 		}
 		meters.check(unreadable.Check)
-		meters.serve(tasks, conn, server.WebTLS) // the server goes on, whatever its worker can read
+		a.watchVersion(tasks, conn, plan.worker.Version, meters)
+		meters.started(conn)
+		meters.serve(tasks, server.WebTLS) // the server goes on, whatever its worker can read
 		ledger = where
 	}
 	profile := ""

@@ -11,6 +11,7 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/devserver"
+	"example.com/coffee/internal/namespaces"
 )
 
 // serverOptions turns the flags into options. It has no side effects.
@@ -36,6 +37,11 @@ func serverOptions(c *cli.Context) (options devserver.Options, err error) {
 	}
 	if c.IsSet("retention") && options.Retention < time.Hour {
 		return options, usageErrorf(c, "--retention is %v: use 1h or more", options.Retention)
+	}
+	for _, name := range options.Namespaces {
+		if err := namespaces.Check(name); err != nil {
+			return options, usageErrorf(c, "--namespace: %v", err)
+		}
 	}
 	if options.UIIP == "" {
 		options.UIIP = options.IP

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -29,21 +28,21 @@ type shrunk struct {
 func runShrink(ctx context.Context, a *app, plan chaosPlan) error {
 	options := chaosOptions(a, plan)
 	options.Say = func(string) {}
-	kept := "" // the directory of the smallest run that failed
+	var kept chaosDir // the directory of the smallest run that failed
 	small, err := chaos.Shrink(ctx, options, func(ctx context.Context, options chaos.Options) (bool, error) {
 		size := plural(options.Orders, "order", "orders") + " and " + plural(len(options.Only), "fault", "faults")
 		for range shrinkTries {
 			dir, failure, err := tryChaos(ctx, options)
 			if err != nil {
-				return false, errors.Join(err, os.RemoveAll(dir))
+				return false, errors.Join(err, dir.remove())
 			}
 			if failure != "" {
 				a.out.notef("%s: it fails: %s", size, failure)
-				err := os.RemoveAll(kept)
+				err := kept.remove()
 				kept = dir
 				return true, err
 			}
-			if err := os.RemoveAll(dir); err != nil {
+			if err := dir.remove(); err != nil {
 				return false, err
 			}
 		}
@@ -51,7 +50,7 @@ func runShrink(ctx context.Context, a *app, plan chaosPlan) error {
 		return false, nil
 	})
 	if err != nil {
-		return errors.Join(err, os.RemoveAll(kept))
+		return errors.Join(err, kept.remove())
 	}
 	result := shrunk{small.Seed, small.Orders, chaos.Schedule(small)}
 	if plan.asJSON {
@@ -64,28 +63,29 @@ func runShrink(ctx context.Context, a *app, plan chaosPlan) error {
 			a.out.printf("  %3d  after %s: %s\n", fault.Number, plural(fault.After, "order", "orders"), fault.What)
 		}
 	}
-	if err != nil {
+	if err := errors.Join(err, kept.keep()); err != nil {
 		return err
 	}
-	return &exitError{code: exitBreach, message: fmt.Sprintf("logs and databases of the smallest run are in %s", kept), hint: "the same again: " + plan.command(small)}
+	return &exitError{code: exitBreach, message: fmt.Sprintf("logs and databases of the smallest run are in %s", kept.path), hint: "the same again: " + plan.command(small)}
 }
 
 // tryChaos makes a run in a directory of its own, and returns how it failed; empty if it
 // did not. A run that cannot come to its end has failed, too.
-func tryChaos(ctx context.Context, options chaos.Options) (dir, failure string, err error) {
-	if options.Dir, err = makeChaosDir(""); err != nil {
-		return "", "", err
+func tryChaos(ctx context.Context, options chaos.Options) (dir chaosDir, failure string, err error) {
+	if dir, err = makeChaosDir(""); err != nil {
+		return dir, "", err
 	}
+	options.Dir = dir.path
 	report, err := chaos.Run(ctx, options)
 	switch {
 	case ctx.Err() != nil:
-		return options.Dir, "", ctx.Err()
+		return dir, "", ctx.Err()
 	case err != nil:
-		return options.Dir, err.Error(), nil
+		return dir, err.Error(), nil
 	case report.Breaches() > 0:
-		return options.Dir, plural(report.Breaches(), "breach", "breaches"), nil
+		return dir, plural(report.Breaches(), "breach", "breaches"), nil
 	}
-	return options.Dir, "", nil
+	return dir, "", nil
 }
 
 // command returns the command that injects the faults of a run again.

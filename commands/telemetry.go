@@ -3,10 +3,12 @@ package commands
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,6 +22,7 @@ import (
 	"example.com/coffee/coffee/ledger"
 	"example.com/coffee/coffee/telemetry"
 	"example.com/coffee/internal/hostname"
+	"example.com/coffee/internal/httpserver"
 )
 
 func metricsFlag(category string) cli.Flag {
@@ -43,7 +46,10 @@ type meters struct {
 	listener net.Listener
 	metrics  *telemetry.Metrics
 	polls    *telemetry.Polls
-	health   telemetry.Health
+
+	mu     sync.Mutex
+	checks []func(context.Context) error // nil until the process has started
+	found  []func(context.Context) error // what checks will be
 }
 
 // openMeters opens the port; it returns nil if there is no address.
@@ -89,7 +95,8 @@ func (m *meters) watchWorker(options *coffee.WorkerOptions, ledger *coffee.Ledge
 	plain, log := *ledger, options.Log
 	*ledger = measured
 	var unwritable atomic.Bool
-	m.health.Checks = append(m.health.Checks, m.polls.Check, func(ctx context.Context) error {
+	m.check(m.polls.Check)
+	m.check(func(ctx context.Context) error {
 		err := plain.Ready(ctx)
 		if was := unwritable.Swap(err != nil); was != (err != nil) {
 			if err == nil {
@@ -106,16 +113,15 @@ func (m *meters) watchWorker(options *coffee.WorkerOptions, ledger *coffee.Ledge
 	return nil
 }
 
-// check adds something that has to be so for the process to be ready.
+// check adds a readiness check, before the process has started.
 func (m *meters) check(check func(context.Context) error) {
 	if m != nil {
-		m.health.Checks = append(m.health.Checks, check)
+		m.found = append(m.found, check)
 	}
 }
 
-// serve serves metrics and health. The process is ready if its server is. The function,
-// unless nil, returns the TLS configuration for an address.
-func (m *meters) serve(tasks *background, conn *connection, tlsFor func(ip string) *tls.Config) {
+// started lets the process be ready, if its server and all other checks say so.
+func (m *meters) started(conn *connection) {
 	if m == nil {
 		return
 	}
@@ -123,9 +129,37 @@ func (m *meters) serve(tasks *background, conn *connection, tlsFor func(ip strin
 		_, err := conn.CheckHealth(ctx, &client.CheckHealthRequest{})
 		return err
 	})
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.checks = m.found
+}
+
+// ready returns an error unless the process does its work.
+func (m *meters) ready(ctx context.Context) error {
+	m.mu.Lock()
+	checks := m.checks
+	m.mu.Unlock()
+	if checks == nil {
+		return errors.New("it is starting, and may wait for its server")
+	}
+	for _, check := range checks {
+		if err := check(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// serve serves metrics and health; the process is not ready before it has started. The
+// function, unless nil, returns the TLS configuration for an address.
+func (m *meters) serve(tasks *background, tlsFor func(ip string) *tls.Config) {
+	if m == nil {
+		return
+	}
+	health := telemetry.Health{Checks: []func(context.Context) error{m.ready}}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", m.metrics)
-	mux.Handle("/", m.health.Handler())
+	mux.Handle("/", health.Handler())
 	handler, listener := http.Handler(mux), m.listener
 	ip := listener.Addr().(*net.TCPAddr).IP
 	if ip.IsLoopback() {
@@ -134,7 +168,7 @@ func (m *meters) serve(tasks *background, conn *connection, tlsFor func(ip strin
 	if tlsFor != nil {
 		listener = withTLS(listener, tlsFor(ip.String()))
 	}
-	tasks.serve("metrics server", listener, newHTTPServer(handler))
+	tasks.serve("metrics server", listener, httpserver.New(handler))
 }
 
 // onlyByAddress refuses requests under a host name of a site that has pointed it here

@@ -21,18 +21,6 @@ func listenHTTP(what devserver.PortName, ip string, port int, flag string) (net.
 	return listener, nil
 }
 
-// newHTTPServer returns a server for short answers.
-func newHTTPServer(handler http.Handler) *http.Server {
-	return &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Second,
-		WriteTimeout:      30 * time.Second,
-		IdleTimeout:       time.Minute,
-		MaxHeaderBytes:    16 << 10,
-	}
-}
-
 // serve serves HTTP on a listener, which it takes over. When it stops, requests in
 // flight have a second to finish.
 func (b *background) serve(what string, listener net.Listener, server *http.Server) {

@@ -211,6 +211,7 @@ func (a *app) startWorker(ctx context.Context, tasks *background, conn *connecti
 }
 
 func runWorker(ctx context.Context, a *app, server connectOptions, options workerOptions) (err error) {
+	a.outliveReaders()
 	var tasks background
 	defer func() { err = errors.Join(err, tasks.stop()) }()
 	meters, err := openMeters(&tasks, options.metrics)
@@ -218,9 +219,10 @@ func runWorker(ctx context.Context, a *app, server connectOptions, options worke
 		return err
 	}
 	meters.watch(&server)
+	meters.serve(&tasks, nil) // it lives while it waits for its server
 	unreadable := newUnreadable(a)
 	server.watch = &unreadable.Watch
-	conn, err := a.connect(ctx, server)
+	conn, err := a.connectWhenUp(ctx, server)
 	if err != nil {
 		return err
 	}
@@ -236,13 +238,15 @@ func runWorker(ctx context.Context, a *app, server connectOptions, options worke
 		return err
 	}
 	meters.check(unreadable.Check)
-	meters.serve(&tasks, conn, nil)
+	a.watchVersion(&tasks, conn, options.Version, meters)
+	meters.started(conn)
 	tasks.start(unreadable.wait)
 	a.workerStarted(conn, where)
 	return a.workUntilInterrupted(ctx, &tasks)
 }
 
 func runDevWorker(ctx context.Context, a *app, options workerOptions) error {
+	a.outliveReaders()
 	d, err := a.startDev(ctx, options, false)
 	if err != nil {
 		return err

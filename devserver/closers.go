@@ -16,9 +16,11 @@ import (
 )
 
 // closers remembers what Temporal's services open and do not close, because they
-// expect their process to end: connections, clients and workers.
+// expect their process to end: connections, clients and workers. What a service opens
+// when all has been closed is closed at once.
 type closers struct {
 	mu          sync.Mutex
+	closed      bool
 	connections []*grpc.ClientConn
 	clients     []sdkclient.Client
 	workers     []sdkworker.Worker
@@ -29,6 +31,7 @@ type closers struct {
 func (c *closers) closeAll() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.closed = true
 	for _, w := range c.workers {
 		w.Stop()
 	}
@@ -37,17 +40,25 @@ func (c *closers) closeAll() error {
 	}
 	var errs []error
 	for _, conn := range c.connections {
-		if err := conn.Close(); err != nil && status.Code(err) != codes.Canceled { // closed already
-			errs = append(errs, err)
-		}
+		errs = append(errs, closeConnection(conn))
 	}
 	return errors.Join(errs...)
+}
+
+func closeConnection(conn *grpc.ClientConn) error {
+	if err := conn.Close(); err != nil && status.Code(err) != codes.Canceled { // closed already
+		return err
+	}
+	return nil
 }
 
 func (c *closers) keepConnection(conn *grpc.ClientConn) *grpc.ClientConn {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.connections = append(c.connections, conn)
+	if c.closed {
+		_ = closeConnection(conn) // whoever opened it is told by its first request
+	}
 	return conn
 }
 
@@ -55,7 +66,37 @@ func (c *closers) keepClient(client sdkclient.Client) sdkclient.Client {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.clients = append(c.clients, client)
+	if c.closed {
+		client.Close()
+	}
 	return client
+}
+
+func (c *closers) keepWorker(w sdkworker.Worker) sdkworker.Worker {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.workers = append(c.workers, w)
+	if c.closed {
+		w.Stop()
+	}
+	return keptWorker{w, c}
+}
+
+// keptWorker does not start when everything has been closed: the SDK would panic.
+type keptWorker struct {
+	sdkworker.Worker
+	closers *closers
+}
+
+// Start implements [sdkworker.Worker].
+func (w keptWorker) Start() error {
+	w.closers.mu.Lock()
+	closed := w.closers.closed
+	w.closers.mu.Unlock()
+	if closed {
+		return errors.New("the server has stopped")
+	}
+	return w.Worker.Start()
 }
 
 // rpcFactory remembers the connections that the services make to each other.
@@ -100,9 +141,5 @@ func (f clientFactory) GetSystemClient() sdkclient.Client {
 }
 
 func (f clientFactory) NewWorker(c sdkclient.Client, taskQueue string, options sdkworker.Options) sdkworker.Worker {
-	w := f.ClientFactory.NewWorker(c, taskQueue, options)
-	f.closers.mu.Lock()
-	defer f.closers.mu.Unlock()
-	f.closers.workers = append(f.closers.workers, w)
-	return w
+	return f.closers.keepWorker(f.ClientFactory.NewWorker(c, taskQueue, options))
 }

@@ -16,6 +16,9 @@ import (
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/credentials/insecure"
 )
 
 // TestStopReleasesEverything checks that no goroutine is left and no file is open.
@@ -80,6 +83,31 @@ func TestFailedStartReleasesEverything(t *testing.T) {
 			checkClosed(t, file)
 		})
 	}
+}
+
+// TestOpenedTooLate: what a service opens while its server stops is closed as well, and a
+// worker does not start.
+func TestOpenedTooLate(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	var c closers
+	if err := c.closeAll(); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := grpc.NewClient("127.0.0.1:1", grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if state := c.keepConnection(conn).GetState(); state != connectivity.Shutdown {
+		t.Errorf("the connection is %v", state)
+	}
+	sdk, err := client.NewLazyClient(client.Options{HostPort: "127.0.0.1:1", Logger: quiet{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.keepWorker(worker.New(sdk, "greetings", worker.Options{})).Start(); err == nil {
+		t.Error("the worker started")
+	}
+	c.keepClient(sdk)
 }
 
 // useAll runs a workflow, and asks the Web UI for it.

@@ -185,6 +185,8 @@ func dynamicConfig(o Options) dynamicconfig.StaticClient {
 		// are three and five minutes.
 		"matching.wv.VersionDrainageStatusVisibilityGracePeriod": 5 * time.Second,
 		"matching.wv.VersionDrainageStatusRefreshInterval":       5 * time.Second,
+		// Otherwise the server asks a host of Temporal's, once a day, for newer versions.
+		"frontend.enableServerVersionCheck": false,
 		// What other clusters would be sent; there are none. Temporal keeps 64 KiB of it
 		// in any case.
 		"history.xdcCacheMaxSizeBytes": 0,

@@ -6,12 +6,12 @@ import (
 	"net"
 	"reflect"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
 	enumspb "go.temporal.io/api/enums/v1"
 
+	"example.com/coffee/internal/namespaces"
 	"example.com/coffee/internal/sqlitefile"
 )
 
@@ -96,7 +96,8 @@ type Options struct {
 	Log zerolog.Logger
 }
 
-// TLSFiles name certificates and keys, in PEM.
+// TLSFiles name certificates and keys, in PEM. The server reads its certificate again
+// when the files of it have changed.
 type TLSFiles struct {
 	// CA is the certificate of the authority of the others.
 	CA string
@@ -156,16 +157,16 @@ func (o Options) withDefaults() (Options, error) {
 	if len(o.Namespaces) == 0 {
 		o.Namespaces = []string{"default"}
 	}
-	var namespaces []string // without duplicates, in the caller's order
+	var all []string // without duplicates, in the caller's order
 	for _, name := range o.Namespaces {
-		if strings.TrimSpace(name) == "" {
-			return o, errors.New("a namespace needs a name")
+		if err := namespaces.Check(name); err != nil {
+			return o, err
 		}
-		if !slices.Contains(namespaces, name) {
-			namespaces = append(namespaces, name)
+		if !slices.Contains(all, name) {
+			all = append(all, name)
 		}
 	}
-	o.Namespaces = namespaces
+	o.Namespaces = all
 	if o.Retention != 0 && o.Retention < minRetention {
 		return o, fmt.Errorf("the retention is %v: it must be %v or more", o.Retention, minRetention)
 	}

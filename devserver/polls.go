@@ -42,11 +42,14 @@ func (s *Server) endPolls(ctx context.Context, request any, _ *grpc.UnaryServerI
 // those polls returns.
 func withoutStickyBacklog(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 	response, err := handle(ctx, request)
+	if err != nil { // the response is a nil of its type then
+		return nil, err
+	}
 	task, ok := response.(*workflowservice.PollWorkflowTaskQueueResponse)
 	if ok && request.(*workflowservice.PollWorkflowTaskQueueRequest).GetTaskQueue().GetKind() == enumspb.TASK_QUEUE_KIND_STICKY {
 		task.BacklogCountHint = 0
 	}
-	return response, err
+	return response, nil
 }
 
 // sendPlain leaves replies uncompressed. By default the server does as the client

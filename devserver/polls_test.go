@@ -55,9 +55,13 @@ func TestWithoutStickyBacklog(t *testing.T) {
 			t.Errorf("%s: got %v, %v", kind, got, err)
 		}
 	}
+	// A handler that fails returns a nil of the response's type, as generated code does.
 	broken := errors.New("broken")
-	for _, request := range []any{&workflowservice.PollWorkflowTaskQueueRequest{}, &workflowservice.StartWorkflowExecutionRequest{}} {
-		if got, err := withoutStickyBacklog(context.Background(), request, nil, func(context.Context, any) (any, error) { return nil, broken }); got != nil || !errors.Is(err, broken) {
+	for request, response := range map[any]any{
+		&workflowservice.PollWorkflowTaskQueueRequest{TaskQueue: &taskqueuepb.TaskQueue{Kind: enumspb.TASK_QUEUE_KIND_STICKY}}: (*workflowservice.PollWorkflowTaskQueueResponse)(nil),
+		&workflowservice.StartWorkflowExecutionRequest{}:                                                                       nil,
+	} {
+		if got, err := withoutStickyBacklog(context.Background(), request, nil, func(context.Context, any) (any, error) { return response, broken }); got != nil || !errors.Is(err, broken) {
 			t.Errorf("got %v, %v", got, err)
 		}
 	}

@@ -4,16 +4,16 @@ package devserver
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"sync"
 
 	"github.com/rs/zerolog"
 	"go.temporal.io/server/common/config"
+
+	"example.com/coffee/internal/renewed"
 )
 
 // serverName is the name by which the server reaches itself. Its certificate has it.
@@ -31,7 +31,7 @@ func newSecurity(o Options) (*security, error) {
 	if files == nil {
 		return nil, nil
 	}
-	server, err := tls.LoadX509KeyPair(files.Server, files.ServerKey)
+	server, err := renewed.KeyPair(files.Server, files.ServerKey)
 	if err != nil {
 		return nil, fmt.Errorf("cannot use the server's certificate: %w", err)
 	}
@@ -39,16 +39,12 @@ func newSecurity(o Options) (*security, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot use the clients' certificate: %w", err)
 	}
-	pem, err := os.ReadFile(files.CA)
+	authority, err := renewed.CertPool(files.CA)
 	if err != nil {
 		return nil, err
 	}
-	authority := x509.NewCertPool()
-	if !authority.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s is not a certificate in PEM", files.CA)
-	}
 	config := func(protocols ...string) *tls.Config {
-		return &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{server}, NextProtos: protocols,
+		return &tls.Config{MinVersion: tls.VersionTLS13, GetCertificate: renewed.ServerCertificate(server), NextProtos: protocols,
 			ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: authority}
 	}
 	s := &security{

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -35,6 +34,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"example.com/coffee/devserver/internal/store"
+	"example.com/coffee/internal/tempdir"
 )
 
 // Server is a Temporal server that runs in this process.
@@ -56,7 +56,7 @@ type Server struct {
 	ui         *http.Server
 	uiAddress  string
 	metrics    *http.Server
-	metricsDir string
+	metricsDir *tempdir.Dir // nil if there are no metrics
 	stop       func() error
 	// stopping is cancelled when the server is told to stop.
 	stopping  context.Context
@@ -223,8 +223,8 @@ func (s *Server) shutdown() error {
 	if s.database != nil {
 		errs = append(errs, s.database.close())
 	}
-	if s.metricsDir != "" {
-		errs = append(errs, os.RemoveAll(s.metricsDir))
+	if s.metricsDir != nil {
+		errs = append(errs, s.metricsDir.Remove())
 	}
 	return errors.Join(errs...)
 }

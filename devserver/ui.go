@@ -29,7 +29,7 @@ func (s *Server) startUI(listener net.Listener) error {
 		return err
 	}
 	s.uiAddress = hostPort(dialable(s.options.UIIP), listener.Addr().(*net.TCPAddr).Port)
-	s.ui = s.serve(listener, guard(s.options.UIIP, handler))
+	s.ui = s.serve(listener, guard(s.options.UIIP, handler), 0) // a page may wait for a workflow
 	return nil
 }
 

@@ -8,7 +8,6 @@ package devserver
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -17,25 +16,6 @@ import (
 	"testing"
 	"time"
 )
-
-// upgradeVariable makes TestMain upgrade the database that it names, and nothing else.
-const upgradeVariable = "DEVSERVER_TEST_UPGRADE"
-
-func TestMain(m *testing.M) {
-	file := os.Getenv(upgradeVariable)
-	if file == "" {
-		os.Exit(m.Run())
-	}
-	d, err := openDatabase(context.Background(), Options{DatabaseFile: file})
-	if err == nil {
-		err = d.close()
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	os.Exit(0)
-}
 
 // bigRows adds 10,000 rows, so that an upgrade takes a while.
 const bigRows = `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)

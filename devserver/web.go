@@ -11,11 +11,12 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
-	"os"
 	"path/filepath"
 	"time"
 
 	"example.com/coffee/internal/hostname"
+	"example.com/coffee/internal/httpserver"
+	"example.com/coffee/internal/tempdir"
 )
 
 // Everything here that speaks HTTP can be reached by the user's browser, and so by
@@ -39,10 +40,13 @@ func guard(ip string, next http.Handler) http.Handler {
 	})
 }
 
-// serve serves requests until the server that it returns is closed. It reports a
-// failure to the alarm.
-func (s *Server) serve(listener net.Listener, handler http.Handler) *http.Server {
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(s.options.Log, "", 0)}
+// serve serves requests until the server that it returns is closed. A request takes up to
+// the write timeout; 0 means that it may take any time. serve reports a failure to the
+// alarm.
+func (s *Server) serve(listener net.Listener, handler http.Handler, writeTimeout time.Duration) *http.Server {
+	server := httpserver.New(handler)
+	server.ErrorLog = log.New(s.options.Log, "", 0)
+	server.WriteTimeout = writeTimeout
 	if s.security != nil {
 		listener = tls.NewListener(listener, s.security.webTLS(listener.Addr().(*net.TCPAddr).IP.String()))
 	}
@@ -59,17 +63,17 @@ func (s *Server) serve(listener net.Listener, handler http.Handler) *http.Server
 // port.
 func (s *Server) prepareMetrics() (err error) {
 	if s.options.MetricsPort != 0 {
-		s.metricsDir, err = os.MkdirTemp("", "coffee-metrics-*") // accessible to its owner only
+		s.metricsDir, err = tempdir.Make("metrics") // accessible to its owner only
 	}
 	return err
 }
 
 // metricsSocket returns the path of that socket, or "" if there are no metrics.
 func (s *Server) metricsSocket() string {
-	if s.metricsDir == "" {
+	if s.metricsDir == nil {
 		return ""
 	}
-	return filepath.Join(s.metricsDir, "socket")
+	return filepath.Join(s.metricsDir.Path(), "socket")
 }
 
 // startMetrics serves the metrics on a listener that is open already.
@@ -83,5 +87,5 @@ func (s *Server) startMetrics(listener net.Listener) {
 		DisableKeepAlives: true,
 	}
 	proxy.ErrorLog = log.New(s.options.Log, "", 0)
-	s.metrics = s.serve(listener, guard(s.options.IP, proxy))
+	s.metrics = s.serve(listener, guard(s.options.IP, proxy), 30*time.Second)
 }

@@ -78,7 +78,15 @@ func TestPagesOfOthers(t *testing.T) {
 	if err != nil || list.GetCount() != 0 {
 		t.Errorf("%d workflows were started, %v", list.GetCount(), err)
 	}
-	dir := server.metricsDir
+	for name, served := range map[string]*http.Server{"Web UI": server.ui, "metrics": server.metrics} {
+		if served.ReadHeaderTimeout == 0 || served.ReadTimeout == 0 || served.IdleTimeout == 0 {
+			t.Errorf("a connection to the %s can stay for ever without a word", name)
+		}
+	}
+	if server.metrics.WriteTimeout == 0 || server.ui.WriteTimeout != 0 {
+		t.Error("the metrics, and no page of the Web UI, have a limit on how long an answer takes")
+	}
+	dir := server.metricsDir.Path()
 	if err := server.Stop(); err != nil {
 		t.Error(err)
 	}

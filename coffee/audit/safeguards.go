@@ -5,12 +5,12 @@ import (
 	"database/sql"
 	_ "embed"
 	"errors"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"example.com/coffee/coffee/ledger"
+	"example.com/coffee/internal/tempdir"
 )
 
 // differing returns the names of what guards a ledger and is not there as it should be,
@@ -34,12 +34,12 @@ func differing(got, want map[string]string) []string {
 // sqliteSafeguards compares what is in the database, word for word, with what is in a new
 // ledger. It returns the objects that differ.
 func sqliteSafeguards(ctx context.Context, db querier) (_ []string, err error) {
-	dir, err := os.MkdirTemp("", "coffee-audit-*")
+	dir, err := tempdir.Make("audit")
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	path := filepath.Join(dir, "ledger.db")
+	defer func() { err = errors.Join(err, dir.Remove()) }()
+	path := filepath.Join(dir.Path(), "ledger.db")
 	ledger, err := ledger.Open(ctx, path)
 	if err != nil {
 		return nil, err

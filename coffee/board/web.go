@@ -17,6 +17,7 @@ import (
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/timeline"
 	"example.com/coffee/internal/hostname"
+	"example.com/coffee/internal/httpserver"
 )
 
 //go:embed assets
@@ -41,15 +42,8 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 // with this address, and shuts it down.
 func (b *Board) Server(listener net.Addr) *http.Server {
 	ctx, cancel := context.WithCancel(context.Background())
-	server := &http.Server{
-		Handler:           b.Handler(hosts(listener)),
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Second,
-		WriteTimeout:      30 * time.Second, // the stream of news sets its own
-		IdleTimeout:       time.Minute,
-		MaxHeaderBytes:    16 << 10,
-		BaseContext:       func(net.Listener) context.Context { return ctx },
-	}
+	server := httpserver.New(b.Handler(hosts(listener))) // the stream of news sets its own deadline
+	server.BaseContext = func(net.Listener) context.Context { return ctx }
 	server.RegisterOnShutdown(cancel) // the streams end
 	return server
 }

@@ -16,6 +16,7 @@ import (
 
 	"example.com/coffee/commands/internal/child"
 	"example.com/coffee/commands/internal/release"
+	"example.com/coffee/internal/tempdir"
 )
 
 // Options say where a tour takes place.
@@ -68,16 +69,16 @@ func Run(ctx context.Context, options Options) error {
 
 // runChapter runs a chapter, and reports whether the person has had enough.
 func runChapter(ctx context.Context, options Options, lines <-chan string, chapter Chapter) (quit bool, err error) {
-	dir, err := makeDir()
+	dir, err := tempdir.Make("tour")
 	if err != nil {
 		return false, err
 	}
-	g := &guide{Options: options, ctx: ctx, lines: lines, dir: dir.path}
+	g := &guide{Options: options, ctx: ctx, lines: lines, dir: dir.Path()}
 	defer func() {
 		g.close()
-		err = errors.Join(err, dir.remove())
+		err = errors.Join(err, dir.Remove())
 	}()
-	if g.env, err = child.Environment(dir.path); err != nil {
+	if g.env, err = child.Environment(dir.Path()); err != nil {
 		return false, err
 	}
 	g.env = append(g.env, release.Variable+"=1")

@@ -1,0 +1,87 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"example.com/coffee/coffee"
+)
+
+// versionInterval is how often a worker asks whether its version gets orders.
+const versionInterval = 5 * time.Second
+
+// versionWatch knows whether the version of a worker gets orders.
+type versionWatch struct {
+	mu   sync.Mutex
+	idle *coffee.IdleError // nil if it gets orders, or if that is not known
+}
+
+// watchVersion logs when the version of a worker gets no orders, and when it does again.
+// The worker is not ready in between.
+func (a *app) watchVersion(tasks *background, conn *connection, version coffee.WorkerVersion, meters *meters) {
+	var w versionWatch
+	meters.check(w.check)
+	tasks.start(func(ctx context.Context) error {
+		for {
+			asking, cancel := context.WithTimeout(ctx, answerPatience)
+			err := conn.orders().CheckVersion(asking, version)
+			cancel()
+			if ctx.Err() != nil {
+				return nil
+			}
+			was, changed := w.set(err)
+			switch {
+			case changed && err != nil:
+				a.log.Warn().Err(err).Msg(idleHint(version))
+			case changed && was:
+				a.log.Info().Msg("this worker gets orders now")
+			}
+			if !sleep(ctx, versionInterval) {
+				return nil
+			}
+		}
+	})
+}
+
+// set takes the answer, and returns whether the version was idle, and whether that or the
+// reason has changed. Without an answer nothing has.
+func (w *versionWatch) set(err error) (was, changed bool) {
+	var idle *coffee.IdleError
+	if !errors.As(err, &idle) && err != nil {
+		return false, false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	before := w.idle
+	w.idle = idle
+	was = before != nil
+	return was, was != (idle != nil) || was && *before != *idle
+}
+
+// check is a readiness check.
+func (w *versionWatch) check(context.Context) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.idle == nil { // not a nil in an error
+		return nil
+	}
+	return w.idle
+}
+
+// idleHint says what to do about a version that gets no orders.
+func idleHint(version coffee.WorkerVersion) string {
+	if version.BuildID == "" {
+		return "name the worker's version with --build-id"
+	}
+	return "new orders come to it after: coffee rollout " + version.BuildID + deploymentArgument(version)
+}
+
+// deploymentArgument returns the flag for a deployment that is not the default one.
+func deploymentArgument(version coffee.WorkerVersion) string {
+	if version.Deployment == coffee.DefaultDeployment {
+		return ""
+	}
+	return " --deployment " + version.Deployment
+}

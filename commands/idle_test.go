@@ -1,0 +1,98 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/workflow"
+
+	"example.com/coffee/coffee"
+)
+
+// TestIdleVersions: the workers of a version that is not rolled out, of none while one is,
+// and of another deployment get no orders; those with a share of the new orders, or with
+// old ones, do.
+func TestIdleVersions(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	s := newShop(t)
+	version := func(deployment, buildID string) coffee.WorkerVersion {
+		return coffee.WorkerVersion{Deployment: deployment, BuildID: buildID, Behavior: workflow.VersioningBehaviorPinned}
+	}
+	// await waits until an answer is as it should be: the server's parts learn of a
+	// change one after another.
+	await := func(what string, v coffee.WorkerVersion, idle bool, current string) {
+		t.Helper()
+		for {
+			err := s.orders.CheckVersion(ctx, v)
+			var said *coffee.IdleError
+			if !errors.As(err, &said) && err != nil {
+				t.Fatal(err)
+			}
+			if (said != nil) == idle && (said == nil || said.Current.BuildID == current) {
+				return
+			}
+			if !sleep(ctx, 20*time.Millisecond) {
+				t.Fatalf("%s: %v", what, err)
+			}
+		}
+	}
+	v1, v2, none, typo := version("coffee", "v1"), version("coffee", "v2"), coffee.WorkerVersion{}, version("cofee", "v1")
+	slow := coffee.ServiceConfig{BrewTime: 5 * time.Second}
+	s.startWorkerWith(coffee.WorkerOptions{Services: slow, Version: v1})
+	await("before a rollout", v1, true, "")
+	await("before a rollout, without a version", none, false, "")
+	plan := rolloutPlan{deployment: "coffee", buildID: "v1", percent: 100, replay: func(coffee.History) error { return nil }}
+	s.rollOut(ctx, plan)
+	await("current", v1, false, "")
+	await("without a version", none, true, "v1")
+	s.startWorkerWith(coffee.WorkerOptions{Version: typo})
+	await("of another deployment", typo, true, "v1")
+	s.startWorkerWith(coffee.WorkerOptions{Version: v2})
+	await("before its rollout", v2, true, "v1")
+	s.placeSome(ctx, "old")
+	plan.buildID, plan.percent = "v2", 10
+	s.rollOut(ctx, plan)
+	await("with a tenth of the orders", v2, false, "")
+	plan.percent = 100
+	s.rollOut(ctx, plan)
+	await("with orders that are under way", v1, false, "")
+	await("when those have ended", v1, true, "v2")
+	if err := s.orders.CheckVersion(ctx, v1); err == nil || err.Error() != "this worker gets no orders: it has coffee:v1, and coffee:v2 is current" {
+		t.Errorf("it says: %v", err)
+	}
+}
+
+// TestVersionWatch: the log hears of a version once when it gets no orders, once when the
+// reason changes, and once when it gets some. No answer changes nothing.
+func TestVersionWatch(t *testing.T) {
+	t.Parallel()
+	idle := func(current string) error {
+		return &coffee.IdleError{Current: coffee.WorkerVersion{BuildID: current}}
+	}
+	var w versionWatch
+	type heard struct{ was, changed bool }
+	for i, step := range []struct {
+		err  error
+		want heard
+		fit  bool
+	}{
+		{nil, heard{}, true},
+		{idle("v1"), heard{false, true}, false},
+		{idle("v1"), heard{true, false}, false},
+		{errors.New("no answer"), heard{}, false},
+		{idle("v2"), heard{true, true}, false},
+		{nil, heard{true, true}, true},
+		{nil, heard{}, true},
+	} {
+		var got heard
+		got.was, got.changed = w.set(step.err)
+		if !reflect.DeepEqual(got, step.want) || (w.check(context.Background()) == nil) != step.fit {
+			t.Errorf("step %d: %+v, ready: %v", i, got, w.check(context.Background()))
+		}
+	}
+}

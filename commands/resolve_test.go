@@ -1,0 +1,155 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	"go.temporal.io/sdk/client"
+	"google.golang.org/grpc/resolver"
+
+	"example.com/coffee/devserver"
+)
+
+// TestLookUp: nobody is asked for an address or for localhost (see TestMain), and a list
+// is as good as the names in it that are known.
+func TestLookUp(t *testing.T) {
+	t.Parallel()
+	const unknown = "a..b" // no name server can know it
+	endpoint := func(name string, addresses ...string) resolver.Endpoint {
+		var e resolver.Endpoint
+		for _, address := range addresses {
+			e.Addresses = append(e.Addresses, resolver.Address{Addr: address, ServerName: name})
+		}
+		return e
+	}
+	same := func(a, b resolver.Endpoint) bool {
+		return slices.EqualFunc(a.Addresses, b.Addresses, resolver.Address.Equal)
+	}
+	for hosts, want := range map[string][]resolver.Endpoint{
+		"localhost:1":                    {endpoint("", "127.0.0.1:1", "[::1]:1")},
+		"LocalHost.:1":                   {endpoint("", "127.0.0.1:1", "[::1]:1")},
+		"frontend.localhost:1":           {endpoint("", "127.0.0.1:1", "[::1]:1")},
+		"127.0.0.1:1":                    {endpoint("", "127.0.0.1:1")},
+		"[fe80::1%lo]:1":                 {endpoint("", "[fe80::1%lo]:1")},
+		"127.0.0.1:1,[::1]:2":            {endpoint("127.0.0.1", "127.0.0.1:1"), endpoint("::1", "[::1]:2")},
+		unknown + ":1,127.0.0.1:2":       {endpoint("127.0.0.1", "127.0.0.1:2")},
+		unknown + ":1":                   nil,
+		unknown + ":1," + unknown + ":2": nil,
+	} {
+		f := &frontends{hosts: addressList(hosts)}
+		got, err := f.resolve(context.Background())
+		if !slices.EqualFunc(got, want, same) || (err == nil) != (want != nil) {
+			t.Errorf("%s: got %v, %v, want %v", hosts, got, err, want)
+		}
+		if (f.lookedUp() != nil) != strings.Contains(hosts, unknown) {
+			t.Errorf("%s: the problem is %v", hosts, f.lookedUp())
+		}
+	}
+	a := &app{log: zerolog.Nop(), platform: zerolog.Nop()}
+	_, err := a.connect(context.Background(), connectOptions{Options: client.Options{HostPort: unknown + ":1", Namespace: "default"}})
+	if err == nil || !strings.Contains(err.Error(), "no Temporal server answers at a..b:1: there is no host a..b") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// silent listens at an address, and never answers.
+func silent(t *testing.T) (address string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	return listener.Addr().String()
+}
+
+// TestReadyTimeout: the timeout is kept when nothing comes from the server's port, and the
+// error says who does not answer.
+func TestReadyTimeout(t *testing.T) {
+	t.Parallel()
+	address := silent(t)
+	a := newApp(t.Output(), t.Output())
+	a.log, a.platform = zerolog.Nop(), zerolog.Nop()
+	began := time.Now()
+	err := waitReady(context.Background(), a, 300*time.Millisecond, func() (connectOptions, error) {
+		return connectOptions{Options: client.Options{HostPort: address, Namespace: "default"}}, nil
+	})
+	if err == nil || err.Error() != "no Temporal server answers at "+address {
+		t.Errorf("got %v", err)
+	}
+	if took := time.Since(began); took > readyPatience { // what an attempt may take otherwise
+		t.Errorf("it took %v", took)
+	}
+}
+
+// TestReadyWaitsForFiles: a configuration file that is not there yet is waited for, and
+// one that is wrong is not.
+func TestReadyWaitsForFiles(t *testing.T) {
+	t.Parallel()
+	a := newApp(t.Output(), t.Output())
+	a.log, a.platform = zerolog.Nop(), zerolog.Nop()
+	wrong := errors.New("wrong")
+	answers := []error{&fs.PathError{Op: "stat", Path: "temporal.toml", Err: fs.ErrNotExist}, wrong, nil}
+	asked := 0
+	err := waitReady(context.Background(), a, patience, func() (connectOptions, error) {
+		asked++
+		return connectOptions{}, answers[asked-1]
+	})
+	if !errors.Is(err, wrong) || asked != 2 {
+		t.Errorf("after %d times: %v", asked, err)
+	}
+}
+
+// TestWorkerWaits: a worker waits for a server that is not there yet, and says so once.
+// When it is there, a namespace that is missing is an error.
+func TestWorkerWaits(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	ports, err := freePorts(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := "127.0.0.1:" + ports[0]
+	waiting := make(chan string, 8)
+	log := zerolog.New(t.Output()).Hook(zerolog.HookFunc(func(_ *zerolog.Event, _ zerolog.Level, message string) { waiting <- message }))
+	a := &app{log: log, platform: zerolog.Nop()}
+	connected := make(chan error)
+	go func() {
+		conn, err := a.connectWhenUp(ctx, connectOptions{Options: client.Options{HostPort: address, Namespace: client.DefaultNamespace}})
+		if err == nil {
+			conn.Close()
+		}
+		connected <- err
+	}()
+	if message := <-waiting; message != "waiting for the server" {
+		t.Errorf("the log says: %s", message)
+	}
+	port, err := strconv.Atoi(ports[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := devserver.Start(ctx, devserver.Options{Port: port})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Stop()
+	if err := <-connected; err != nil {
+		t.Error(err)
+	}
+	if len(waiting) > 0 {
+		t.Errorf("the log says more: %s", <-waiting)
+	}
+	_, err = a.connectWhenUp(ctx, connectOptions{Options: client.Options{HostPort: address, Namespace: "elsewhere"}})
+	if err == nil || !strings.Contains(err.Error(), `there is no namespace "elsewhere"`) {
+		t.Errorf("got %v", err)
+	}
+}
