@@ -64,7 +64,7 @@ type EndedError struct {
 }
 
 func (e *EndedError) Error() string {
-	return fmt.Sprintf("order %s ended without a result: %s", e.OrderID, e.Problem)
+	return fmt.Sprintf("order %s ended without a result: %s", Printable(e.OrderID), e.Problem)
 }
 
 func (e *EndedError) Unwrap() error { return e.cause }
@@ -123,7 +123,7 @@ func (c *Client) join(ctx context.Context, request OrderRequest, runID string) (
 // ordered returns what was ordered, according to the first event of the history. It
 // returns the zero value if the workflow is not an order.
 func (c *Client) ordered(ctx context.Context, orderID, runID string) (OrderRequest, error) {
-	for event, err := range c.events(ctx, &commonpb.WorkflowExecution{WorkflowId: WorkflowID(orderID), RunId: runID}) {
+	for event, err := range c.Events(ctx, &commonpb.WorkflowExecution{WorkflowId: WorkflowID(orderID), RunId: runID}) {
 		if err != nil {
 			return OrderRequest{}, err
 		}
@@ -219,7 +219,7 @@ func IsNoWorker(err error) bool {
 // may be empty. Cancel returns an [*InvalidOrderError] if no order can have this
 // id, [ErrNotFound] or [ErrEnded].
 func (c *Client) Cancel(ctx context.Context, orderID, reason string) error {
-	err := checkAddress(orderID)
+	err := ValidateForeignID(orderID)
 	if err != nil {
 		return err
 	}

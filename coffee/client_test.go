@@ -64,10 +64,11 @@ func startedAs(workflowType string, input *commonpb.Payloads) *historypb.History
 	}
 }
 
-// iterate returns an iterator over events.
+// iterate returns an iterator over events, which it numbers.
 func iterate(events ...*historypb.HistoryEvent) *mocks.HistoryEventIterator {
 	iterator := &mocks.HistoryEventIterator{}
-	for _, event := range events {
+	for i, event := range events {
+		event.EventId = int64(i) + 1
 		iterator.On("HasNext").Return(true).Once()
 		iterator.On("Next").Return(event, nil).Once()
 	}

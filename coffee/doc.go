@@ -28,7 +28,10 @@
 // Who asks for it: client.go places and cancels orders, view.go describes one,
 // list.go lists them, and noworker.go detects an order that waits because no worker
 // is running. What the server's summary lacks, they read from the order's history:
-// history.go. unreadable.go finds out that it is encrypted.
+// history.go. Nothing of that trusts the server or other clients: dial.go, pages.go and
+// foreign.go keep lists and histories from having no end, and what cannot be read of one
+// order from stopping the others. unreadable.go finds out that it is encrypted; border.go
+// makes errors ones that can be sent.
 //
 // Who looks on: metrics.go counts what happens to orders. The package telemetry serves
 // that to Prometheus and traces each order; the package encryption hides orders from

@@ -2,6 +2,7 @@ package coffee
 
 import (
 	"fmt"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 
@@ -66,15 +67,34 @@ func DecodeResult(payloads *commonpb.Payloads) (OrderResult, bool) {
 	return result, true
 }
 
-// checkAddress returns an [*InvalidOrderError] for an id that no workflow can have.
-// Orders of other clients may have ids that this program would not accept.
-func checkAddress(orderID string) error {
-	bad := !utf8.ValidString(orderID) || len(WorkflowID(orderID)) > 1000 // Temporal's own limit
-	for _, r := range orderID {
-		bad = bad || unicode.IsControl(r)
-	}
-	if orderID == "" || bad {
+// ValidateForeignID returns an [*InvalidOrderError] for an order id that no workflow can
+// have. Orders of other clients may have ids that this program would not accept: any text
+// that is not too long.
+func ValidateForeignID(orderID string) error {
+	if orderID == "" || !utf8.ValidString(orderID) || len(WorkflowID(orderID)) > maxWorkflowID {
 		return &InvalidOrderError{Field: "order_id", Problem: fmt.Sprintf("bad order id %s", Quote(orderID))}
 	}
 	return nil
 }
+
+// maxWorkflowID is how many bytes a server takes as the id of a workflow by default.
+const maxWorkflowID = 1000
+
+// plainText makes a text from outside one that every program takes: valid UTF-8, in one
+// line, without what a terminal may obey, and not too long.
+func plainText(s string) string {
+	s = strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsPrint(r):
+			return r
+		case unicode.IsSpace(r):
+			return ' '
+		}
+		return utf8.RuneError
+	}, strings.ToValidUTF8(s, string(utf8.RuneError)))
+	return clip(strings.TrimSpace(s), maxPlain)
+}
+
+// maxPlain is the length of the longest message of a failure, in characters. The server
+// cuts the messages of failures that are longer than a few kilobytes.
+const maxPlain = 1000

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -33,20 +32,26 @@ type History struct {
 // [*InvalidOrderError] if no order can have this id, [ErrNotFound], or an
 // [*UnreadableError].
 func (c *Client) History(ctx context.Context, orderID string) (History, error) {
-	if err := checkAddress(orderID); err != nil {
+	if err := ValidateForeignID(orderID); err != nil {
 		return History{}, err
 	}
 	described, err := c.temporal.DescribeWorkflowExecution(ctx, WorkflowID(orderID), "")
 	if err != nil {
-		return History{}, notFound(orderID, err)
+		return History{}, Unreadable(orderID, notFound(orderID, err))
 	}
 	return c.readRun(ctx, described.GetWorkflowExecutionInfo().GetExecution(), described.GetPendingActivities())
 }
 
-// readRun returns the history of a run. With an [*UnreadableError] it has all of it.
+// readRun returns the history of a run. With an [*UnreadableError] it has all events if
+// they are only encrypted, and none otherwise.
 func (c *Client) readRun(ctx context.Context, execution *commonpb.WorkflowExecution, pending []*workflowpb.PendingActivityInfo) (History, error) {
 	history := History{OrderID: orderID(execution.GetWorkflowId()), RunID: execution.GetRunId(), Pending: pending, ReadAt: time.Now()}
-	for event, err := range c.events(ctx, execution) {
+	for event, err := range c.Events(ctx, execution) {
+		var one *UnreadableError
+		if errors.As(err, &one) {
+			history.Events = nil
+			return history, err
+		}
 		if err != nil {
 			return History{}, err
 		}
@@ -102,20 +107,6 @@ func (h History) workflowID() string {
 	return WorkflowID(h.OrderID)
 }
 
-// events iterates over the events of a run, oldest first. It ends after an error,
-// which is [ErrNotFound] if there is no such run.
-func (c *Client) events(ctx context.Context, execution *commonpb.WorkflowExecution) iter.Seq2[*historypb.HistoryEvent, error] {
-	return func(yield func(*historypb.HistoryEvent, error) bool) {
-		events := c.temporal.GetWorkflowHistory(ctx, execution.GetWorkflowId(), execution.GetRunId(), false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
-		for events.HasNext() {
-			event, err := events.Next()
-			if !yield(event, notFound(orderID(execution.GetWorkflowId()), err)) || err != nil {
-				return
-			}
-		}
-	}
-}
-
 // accepted returns what an order was accepted as by the first of its runs that was,
 // from its original run to the one before upTo; the zero value if none was, or if it
 // was deleted. It reads what the worker has decided, which no client can write, as it
@@ -137,7 +128,7 @@ func (c *Client) accepted(ctx context.Context, orderID, original, upTo string) (
 
 // decision returns what a run decided when it started; the zero value if it has not.
 func (c *Client) decision(ctx context.Context, execution *commonpb.WorkflowExecution) (acceptance, error) {
-	for event, err := range c.events(ctx, execution) {
+	for event, err := range c.Events(ctx, execution) {
 		if err != nil {
 			return acceptance{}, err
 		}
@@ -170,7 +161,7 @@ func ignore(err, expected error) error {
 // readHistory adds to a view what the order's history says.
 func (c *Client) readHistory(ctx context.Context, view *OrderView, execution *commonpb.WorkflowExecution) error {
 	reader := historyReader{view: view, scheduled: map[int64]string{}}
-	for event, err := range c.events(ctx, execution) {
+	for event, err := range c.Events(ctx, execution) {
 		if err != nil {
 			return err
 		}
@@ -210,9 +201,10 @@ func (r *historyReader) read(event *historypb.HistoryEvent) {
 			// An operator's reset, or news that came when the task was done.
 		default:
 			view.WorkflowTaskFailure = clip(attributes.GetFailure().GetMessage(), maxText)
+			view.Unindexed = attributes.GetCause() == enumspb.WORKFLOW_TASK_FAILED_CAUSE_BAD_SEARCH_ATTRIBUTES
 		}
 	case enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
-		view.WorkflowTaskFailure = ""
+		view.WorkflowTaskFailure, view.Unindexed = "", false
 	case enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
 		name := event.GetActivityTaskScheduledEventAttributes().GetActivityType().GetName()
 		r.scheduled[event.GetEventId()] = name
@@ -290,7 +282,7 @@ func (r *historyReader) closed(event *historypb.HistoryEvent) {
 	default:
 		return
 	}
-	view.Stage, view.WorkflowTaskFailure = StageDone, ""
+	view.Stage, view.WorkflowTaskFailure, view.Unindexed = StageDone, "", false
 }
 
 // orderID returns the order id in a workflow id.

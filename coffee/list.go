@@ -6,11 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"math"
 	"slices"
 
+	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
-	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"golang.org/x/sync/errgroup"
 )
@@ -32,10 +31,39 @@ const DefaultListLimit = 20
 // ErrNotIndexed means that the server cannot find orders by how they ended.
 var ErrNotIndexed = errors.New("the server has no search attribute " + SearchAttributeStatus)
 
+// AttributeTypeError means that it cannot because its search attribute
+// [SearchAttributeStatus] is not a Keyword. Orders end without it, and are listed without
+// a status.
+type AttributeTypeError struct {
+	Type string // what it is
+}
+
+func (e *AttributeTypeError) Error() string {
+	return "the search attribute " + SearchAttributeStatus + " of the server is of type " + e.Type + ", not Keyword"
+}
+
+// byAttribute reports whether the orders with a status are found with the search
+// attribute.
+func byAttribute(status OrderStatus) bool { return status != "" && status != StatusRunning }
+
+// checkIndexed returns an [*AttributeTypeError] if the server cannot find the orders with a
+// status for that reason. A server that does not tell is asked for the orders all the same.
+func (c *Client) checkIndexed(ctx context.Context, status OrderStatus) error {
+	if !byAttribute(status) {
+		return nil
+	}
+	kind, err := attributeType(ctx, c.temporal, c.namespace)
+	if err != nil || kind == enumspb.INDEXED_VALUE_TYPE_UNSPECIFIED || kind == enumspb.INDEXED_VALUE_TYPE_KEYWORD {
+		return nil
+	}
+	return &AttributeTypeError{kind.String()}
+}
+
 // List returns orders, newest first. The server selects them: first the running
 // ones, then those that ended most recently. Of an order that was reset only the latest
-// run counts. List returns [ErrNotIndexed] if a status other than RUNNING is asked for
-// and the server has no search attribute.
+// run counts. An order that cannot be read is among them, and says why. List returns
+// [ErrNotIndexed] or an [*AttributeTypeError] if a status other than RUNNING is asked for
+// and the server does not have the search attribute.
 func (c *Client) List(ctx context.Context, options ListOptions) ([]OrderView, error) {
 	limit := options.Limit
 	if limit <= 0 {
@@ -44,9 +72,12 @@ func (c *Client) List(ctx context.Context, options ListOptions) ([]OrderView, er
 	var views []OrderView
 	latest := 0 // that many of them are known to be latest runs
 	seen := map[string]bool{}
-	for info, err := range c.executions(ctx, statusQuery(options.Status), noLimit, min(limit, 1000)) {
+	if err := c.checkIndexed(ctx, options.Status); err != nil {
+		return nil, err
+	}
+	for info, err := range c.Executions(ctx, statusQuery(options.Status), 0, min(limit, 1000)) {
 		var invalid *serviceerror.InvalidArgument
-		if errors.As(err, &invalid) && options.Status != "" && options.Status != StatusRunning {
+		if errors.As(err, &invalid) && byAttribute(options.Status) {
 			return nil, fmt.Errorf("%w: %w", ErrNotIndexed, err)
 		}
 		if err != nil {
@@ -82,7 +113,7 @@ func (c *Client) List(ctx context.Context, options ListOptions) ([]OrderView, er
 // ended with the status that was asked for: the server selects runs, and looks at each for
 // itself.
 func (c *Client) dropEarlierRuns(ctx context.Context, views []OrderView, from int, status OrderStatus) ([]OrderView, error) {
-	if status == "" || status == StatusRunning {
+	if !byAttribute(status) {
 		return views, nil // in the server's order the latest run comes first
 	}
 	var each []lookup
@@ -91,7 +122,7 @@ func (c *Client) dropEarlierRuns(ctx context.Context, views []OrderView, from in
 	}
 	err := c.describeEach(ctx, each, func(_ context.Context, view *OrderView, described *workflowservice.DescribeWorkflowExecutionResponse) error {
 		if described.GetWorkflowExecutionInfo().GetExecution().GetRunId() != view.RunID {
-			*view = OrderView{}
+			view.RunID = ""
 		}
 		return nil
 	})
@@ -102,8 +133,8 @@ func (c *Client) dropEarlierRuns(ctx context.Context, views []OrderView, from in
 }
 
 // Histories returns the histories of all orders that run, and then of those that ended
-// most recently, over of them at most. One that cannot be read has an error that
-// [IsUnreadable] recognizes. After any other error there are no more.
+// most recently, over of them at most. One that cannot be read has an [*UnreadableError].
+// After any other error there are no more.
 func (c *Client) Histories(ctx context.Context, over int) iter.Seq2[History, error] {
 	return func(yield func(History, error) bool) {
 		seen := map[string]bool{} // runs that were running, and may have ended since
@@ -111,7 +142,7 @@ func (c *Client) Histories(ctx context.Context, over int) iter.Seq2[History, err
 			query string
 			limit int
 		}{
-			{statusQuery(StatusRunning), noLimit},
+			{statusQuery(StatusRunning), 0},
 			{statusQuery("") + " AND ExecutionStatus != 'Running'", over},
 		} {
 			for history, err := range c.histories(ctx, part.query, part.limit) {
@@ -128,51 +159,19 @@ func (c *Client) Histories(ctx context.Context, over int) iter.Seq2[History, err
 }
 
 // histories returns the histories of the workflows that a query finds, limit of them at
-// most. After an error that [IsUnreadable] does not recognize there are no more.
+// most; 0 means all. Its errors are those of [Client.Histories].
 func (c *Client) histories(ctx context.Context, query string, limit int) iter.Seq2[History, error] {
 	return func(yield func(History, error) bool) {
-		for info, err := range c.executions(ctx, query, limit, 1000) {
-			var history History
-			if err == nil {
-				history, err = c.readRun(ctx, info.GetExecution(), nil)
+		for info, err := range c.Executions(ctx, query, limit, 1000) {
+			if err != nil {
+				yield(History{}, err)
+				return
 			}
+			history, err := c.readRun(ctx, info.GetExecution(), nil)
 			if errors.Is(err, ErrNotFound) { // deleted meanwhile
 				continue
 			}
 			if !yield(history, err) || err != nil && !IsUnreadable(err) {
-				return
-			}
-		}
-	}
-}
-
-// noLimit is a limit that nothing reaches.
-const noLimit = math.MaxInt
-
-// executions iterates over the workflows that a query finds, in the server's order:
-// first those that run, then those that ended most recently. It ends after an error,
-// and after limit workflows. It asks the server for as many at once as fit on a page.
-func (c *Client) executions(ctx context.Context, query string, limit, page int) iter.Seq2[*workflowpb.WorkflowExecutionInfo, error] {
-	return func(yield func(*workflowpb.WorkflowExecutionInfo, error) bool) {
-		var token []byte
-		for limit > 0 {
-			list, err := c.temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
-				Namespace:     c.namespace,
-				Query:         query,
-				PageSize:      int32(min(limit, page)),
-				NextPageToken: token,
-			})
-			if err != nil {
-				yield(nil, err)
-				return
-			}
-			limit -= len(list.GetExecutions())
-			for _, info := range list.GetExecutions() {
-				if !yield(info, nil) {
-					return
-				}
-			}
-			if token = list.GetNextPageToken(); len(token) == 0 {
 				return
 			}
 		}
@@ -223,20 +222,25 @@ type lookup struct {
 }
 
 // describeEach calls use with the server's description of each order, of eight at a time.
-// It leaves out those that are gone in the meantime.
+// It leaves out those that are gone in the meantime. One that cannot be read says so.
 func (c *Client) describeEach(ctx context.Context, each []lookup, use func(context.Context, *OrderView, *workflowservice.DescribeWorkflowExecutionResponse) error) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(8)
 	for _, l := range each {
 		group.Go(func() error {
-			described, err := c.temporal.DescribeWorkflowExecution(ctx, WorkflowID(l.view.OrderID), l.runID)
-			if errors.Is(notFound(l.view.OrderID, err), ErrNotFound) {
+			described, err := c.temporal.DescribeWorkflowExecution(ctx, l.view.workflowID(), l.runID)
+			if err = Unreadable(l.view.OrderID, notFound(l.view.OrderID, err)); err == nil {
+				err = use(ctx, l.view, described)
+			}
+			var one *UnreadableError
+			switch {
+			case errors.Is(err, ErrNotFound):
+				return nil
+			case errors.As(err, &one):
+				l.view.Unreadable = plainText(err.Error())
 				return nil
 			}
-			if err != nil {
-				return err
-			}
-			return use(ctx, l.view, described)
+			return err
 		})
 	}
 	return group.Wait()

@@ -27,6 +27,12 @@ const (
 	labelOutcome = "outcome"
 )
 
+// Types returns the names of the workflow and of its activities. Other programs may leave
+// work of any other type on the task queue; labels of metrics should have no such names.
+func Types() []string {
+	return []string{WorkflowType, ActivityChargeCustomer, ActivityBrewCoffee, ActivitySendReceipt, ActivityRefundCustomer, ActivityDeliverCoffee, ActivityRecallOrder}
+}
+
 // countEnd counts an order that has ended.
 func countEnd(ctx workflow.Context, result OrderResult) {
 	metrics := workflow.GetMetricsHandler(ctx)

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // InvalidOrderError says what is wrong with an order.
@@ -108,12 +109,10 @@ func Quote(s string) string { return fmt.Sprintf("%q", clip(s, 64)) }
 // Printable returns s unchanged if a terminal can show it harmlessly, and quoted
 // with escapes otherwise.
 func Printable(s string) string {
-	for _, r := range s {
-		if !unicode.IsPrint(r) {
-			return fmt.Sprintf("%q", s)
-		}
+	if utf8.ValidString(s) && strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) < 0 {
+		return s
 	}
-	return s
+	return fmt.Sprintf("%q", s)
 }
 
 // clip cuts s after n characters, and marks the cut with an ellipsis.

@@ -25,7 +25,7 @@ import (
 const (
 	ledgerWorkflowID   = "coffee-ledger"
 	ledgerWorkflowType = "CoffeeLedger"
-	ledgerQueue        = "coffee-ledger-" // followed by the ledger's id
+	ledgerQueue        = "ledger-" // followed by the ledger's id
 	ledgerDelay        = 100 * 365 * 24 * time.Hour
 )
 
@@ -148,7 +148,7 @@ func (c *Client) recordLedger(ctx context.Context, id string) error {
 // otherLedger returns the error that the ledger with an id is not the recorded one.
 func (c *Client) otherLedger(ctx context.Context, recorded RecordedLedger, id string) error {
 	by := ""
-	for event, err := range c.events(ctx, recorded.execution) {
+	for event, err := range c.Events(ctx, recorded.execution) {
 		if err == nil {
 			by = ", recorded by " + Printable(event.GetWorkflowExecutionStartedEventAttributes().GetIdentity())
 		}

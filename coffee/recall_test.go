@@ -78,7 +78,11 @@ func decided(decision map[string]any) []*historypb.HistoryEvent {
 			MarkerName: name, Details: map[string]*commonpb.Payloads{"data": data},
 		}}}
 	}
-	return []*historypb.HistoryEvent{{}, marker("Version", nil), marker("SideEffect", payloads)}
+	events := []*historypb.HistoryEvent{{}, marker("Version", nil), marker("SideEffect", payloads)}
+	for i, event := range events {
+		event.EventId = int64(i) + 1
+	}
+	return events
 }
 
 func acceptedAt(price coffee.Cents) []*historypb.HistoryEvent {
@@ -116,7 +120,7 @@ func TestResetKeepsWhatWasAccepted(t *testing.T) {
 			k.past.resets = map[string]string{"first run": "second run"}
 		}, 420},
 		"accepted, and the server was away":  {latte, func(k *kitchen) { k.past.runs["first run"], k.past.away = acceptedAt(420), 3 }, 420},
-		"stopped before it was accepted":     {latte, func(k *kitchen) { k.past.runs["first run"] = nil }, 525},
+		"stopped before it was accepted":     {latte, func(k *kitchen) { k.past.runs["first run"] = []*historypb.HistoryEvent{{EventId: 1}} }, 525},
 		"deleted":                            {latte, func(*kitchen) {}, 525},
 		"refused, and on the menu by now":    {latte, func(k *kitchen) { k.past.runs["first run"] = refused() }, 525},
 		"refused, and still not on the menu": {gone, func(k *kitchen) { k.past.runs["first run"] = refused() }, 0},

@@ -3,7 +3,6 @@ package coffee
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
 	"slices"
 	"strings"
@@ -75,7 +74,8 @@ type DeployedVersion struct {
 	Percent float32 `json:"percent,omitempty"`
 	// Workers is how many workers of the version have polled in the last minute.
 	Workers int `json:"workers"`
-	// Running is how many orders of the version are under way.
+	// Running is how many orders of the version are under way; -1 if the server cannot
+	// count those of a version with this name.
 	Running   int64     `json:"running"`
 	CreatedAt time.Time `json:"created_at"`
 
@@ -111,18 +111,31 @@ func (c *Client) Deployment(ctx context.Context, name string) (Deployment, error
 			v.Percent = info.GetRoutingConfig().GetRampingVersionPercentage()
 		}
 		v.Workers = workers[v.BuildID]
-		count, err := c.temporal.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{
-			Namespace: c.namespace,
-			Query:     fmt.Sprintf("%s AND TemporalWorkerDeploymentVersion = '%s'", statusQuery(StatusRunning), strings.ReplaceAll(name+":"+v.BuildID, "'", "''")),
-		})
-		if err != nil {
+		if v.Running, err = c.runningOn(ctx, name, v.BuildID); err != nil {
 			return Deployment{}, err
 		}
-		v.Running = count.GetCount()
 		d.Versions = append(d.Versions, v)
 	}
 	slices.SortFunc(d.Versions, func(a, b DeployedVersion) int { return b.CreatedAt.Compare(a.CreatedAt) })
 	return d, nil
+}
+
+// runningOn counts the orders of a version that are under way. It returns -1 if the server
+// cannot: its SQL stores do not find a value with one of these characters, although they
+// take it (escapeCharMap in go.temporal.io/server/common/persistence/visibility).
+func (c *Client) runningOn(ctx context.Context, deployment, buildID string) (int64, error) {
+	if strings.ContainsAny(buildID, "\"\\\b\n\r\t") || strings.HasSuffix(buildID, "'") {
+		return -1, nil
+	}
+	count, err := c.temporal.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{
+		Namespace: c.namespace,
+		Query:     statusQuery(StatusRunning) + " AND TemporalWorkerDeploymentVersion = " + quoteValue(deployment+":"+buildID),
+	})
+	var invalid *serviceerror.InvalidArgument
+	if errors.As(err, &invalid) {
+		return -1, nil
+	}
+	return count.GetCount(), err
 }
 
 var versionStates = map[enumspb.WorkerDeploymentVersionStatus]string{
@@ -233,8 +246,8 @@ func noDeployment(err error) error {
 }
 
 // Movable returns the histories of the running orders that would go on with another
-// version if one became current: all that are not pinned. After an error there are no
-// more.
+// version if one became current: all that are not pinned. Its errors are those of
+// [Client.Histories].
 func (c *Client) Movable(ctx context.Context) iter.Seq2[History, error] {
-	return c.histories(ctx, statusQuery(StatusRunning)+" AND (TemporalWorkflowVersioningBehavior IS NULL OR TemporalWorkflowVersioningBehavior != 'Pinned')", noLimit)
+	return c.histories(ctx, statusQuery(StatusRunning)+" AND (TemporalWorkflowVersioningBehavior IS NULL OR TemporalWorkflowVersioningBehavior != 'Pinned')", 0)
 }

@@ -20,22 +20,26 @@ const (
 	metadataProblem   = "encryption-problem"
 )
 
-// UnreadableError reports that the history of an order is encrypted, and cannot be decrypted
-// here.
+// UnreadableError reports that one order cannot be read: its history is damaged, has no
+// end, or is encrypted and cannot be decrypted here. That says nothing about the others.
 type UnreadableError struct {
 	OrderID string
-	Problem string
+	Err     error // what is wrong
+	// Encrypted is true if a key would help.
+	Encrypted bool
 }
 
 func (e *UnreadableError) Error() string {
-	return fmt.Sprintf("the history of order %s is %s", Printable(e.OrderID), Printable(e.Problem))
+	return fmt.Sprintf("order %s: %s", Printable(e.OrderID), Printable(e.Err.Error()))
 }
+
+func (e *UnreadableError) Unwrap() error { return e.Err }
 
 // Unreadable implements what [IsUnreadable] looks for.
 func (e *UnreadableError) Unreadable() bool { return true }
 
-// IsUnreadable reports whether an error means that something of one order cannot be
-// decrypted here: it is an [*UnreadableError], or one of package encryption.
+// IsUnreadable reports whether an error is about one order alone: it is an
+// [*UnreadableError], or one of package encryption.
 func IsUnreadable(err error) bool {
 	var e interface {
 		error
@@ -65,7 +69,7 @@ func CheckReadable(orderID string, events []*historypb.HistoryEvent) error {
 			},
 		})
 		if err == nil && problem != "" {
-			err = &UnreadableError{OrderID: orderID, Problem: problem}
+			err = &UnreadableError{OrderID: orderID, Err: errors.New("its history is " + problem), Encrypted: true}
 		}
 		if err != nil {
 			return err

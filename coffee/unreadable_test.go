@@ -42,7 +42,7 @@ func TestCheckReadable(t *testing.T) {
 		if (err == nil) != test.readable || coffee.IsUnreadable(err) == test.readable {
 			t.Errorf("%s: %v", name, err)
 		}
-		if err != nil && err.Error() != "the history of order 1 is unreadable: so it is" {
+		if err != nil && err.Error() != "order 1: its history is unreadable: so it is" {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

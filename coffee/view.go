@@ -1,6 +1,7 @@
 package coffee
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -26,6 +27,9 @@ type OrderView struct {
 	// WorkflowTaskFailure is why a worker could not go on with the workflow, if the last
 	// one that tried could not: mostly that its code does not fit the history.
 	WorkflowTaskFailure string `json:"workflow_task_failure,omitempty"`
+	// Unindexed is true if that worker could not because the server has lost the search
+	// attribute that the order writes its outcome to.
+	Unindexed bool `json:"unindexed,omitempty"`
 	// NextAttemptAt is when that step is tried again; zero if no retry is pending.
 	NextAttemptAt time.Time `json:"next_attempt_at,omitzero"`
 	StartedAt     time.Time `json:"started_at"`
@@ -35,12 +39,20 @@ type OrderView struct {
 	// what the server knows. It is true for an order that is over.
 	WorkerAnswered bool   `json:"worker_answered"`
 	RunID          string `json:"run_id"`
+	// WorkflowID is the id of the workflow; empty if it is "order-" and the order id, as
+	// it is unless another program has started it.
+	WorkflowID string `json:"workflow_id,omitempty"`
+	// Unreadable is why the order cannot be read; empty if it can.
+	Unreadable string `json:"unreadable,omitempty"`
 	// Encrypted is true if what was ordered cannot be read without another keyset.
 	Encrypted bool `json:"encrypted,omitempty"`
 	// WorkerBuildID names the release of the workers that the order runs on; empty if
 	// they have no version.
 	WorkerBuildID string `json:"worker_build_id,omitempty"`
 }
+
+// workflowID returns the id of the order's workflow.
+func (v OrderView) workflowID() string { return cmp.Or(v.WorkflowID, WorkflowID(v.OrderID)) }
 
 // Age returns how long the order took, or has taken so far.
 func (v OrderView) Age() time.Duration {
@@ -58,7 +70,7 @@ const queryPatience = time.Second
 // runs, from a worker. It returns an [*InvalidOrderError] if no order can have this
 // id, or [ErrNotFound].
 func (c *Client) Describe(ctx context.Context, orderID string) (OrderView, error) {
-	if err := checkAddress(orderID); err != nil {
+	if err := ValidateForeignID(orderID); err != nil {
 		return OrderView{}, err
 	}
 	described, err := c.temporal.DescribeWorkflowExecution(ctx, WorkflowID(orderID), "")
@@ -97,7 +109,10 @@ func viewOf(info *workflowpb.WorkflowExecutionInfo) OrderView {
 
 		WorkerBuildID: clip(info.GetVersioningInfo().GetDeploymentVersion().GetBuildId(), maxName),
 	}
-	view.OrderID = orderID(info.GetExecution().GetWorkflowId())
+	workflowID := info.GetExecution().GetWorkflowId()
+	if view.OrderID = orderID(workflowID); WorkflowID(view.OrderID) != workflowID {
+		view.WorkflowID = workflowID
+	}
 	view.Stage = StageAccepted
 	if memo, ok := info.GetMemo().GetFields()[memoOrder]; ok {
 		var order orderMemo

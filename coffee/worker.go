@@ -7,10 +7,7 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
-	enumspb "go.temporal.io/api/enums/v1"
-	"go.temporal.io/api/operatorservice/v1"
 	"go.temporal.io/api/serviceerror"
-	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/worker"
@@ -61,6 +58,9 @@ const DefaultConcurrency = 200
 type Worker struct {
 	worker worker.Worker
 	fatal  chan error
+	// watch looks whether the server still has the search attribute, until the context
+	// ends.
+	watch func(context.Context)
 }
 
 // NewWorker returns a worker that has not started yet. It adds the search attribute
@@ -89,20 +89,21 @@ func NewWorker(ctx context.Context, c client.Client, options WorkerOptions) (*Wo
 		options.Log.Debug().Err(err).Msg("orders will not be searchable by status")
 	}
 
-	fatal := make(chan error, 1)
 	if wrapper, ok := c.(interface{ Unwrap() client.Client }); ok {
 		c = wrapper.Unwrap() // the SDK takes no other
 	}
+	fatal, watched := make(chan error, 1), &attributeWatch{}
+	watched.gone.Store(err == nil && !indexed)
 	w := worker.New(c, TaskQueue, sdkOptions(options, fatal))
 	if options.Register != nil {
 		options.Register(w)
 	} else {
-		(&OrderWorkflow{Pricing: options.Pricing, Indexed: indexed}).Register(w)
+		(&OrderWorkflow{Pricing: options.Pricing, Indexed: indexed, attribute: watched}).Register(w)
 	}
 	activities := NewActivities(NewServiceFactory(options.Services, options.Ledger, options.Log))
 	activities.Orders = options.Orders
 	activities.Register(w)
-	return &Worker{worker: w, fatal: fatal}, nil
+	return &Worker{worker: w, fatal: fatal, watch: func(ctx context.Context) { watched.run(ctx, c, options.Namespace) }}, nil
 }
 
 // bindPatience is how often a worker tries to find out whose its ledger is, once a second,
@@ -151,7 +152,7 @@ func sdkOptions(options WorkerOptions, fatal chan<- error) worker.Options {
 		DefaultHeartbeatThrottleInterval: heartbeatInterval,
 		DisableRegistrationAliasing:      true,
 		DeploymentOptions:                options.Version.options(),
-		Interceptors:                     options.Interceptors,
+		Interceptors:                     append([]interceptor.WorkerInterceptor{&border{}}, options.Interceptors...),
 		OnFatalError: func(err error) {
 			select {
 			case fatal <- err:
@@ -169,50 +170,14 @@ func (w *Worker) Run(ctx context.Context) error {
 		w.worker.Stop() // the SDK leaves running what it has started
 		return fmt.Errorf("worker: %w", err)
 	}
+	watchCtx, stop := context.WithCancel(ctx)
+	defer stop()
+	go w.watch(watchCtx)
 	select {
 	case <-ctx.Done():
 		w.worker.Stop()
 		return nil
 	case err := <-w.fatal: // the SDK has stopped the worker
 		return fmt.Errorf("worker: %w", err)
-	}
-}
-
-// ensureSearchAttribute reports whether the server has the search attribute that
-// orders write their outcome to, and adds it if it is missing. On a server that
-// does not allow that, orders do without.
-func ensureSearchAttribute(ctx context.Context, c client.Client, namespace string) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	list, err := c.OperatorService().ListSearchAttributes(ctx, &operatorservice.ListSearchAttributesRequest{Namespace: namespace})
-	if err != nil {
-		return false, err
-	}
-	if kind, ok := list.GetCustomAttributes()[SearchAttributeStatus]; ok {
-		return kind == enumspb.INDEXED_VALUE_TYPE_KEYWORD, nil
-	}
-	_, err = c.OperatorService().AddSearchAttributes(ctx, &operatorservice.AddSearchAttributesRequest{
-		Namespace:        namespace,
-		SearchAttributes: map[string]enumspb.IndexedValueType{SearchAttributeStatus: enumspb.INDEXED_VALUE_TYPE_KEYWORD},
-	})
-	var exists *serviceerror.AlreadyExists
-	if err != nil && !errors.As(err, &exists) {
-		return false, err
-	}
-	// The server's components learn of the attribute one after another. A query
-	// that succeeds shows that it is known.
-	for {
-		_, err := c.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{
-			Namespace: namespace,
-			Query:     statusQuery(StatusCompleted),
-		})
-		if err == nil {
-			return true, nil
-		}
-		select {
-		case <-ctx.Done():
-			return false, err
-		case <-time.After(200 * time.Millisecond):
-		}
 	}
 }

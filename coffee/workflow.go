@@ -12,6 +12,11 @@ import (
 // statusAttribute is the typed key of [SearchAttributeStatus].
 var statusAttribute = temporal.NewSearchAttributeKeyKeyword(SearchAttributeStatus)
 
+// changeUnindexed, for [workflow.GetVersion]: an order ends without the search attribute
+// if the server has lost it. The workflow asks only then, so that other histories have no
+// marker for it.
+const changeUnindexed = "unindexed"
+
 // OrderWorkflow holds the workflow's settings, which come from its worker. Both are
 // pinned in the history when an order is accepted, so workers with different
 // settings can share a task queue.
@@ -21,6 +26,8 @@ type OrderWorkflow struct {
 	// Indexed makes orders write their outcome to the search attribute
 	// [SearchAttributeStatus]. Set it only if the server has that attribute.
 	Indexed bool
+
+	attribute *attributeWatch // nil means that the attribute stays
 }
 
 // Register registers the workflow under its name in the contract.
@@ -71,6 +78,8 @@ type order struct {
 	indexed bool
 	runID   string // the original run, the same after a reset
 
+	attribute *attributeWatch
+
 	// cancellable is the context of everything that a cancel interrupts, whether it
 	// comes by signal or as Temporal's own cancellation.
 	cancellable workflow.Context
@@ -94,7 +103,7 @@ func (w *OrderWorkflow) accept(ctx workflow.Context, input converter.RawValue) (
 	if err != nil {
 		return nil, err
 	}
-	o.request, o.indexed = accepted.Order, accepted.Indexed
+	o.request, o.indexed, o.attribute = accepted.Order, accepted.Indexed, w.attribute
 	o.state.OrderID, o.state.Drink, o.state.Size = o.request.OrderID, o.request.Drink, o.request.Size
 	o.cancellable, o.cancel = workflow.WithCancel(ctx)
 	o.signals = workflow.GetSignalChannel(ctx, SignalCancelOrder)
@@ -127,7 +136,7 @@ func (w *OrderWorkflow) decide(ctx workflow.Context, input converter.RawValue) (
 		// Pinned as well, because a replayer may not know the run id. The SDK's test
 		// environment has no original run.
 		reset := info.OriginalRunID != "" && info.OriginalRunID != info.WorkflowExecution.RunID
-		decided := acceptance{Order: request, Indexed: w.Indexed, Reset: reset}
+		decided := acceptance{Order: request, Indexed: w.Indexed && !w.attribute.lost(), Reset: reset}
 		if err == nil {
 			_, err = request.Normalize()
 		}
@@ -328,7 +337,7 @@ func (o *order) finish(ctx workflow.Context, status OrderStatus) (OrderResult, e
 	for o.signals.ReceiveAsync(nil) {
 		workflow.GetLogger(ctx).Info("too late to cancel")
 	}
-	if o.indexed {
+	if o.indexed && !o.unindexed(ctx) {
 		if err := workflow.UpsertTypedSearchAttributes(ctx, statusAttribute.ValueSet(string(status))); err != nil {
 			return OrderResult{}, err
 		}
@@ -344,6 +353,16 @@ func (o *order) finish(ctx workflow.Context, status OrderStatus) (OrderResult, e
 	}
 	countEnd(ctx, result)
 	return result, nil
+}
+
+// unindexed reports whether the order ends without the search attribute that the server had
+// when it was accepted. An order that wrote to it could not end. What was decided is in the
+// history if it is not the usual.
+func (o *order) unindexed(ctx workflow.Context) bool {
+	if !o.attribute.lost() && !workflow.IsReplaying(ctx) {
+		return false
+	}
+	return workflow.GetVersion(ctx, changeUnindexed, workflow.DefaultVersion, 1) != workflow.DefaultVersion
 }
 
 // ending says in words how the order ended, for the Web UI, where every workflow that

@@ -170,13 +170,14 @@ func noArguments(c *cli.Context) error {
 	return nil
 }
 
-// optionalOrderID returns the only argument, or "" if there is none.
+// optionalOrderID returns the only argument, or "" if there is none. It may be the id of
+// an order that another program has placed.
 func optionalOrderID(c *cli.Context) (string, error) {
 	switch args := c.Args(); args.Len() {
 	case 0:
 		return "", nil
 	case 1:
-		return args.First(), coffee.ValidateOrderID(args.First())
+		return args.First(), coffee.ValidateForeignID(args.First())
 	default:
 		return "", usageErrorf(c, "%s takes one order id, not %d arguments", c.Command.Name, args.Len())
 	}

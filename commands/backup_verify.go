@@ -46,6 +46,7 @@ type auditedLedger struct {
 func runVerify(ctx context.Context, a *app, plan backupPlan) error {
 	backups := []verified{}
 	var breaches, missing int
+	var incomplete *audit.Report
 	beside := map[string]bool{} // ledgers, which are checked with their databases
 	for _, file := range plan.verify {
 		ledgers, err := ledgersBeside(file)
@@ -68,6 +69,9 @@ func runVerify(ctx context.Context, a *app, plan backupPlan) error {
 		missing += len(v.Missing)
 		for _, l := range v.Ledgers {
 			breaches += len(l.Report.Breaches)
+			if len(l.Report.Unreadable) > 0 {
+				incomplete = l.Report
+			}
 		}
 	}
 	if plan.asJSON {
@@ -83,6 +87,9 @@ func runVerify(ctx context.Context, a *app, plan backupPlan) error {
 	if missing > 0 {
 		return &hintedError{fmt.Errorf("%s missing", plural(missing, "ledger is", "ledgers are")),
 			"put each beside its database, under the name that coffee backup gave it; if they are in PostgreSQL, say so with --ledger postgres://..."}
+	}
+	if incomplete != nil {
+		return verdict(incomplete)
 	}
 	return nil
 }

@@ -87,12 +87,12 @@ func theRunningOrder(c *cli.Context, out *output, orders *coffee.Client) (string
 }
 
 func cancelOrder(ctx context.Context, out *output, orders *coffee.Client, plan cancelPlan) error {
-	id := plan.id
-	err := orders.Cancel(ctx, id, plan.reason)
+	err := orders.Cancel(ctx, plan.id, plan.reason)
 	if err != nil && !errors.Is(err, coffee.ErrEnded) {
 		return err
 	}
-	result, err := awaitCancelled(ctx, orders, id)
+	result, err := awaitCancelled(ctx, orders, plan.id)
+	id := shortID(plan.id)
 	if errors.Is(err, errNoWorker) {
 		out.notef("the request to cancel order %s is recorded, but no worker is running: it takes effect once a worker is running", id)
 		return nil

@@ -12,6 +12,7 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/contrib/envconfig"
+	"google.golang.org/grpc"
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/encryption"
@@ -179,8 +180,8 @@ func (a *app) complete(options *connectOptions) error {
 	}
 	resolveNames(options)
 	options.Logger = a.sdkLog()
-	options.ConnectionOptions.DialOptions = slices.Concat(coffee.Reconnect(a.log, options.why(address)), options.tls.dialOptions(),
-		a.dialOptions, options.ConnectionOptions.DialOptions)
+	options.ConnectionOptions.DialOptions = slices.Concat(coffee.Reconnect(a.log, options.why(address)), []grpc.DialOption{coffee.DialOption()},
+		options.tls.dialOptions(), a.dialOptions, options.ConnectionOptions.DialOptions)
 	options.reading.Namespace = options.Namespace
 	options.keyset.Configure(&options.Options, options.reading)
 	interceptors, err := a.tracing.Interceptors()

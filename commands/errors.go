@@ -145,6 +145,7 @@ func explain(err error) (code int, hint string) {
 		denied   *serviceerror.PermissionDenied
 		missing  *encryption.UnreadableError
 		foreign  *coffee.UnreadableError
+		kind     *coffee.AttributeTypeError
 	)
 	switch {
 	case errors.As(err, &exit):
@@ -176,7 +177,7 @@ func explain(err error) (code int, hint string) {
 		return exitFailure, "choose another file with --db-filename, or move this one away"
 	case errors.As(err, &denied):
 		return exitFailure, "check --api-key or the TLS certificate, and --namespace"
-	case errors.As(err, &missing), errors.As(err, &foreign):
+	case errors.As(err, &missing), errors.As(err, &foreign) && foreign.Encrypted:
 		return exitFailure, "name the keyset that has the key with --encryption-keyset or $" + keysetVariable
 	case errors.Is(err, coffee.ErrNewerLedger):
 		return exitFailure, "use the program that changed it, or a newer one"
@@ -190,6 +191,8 @@ func explain(err error) (code int, hint string) {
 		return exitFailure, "name their ledger with --ledger; if it is lost for good, start a new one with --new-ledger"
 	case errors.Is(err, devserver.ErrNoServer):
 		return exitFailure, "build it without -tags noserver, or start a Temporal server another way and use it with --address"
+	case errors.As(err, &kind):
+		return exitFailure, "remove it with: temporal operator search-attribute remove --name " + coffee.SearchAttributeStatus + "; the next worker to start adds it as a Keyword"
 	case errors.Is(err, coffee.ErrNotIndexed):
 		return exitFailure, "add it with: temporal operator search-attribute create --name " + coffee.SearchAttributeStatus + " --type Keyword"
 	}

@@ -1,13 +1,19 @@
 package commands
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/operatorservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
@@ -125,13 +131,140 @@ func TestForeignTexts(t *testing.T) {
 	}
 }
 
+// TestOrdersOfOtherPrograms: orders whose ids this program would not give are listed,
+// looked up, cancelled, audited and served like others. A
+// workflow that is not called order-… is not taken for the order of its name.
+func TestOrdersOfOtherPrograms(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	s := newShop(t)
+	ids := []string{"café", "a\nb", "tab\t", "\u202egnp.exe", strings.Repeat("x", 900), "same"}
+	start := func(workflowID string, order any) {
+		if _, err := s.conn.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: workflowID, TaskQueue: coffee.TaskQueue,
+			Memo: map[string]any{"order": []int{1}}}, coffee.WorkflowType, order); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, id := range ids {
+		start(coffee.WorkflowID(id), nil)
+	}
+	start("same", nil)
+	s.wantListed(ctx, "WorkflowType = 'OrderCoffeeWorkflow'", len(ids)+1)
+
+	for _, id := range ids {
+		if view, err := s.orders.Describe(ctx, id); err != nil || view.OrderID != id || view.Status != coffee.StatusRunning {
+			t.Errorf("%.20q: got %+v, %v", id, view, err)
+		}
+		if _, err := s.orders.History(ctx, id); err != nil {
+			t.Errorf("%.20q: %v", id, err)
+		}
+		if err := s.orders.Cancel(ctx, id, ""); err != nil {
+			t.Errorf("%.20q: %v", id, err)
+		}
+	}
+	s.startWorker()
+	for _, id := range append(ids, "same") {
+		s.await(ctx, id, func(view coffee.OrderView) bool { return view.Status == coffee.StatusFailed })
+	}
+	views, err := s.orders.List(ctx, coffee.ListOptions{})
+	if err != nil || len(views) != len(ids)+1 {
+		t.Fatalf("got %d orders, %v", len(views), err)
+	}
+	var table bytes.Buffer
+	describeOrders(&table, views)
+	for line := range strings.Lines(table.String()) {
+		if strings.ContainsFunc(strings.TrimSuffix(line, "\n"), func(r rune) bool { return !unicode.IsPrint(r) }) || len([]rune(line)) > 160 {
+			t.Errorf("got the line %q", line)
+		}
+	}
+	if text := table.String(); !strings.Contains(text, "\nworkflow same ") || !strings.Contains(text, "\nsame ") || !strings.Contains(text, "\ncafé ") {
+		t.Errorf("got\n%s", text)
+	}
+	s.wantNoBreach(ctx)
+}
+
+// TestVersionNames: whatever a version is called, the versions are listed, and the orders
+// on it are counted if the server can find them.
+func TestVersionNames(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	s := newShop(t)
+	running := map[string]int64{`it's`: 1, `%`: 1, `x' OR 'a' = 'a`: 1, `back2\`: -1, `"quoted"`: -1, `'`: -1}
+	for name := range running {
+		s.startWorkerWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{ChargeTime: 9 * time.Second, BrewTime: 9 * time.Second, BrewFailureRate: 1}, Version: coffee.WorkerVersion{
+			Deployment: "coffee", BuildID: name, Behavior: workflow.VersioningBehaviorPinned}})
+	}
+	for name := range running {
+		s.rollOut(ctx, rolloutPlan{deployment: "coffee", buildID: name, percent: 100, replay: func(coffee.History) error { return nil }})
+		id := "on-" + url.QueryEscape(name)
+		id = strings.NewReplacer("%", "-", "+", "-").Replace(id)
+		s.place(ctx, id)
+		s.await(ctx, id, func(view coffee.OrderView) bool { return view.WorkerBuildID == name })
+	}
+	for {
+		d, err := s.orders.Deployment(ctx, "coffee")
+		if err != nil || len(d.Versions) != len(running) {
+			t.Fatalf("got %+v, %v", d, err)
+		}
+		i := slices.IndexFunc(d.Versions, func(v coffee.DeployedVersion) bool { return v.Running != running[v.BuildID] })
+		if i < 0 {
+			return
+		}
+		if !sleep(ctx, 100*time.Millisecond) { // until they are listed
+			t.Fatalf("got %+v", d.Versions[i])
+		}
+	}
+}
+
+// TestLostSearchAttribute: orders that were accepted with the search attribute end although
+// it is removed, or replaced by one of another type, while they are brewing.
+func TestLostSearchAttribute(t *testing.T) {
+	t.Parallel()
+	for name, kind := range map[string]enumspb.IndexedValueType{
+		"removed": enumspb.INDEXED_VALUE_TYPE_UNSPECIFIED,
+		"an Int":  enumspb.INDEXED_VALUE_TYPE_INT,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			defer cancel()
+			s := newShop(t)
+			s.startWorkerWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{BrewTime: 3 * time.Second}})
+			s.place(ctx, "123")
+			s.await(ctx, "123", func(view coffee.OrderView) bool { return view.Stage == coffee.StageBrewing })
+			operator := s.conn.OperatorService()
+			_, err := operator.RemoveSearchAttributes(ctx, &operatorservice.RemoveSearchAttributesRequest{
+				Namespace: s.conn.namespace, SearchAttributes: []string{coffee.SearchAttributeStatus}})
+			if err == nil && kind != enumspb.INDEXED_VALUE_TYPE_UNSPECIFIED {
+				_, err = operator.AddSearchAttributes(ctx, &operatorservice.AddSearchAttributesRequest{
+					Namespace: s.conn.namespace, SearchAttributes: map[string]enumspb.IndexedValueType{coffee.SearchAttributeStatus: kind}})
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.wantResult(ctx, "123", 525)
+			s.wantNoBreach(ctx)
+			var other *coffee.AttributeTypeError
+			_, err = s.orders.List(ctx, coffee.ListOptions{Status: coffee.StatusCompleted})
+			if kind != enumspb.INDEXED_VALUE_TYPE_UNSPECIFIED && !errors.As(err, &other) {
+				t.Errorf("the list of completed orders: %v", err)
+			}
+			if _, err := s.orders.List(ctx, coffee.ListOptions{}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // TestAddresses: an id that no workflow can have is refused as invalid before the
 // server is asked.
 func TestAddresses(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
 	s := newShop(t)
-	for _, id := range []string{"", "\x00", "a\nb", "\xff", strings.Repeat("x", 1000)} {
+	for _, id := range []string{"", "\xff", strings.Repeat("x", 1000)} {
 		_, history := s.orders.History(ctx, id)
 		_, look := s.orders.Describe(ctx, id)
 		for what, err := range map[string]error{"history": history, "look": look, "cancel": s.orders.Cancel(ctx, id, "")} {

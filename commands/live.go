@@ -141,7 +141,7 @@ var liveColumns = []struct {
 	width int
 	value func(coffee.OrderView) string
 }{
-	{"ORDER", 14, func(v coffee.OrderView) string { return v.OrderID }},
+	{"ORDER", 14, idInTable},
 	{"DRINK", 16, func(v coffee.OrderView) string { return strings.TrimSpace(fmt.Sprintf("%s %s", v.Drink, v.Size)) }},
 	{"STATUS", 34, statusInWords},
 	{"TOOK", 8, age},
@@ -153,9 +153,9 @@ var liveColumns = []struct {
 	}},
 	{"WHY", 40, func(v coffee.OrderView) string {
 		if v.Status == coffee.StatusRunning {
-			return cmp.Or(v.WorkflowTaskFailure, v.LastFailure)
+			return cmp.Or(v.Unreadable, v.WorkflowTaskFailure, v.LastFailure)
 		}
-		return v.Failure
+		return cmp.Or(v.Unreadable, v.Failure)
 	}},
 }
 

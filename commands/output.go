@@ -17,6 +17,7 @@ import (
 	"os"
 	"unicode"
 	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/mattn/go-isatty"
 	"golang.org/x/term"
@@ -112,10 +113,11 @@ func (e invisibleEscaper) Write(p []byte) (int, error) {
 }
 
 // escapeInvisible escapes what a terminal may obey: control characters,
-// bidirectional marks and the like, but not line feeds. The JSON encoder leaves
+// bidirectional marks and the like, but not line feeds. What is not UTF-8 is replaced. The JSON encoder leaves
 // some of them as they are. The escapes are those of JSON, so JSON keeps its
 // meaning.
 func escapeInvisible(text []byte) []byte {
+	text = bytes.ToValidUTF8(text, []byte(string(utf8.RuneError)))
 	harmless := func(r rune) bool { return r == '\n' || unicode.IsPrint(r) }
 	if bytes.IndexFunc(text, func(r rune) bool { return !harmless(r) }) < 0 {
 		return text

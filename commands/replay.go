@@ -26,7 +26,8 @@ func replayCommand(a *app) *cli.Command {
 		Description: "Replays histories on this program's workflow, to find out before a new release is rolled out whether it would break an order. " +
 			"Without arguments it replays those of all orders that run, and of the 1,000 that ended last. " +
 			"A FILE, whose name ends in .json or has a / in it, is the history of an order, as temporal workflow show -o json writes it and as the Web UI lets you download it. " +
-			"It changes nothing. The exit code is 7 if a history does not replay.",
+			"It changes nothing. It names the orders that it cannot read, and replays the others. " +
+			"The exit code is 7 if a history does not replay, and 1 if an order on which a worker may have worked cannot be read.",
 		Flags: slices.Concat([]cli.Flag{outputFlag(), releaseFlag()}, connectFlags()),
 		Action: func(c *cli.Context) error {
 			plan, err := parseReplay(c)
@@ -59,7 +60,7 @@ func parseReplay(c *cli.Context) (plan replayPlan, err error) {
 			plan.files = append(plan.files, arg)
 			continue
 		}
-		if err := coffee.ValidateOrderID(arg); err != nil {
+		if err := coffee.ValidateForeignID(arg); err != nil {
 			return plan, err
 		}
 		plan.ids = append(plan.ids, arg)
@@ -97,23 +98,22 @@ type replayed struct {
 	Histories int      `json:"histories"`
 	Running   int      `json:"running"`
 	Broken    []broken `json:"broken"`
-	// Unreadable are the orders whose history cannot be decrypted.
+	// Unreadable are the orders whose history cannot be read. They are in no count.
 	Unreadable []unreadableOrder `json:"unreadable,omitempty"`
 }
 
-// unreadableOrder is an order whose history cannot be decrypted.
+// unreadableOrder is an order whose history cannot be read.
 type unreadableOrder struct {
 	OrderID string `json:"order_id"`
+	RunID   string `json:"run_id,omitempty"`
 	Problem string `json:"problem"`
+	// begun is false if no worker has completed a task of it.
+	begun bool
 }
 
 // unreadableOrders returns the error about orders that nobody here could judge.
 func unreadableOrders(n int) error {
-	return &exitError{
-		code:    exitFailure,
-		message: plural(n, "order", "orders") + " could not be read",
-		hint:    "name the keyset that has the key with --encryption-keyset or $" + keysetVariable,
-	}
+	return &exitError{code: exitFailure, message: plural(n, "order", "orders") + " could not be read"}
 }
 
 // broken is a history that does not replay.
@@ -144,26 +144,25 @@ func (r *replayed) add(history coffee.History, file string, replay func(coffee.H
 	return err
 }
 
-// leaveOut adds an order to those whose history cannot be decrypted, if that is what an
-// error says, and returns nil. It returns other errors.
-func (r *replayed) leaveOut(err error) error {
+// take replays a history that was read from file, or from the server if that is empty. An
+// order that cannot be read is only named. take returns any other error.
+func (r *replayed) take(history coffee.History, err error, file string, replay func(coffee.History) error) error {
+	if err == nil {
+		err = r.add(history, file, replay)
+	}
 	var unreadable *coffee.UnreadableError
 	if !errors.As(err, &unreadable) {
 		return err
 	}
-	r.Unreadable = append(r.Unreadable, unreadableOrder{unreadable.OrderID, unreadable.Problem})
+	r.Unreadable = append(r.Unreadable, unreadableOrder{unreadable.OrderID, history.RunID, unreadable.Err.Error(), len(history.Events) == 0 || history.Begun()})
 	return nil
 }
 
 func runReplay(ctx context.Context, a *app, plan replayPlan) error {
 	report := replayed{Broken: []broken{}}
-	replay := func(history coffee.History, file string) error { return report.add(history, file, plan.replay) }
 	for _, file := range plan.files {
 		history, err := readHistory(file, plan.server.keyset)
-		if err == nil {
-			err = replay(history, file)
-		}
-		if err = report.leaveOut(err); err != nil {
+		if err = report.take(history, err, file, plan.replay); err != nil {
 			return err
 		}
 	}
@@ -173,10 +172,7 @@ func runReplay(ctx context.Context, a *app, plan replayPlan) error {
 	err := a.withOrders(ctx, plan.server, func(orders *coffee.Client) error {
 		for _, id := range plan.ids {
 			history, err := orders.History(ctx, id)
-			if err == nil {
-				err = replay(history, "")
-			}
-			if err = report.leaveOut(err); err != nil {
+			if err = report.take(history, err, "", plan.replay); err != nil {
 				return err
 			}
 		}
@@ -184,10 +180,7 @@ func runReplay(ctx context.Context, a *app, plan replayPlan) error {
 			return nil
 		}
 		for history, err := range orders.Histories(ctx, replayedOver) {
-			if err == nil {
-				err = replay(history, "")
-			}
-			if err = report.leaveOut(err); err != nil {
+			if err = report.take(history, err, "", plan.replay); err != nil {
 				return err
 			}
 		}

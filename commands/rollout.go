@@ -128,18 +128,15 @@ func rollForward(ctx context.Context, out *output, orders *coffee.Client, d coff
 	}
 	report := replayed{Broken: []broken{}}
 	for history, err := range orders.Movable(ctx) {
-		if err == nil {
-			err = report.add(history, "", plan.replay)
-		}
-		if coffee.IsUnreadable(err) && !history.Begun() {
-			continue // whatever version it goes to, it waits for its key
-		}
-		if err != nil {
+		if err = report.take(history, err, "", plan.replay); err != nil {
 			return err
 		}
 	}
-	if len(report.Broken) > 0 {
+	if len(report.Broken) > 0 || slices.ContainsFunc(report.Unreadable, func(order unreadableOrder) bool { return order.begun }) {
 		return printReplay(out, report, plan.asJSON)
+	}
+	for _, order := range report.Unreadable { // whatever version it goes to, it waits for its key
+		out.notef("order %s cannot be read, and no worker has begun it: %s", coffee.Printable(order.OrderID), coffee.Printable(order.Problem))
 	}
 	out.notef("%s would move, and replayed", plural(report.Histories, "order", "orders"))
 	for began := time.Now(); ; {
@@ -200,6 +197,10 @@ func printVersions(out *output, d coffee.Deployment) {
 		if v.Percent > 0 {
 			state += fmt.Sprintf(" %g %%", v.Percent)
 		}
-		out.printf("%-20s %-16s %8d %8d  %s\n", coffee.Printable(v.BuildID), state, v.Workers, v.Running, v.CreatedAt.Local().Format(time.DateTime))
+		running := "?"
+		if v.Running >= 0 {
+			running = fmt.Sprint(v.Running)
+		}
+		out.printf("%-20s %-16s %8d %8s  %s\n", coffee.Printable(v.BuildID), state, v.Workers, running, v.CreatedAt.Local().Format(time.DateTime))
 	}
 }

@@ -9,6 +9,7 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
 
+	"example.com/coffee/coffee"
 	"example.com/coffee/devserver"
 	"example.com/coffee/internal/namespaces"
 )
@@ -20,6 +21,7 @@ func serverOptions(c *cli.Context) (options devserver.Options, err error) {
 		Port:             c.Int("port"),
 		HTTPPort:         c.Int("http-port"),
 		MetricsPort:      c.Int("metrics-port"),
+		MetricTypes:      coffee.Types(),
 		UI:               !c.Bool("headless"),
 		UIIP:             c.String("ui-ip"),
 		UIPort:           c.Int("ui-port"),
@@ -75,6 +77,9 @@ func addPairs(c *cli.Context, options *devserver.Options) error {
 		kind, err := enumspb.IndexedValueTypeFromString(value)
 		if err != nil || kind == enumspb.INDEXED_VALUE_TYPE_UNSPECIFIED {
 			return usageErrorf(c, "--search-attribute %s: there is no type %q; there are Bool, Datetime, Double, Int, Keyword, KeywordList, Text", name, value)
+		}
+		if has, ok := options.SearchAttributes[name]; ok && has != kind {
+			return usageErrorf(c, "--search-attribute %s: it is of type %s, not %s", coffee.Printable(name), has, kind)
 		}
 		options.SearchAttributes[name] = kind
 	}

@@ -167,6 +167,10 @@ func describeOrder(w io.Writer, view coffee.OrderView) {
 	line("Started", "%s", view.StartedAt.Local().Format(time.DateTime))
 	line("Took", "%s", yesNo(view.EndedAt.IsZero(), age(view)+" so far", age(view)))
 	switch {
+	case view.Unindexed:
+		fmt.Fprintf(w, "The last worker could not end it: the server has no search attribute %s of type Keyword any more (%s).\n",
+			coffee.SearchAttributeStatus, coffee.Printable(view.WorkflowTaskFailure))
+		fmt.Fprintln(w, "It is not lost: workers of this version notice that within seconds, and end it without the attribute at its next attempt.")
 	case view.WorkflowTaskFailure != "":
 		fmt.Fprintf(w, "The last worker could not go on with it: %s\n", coffee.Printable(view.WorkflowTaskFailure))
 		fmt.Fprintln(w, "It is not lost: it goes on with a worker whose code fits its history and whose keyset has its keys. Run coffee replay to see where a program departs from it.")
@@ -193,7 +197,7 @@ func describeOrders(w io.Writer, views []coffee.OrderView) {
 			drink = "(encrypted)"
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
-			coffee.Printable(view.OrderID), drink, coffee.Printable(string(view.Size)), price,
+			idInTable(view), drink, coffee.Printable(string(view.Size)), price,
 			statusInWords(view), view.StartedAt.Local().Format(time.DateTime), age(view))
 	}
 	table.Flush() // into a buffer, which does not fail

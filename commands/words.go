@@ -20,11 +20,17 @@ var stagesInWords = map[coffee.Stage]string{
 }
 
 func statusInWords(view coffee.OrderView) string {
+	if view.Unreadable != "" && (view.Status == "" || view.Status == coffee.StatusRunning) {
+		return "unreadable"
+	}
 	if view.Status != coffee.StatusRunning {
 		return coffee.Printable(strings.ToLower(string(view.Status)))
 	}
-	if strings.HasPrefix(view.WorkflowTaskFailure, "[TMPRL1100]") {
+	switch {
+	case strings.HasPrefix(view.WorkflowTaskFailure, "[TMPRL1100]"):
 		return "stuck: worker's code does not fit"
+	case view.Unindexed:
+		return "stuck: no search attribute"
 	}
 	words := stagesInWords[view.Stage]
 	if wait := time.Until(view.NextAttemptAt); wait > 0 { // the board says it in the same words
@@ -60,9 +66,9 @@ func brewInWords(view coffee.OrderView) string {
 
 func cancelledInWords(result coffee.OrderResult) string {
 	if !result.Charged {
-		return fmt.Sprintf("order %s was cancelled before anything was charged", result.OrderID)
+		return fmt.Sprintf("order %s was cancelled before anything was charged", coffee.Printable(result.OrderID))
 	}
-	return fmt.Sprintf("order %s was cancelled%s", result.OrderID, refundInWords(result))
+	return fmt.Sprintf("order %s was cancelled%s", coffee.Printable(result.OrderID), refundInWords(result))
 }
 
 func refundInWords(result coffee.OrderResult) string {
@@ -77,6 +83,23 @@ func yesNo(condition bool, yes, no string) string {
 		return yes
 	}
 	return no
+}
+
+// shortID returns an order id for a table or a line: another program's can be long.
+func shortID(orderID string) string {
+	id := []rune(coffee.Printable(orderID))
+	if len(id) > coffee.MaxOrderIDLength {
+		return string(id[:coffee.MaxOrderIDLength-1]) + "…"
+	}
+	return string(id)
+}
+
+// idInTable is the id of an order, or what else a workflow is that is not called order-….
+func idInTable(view coffee.OrderView) string {
+	if view.WorkflowID != "" {
+		return "workflow " + shortID(view.WorkflowID)
+	}
+	return shortID(view.OrderID)
 }
 
 // age is in seconds, with one decimal if it is less than a minute.

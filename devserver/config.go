@@ -94,6 +94,9 @@ func serverConfig(o Options, id identity, frontendPort int, metricsSocket string
 			ListenAddress: metricsSocket,
 			HandlerPath:   "/metrics",
 		}}
+		if o.MetricTypes != nil {
+			conf.Global.Metrics.ExcludeTags = map[string][]string{"workflowType": o.MetricTypes, "activityType": o.MetricTypes}
+		}
 	}
 	return conf
 }

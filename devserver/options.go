@@ -27,6 +27,10 @@ type Options struct {
 	HTTPPort int
 	// MetricsPort is the port of the Prometheus endpoint; 0 means no endpoint.
 	MetricsPort int
+	// MetricTypes are the types of workflows and activities that metrics have labels for.
+	// Others, of which clients may invent any number, are labelled _tag_excluded_; nil
+	// means that there are none of those.
+	MetricTypes []string
 
 	// UI starts the Web UI.
 	UI bool
@@ -57,7 +61,8 @@ type Options struct {
 	// hour or more; 0 means [DefaultRetention] for a new namespace, and no change
 	// for one that exists.
 	Retention time.Duration
-	// SearchAttributes are added to each of the namespaces that lacks them.
+	// SearchAttributes are added to each of the namespaces that lacks them. One that is
+	// there with another type stays as it is, and Notify hears of it.
 	SearchAttributes map[string]enumspb.IndexedValueType
 
 	// DatabaseFile is the SQLite file that everything is stored in; empty means in

@@ -353,7 +353,7 @@ func (s *Server) waitReady(ctx context.Context, frontend net.Listener) error {
 		}
 	}
 	for _, namespace := range s.options.Namespaces {
-		err := addSearchAttributes(ctx, operatorservice.NewOperatorServiceClient(conn), namespace, s.options.SearchAttributes)
+		err := s.addSearchAttributes(ctx, operatorservice.NewOperatorServiceClient(conn), namespace)
 		if err == nil {
 			err = setRetention(ctx, workflowservice.NewWorkflowServiceClient(conn), namespace, s.options.Retention)
 		}
@@ -379,9 +379,10 @@ func setRetention(ctx context.Context, service workflowservice.WorkflowServiceCl
 	return err
 }
 
-// addSearchAttributes adds the search attributes that an existing namespace lacks.
-// It returns an error if one exists with another type.
-func addSearchAttributes(ctx context.Context, operator operatorservice.OperatorServiceClient, namespace string, want map[string]enumspb.IndexedValueType) error {
+// addSearchAttributes adds the search attributes that an existing namespace lacks. One
+// that has another type stays as it is: any client may have made it.
+func (s *Server) addSearchAttributes(ctx context.Context, operator operatorservice.OperatorServiceClient, namespace string) error {
+	want := s.options.SearchAttributes
 	if len(want) == 0 {
 		return nil
 	}
@@ -395,7 +396,7 @@ func addSearchAttributes(ctx context.Context, operator operatorservice.OperatorS
 		case !ok:
 			missing[name] = kind
 		case existing != kind:
-			return fmt.Errorf("search attribute %s is of type %s, not %s", name, existing, kind)
+			s.options.notify("namespace %q: the search attribute %s is of type %s, not %s, and stays so", namespace, name, existing, kind)
 		}
 	}
 	if len(missing) == 0 {

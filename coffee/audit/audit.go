@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -37,12 +38,14 @@ type Options struct {
 }
 
 // Run audits all orders of a namespace. It can run while orders do: it reads an
-// order again before it reports a breach. An error means that there is no verdict.
+// order again before it reports a breach. It names the orders that it cannot read, and
+// judges the others. An error means that there is no verdict.
 func Run(ctx context.Context, options Options) (*Report, error) {
 	if options.Replay == nil {
 		options.Replay = (&coffee.OrderWorkflow{Pricing: coffee.StandardPricing{}}).Replay
 	}
-	a := &auditor{Options: options, report: &Report{Breaches: []Breach{}, Repairs: []Repair{}}, stories: map[string][]*story{}, unreadable: map[string]string{}}
+	a := &auditor{Options: options, report: &Report{Breaches: []Breach{}, Repairs: []Repair{}}, stories: map[string][]*story{}, unreadable: map[string]*unread{}}
+	a.orders = coffee.NewClient(options.Client, options.Namespace)
 	if err := a.run(ctx); err != nil {
 		return nil, err
 	}
@@ -52,6 +55,7 @@ func Run(ctx context.Context, options Options) (*Report, error) {
 // auditor is one audit.
 type auditor struct {
 	Options
+	orders *coffee.Client
 	report *Report
 	// keep is how long the server keeps the history of an order that has ended; 0
 	// means for ever.
@@ -60,8 +64,8 @@ type auditor struct {
 
 	mu      sync.Mutex
 	stories map[string][]*story // by workflow id
-	// unreadable are the workflows with a history that cannot be decrypted, and why.
-	unreadable map[string]string
+	// unreadable are the workflows that cannot be read. They have no stories.
+	unreadable map[string]*unread
 	read       int
 	known      int
 }
@@ -95,6 +99,9 @@ func (a *auditor) run(ctx context.Context) error {
 		return err
 	}
 	a.horizon = newHorizon(time.Now(), a.keep, a.stories, all, coffee.WorkflowID)
+	if err := a.nothingRead(byOrder(all)); err != nil {
+		return err
+	}
 	if err := a.judgeAll(ctx, byOrder(all)); err != nil {
 		return err
 	}
@@ -152,18 +159,15 @@ func (a *auditor) judgeAll(ctx context.Context, rows map[string][]Row) error {
 		ids[id] = true
 	}
 	for id := range ids {
-		if problem, ok := a.unreadable[coffee.WorkflowID(id)]; ok {
-			a.judgeUnreadable(id, rows[id], problem)
-			continue
-		}
 		f := newFile(id, a.stories[coffee.WorkflowID(id)], rows[id])
-		breaches := f.judge(a.horizon.suspicious)
-		if len(breaches) > 0 || a.Repair != nil && f.unsettled() != nil {
+		breaches := a.judge(f)
+		readable := a.unreadable[coffee.WorkflowID(id)] == nil
+		if readable && (len(breaches) > 0 || a.Repair != nil && f.unsettled() != nil) {
 			var err error
 			if f, err = a.readAgain(ctx, f); err != nil {
 				return err
 			}
-			breaches = f.judge(a.horizon.suspicious)
+			breaches = a.judge(f)
 		}
 		if chain := f.unsettled(); chain != nil && a.Repair != nil {
 			if err := a.settle(ctx, f, chain, breaches); err != nil {
@@ -173,23 +177,39 @@ func (a *auditor) judgeAll(ctx context.Context, rows map[string][]Row) error {
 			if f, err = a.readAgain(ctx, f); err != nil {
 				return err
 			}
-			breaches = f.judge(a.horizon.suspicious)
+			breaches = a.judge(f)
 		}
 		a.report.Breaches = append(a.report.Breaches, breaches...)
 	}
 	return nil
 }
 
-// judgeUnreadable judges an order by its rows alone, and reports a breach if there are any:
-// nothing shows that they are right.
-func (a *auditor) judgeUnreadable(id string, rows []Row, problem string) {
-	if len(rows) == 0 {
-		return
+// nothingRead returns an error if no order can be read, although some have been charged:
+// then it is not they who are at fault. Mostly there is no keyset.
+func (a *auditor) nothingRead(rows map[string][]Row) error {
+	if len(a.stories) > 0 {
+		return nil
 	}
-	j := &judge{file: newFile(id, nil, rows)}
-	j.entries()
-	j.breach(RuleHistory, nil, "the ledger has rows of it, and its history is %s", problem)
-	a.report.Breaches = append(a.report.Breaches, j.breaches...)
+	for _, workflowID := range slices.Sorted(maps.Keys(a.unreadable)) {
+		if id, ok := strings.CutPrefix(workflowID, coffee.WorkflowID("")); ok && len(rows[id]) > 0 {
+			return a.unreadable[workflowID].err
+		}
+	}
+	return nil
+}
+
+// judge returns the breaches of one order. Of one that cannot be read there are only its
+// rows, which no history accounts for.
+func (a *auditor) judge(f *file) []Breach {
+	unread := a.unreadable[coffee.WorkflowID(f.orderID)]
+	if unread == nil {
+		return f.judge(a.horizon.suspicious)
+	}
+	j := &judge{file: f}
+	if j.entries(); len(f.rows) > 0 {
+		j.breach(RuleHistory, nil, "the ledger has rows of it, and it cannot be read: %s", unread.problem())
+	}
+	return j.breaches
 }
 
 // settle refunds an order that ended without a coffee, or records a void where a
@@ -225,14 +245,17 @@ func (a *auditor) acknowledged(ctx context.Context) error {
 	a.report.Acknowledged = len(ids)
 	for _, id := range ids {
 		f := newFile(id, a.stories[coffee.WorkflowID(id)], nil)
-		if len(f.chains) == 0 || f.running() != nil {
+		if a.unreadable[coffee.WorkflowID(id)] == nil && (len(f.chains) == 0 || f.running() != nil) {
 			var err error
 			if f, err = a.readAgain(ctx, f); err != nil {
 				return err
 			}
 		}
-		if problem, ok := a.unreadable[coffee.WorkflowID(id)]; ok {
-			a.breach(Breach{Rule: RuleAcknowledged, OrderID: id, Problem: "it was acknowledged, and its history is " + problem})
+		if unread := a.unreadable[coffee.WorkflowID(id)]; unread != nil {
+			if !unread.ended {
+				a.breach(Breach{Rule: RuleAcknowledged, OrderID: id, Problem: "it was acknowledged, but cannot be read and has not ended",
+					Evidence: []string{unread.problem()}})
+			}
 		} else if len(f.chains) == 0 {
 			a.breach(Breach{Rule: RuleAcknowledged, OrderID: id, Problem: "it was acknowledged, but there is no such order",
 				Evidence: []string{"the server has no workflow " + coffee.WorkflowID(id)}})

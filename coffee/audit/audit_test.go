@@ -693,6 +693,75 @@ func TestRunListedTwice(t *testing.T) {
 	}
 }
 
+// TestUnreadableOrder: an order that cannot be read is named, and the others are judged. If
+// the ledger has rows of it, that is a breach; and if it was acknowledged, that it has
+// not ended.
+func TestUnreadableOrder(t *testing.T) {
+	t.Parallel()
+	started := timestamppb.Now()
+	info := func(id string) *workflowpb.WorkflowExecutionInfo {
+		return &workflowpb.WorkflowExecutionInfo{Type: &commonpb.WorkflowType{Name: coffee.WorkflowType}, StartTime: started,
+			Execution: &commonpb.WorkflowExecution{WorkflowId: coffee.WorkflowID(id), RunId: "run-of-" + id}}
+	}
+	odd := info("odd\n")
+	good := info("123")
+	good.Execution.RunId = runID
+	for name, test := range map[string]struct {
+		charged      bool
+		acknowledged []string
+		want         []Rule
+	}{
+		"not charged":      {false, []string{"123"}, nil},
+		"charged":          {true, []string{"123"}, []Rule{RuleHistory}},
+		"it was announced": {false, []string{"123", "odd\n"}, []Rule{RuleAcknowledged}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			book, path := chargedLedger(t)
+			if err := book.Deliver(context.Background(), "123"); err != nil {
+				t.Fatal(err)
+			}
+			if test.charged {
+				if _, err := book.Charge(context.Background(), coffee.Charge{OrderID: "odd\n", RunID: "run-of-odd", Amount: 300}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			c := &mocks.Client{}
+			c.On("WorkflowService").Return(namespaces{})
+			c.On("ListWorkflow", mock.Anything, mock.Anything).
+				Return(&workflowservice.ListWorkflowExecutionsResponse{Executions: []*workflowpb.WorkflowExecutionInfo{odd, good}}, nil)
+			c.On("GetWorkflowHistory", mock.Anything, "order-123", runID, false, mock.Anything).Return(&iterator{history(t, "completed").GetEvents()})
+			c.On("GetWorkflowHistory", mock.Anything, "order-odd\n", "run-of-odd\n", false, mock.Anything).Return(&iterator{[]*historypb.HistoryEvent{{EventId: 2}}})
+			report, err := Run(context.Background(), Options{Client: c, Namespace: "default", Book: openBook(t, path), Acknowledged: test.acknowledged})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []Rule
+			for _, breach := range report.Breaches {
+				got = append(got, breach.Rule)
+				if breach.OrderID != "odd\n" {
+					t.Errorf("got %+v", breach)
+				}
+			}
+			if !slices.Equal(got, test.want) || report.Orders != (Orders{Completed: 1}) ||
+				!slices.Equal(report.Unreadable, []Unreadable{{"odd\n", "its history is damaged: event 2 follows event 0"}}) {
+				t.Errorf("got rules %v, want %v; %+v", ints(got), ints(test.want), report)
+			}
+		})
+	}
+}
+
+// TestNothingReadable: if no order can be read, although one was charged, it is not the
+// orders that are at fault.
+func TestNothingReadable(t *testing.T) {
+	t.Parallel()
+	_, path := chargedLedger(t)
+	_, err := Run(context.Background(), Options{Client: server(&historypb.HistoryEvent{EventId: 2}), Namespace: "default", Book: openBook(t, path)})
+	if err == nil || !strings.Contains(err.Error(), "order 123: its history is damaged") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestSettle: an order that was terminated while brewing is refunded. If the ledger
 // refuses the refund, the breach remains and the audit continues.
 func TestSettle(t *testing.T) {

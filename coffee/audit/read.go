@@ -9,10 +9,9 @@ import (
 	"time"
 
 	commonpb "go.temporal.io/api/common/v1"
-	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/api/serviceerror"
-	"go.temporal.io/api/workflowservice/v1"
+	workflowpb "go.temporal.io/api/workflow/v1"
 	"golang.org/x/sync/errgroup"
 
 	"example.com/coffee/coffee"
@@ -22,34 +21,37 @@ import (
 type run struct {
 	execution *commonpb.WorkflowExecution
 	startedAt time.Time
+	ended     bool
 }
+
+func runOf(info *workflowpb.WorkflowExecutionInfo) run {
+	return run{info.GetExecution(), info.GetStartTime().AsTime(), info.GetCloseTime() != nil}
+}
+
+// unread is why an order cannot be read.
+type unread struct {
+	err   *coffee.UnreadableError
+	ended bool
+}
+
+// problem says in one line what is wrong with it.
+func (u *unread) problem() string { return oneLine(u.err.Err.Error()) }
 
 // readOrders reads the history of every order that the server lists.
 func (a *auditor) readOrders(ctx context.Context) error {
 	var runs []run
 	listed := map[string]bool{}
-	var token []byte
-	for {
-		page, err := a.Client.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
-			Namespace:     a.Namespace,
-			Query:         "WorkflowType = '" + coffee.WorkflowType + "'",
-			PageSize:      1000,
-			NextPageToken: token,
-		})
+	for info, err := range a.orders.Executions(ctx, "WorkflowType = '"+coffee.WorkflowType+"'", 0, 1000) {
 		if err != nil {
 			return err
 		}
-		for _, info := range page.GetExecutions() {
-			// A run that ends between two pages can be on both.
-			if id := info.GetExecution().GetRunId(); !listed[id] {
-				listed[id] = true
-				runs = append(runs, run{info.GetExecution(), info.GetStartTime().AsTime()})
-			}
-		}
-		if token = page.GetNextPageToken(); len(token) == 0 {
-			return a.readRuns(ctx, runs)
+		// A run that ends between two pages can be on both.
+		if id := info.GetExecution().GetRunId(); !listed[id] {
+			listed[id] = true
+			runs = append(runs, runOf(info))
 		}
 	}
+	return a.readRuns(ctx, runs)
 }
 
 // readMissing reads the orders with these ids that have not been read yet. It skips
@@ -58,7 +60,7 @@ func (a *auditor) readMissing(ctx context.Context, ids []string) error {
 	var runs []run
 	slices.Sort(ids)
 	for _, id := range slices.Compact(ids) {
-		if len(a.stories[coffee.WorkflowID(id)]) > 0 {
+		if workflowID := coffee.WorkflowID(id); len(a.stories[workflowID]) > 0 || a.unreadable[workflowID] != nil {
 			continue
 		}
 		current, err := a.currentRun(ctx, id)
@@ -80,6 +82,9 @@ func (a *auditor) currentRun(ctx context.Context, id string) (*run, error) {
 	if errors.As(err, &notFound) || errors.As(err, &invalid) { // no workflow can have such an id
 		return nil, nil
 	}
+	if err = coffee.Unreadable(id, err); a.leaveOut(coffee.WorkflowID(id), err, false) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +92,19 @@ func (a *auditor) currentRun(ctx context.Context, id string) (*run, error) {
 	if info.GetType().GetName() != coffee.WorkflowType {
 		return nil, nil
 	}
-	return &run{info.GetExecution(), info.GetStartTime().AsTime()}, nil
+	current := runOf(info)
+	return &current, nil
+}
+
+// leaveOut reports whether an error is about one order alone. If it is, the audit goes on
+// without that order: what can be read of it, such as an earlier run, is not all.
+func (a *auditor) leaveOut(workflowID string, err error, ended bool) bool {
+	var one *coffee.UnreadableError
+	if !errors.As(err, &one) {
+		return false
+	}
+	a.unreadable[workflowID] = &unread{one, ended}
+	return true
 }
 
 // readRuns reads and replays the histories of some runs.
@@ -97,19 +114,16 @@ func (a *auditor) readRuns(ctx context.Context, runs []run) error {
 	group.SetLimit(8)
 	for _, r := range runs {
 		group.Go(func() error {
+			workflowID := r.execution.GetWorkflowId()
 			s, err := a.readRun(ctx, r)
-			var unreadable *coffee.UnreadableError
-			if err != nil && !errors.As(err, &unreadable) {
-				return fmt.Errorf("cannot read the history of %s: %w", coffee.Printable(r.execution.GetWorkflowId()), err)
-			}
 			a.mu.Lock()
 			defer a.mu.Unlock()
-			a.read++
-			if unreadable != nil {
-				a.unreadable[r.execution.GetWorkflowId()] = unreadable.Problem
+			if err != nil && !a.leaveOut(workflowID, err, r.ended) {
+				return cannotRead(workflowID, err)
 			}
+			a.read++
 			if s != nil {
-				a.stories[s.workflowID] = append(a.stories[s.workflowID], s)
+				a.stories[workflowID] = append(a.stories[workflowID], s)
 			}
 			if a.Progress != nil {
 				a.Progress(a.read, a.known)
@@ -117,18 +131,25 @@ func (a *auditor) readRuns(ctx context.Context, runs []run) error {
 			return nil
 		})
 	}
-	return group.Wait()
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	for workflowID := range a.unreadable {
+		delete(a.stories, workflowID)
+	}
+	return nil
+}
+
+func cannotRead(workflowID string, err error) error {
+	return fmt.Errorf("cannot read the history of %s: %w", coffee.Printable(workflowID), err)
 }
 
 // readRun reads and replays one history. It returns nil if the history was deleted
-// meanwhile, and a [*coffee.UnreadableError] if it is encrypted.
+// meanwhile, and a [*coffee.UnreadableError] if it cannot be read.
 func (a *auditor) readRun(ctx context.Context, r run) (*story, error) {
 	history := &historypb.History{}
-	events := a.Client.GetWorkflowHistory(ctx, r.execution.GetWorkflowId(), r.execution.GetRunId(), false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
-	for events.HasNext() {
-		event, err := events.Next()
-		var notFound *serviceerror.NotFound
-		if errors.As(err, &notFound) {
+	for event, err := range a.orders.Events(ctx, r.execution) {
+		if errors.Is(err, coffee.ErrNotFound) {
 			return nil, nil
 		}
 		if err != nil {
@@ -161,7 +182,7 @@ func (a *auditor) readAgain(ctx context.Context, f *file) (*file, error) {
 	}
 	var runs []run
 	for _, s := range a.stories[workflowID] {
-		runs = append(runs, run{&commonpb.WorkflowExecution{WorkflowId: workflowID, RunId: s.runID}, s.startedAt})
+		runs = append(runs, run{&commonpb.WorkflowExecution{WorkflowId: workflowID, RunId: s.runID}, s.startedAt, s.ended})
 	}
 	if current != nil && !slices.ContainsFunc(runs, func(r run) bool { return r.execution.GetRunId() == current.execution.GetRunId() }) {
 		runs = append(runs, *current)

@@ -18,7 +18,7 @@ type Report struct {
 	// Stuck are the ids of the running orders whose worker has code that does not fit
 	// their history, sorted.
 	Stuck []string `json:"stuck,omitempty"`
-	// Unreadable are the orders whose history cannot be decrypted, sorted. They are in no
+	// Unreadable are the orders that cannot be read, sorted. They are in no
 	// count.
 	Unreadable []Unreadable `json:"unreadable,omitempty"`
 	// Breaches are sorted by order.
@@ -91,8 +91,8 @@ func (a *auditor) count(all []Row, net coffee.Cents) {
 			}
 		}
 	}
-	for workflowID, problem := range a.unreadable {
-		a.report.Unreadable = append(a.report.Unreadable, Unreadable{strings.TrimPrefix(workflowID, coffee.WorkflowID("")), problem})
+	for workflowID, unread := range a.unreadable {
+		a.report.Unreadable = append(a.report.Unreadable, Unreadable{strings.TrimPrefix(workflowID, coffee.WorkflowID("")), unread.problem()})
 	}
 	slices.SortFunc(a.report.Unreadable, func(x, y Unreadable) int { return strings.Compare(x.OrderID, y.OrderID) })
 	slices.Sort(a.report.Stuck)

@@ -8,6 +8,7 @@
 package board
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -300,7 +301,7 @@ func toOrder(view coffee.OrderView, before *order, looked bool, now time.Time) o
 	case looked:
 		o.looked = now
 		o.Attempts, o.Failure = view.BrewAttempts, strings.ToValidUTF8(view.LastFailure, "?")
-		o.Stuck = strings.ToValidUTF8(view.WorkflowTaskFailure, "?")
+		o.Stuck = strings.ToValidUTF8(cmp.Or(view.Unreadable, view.WorkflowTaskFailure), "?")
 		if !view.NextAttemptAt.IsZero() {
 			o.RetryAt = view.NextAttemptAt.UnixMilli()
 		}

@@ -5,11 +5,13 @@
 // happen, with the metrics handler that Temporal gives to workflows and activities:
 // see metrics.go in package coffee. ledger.go and refunds.go add what only a worker
 // can see. tracing.go makes one trace of an order's way through client, workflow,
-// activities and ledger. health.go says whether a worker does its work.
+// activities and ledger; valid.go keeps a text from losing it. health.go says whether a worker does its work.
 package telemetry
 
 import (
+	"maps"
 	"net/http"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -19,6 +21,8 @@ import (
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/contrib/opentelemetry"
+
+	"example.com/coffee/coffee"
 )
 
 // Metrics collects metrics in this process.
@@ -50,13 +54,39 @@ func NewMetrics() (*Metrics, error) {
 // Handler returns the handler for the options of a Temporal client. The SDK gives it to
 // its workers, and they to workflows and activities.
 func (m *Metrics) Handler() client.MetricsHandler {
-	return opentelemetry.NewMetricsHandler(opentelemetry.MetricsHandlerOptions{
+	return bounded{opentelemetry.NewMetricsHandler(opentelemetry.MetricsHandlerOptions{
 		Meter:                m.meter,
 		UseMonotonicCounters: true,
 		// A metric that cannot be had must not stop an order.
 		OnError: func(error) {},
-	})
+	})}
 }
+
+// bounded bounds the number of metrics: whoever can start a workflow can make up types,
+// and each would have metrics of its own.
+type bounded struct{ client.MetricsHandler }
+
+const (
+	// tagWorkflowType and tagActivityType are the SDK's labels with types.
+	tagWorkflowType = "workflow_type"
+	tagActivityType = "activity_type"
+	// otherType stands for all types that are not this program's.
+	otherType = "other"
+)
+
+// WithTags implements [client.MetricsHandler].
+func (b bounded) WithTags(tags map[string]string) client.MetricsHandler {
+	for _, tag := range []string{tagWorkflowType, tagActivityType} {
+		if kind, ok := tags[tag]; ok && kind != noType && !slices.Contains(coffee.Types(), kind) {
+			tags = maps.Clone(tags)
+			tags[tag] = otherType
+		}
+	}
+	return bounded{b.MetricsHandler.WithTags(tags)}
+}
+
+// noType is the SDK's value where there is no type.
+const noType = "none"
 
 // ServeHTTP implements [http.Handler]: it serves the metrics in the format that the
 // client asks for.

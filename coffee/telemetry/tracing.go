@@ -63,7 +63,7 @@ func NewTracing(ctx context.Context, version string) (*Tracing, error) {
 	if err != nil {
 		return nil, err
 	}
-	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(described), sdktrace.WithIDGenerator(ids{}))
+	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(validExporter{exporter}), sdktrace.WithResource(described), sdktrace.WithIDGenerator(ids{}))
 	return &Tracing{provider, provider.Tracer("example.com/coffee")}, nil
 }
 

@@ -1,0 +1,57 @@
+package coffee
+
+import (
+	"context"
+	"errors"
+
+	"go.temporal.io/sdk/interceptor"
+	"go.temporal.io/sdk/temporal"
+)
+
+// border is where errors of activities leave the program. Their texts come from
+// databases, file systems and the network. The server takes only valid UTF-8, and would
+// not learn of any other failure before the attempt times out.
+type border struct {
+	interceptor.WorkerInterceptorBase
+}
+
+// InterceptActivity implements [interceptor.WorkerInterceptor].
+func (*border) InterceptActivity(_ context.Context, next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {
+	return &activityBorder{interceptor.ActivityInboundInterceptorBase{Next: next}}
+}
+
+type activityBorder struct {
+	interceptor.ActivityInboundInterceptorBase
+}
+
+// ExecuteActivity implements [interceptor.ActivityInboundInterceptor].
+func (a *activityBorder) ExecuteActivity(ctx context.Context, in *interceptor.ExecuteActivityInput) (any, error) {
+	result, err := a.Next.ExecuteActivity(ctx, in)
+	return result, plainError(err)
+}
+
+// plainError returns an error that Temporal can send: err, or one that Temporal treats as
+// it, with a text that is valid, printable and of bounded size. The latter has neither the
+// details nor the causes of err, which may not be.
+func plainError(err error) error {
+	if err == nil || isSendable(err) {
+		return err
+	}
+	failure := temporal.GetDefaultFailureConverter().ErrorToFailure(err)
+	info := failure.GetApplicationFailureInfo()
+	return temporal.NewApplicationErrorWithOptions(plainText(failure.GetMessage()), info.GetType(), temporal.ApplicationErrorOptions{
+		NonRetryable:   info.GetNonRetryable(),
+		NextRetryDelay: info.GetNextRetryDelay().AsDuration(),
+		Category:       temporal.ApplicationErrorCategory(info.GetCategory()),
+	})
+}
+
+// isSendable reports whether Temporal can send an error and its causes as they are.
+func isSendable(err error) bool {
+	for ; err != nil; err = errors.Unwrap(err) {
+		if text := err.Error(); text != plainText(text) {
+			return false
+		}
+	}
+	return true
+}

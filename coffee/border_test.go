@@ -1,0 +1,88 @@
+package coffee
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/testsuite"
+	"google.golang.org/protobuf/proto"
+)
+
+// TestBorder: whatever an activity fails with, Temporal can send it and a terminal can
+// show it, and it means the same.
+func TestBorder(t *testing.T) {
+	t.Parallel()
+	latin1 := errors.New("caf\xe9.db is gone")
+	for name, test := range map[string]struct {
+		err  error
+		want string // the message of the failure
+		kind string
+	}{
+		"plain":               {errors.New("no such table"), "no such table", ""},
+		"latin-1":             {latin1, "caf\ufffd.db is gone", ""},
+		"wrapped":             {fmt.Errorf("charge: %w", latin1), "charge: caf\ufffd.db is gone", "wrapError"},
+		"only its cause":      {temporal.NewApplicationErrorWithCause("refused", "Refused", latin1), "refused", "Refused"},
+		"several lines":       {errors.New("first\n\tsecond"), "first  second", ""},
+		"what terminals obey": {errors.New("\x1b[2J\u202eabc"), "\ufffd[2J\ufffdabc", ""},
+		"without end":         {errors.New(strings.Repeat("é", 5000)), strings.Repeat("é", 1000) + "…", ""},
+		"of a type, final": {temporal.NewApplicationErrorWithOptions("\xff", "Refused", temporal.ApplicationErrorOptions{
+			NonRetryable: true, NextRetryDelay: time.Second, Category: temporal.ApplicationErrorCategoryBenign}), "\ufffd", "Refused"},
+	} {
+		got := temporal.GetDefaultFailureConverter().ErrorToFailure(plainError(test.err))
+		if _, err := proto.Marshal(got); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if info := got.GetApplicationFailureInfo(); got.GetMessage() != test.want || info.GetType() != test.kind {
+			t.Errorf("%s: got %v", name, got)
+		}
+		if name == "of a type, final" {
+			want := temporal.GetDefaultFailureConverter().ErrorToFailure(test.err).GetApplicationFailureInfo()
+			if info := got.GetApplicationFailureInfo(); !proto.Equal(info, want) {
+				t.Errorf("got %v, want %v", info, want)
+			}
+		}
+	}
+	if cancelled := temporal.NewCanceledError(); plainError(cancelled) != cancelled || plainError(nil) != nil {
+		t.Error("an error that can be sent was changed")
+	}
+}
+
+// TestWorkersHaveTheBorder: the worker's activities fail across it.
+func TestWorkersHaveTheBorder(t *testing.T) {
+	t.Parallel()
+	var suite testsuite.WorkflowTestSuite
+	env := suite.NewTestActivityEnvironment()
+	env.SetWorkerOptions(sdkOptions(WorkerOptions{}, nil))
+	env.RegisterActivityWithOptions(func(context.Context) error { return errors.New("caf\xe9") }, activity.RegisterOptions{Name: "fail"})
+	_, err := env.ExecuteActivity("fail")
+	var failed *temporal.ApplicationError
+	if !errors.As(err, &failed) || failed.Message() != "caf\ufffd" {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestPrintableBytes: what is not UTF-8 is escaped as well.
+func TestPrintableBytes(t *testing.T) {
+	t.Parallel()
+	for s, want := range map[string]string{"café": "café", "caf\xe9": `"caf\xe9"`, "\x9b31m": `"\x9b31m"`, "a\nb": `"a\nb"`} {
+		if got := Printable(s); got != want {
+			t.Errorf("%q: got %s", s, got)
+		}
+	}
+}
+
+// TestQuoteValue: a value of a visibility query ends where it should.
+func TestQuoteValue(t *testing.T) {
+	t.Parallel()
+	for s, want := range map[string]string{"v1": `'v1'`, "it's": `'it''s'`, `back2\`: `'back2\\'`, `\' OR 1=1`: `'\\'' OR 1=1'`} {
+		if got := quoteValue(s); got != want {
+			t.Errorf("%s: got %s, want %s", s, got, want)
+		}
+	}
+}

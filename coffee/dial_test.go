@@ -1,0 +1,244 @@
+package coffee
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+
+	"github.com/rs/zerolog"
+	commonpb "go.temporal.io/api/common/v1"
+	enumspb "go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
+	"go.temporal.io/api/serviceerror"
+	workflowpb "go.temporal.io/api/workflow/v1"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+)
+
+// oddServer is a Temporal server whose answers the test makes up.
+type oddServer struct {
+	workflowservice.UnimplementedWorkflowServiceServer
+	list     func(token string) *workflowservice.ListWorkflowExecutionsResponse
+	history  func(workflowID, token string) (*workflowservice.GetWorkflowExecutionHistoryResponse, error)
+	describe func(ctx context.Context, workflowID string) *workflowservice.DescribeWorkflowExecutionResponse
+}
+
+func (s *oddServer) GetSystemInfo(context.Context, *workflowservice.GetSystemInfoRequest) (*workflowservice.GetSystemInfoResponse, error) {
+	return &workflowservice.GetSystemInfoResponse{Capabilities: &workflowservice.GetSystemInfoResponse_Capabilities{InternalErrorDifferentiation: true}}, nil
+}
+
+func (s *oddServer) ListWorkflowExecutions(_ context.Context, r *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error) {
+	return s.list(string(r.GetNextPageToken())), nil
+}
+
+func (s *oddServer) GetWorkflowExecutionHistory(_ context.Context, r *workflowservice.GetWorkflowExecutionHistoryRequest) (*workflowservice.GetWorkflowExecutionHistoryResponse, error) {
+	return s.history(r.GetExecution().GetWorkflowId(), string(r.GetNextPageToken()))
+}
+
+func (s *oddServer) DescribeWorkflowExecution(ctx context.Context, r *workflowservice.DescribeWorkflowExecutionRequest) (*workflowservice.DescribeWorkflowExecutionResponse, error) {
+	return s.describe(ctx, r.GetExecution().GetWorkflowId()), nil
+}
+
+// ordersOn returns a client of a server, on a connection with the package's option.
+func ordersOn(t *testing.T, s *oddServer) *Client {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer()
+	workflowservice.RegisterWorkflowServiceServer(server, s)
+	go func() { _ = server.Serve(listener) }()
+	t.Cleanup(server.Stop)
+	c, err := client.NewLazyClient(client.Options{HostPort: listener.Addr().String(), Logger: NewSDKLogger(zerolog.Nop()),
+		ConnectionOptions: client.ConnectionOptions{DialOptions: []grpc.DialOption{DialOption()}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return NewClient(c, client.DefaultNamespace)
+}
+
+// TestForeignIDs: the SDK puts ids into headers, where gRPC takes only printable ASCII. An
+// order of another program is found under whatever id it has.
+func TestForeignIDs(t *testing.T) {
+	t.Parallel()
+	for id, header := range map[string]string{
+		"123":                    "workflow:order-123",
+		"100%":                   "workflow:order-100%",
+		"café":                   "workflow:order-caf%C3%A9",
+		"café 100%":              "workflow:order-caf%C3%A9 100%25",
+		"a\nb\tc":                "workflow:order-a%0Ab%09c",
+		"\u202egnp.exe":          "workflow:order-%E2%80%AEgnp.exe",
+		"\x7f":                   "workflow:order-%7F",
+		strings.Repeat("x", 900): "workflow:order-" + strings.Repeat("x", 900),
+	} {
+		orders := ordersOn(t, &oddServer{describe: func(ctx context.Context, workflowID string) *workflowservice.DescribeWorkflowExecutionResponse {
+			headers, _ := metadata.FromIncomingContext(ctx)
+			if got := strings.Join(headers.Get("temporal-resource-id"), " "); got != header || workflowID != "order-"+id {
+				t.Errorf("%q: the server got workflow id %q, header %q", id, workflowID, got)
+			}
+			return described("run", enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING)
+		}})
+		if none, err := orders.NoWorker(t.Context(), id); err != nil || none {
+			t.Errorf("%q: got %v, %v", id, none, err)
+		}
+	}
+}
+
+// TestOddPages: a server whose pages do not come to an end gets an error, not another
+// request.
+func TestOddPages(t *testing.T) {
+	t.Parallel()
+	execution := func(id string) *workflowpb.WorkflowExecutionInfo {
+		return &workflowpb.WorkflowExecutionInfo{Execution: &commonpb.WorkflowExecution{WorkflowId: "order-" + id, RunId: "run"}}
+	}
+	for name, list := range map[string]func(token string) (next string, empty bool){
+		"empty pages, always the same": func(string) (string, bool) { return "a", true },
+		"empty pages, ever new":        func(token string) (string, bool) { return token + "a", true },
+		"always the same page":         func(string) (string, bool) { return "a", false },
+		"two pages in turn":            func(token string) (string, bool) { return map[string]string{"": "a", "a": "b", "b": "a"}[token], false },
+		"an empty page in the middle":  func(token string) (string, bool) { return map[string]string{"": "a", "a": "b"}[token], token == "a" },
+		"three pages in turn, after it": func(token string) (string, bool) {
+			return map[string]string{"": "a", "a": "b", "b": "c", "c": "a"}[token], false
+		},
+	} {
+		orders := ordersOn(t, &oddServer{list: func(token string) *workflowservice.ListWorkflowExecutionsResponse {
+			next, empty := list(token)
+			page := &workflowservice.ListWorkflowExecutionsResponse{NextPageToken: []byte(next)}
+			if !empty {
+				page.Executions = []*workflowpb.WorkflowExecutionInfo{execution("1")}
+			}
+			return page
+		}})
+		var err error
+		for _, err = range orders.Executions(t.Context(), "", 0, 1) {
+		}
+		if err == nil {
+			t.Errorf("%s: there was an end", name)
+		}
+	}
+}
+
+// TestOddHistories: a history that is cut, repeats itself or has no end cannot be read,
+// and that is a matter of its order alone.
+func TestOddHistories(t *testing.T) {
+	t.Parallel()
+	const perPage = 1000
+	page := func(from int64, next string) *workflowservice.GetWorkflowExecutionHistoryResponse {
+		response := &workflowservice.GetWorkflowExecutionHistoryResponse{History: &historypb.History{}, NextPageToken: []byte(next)}
+		for id := from; id < from+perPage; id++ {
+			response.History.Events = append(response.History.Events, &historypb.HistoryEvent{EventId: id})
+		}
+		return response
+	}
+	empty := func(next string) *workflowservice.GetWorkflowExecutionHistoryResponse {
+		return &workflowservice.GetWorkflowExecutionHistoryResponse{History: &historypb.History{}, NextPageToken: []byte(next)}
+	}
+	large := page(1, "")
+	for _, event := range large.History.Events[:perPage/2] {
+		event.Attributes = &historypb.HistoryEvent_WorkflowExecutionSignaledEventAttributes{WorkflowExecutionSignaledEventAttributes: &historypb.WorkflowExecutionSignaledEventAttributes{
+			Input: &commonpb.Payloads{Payloads: []*commonpb.Payload{{Data: make([]byte, mostHistoryBytes/perPage*2)}}},
+		}}
+	}
+	for name, history := range map[string]func(token string) (*workflowservice.GetWorkflowExecutionHistoryResponse, error){
+		"empty": func(string) (*workflowservice.GetWorkflowExecutionHistoryResponse, error) { return empty(""), nil },
+		"empty, without end": func(token string) (*workflowservice.GetWorkflowExecutionHistoryResponse, error) {
+			return empty(token + "a"), nil
+		},
+		"an empty page": func(token string) (*workflowservice.GetWorkflowExecutionHistoryResponse, error) {
+			if token == "" {
+				return page(1, "a"), nil
+			}
+			return empty("b"), nil
+		},
+		"the same page again": func(token string) (*workflowservice.GetWorkflowExecutionHistoryResponse, error) {
+			return page(1, token+"a"), nil
+		},
+		"the first is lost": func(string) (*workflowservice.GetWorkflowExecutionHistoryResponse, error) { return page(2, ""), nil },
+		"without end": func(token string) (*workflowservice.GetWorkflowExecutionHistoryResponse, error) {
+			var n int64
+			_, _ = fmt.Sscan(token, &n)
+			return page(n*perPage+1, fmt.Sprint(n+1)), nil
+		},
+		"not decodable": func(string) (*workflowservice.GetWorkflowExecutionHistoryResponse, error) {
+			return nil, status.Error(codes.Internal, "grpc: error while unmarshaling: proto: cannot parse invalid wire-format data")
+		},
+		"lost": func(string) (*workflowservice.GetWorkflowExecutionHistoryResponse, error) {
+			return nil, status.Error(codes.DataLoss, "corrupt")
+		},
+	} {
+		orders := ordersOn(t, &oddServer{
+			list: func(string) *workflowservice.ListWorkflowExecutionsResponse {
+				return &workflowservice.ListWorkflowExecutionsResponse{Executions: []*workflowpb.WorkflowExecutionInfo{
+					{Execution: &commonpb.WorkflowExecution{WorkflowId: "order-odd", RunId: "run-1"}},
+					{Execution: &commonpb.WorkflowExecution{WorkflowId: "order-good", RunId: "run-2"}},
+				}}
+			},
+			history: func(workflowID, token string) (*workflowservice.GetWorkflowExecutionHistoryResponse, error) {
+				if workflowID == "order-good" {
+					return page(1, ""), nil
+				}
+				return history(token)
+			},
+		})
+		var got []string
+		for history, err := range orders.histories(t.Context(), "", 0) {
+			var one *UnreadableError
+			switch {
+			case errors.As(err, &one):
+				got = append(got, one.OrderID+" is unreadable")
+			case err != nil:
+				t.Errorf("%s: %v", name, err)
+			default:
+				got = append(got, fmt.Sprintf("%s has %d events", history.OrderID, len(history.Events)))
+			}
+		}
+		if got, want := strings.Join(got, ", "), "odd is unreadable, good has 1000 events"; got != want {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+}
+
+// TestUnreadableOrAway: what the server says of itself is no matter of one order.
+func TestUnreadableOrAway(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		code codes.Code
+		text string
+		one  bool
+	}{
+		"lost":                  {codes.DataLoss, "corrupt", true},
+		"cannot be decoded":     {codes.Internal, "grpc: error while unmarshaling", true},
+		"an id that it refuses": {codes.InvalidArgument, "WorkflowId length exceeds limit", true},
+		"too large for gRPC":    {codes.ResourceExhausted, "grpc: received message larger than max (5 vs. 4)", true},
+		"overloaded":            {codes.ResourceExhausted, "namespace rate limit exceeded", false},
+		"away":                  {codes.Unavailable, "connection refused", false},
+		"slow":                  {codes.DeadlineExceeded, "context deadline exceeded", false},
+		"denied":                {codes.PermissionDenied, "Request unauthorized", false},
+	} {
+		err := Unreadable("1", serviceerror.FromStatus(status.New(test.code, test.text)))
+		var one *UnreadableError
+		if err == nil || errors.As(err, &one) != test.one {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	for err, want := range map[error]bool{
+		errors.New("it is encrypted with a key that is not there"): true,
+		fmt.Errorf("%w: 1", ErrNotFound):                           false,
+		context.Canceled:                                           false,
+		context.DeadlineExceeded:                                   false,
+	} {
+		var one *UnreadableError
+		if got := Unreadable("1", err); errors.As(got, &one) != want || !errors.Is(got, err) {
+			t.Errorf("%v: got %v", err, got)
+		}
+	}
+}
