@@ -42,17 +42,18 @@ const (
 )
 
 // waitReady asks a server until it is ready, or the timeout has passed; 0 means once. The
-// files that say which server it is may come, and change, meanwhile.
+// files that say which server it is may come meanwhile.
 func waitReady(ctx context.Context, a *app, timeout time.Duration, parse func() (connectOptions, error)) error {
 	deadline := time.Now().Add(timeout)
 	var problem error
+	var server *connectOptions // nil until its files are there
 	for {
 		patience := readyPatience
 		if timeout > 0 {
 			patience = min(patience, time.Until(deadline))
 		}
 		attempt, cancel := context.WithTimeout(ctx, patience)
-		address, err := askReady(attempt, a, parse)
+		address, err := askReady(attempt, a, &server, parse)
 		if problem == nil || attempt.Err() == nil { // what was cut off knows less
 			problem = err
 		}
@@ -91,12 +92,16 @@ type configurationError struct{ error }
 
 func (e *configurationError) Unwrap() error { return e.error }
 
-func askReady(ctx context.Context, a *app, parse func() (connectOptions, error)) (address string, err error) {
-	server, err := parse()
-	if err != nil {
-		return "", &configurationError{err}
+// askReady asks a server, which it parses first if that is nil.
+func askReady(ctx context.Context, a *app, server **connectOptions, parse func() (connectOptions, error)) (address string, err error) {
+	if *server == nil {
+		parsed, err := parse()
+		if err != nil {
+			return "", &configurationError{err}
+		}
+		*server = &parsed
 	}
-	conn, err := a.connect(ctx, server)
+	conn, err := a.connect(ctx, **server)
 	if err != nil {
 		return "", err
 	}

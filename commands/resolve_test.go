@@ -106,6 +106,15 @@ func TestReadyWaitsForFiles(t *testing.T) {
 	if !errors.Is(err, wrong) || asked != 2 {
 		t.Errorf("after %d times: %v", asked, err)
 	}
+	// What has been read is not read again: it may have come with a warning.
+	asked = 0
+	err = waitReady(context.Background(), a, 4*readyInterval, func() (connectOptions, error) {
+		asked++
+		return connectOptions{Options: client.Options{HostPort: "127.0.0.1:1", Namespace: "default"}}, nil
+	})
+	if err == nil || asked != 1 {
+		t.Errorf("after %d times: %v", asked, err)
+	}
 }
 
 // TestWorkerWaits: a worker waits for a server that is not there yet, and says so once.

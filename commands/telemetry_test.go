@@ -263,7 +263,7 @@ func TestMetrics(t *testing.T) {
 	// A ledger that has gone, as seen by a load balancer.
 	execSQL(t, book, `ALTER TABLE ledger_entries RENAME TO elsewhere`)
 	until(ports[0], "/readyz", func(status int, body string) bool {
-		return status == 503 && strings.HasPrefix(body, "the ledger does not answer: ")
+		return status == 503 && strings.HasPrefix(body, "the ledger takes no entries: ")
 	})
 	execSQL(t, book, `ALTER TABLE elsewhere RENAME TO ledger_entries`)
 	until(ports[0], "/readyz", isReady)
