@@ -22,7 +22,7 @@ func auditCommand(a *app) *cli.Command {
 		Usage: "check that no order was lost and every charge is right",
 		Description: "Compares the ledger with the history of every order, and replays each history. It changes nothing " +
 			"unless --repair is given. It names the orders that it cannot read, and judges the others. " +
-			"The exit code is 6 if a rule is broken, and 1 if an order on which a worker may have worked cannot be read.",
+			"The exit code is 6 if a rule is broken, and 1 if an order cannot be read.",
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "acknowledged", Usage: "`FILE` with the ids of orders that clients were told are accepted, one per line: each must exist and have ended"},
 			&cli.StringFlag{Name: "metrics-file", Usage: "also write the outcome to `FILE`, for Prometheus' node_exporter (its textfile collector)"},

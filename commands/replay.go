@@ -27,7 +27,7 @@ func replayCommand(a *app) *cli.Command {
 			"Without arguments it replays those of all orders that run, and of the 1,000 that ended last. " +
 			"A FILE, whose name ends in .json or has a / in it, is the history of an order, as temporal workflow show -o json writes it and as the Web UI lets you download it. " +
 			"It changes nothing. It names the orders that it cannot read, and replays the others. " +
-			"The exit code is 7 if a history does not replay, and 1 if an order on which a worker may have worked cannot be read.",
+			"The exit code is 7 if a history does not replay, and 1 if an order cannot be read.",
 		Flags: slices.Concat([]cli.Flag{outputFlag(), releaseFlag()}, connectFlags()),
 		Action: func(c *cli.Context) error {
 			plan, err := parseReplay(c)
