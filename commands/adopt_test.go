@@ -112,7 +112,7 @@ func testOldDatabase(t *testing.T, archive string) {
 	s.wantListed(ctx, "Shop = 'north'", 1)
 
 	// The timer is over, and the schedule is there.
-	reminders := worker.New(conn.Client, "reminders", worker.Options{})
+	reminders := worker.New(conn.sdk(), "reminders", worker.Options{})
 	reminders.RegisterWorkflowWithOptions(func(ctx workflow.Context, d time.Duration) (string, error) {
 		return "time is up", workflow.Sleep(ctx, d)
 	}, workflow.RegisterOptions{Name: "Reminder"})

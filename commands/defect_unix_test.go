@@ -81,7 +81,7 @@ var defects = []defect{
 	{"stale", "network", 60, 12, 3, []string{shown}, "", false},
 	{"ignore-errors", "storage", 90, 30, 3, []string{rule(audit.RuleHistory)}, "kill,network,clock,operator", false},
 	{"trust-clocks", "clock", 150, 48, 3, []string{rule(audit.RuleUndone), rule(audit.RuleHistory)}, "kill,freeze,network,operator", false},
-	{"no-sync", "power", 60, 30, 3, []string{explained, cancels, readable, rule(audit.RuleUndone), rule(audit.RuleOwner), rule(audit.RuleAcknowledged)}, "", true},
+	{"no-sync", "power", 60, 30, 3, []string{explained, cancels, ends, works, exits, readable, rule(audit.RuleUndone), rule(audit.RuleOwner), rule(audit.RuleAcknowledged)}, "", true},
 	{"no-ledger-sync", "power", 60, 30, 3, []string{readable, rule(audit.RuleNet), rule(audit.RuleUndone), rule(audit.RuleHistory)}, "", false},
 	{"charge-runs", "operator", 60, 30, 3, []string{rule(audit.RuleNet), rule(audit.RuleOwner), rule(audit.RuleHistory)}, "kill,network,power", false},
 	{"give-up", "forever", 60, 4, 18, []string{rule(audit.RuleUndone)}, "kill,network,clock", false},
@@ -173,7 +173,7 @@ func judge(t *testing.T, defect, faults string, orders, kills, seed int) []strin
 	cmd := exec.Command(executable)
 	cmd.Args = []string{"coffee", "chaos", "--orders", fmt.Sprint(orders), "--kills", fmt.Sprint(kills), "--seed", fmt.Sprint(seed),
 		"--faults", faults, "--dir", dir, "-o", "json"}
-	if defect == "stuck" { // or it would take minutes until that is certain
+	if defect == "stuck" || defect == "no-sync" { // or it would take minutes until that is certain
 		cmd.Args = append(cmd.Args, "--patience", "40s")
 	}
 	cmd.Env = append(os.Environ(), defectVariable+"="+defect)

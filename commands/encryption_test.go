@@ -236,7 +236,7 @@ func tell(ctx context.Context, secret string, fail bool) (string, error) {
 // useEverything runs that workflow, and reads what it says.
 func useEverything(ctx context.Context, t *testing.T, s *shop) {
 	t.Helper()
-	w := worker.New(s.conn.Client.(interface{ Unwrap() client.Client }).Unwrap(), everythings, worker.Options{})
+	w := worker.New(s.conn.sdk(), everythings, worker.Options{})
 	w.RegisterWorkflowWithOptions(everything, workflow.RegisterOptions{Name: typeEverything})
 	w.RegisterActivity(tell)
 	if err := w.Start(); err != nil {

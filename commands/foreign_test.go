@@ -80,7 +80,7 @@ func TestForeignTexts(t *testing.T) {
 		}
 	}
 	// A worker that is not ours.
-	w := worker.New(s.conn.Client, coffee.TaskQueue, worker.Options{})
+	w := worker.New(s.conn.sdk(), coffee.TaskQueue, worker.Options{})
 	w.RegisterWorkflowWithOptions(func(ctx workflow.Context, _ any, what string) (map[string]any, error) {
 		texts := map[string]any{"order_id": long, "status": long, "drink": long, "size": long, "stage": long, "pricing": long, "cancel_reason": long, "failure": long}
 		if err := workflow.SetQueryHandler(ctx, coffee.QueryGetStatus, func() (any, error) { return texts, nil }); err != nil {

@@ -496,3 +496,8 @@ func TestInvalidOrderFromAForeignClient(t *testing.T) {
 		}
 	}
 }
+
+// sdk returns the SDK's own client, the only one that its workers take.
+func (c *connection) sdk() client.Client {
+	return c.Client.(interface{ Unwrap() client.Client }).Unwrap()
+}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
 	"go.temporal.io/api/serviceerror"
@@ -62,7 +63,8 @@ func (l ledgerChoice) check() error {
 	if _, err := ledger.PostgresURL(l.where); err != nil {
 		return &usageError{message: fmt.Sprintf("%s: %v", yesNo(l.named, "--ledger", "$"+ledgerVariable), err)}
 	}
-	if err := sqlitefile.CheckName(l.where); err != nil {
+	// The name of a ledger may have any bytes, unlike that of the server's database.
+	if err := sqlitefile.CheckName(l.where); err != nil && utf8.ValidString(l.where) {
 		return &usageError{message: fmt.Sprintf("%s %v", yesNo(l.named, "--ledger", "$"+ledgerVariable), err)}
 	}
 	return nil

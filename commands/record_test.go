@@ -172,7 +172,7 @@ func (s *stage) begin(ctx context.Context, id string, story story) {
 // startWorker starts the worker.
 func (s *stage) startWorker() (stop func()) {
 	s.t.Helper()
-	w := worker.New(s.conn.Client, coffee.TaskQueue, worker.Options{DisableRegistrationAliasing: true, Identity: "worker"})
+	w := worker.New(s.conn.sdk(), coffee.TaskQueue, worker.Options{DisableRegistrationAliasing: true, Identity: "worker"})
 	firstRun := func(info *workflow.Info) bool { return info.OriginalRunID == info.WorkflowExecution.RunID }
 	w.RegisterWorkflowWithOptions(withUnicorns(&coffee.OrderWorkflow{Pricing: s.pricing, Indexed: true}, firstRun),
 		workflow.RegisterOptions{Name: coffee.WorkflowType})
