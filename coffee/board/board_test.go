@@ -273,6 +273,7 @@ func TestOutcomes(t *testing.T) {
 		}
 		for _, want := range []coffee.OrderStatus{coffee.StatusCompleted, coffee.StatusFailed, ""} {
 			time.Sleep(2 * time.Second)
+			synctest.Wait() // for a look that is due now: it would see half of it
 			end(want)
 			var counted map[coffee.OrderStatus]int
 			for range 40 { // some of it was said before
