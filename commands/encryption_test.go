@@ -372,7 +372,7 @@ func TestTwoKeysets(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
-	options := testServer(t, false, zerolog.Nop())
+	options, ledger := testServer(t, false, zerolog.Nop()), newLedger(t)
 	guarded := func(keyset *encryption.Keyset) (s *shop, guard *encryption.Guard, ended chan error) {
 		guard, ended = encryption.NewGuard(coffee.WorkflowType), make(chan error, 1)
 		s = encryptedShop(t, options, keyset, encryption.Options{Guard: guard})
@@ -380,7 +380,7 @@ func TestTwoKeysets(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		stop := s.startWorkerWith(coffee.WorkerOptions{Tuner: tuner})
+		stop := s.startWorkerWith(coffee.WorkerOptions{Tuner: tuner, Ledger: ledger})
 		go func() {
 			err := guard.Wait(ctx, func(ctx context.Context) error {
 				_, err := s.conn.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: options.Namespace})
