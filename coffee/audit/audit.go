@@ -82,41 +82,31 @@ func (a *auditor) run(ctx context.Context) error {
 	if err := a.readOrders(ctx); err != nil {
 		return err
 	}
-	all, _, err := a.Book.all(ctx)
+	if err := a.readMissing(ctx); err != nil {
+		return err
+	}
+	if err := a.nothingRead(ctx); err != nil {
+		return err
+	}
+	var known []Row
+	_, err := a.Book.each(ctx, func(row Row) {
+		if len(a.stories[coffee.WorkflowID(row.OrderID)]) > 0 {
+			known = append(known, row)
+		}
+	})
 	if err != nil {
 		return err
 	}
-	// The server's list of workflows lags a little, so ask for the missing ones by
-	// id.
-	missing := slices.Clone(a.Acknowledged)
-	oldest := time.Now().Add(-a.keep)
-	for _, row := range all {
-		if a.keep <= 0 || row.RecordedAt.After(oldest) {
-			missing = append(missing, row.OrderID)
-		}
-	}
-	if err := a.readMissing(ctx, missing); err != nil {
-		return err
-	}
-	a.horizon = newHorizon(time.Now(), a.keep, a.stories, all, coffee.WorkflowID)
-	if err := a.nothingRead(byOrder(all)); err != nil {
-		return err
-	}
-	if err := a.judgeAll(ctx, byOrder(all)); err != nil {
+	a.horizon = newHorizon(time.Now(), a.keep, a.stories, known, coffee.WorkflowID)
+	if err := a.judgeAll(ctx); err != nil {
 		return err
 	}
 	if err := a.acknowledged(ctx); err != nil {
 		return err
 	}
-	// Read the rows again for the figures: a repair adds rows.
-	all, net, err := a.Book.all(ctx)
-	if err != nil {
+	if err := a.figures(ctx); err != nil {
 		return err
 	}
-	if len(a.report.Breaches) == 0 { // otherwise they say more
-		a.sums(byOrder(all), net)
-	}
-	a.count(all, net)
 	slices.SortStableFunc(a.report.Breaches, func(x, y Breach) int { return cmp.Compare(x.OrderID, y.OrderID) })
 	slices.SortStableFunc(a.report.Repairs, func(x, y Repair) int { return cmp.Compare(x.OrderID, y.OrderID) })
 	return nil
@@ -146,52 +136,75 @@ func (a *auditor) retention(ctx context.Context) error {
 // judgeAll compares every order with its rows, and settles what it may. It reads an
 // order again before it reports a breach, because the order may have moved on in
 // between.
-func (a *auditor) judgeAll(ctx context.Context, rows map[string][]Row) error {
-	ids := map[string]bool{}
+func (a *auditor) judgeAll(ctx context.Context) error {
+	without := map[string]bool{} // orders of which no row has been seen
 	for workflowID := range a.stories {
 		if id, ok := strings.CutPrefix(workflowID, coffee.WorkflowID("")); ok {
-			ids[id] = true
+			without[id] = true
 		} else {
 			a.report.Breaches = append(a.report.Breaches, newFile("", a.stories[workflowID], nil).judge(a.horizon.suspicious)...)
 		}
 	}
-	for id := range rows {
-		ids[id] = true
-	}
-	for id := range ids {
-		f := newFile(id, a.stories[coffee.WorkflowID(id)], rows[id])
-		breaches := a.judge(f)
-		readable := a.unreadable[coffee.WorkflowID(id)] == nil
-		if readable && (len(breaches) > 0 || a.Repair != nil && f.unsettled() != nil) {
-			var err error
-			if f, err = a.readAgain(ctx, f); err != nil {
-				return err
-			}
-			breaches = a.judge(f)
+	for after := ""; ; {
+		read, last, err := a.Book.page(ctx, after)
+		if err != nil {
+			return err
 		}
-		if chain := f.unsettled(); chain != nil && a.Repair != nil {
-			if err := a.settle(ctx, f, chain, breaches); err != nil {
+		for id, rows := range byOrder(read) {
+			delete(without, id)
+			if err := a.judgeOne(ctx, id, rows); err != nil {
 				return err
 			}
-			var err error
-			if f, err = a.readAgain(ctx, f); err != nil {
-				return err
-			}
-			breaches = a.judge(f)
 		}
-		a.report.Breaches = append(a.report.Breaches, breaches...)
+		if last == "" {
+			break
+		}
+		after = last
 	}
+	for id := range without {
+		if err := a.judgeOne(ctx, id, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// judgeOne judges an order for [auditor.judgeAll].
+func (a *auditor) judgeOne(ctx context.Context, id string, rows []Row) (err error) {
+	f := newFile(id, a.stories[coffee.WorkflowID(id)], rows)
+	breaches := a.judge(f)
+	readable := a.unreadable[coffee.WorkflowID(id)] == nil
+	if readable && (len(breaches) > 0 || a.Repair != nil && f.unsettled() != nil) {
+		if f, err = a.readAgain(ctx, f); err != nil {
+			return err
+		}
+		breaches = a.judge(f)
+	}
+	if chain := f.unsettled(); chain != nil && a.Repair != nil {
+		if err := a.settle(ctx, f, chain, breaches); err != nil {
+			return err
+		}
+		if f, err = a.readAgain(ctx, f); err != nil {
+			return err
+		}
+		breaches = a.judge(f)
+	}
+	a.report.Breaches = append(a.report.Breaches, breaches...)
 	return nil
 }
 
 // nothingRead returns an error if no order can be read, although some have been charged:
 // then it is not they who are at fault. Mostly there is no keyset.
-func (a *auditor) nothingRead(rows map[string][]Row) error {
+func (a *auditor) nothingRead(ctx context.Context) error {
 	if len(a.stories) > 0 {
 		return nil
 	}
 	for _, workflowID := range slices.Sorted(maps.Keys(a.unreadable)) {
-		if id, ok := strings.CutPrefix(workflowID, coffee.WorkflowID("")); ok && len(rows[id]) > 0 {
+		rows, err := a.Book.of(ctx, strings.TrimPrefix(workflowID, coffee.WorkflowID("")))
+		if err != nil {
+			return err
+		}
+		if len(rows) > 0 {
 			return a.unreadable[workflowID].err
 		}
 	}
@@ -267,10 +280,42 @@ func (a *auditor) acknowledged(ctx context.Context) error {
 	return nil
 }
 
-// sums compares the ledger's net with what the orders should have paid.
-func (a *auditor) sums(byOrder map[string][]Row, net coffee.Cents) {
-	var earned, open, others coffee.Cents
-	for id, theirs := range byOrder {
+// figures reads the rows again, as a repair adds some, and counts and sums up.
+func (a *auditor) figures(ctx context.Context) error {
+	var known []Row
+	var others coffee.Cents // the net of orders past their retention
+	ledger := &a.report.Ledger
+	net, err := a.Book.each(ctx, func(row Row) {
+		switch row.Kind {
+		case coffee.EntryCharge:
+			ledger.Charges++
+		case coffee.EntryRefund:
+			ledger.Refunds++
+		case coffee.EntryVoid:
+			ledger.Voids++
+		}
+		if len(a.stories[coffee.WorkflowID(row.OrderID)]) > 0 {
+			known = append(known, row)
+		} else {
+			others += rows{row}.net()
+		}
+	})
+	if err != nil {
+		return err
+	}
+	ledger.NetCents = net
+	if len(a.report.Breaches) == 0 { // otherwise they say more
+		a.sums(byOrder(known), others, net)
+	}
+	a.count()
+	return nil
+}
+
+// sums compares the ledger's net with what the orders should have paid: those that are
+// known, by their rows, and the others by their net.
+func (a *auditor) sums(known map[string][]Row, others, net coffee.Cents) {
+	var earned, open coffee.Cents
+	for id, theirs := range known {
 		f := newFile(id, a.stories[coffee.WorkflowID(id)], theirs)
 		others += rows(theirs).net()
 		for _, chain := range f.chains {
@@ -283,7 +328,7 @@ func (a *auditor) sums(byOrder map[string][]Row, net coffee.Cents) {
 	}
 	for workflowID, stories := range a.stories {
 		id := strings.TrimPrefix(workflowID, coffee.WorkflowID(""))
-		f := newFile(id, stories, byOrder[id])
+		f := newFile(id, stories, known[id])
 		for _, chain := range f.chains {
 			if price, _ := priceOf(chain); last(chain).ended && f.made(chain) {
 				earned += price.cents

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -599,10 +600,13 @@ func TestSums(t *testing.T) {
 		"less than running orders paid": {runningRun, []Row{charge(525)}, 0, []Rule{RuleNet}},
 	} {
 		a := &auditor{report: &Report{}, stories: map[string][]*story{}}
+		known, others := test.rows, coffee.Cents(0)
 		if test.s != nil {
 			a.stories["order-123"] = []*story{test.s}
+		} else {
+			known, others = nil, rows(test.rows).net()
 		}
-		a.sums(byOrder(test.rows), test.net)
+		a.sums(byOrder(known), others, test.net)
 		var got []Rule
 		for _, breach := range a.report.Breaches {
 			got = append(got, breach.Rule)
@@ -954,8 +958,8 @@ func TestBookBehindAPooler(t *testing.T) {
 	book := openBook(t, where)
 	for range 20 {
 		wantMissing(t, book, "", "")
-		if rows, _, err := book.all(context.Background()); err != nil || len(rows) != 0 {
-			t.Errorf("got %v, %v", rows, err)
+		if rows, last, err := book.page(context.Background(), ""); err != nil || len(rows) != 0 || last != "" {
+			t.Errorf("got %v, %v, %v", rows, last, err)
 		}
 	}
 }
@@ -981,5 +985,45 @@ func TestCancelAfterToldDelivered(t *testing.T) {
 	})
 	if s := storyOf(h); s.cancelled || !s.toldDelivered {
 		t.Errorf("got %+v", s)
+	}
+}
+
+// TestPages: the pages of a book have each order once, with all its rows.
+func TestPages(t *testing.T) {
+	t.Parallel()
+	_, path := chargedLedger(t)
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	const orders = 2*pageOrders + 1 // besides the one that is there
+	for _, insert := range []string{
+		`ledger_entries (order_id, kind, amount_cents, run_id, recorded_at) SELECT 'o' || n, 'charge', 300, 'run', '2026-11-29T00:00:00Z'`,
+		`ledger_deliveries (order_id, run_id, recorded_at) SELECT 'o' || n, 'run', '2026-11-29T00:00:00Z'`,
+	} {
+		if _, err := db.Exec(fmt.Sprintf(`INSERT INTO %s FROM (WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < %d) SELECT n FROM n)`, insert, orders)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	book := openBook(t, path)
+	pages, seen := 0, map[string]int{}
+	for after := ""; ; pages++ {
+		read, last, err := book.page(context.Background(), after)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for id, rows := range byOrder(read) {
+			if id != "123" && len(rows) != 2 || seen[id] > 0 {
+				t.Errorf("order %s has %v", id, rows)
+			}
+			seen[id]++
+		}
+		if after = last; last == "" {
+			break
+		}
+	}
+	if len(seen) != orders+1 || pages != 2 {
+		t.Errorf("%d orders on %d pages", len(seen), pages+1)
 	}
 }

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -104,7 +105,7 @@ func OpenBook(ctx context.Context, where string) (book *Book, err error) {
 		return err
 	})
 	if err == nil {
-		_, _, err = book.rows(ctx, "no order has this id")
+		_, err = book.of(ctx, "no order has this id")
 	}
 	if err != nil {
 		return nil, errors.Join(err, book.Close())
@@ -191,62 +192,93 @@ func (b *Book) missing(ctx context.Context) (missing []string, err error) {
 	return missing, err
 }
 
-// all returns all rows, and their net as the database computes it.
-func (b *Book) all(ctx context.Context) ([]Row, coffee.Cents, error) { return b.read(ctx, "") }
-
-// of returns the rows of one order.
-func (b *Book) of(ctx context.Context, orderID string) ([]Row, error) {
-	rows, _, err := b.read(ctx, orderID)
-	return rows, err
-}
-
-// read returns the rows of an order, or of all orders if the id is empty, and their
-// net. Entries come first, in the order in which they were written, then
-// deliveries.
-func (b *Book) read(ctx context.Context, orderID string) ([]Row, coffee.Cents, error) {
-	read, net, err := b.rows(ctx, orderID)
-	if err != nil {
-		return nil, 0, fmt.Errorf("cannot read the ledger: %w", err)
-	}
-	return read, net, nil
-}
-
-func (b *Book) rows(ctx context.Context, orderID string) (read []Row, net coffee.Cents, err error) {
+// each calls do with every row: entries first, in the order in which they were written,
+// then deliveries. It returns the net of all entries as the database computes it. A ledger
+// is never shortened, so its rows may be more than fit in memory.
+func (b *Book) each(ctx context.Context, do func(Row)) (net coffee.Cents, err error) {
 	err = b.view(ctx, func(tx *sql.Tx) error {
-		entries, err := tx.QueryContext(ctx, `
-			SELECT `+b.number+`, order_id, kind, amount_cents, run_id, recorded_at,
-				SUM(CASE kind WHEN 'charge' THEN amount_cents WHEN 'refund' THEN -amount_cents ELSE 0 END) OVER ()
-			FROM `+b.in+`ledger_entries WHERE $1 = '' OR order_id = $1 ORDER BY 1`, orderID)
-		if err != nil {
+		entries := `, SUM(CASE kind WHEN 'charge' THEN amount_cents WHEN 'refund' THEN -amount_cents ELSE 0 END) OVER () ` +
+			b.entries("true") + ` ORDER BY 1`
+		if err := scan(ctx, tx, do, &net, `SELECT `+b.columns()+entries); err != nil {
 			return err
 		}
-		if read, net, err = scan(entries, read); err != nil {
+		return scan(ctx, tx, do, nil, b.deliveries("true"))
+	})
+	return net, cannotReadBook(err)
+}
+
+// pageOrders is how many orders are on a page.
+const pageOrders = 5000
+
+// page returns the rows of the next orders after an id, and the id of the last of these
+// orders; empty if there are no more.
+func (b *Book) page(ctx context.Context, after string) (read []Row, last string, err error) {
+	err = b.view(ctx, func(tx *sql.Tx) error {
+		err := tx.QueryRowContext(ctx, `SELECT DISTINCT order_id `+b.entries("order_id > $1")+` ORDER BY order_id LIMIT 1 OFFSET $2`, after, pageOrders-1).Scan(&last)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return err
 		}
-		deliveries, err := tx.QueryContext(ctx, `
-			SELECT 0, order_id, 'delivery', 0, run_id, recorded_at, 0
-			FROM `+b.in+`ledger_deliveries WHERE $1 = '' OR order_id = $1 ORDER BY order_id`, orderID)
-		if err != nil {
-			return err
-		}
-		read, _, err = scan(deliveries, read)
+		read, err = b.where(ctx, tx, "order_id > $1 AND ($2 = '' OR order_id <= $2)", after, last)
 		return err
 	})
-	return read, net, err
+	return read, last, cannotReadBook(err)
 }
 
-// scan appends rows to read, and returns the net in their last column.
-func scan(rows *sql.Rows, read []Row) (_ []Row, net coffee.Cents, err error) {
+// of returns the rows of one order.
+func (b *Book) of(ctx context.Context, orderID string) (read []Row, err error) {
+	err = b.view(ctx, func(tx *sql.Tx) error {
+		read, err = b.where(ctx, tx, "order_id = $1", orderID)
+		return err
+	})
+	return read, cannotReadBook(err)
+}
+
+func cannotReadBook(err error) error {
+	if err != nil {
+		err = fmt.Errorf("cannot read the ledger: %w", err)
+	}
+	return err
+}
+
+// where returns the rows that a condition selects, in the order of each.
+func (b *Book) where(ctx context.Context, tx *sql.Tx, condition string, args ...any) (read []Row, err error) {
+	add := func(row Row) { read = append(read, row) }
+	if err := scan(ctx, tx, add, nil, `SELECT `+b.columns()+`, 0 `+b.entries(condition)+` ORDER BY 1`, args...); err != nil {
+		return nil, err
+	}
+	return read, scan(ctx, tx, add, nil, b.deliveries(condition), args...)
+}
+
+func (b *Book) columns() string {
+	return b.number + `, order_id, kind, amount_cents, run_id, recorded_at`
+}
+
+func (b *Book) entries(condition string) string {
+	return `FROM ` + b.in + `ledger_entries WHERE ` + condition
+}
+
+func (b *Book) deliveries(condition string) string {
+	return `SELECT 0, order_id, 'delivery', 0, run_id, recorded_at, 0 FROM ` + b.in + `ledger_deliveries WHERE ` + condition + ` ORDER BY order_id`
+}
+
+// scan calls do with the rows that a query finds. Unless net is nil, their last column is
+// that.
+func scan(ctx context.Context, tx *sql.Tx, do func(Row), net *coffee.Cents, query string, args ...any) error {
+	rows, err := tx.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
 	defer rows.Close()
+	var ignored coffee.Cents
 	for rows.Next() {
 		var row Row
 		var recordedAt string
-		if err := rows.Scan(&row.Number, &row.OrderID, &row.Kind, &row.Amount, &row.RunID, &recordedAt, &net); err != nil {
-			return nil, 0, err
+		if err := rows.Scan(&row.Number, &row.OrderID, &row.Kind, &row.Amount, &row.RunID, &recordedAt, cmp.Or(net, &ignored)); err != nil {
+			return err
 		}
 		// An unreadable time becomes the zero time.
 		row.RecordedAt, _ = time.Parse(time.RFC3339Nano, recordedAt)
-		read = append(read, row)
+		do(row)
 	}
-	return read, net, rows.Err()
+	return rows.Err()
 }

@@ -54,9 +54,20 @@ func (a *auditor) readOrders(ctx context.Context) error {
 	return a.readRuns(ctx, runs)
 }
 
-// readMissing reads the orders with these ids that have not been read yet. It skips
-// ids without an order.
-func (a *auditor) readMissing(ctx context.Context, ids []string) error {
+// readMissing reads the orders that should be known and have not been read yet: those that
+// were acknowledged, and those with recent rows. The server's list of workflows lags a
+// little, so it asks for them by id. It skips ids without an order.
+func (a *auditor) readMissing(ctx context.Context) error {
+	ids := slices.Clone(a.Acknowledged)
+	oldest := time.Now().Add(-a.keep)
+	_, err := a.Book.each(ctx, func(row Row) {
+		if (a.keep <= 0 || row.RecordedAt.After(oldest)) && len(a.stories[coffee.WorkflowID(row.OrderID)]) == 0 {
+			ids = append(ids, row.OrderID)
+		}
+	})
+	if err != nil {
+		return err
+	}
 	var runs []run
 	slices.Sort(ids)
 	for _, id := range slices.Compact(ids) {

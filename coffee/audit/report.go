@@ -67,7 +67,7 @@ type Repair struct {
 }
 
 // count fills in the figures of the report.
-func (a *auditor) count(all []Row, net coffee.Cents) {
+func (a *auditor) count() {
 	orders := &a.report.Orders
 	for workflowID, stories := range a.stories {
 		a.report.Replayed += len(stories)
@@ -96,10 +96,4 @@ func (a *auditor) count(all []Row, net coffee.Cents) {
 	}
 	slices.SortFunc(a.report.Unreadable, func(x, y Unreadable) int { return strings.Compare(x.OrderID, y.OrderID) })
 	slices.Sort(a.report.Stuck)
-	a.report.Ledger = Ledger{
-		Charges:  len(rows(all).of(coffee.EntryCharge)),
-		Refunds:  len(rows(all).of(coffee.EntryRefund)),
-		Voids:    len(rows(all).of(coffee.EntryVoid)),
-		NetCents: net,
-	}
 }
