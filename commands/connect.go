@@ -226,24 +226,37 @@ func (o *connectOptions) why(address string) func(context.Context, error) error 
 	}
 }
 
-// connectWhenUp connects to a server, and waits for one that does not answer yet. The log
-// says so, once for each reason. Any other error is returned: waiting would not help.
-func (a *app) connectWhenUp(ctx context.Context, options connectOptions) (*connection, error) {
+// connectWhenUp connects to a server, and waits for one that does not answer yet.
+func (a *app) connectWhenUp(ctx context.Context, options connectOptions) (conn *connection, err error) {
+	err = a.whenUp(ctx, "waiting for the server", isAway, func() (err error) {
+		attempt, cancel := context.WithTimeout(ctx, readyPatience)
+		defer cancel()
+		conn, err = a.connect(attempt, options)
+		return err
+	})
+	return conn, err
+}
+
+func isAway(err error) bool {
+	var away *awayError
+	return errors.As(err, &away)
+}
+
+// whenUp calls do again, once a second, while its error is one that passes. The log says
+// what it waits for, once for each reason. Any other error is returned.
+func (a *app) whenUp(ctx context.Context, waiting string, passes func(error) bool, do func() error) error {
 	told := map[string]bool{}
 	for {
-		attempt, cancel := context.WithTimeout(ctx, readyPatience)
-		conn, err := a.connect(attempt, options)
-		cancel()
-		var away *awayError
-		if !errors.As(err, &away) || ctx.Err() != nil {
-			return conn, err
+		err := do()
+		if err == nil || !passes(err) || ctx.Err() != nil {
+			return err
 		}
 		if !told[err.Error()] {
 			told[err.Error()] = true
-			a.log.Warn().Err(err).Msg("waiting for the server")
+			a.log.Warn().Err(err).Msg(waiting)
 		}
 		if !sleep(ctx, time.Second) {
-			return nil, ctx.Err()
+			return ctx.Err()
 		}
 	}
 }

@@ -84,8 +84,13 @@ func (a *app) ledgerPath(ctx context.Context, choice ledgerChoice, conn *connect
 	id := conn.address
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	// A server that does not report its id is identified by its address.
-	if info, err := conn.WorkflowService().GetClusterInfo(ctx, &workflowservice.GetClusterInfoRequest{}); err == nil && info.GetClusterId() != "" {
+	// A server that does not report its id is identified by its address. One that does not
+	// answer at the moment must not be: its ledger would be another.
+	info, err := conn.WorkflowService().GetClusterInfo(ctx, &workflowservice.GetClusterInfoRequest{})
+	if noAnswer(err) {
+		return "", serverProblem(err, conn.address)
+	}
+	if err == nil && info.GetClusterId() != "" {
 		id = info.GetClusterId()
 	}
 	return filepath.Join(dir, fmt.Sprintf("ledger-%s-%s.db", url.PathEscape(id), url.PathEscape(conn.namespace))), nil
@@ -102,23 +107,21 @@ func (a *app) openLedger(ctx context.Context, choice ledgerChoice, conn *connect
 		opened, err = ledger.OpenMemory(ctx, a.ledgerOptions()...)
 		return opened, "in memory", err
 	}
-	if where, err = a.ledgerPath(ctx, choice, conn); err != nil {
+	err = a.whenUp(ctx, "waiting for the server", isAway, func() (err error) {
+		where, err = a.ledgerPath(ctx, choice, conn)
+		return err
+	})
+	if err != nil {
 		return nil, "", err
 	}
-	last := ""
-	for {
-		opened, err = a.beginLedger(ctx, choice, where, conn)
-		if !ledger.IsUnavailable(err) {
-			break
-		}
-		if err.Error() != last {
-			a.log.Warn().Err(err).Msg("the ledger cannot be used yet: waiting for it")
-			last = err.Error()
-		}
-		if !sleep(ctx, time.Second) {
-			return nil, "", ctx.Err()
-		}
+	passes := func(err error) bool {
+		var unwritable *unwritableError
+		return ledger.IsUnavailable(err) || errors.As(err, &unwritable) || noAnswer(err)
 	}
+	err = a.whenUp(ctx, "the ledger cannot be used yet: waiting for it", passes, func() (err error) {
+		opened, err = a.beginLedger(ctx, choice, where, conn)
+		return err
+	})
 	return opened, redacted(where), err
 }
 
@@ -143,7 +146,7 @@ func (a *app) beginLedger(ctx context.Context, choice ledgerChoice, where string
 		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
 		if err = opened.Ready(ctx); err != nil {
-			err = errors.Join(fmt.Errorf("cannot write to the ledger %s: %w", redacted(where), err), opened.Close())
+			err = errors.Join(&unwritableError{fmt.Errorf("cannot write to the ledger %s: %w", redacted(where), err)}, opened.Close())
 		}
 	}
 	if err != nil {
@@ -151,6 +154,12 @@ func (a *app) beginLedger(ctx context.Context, choice ledgerChoice, where string
 	}
 	return opened, nil
 }
+
+// unwritableError says that a ledger takes no entries: its disk is full, another process holds
+// its lock, or it may only be read. A worker waits for that as it does while it runs.
+type unwritableError struct{ error }
+
+func (e *unwritableError) Unwrap() error { return e.error }
 
 // refuseNewLedger returns an error if the server knows the ledger of the orders: it is
 // somewhere else then, or was lost.

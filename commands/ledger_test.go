@@ -16,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"google.golang.org/grpc"
 
@@ -218,6 +219,45 @@ func TestWaitsForTheLedger(t *testing.T) {
 			t.Errorf("%s: got %v", never, err)
 		}
 	}
+}
+
+// TestLedgerOfASilentServer: only a server that has no id is known by its address. One that
+// does not answer would get another ledger.
+func TestLedgerOfASilentServer(t *testing.T) {
+	t.Parallel()
+	a := newApp(io.Discard, io.Discard)
+	for _, test := range []struct {
+		err  error
+		want string // in the path; empty if it is an error
+	}{
+		{serviceerror.NewUnimplemented("it has none"), "ledger-127.0.0.1:7233-default.db"},
+		{serviceerror.NewUnavailable("it is restarting"), ""},
+		{serviceerror.NewDeadlineExceeded("it is frozen"), ""},
+	} {
+		conn := &connection{Client: toNameless{service: nameless{err: test.err}}, address: "127.0.0.1:7233", namespace: client.DefaultNamespace}
+		path, err := a.ledgerPath(t.Context(), ledgerChoice{}, conn)
+		if test.want == "" && !isAway(err) || !strings.HasSuffix(path, test.want) {
+			t.Errorf("%v: got %q, %v", test.err, path, err)
+		}
+	}
+}
+
+// nameless is a server that does not say its id.
+type nameless struct {
+	workflowservice.WorkflowServiceClient
+	err error
+}
+
+// toNameless is a client of it.
+type toNameless struct {
+	client.Client
+	service nameless
+}
+
+func (c toNameless) WorkflowService() workflowservice.WorkflowServiceClient { return c.service }
+
+func (n nameless) GetClusterInfo(context.Context, *workflowservice.GetClusterInfoRequest, ...grpc.CallOption) (*workflowservice.GetClusterInfoResponse, error) {
+	return nil, n.err
 }
 
 // TestNotReadyWithoutTheLedger: a worker whose ledger takes no entries is not ready, and its

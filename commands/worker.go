@@ -209,7 +209,8 @@ func (a *app) startWorker(ctx context.Context, tasks *background, conn *connecti
 	}
 	options.Namespace, options.Ledger, options.Orders = conn.namespace, ledger, conn.orders()
 	if options.Version.BuildID != "" {
-		if err := conn.orders().CheckDeployments(ctx); err != nil {
+		check := func() error { return conn.orders().CheckDeployments(ctx) }
+		if err := a.whenUp(ctx, "waiting for the server", noAnswer, check); err != nil {
 			return errors.Join(err, ledger.Close())
 		}
 	}
