@@ -109,12 +109,12 @@ func TestTrial(t *testing.T) {
 		}
 		g.refuse("Order", "a", errDamaged)
 		tasks.ReleaseSlot(released{permit: <-given})
-		time.Sleep(refusalPause - 1)
+		time.Sleep(refusalPause - time.Nanosecond)
 		synctest.Wait()
 		if len(given) != trialSlots-1 {
 			t.Error("it takes the next at once")
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		if len(given) != trialSlots {
 			t.Error("it takes no other")

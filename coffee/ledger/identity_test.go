@@ -24,7 +24,8 @@ func TestIdentity(t *testing.T) {
 		t.Fatal(err)
 	}
 	again := openLedger(t, path)
-	if first.ID() == "" || again.ID() != first.ID() || memoryLedger(t).ID() == memoryLedger(t).ID() {
+	one, other := memoryLedger(t), memoryLedger(t)
+	if first.ID() == "" || again.ID() != first.ID() || one.ID() == other.ID() {
 		t.Errorf("got %q and %q", first.ID(), again.ID())
 	}
 	if err := again.Bind(ctx, mine); err != nil {

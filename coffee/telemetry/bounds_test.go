@@ -75,7 +75,7 @@ func TestValidSpans(t *testing.T) {
 	texts := []string{got.Name, got.Status.Description}
 	for _, attributes := range [][]attribute.KeyValue{got.Attributes, got.Events[0].Attributes} {
 		for _, a := range attributes {
-			texts = append(texts, a.Value.Emit())
+			texts = append(texts, a.Value.String())
 		}
 	}
 	for _, text := range texts {
