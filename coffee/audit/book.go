@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -218,7 +219,11 @@ func (b *Book) page(ctx context.Context, after string) (read []Row, last string,
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return err
 		}
-		read, err = b.where(ctx, tx, "order_id > $1 AND ($2 = '' OR order_id <= $2)", after, last)
+		if last == "" {
+			read, err = b.where(ctx, tx, "order_id > $1", after)
+		} else {
+			read, err = b.where(ctx, tx, "order_id > $1 AND order_id <= $2", after, last)
+		}
 		return err
 	})
 	return read, last, cannotReadBook(err)
@@ -240,13 +245,16 @@ func cannotReadBook(err error) error {
 	return err
 }
 
-// where returns the rows that a condition selects, in the order of each.
+// where returns the rows that a condition on the order id selects, in the order of each.
+// They come by the index of that, and are few enough to be sorted here.
 func (b *Book) where(ctx context.Context, tx *sql.Tx, condition string, args ...any) (read []Row, err error) {
 	add := func(row Row) { read = append(read, row) }
-	if err := scan(ctx, tx, add, nil, `SELECT `+b.columns()+`, 0 `+b.entries(condition)+` ORDER BY 1`, args...); err != nil {
+	if err := scan(ctx, tx, add, nil, `SELECT `+b.columns()+`, 0 `+b.entries(condition)+` ORDER BY order_id`, args...); err != nil {
 		return nil, err
 	}
-	return read, scan(ctx, tx, add, nil, b.deliveries(condition), args...)
+	slices.SortStableFunc(read, func(x, y Row) int { return cmp.Compare(x.Number, y.Number) })
+	err = scan(ctx, tx, add, nil, b.deliveries(condition), args...)
+	return read, err
 }
 
 func (b *Book) columns() string {
