@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,11 +27,14 @@ import (
 // attributes is a fake of the service that says which search attributes there are.
 type attributes struct {
 	operatorservice.OperatorServiceClient
+	mu   sync.Mutex
 	kind enumspb.IndexedValueType
 	err  error
 }
 
 func (a *attributes) ListSearchAttributes(context.Context, *operatorservice.ListSearchAttributesRequest, ...grpc.CallOption) (*operatorservice.ListSearchAttributesResponse, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	response := &operatorservice.ListSearchAttributesResponse{CustomAttributes: map[string]enumspb.IndexedValueType{"Shop": enumspb.INDEXED_VALUE_TYPE_KEYWORD}}
 	if a.kind != enumspb.INDEXED_VALUE_TYPE_UNSPECIFIED {
 		response.CustomAttributes[SearchAttributeStatus] = a.kind
@@ -62,7 +66,9 @@ func TestAttributeWatch(t *testing.T) {
 			{err: errors.New("the server is away"), lost: true}, // as it was
 			{kind: enumspb.INDEXED_VALUE_TYPE_KEYWORD},
 		} {
+			service.mu.Lock()
 			service.kind, service.err = step.kind, step.err
+			service.mu.Unlock()
 			time.Sleep(10*time.Second + 1)
 			synctest.Wait()
 			if got := w.lost(); got != step.lost {
