@@ -62,6 +62,10 @@ func TestFailedStartReleasesEverything(t *testing.T) {
 	}
 	cancelled, cancel := context.WithCancel(context.Background())
 	cancel()
+	tooMany := map[string]enumspb.IndexedValueType{}
+	for i := range 11 { // Temporal has room for ten
+		tooMany[fmt.Sprint("Text", i)] = enumspb.INDEXED_VALUE_TYPE_TEXT
+	}
 	for name, c := range map[string]struct {
 		ctx     context.Context
 		options Options
@@ -72,8 +76,7 @@ func TestFailedStartReleasesEverything(t *testing.T) {
 		"port":             {context.Background(), Options{UI: true, UIPort: taken.Addr().(*net.TCPAddr).Port}},
 		"port, on a file":  {context.Background(), Options{UI: true, UIPort: taken.Addr().(*net.TCPAddr).Port, DatabaseFile: file}},
 		// The server is already serving when it finds this.
-		"search attribute of another type": {context.Background(), Options{UI: true, DatabaseFile: file,
-			SearchAttributes: map[string]enumspb.IndexedValueType{"Table": enumspb.INDEXED_VALUE_TYPE_INT}}},
+		"too many search attributes": {context.Background(), Options{UI: true, DatabaseFile: file, SearchAttributes: tooMany}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
