@@ -48,7 +48,7 @@ func breakApp(a *app, name string) {
 	}
 	switch {
 	case name == "no-stop" && role("worker"):
-		signal.Ignore(syscall.SIGTERM)
+		time.AfterFunc(time.Second, func() { signal.Ignore(syscall.SIGTERM) }) // once it is listened to
 	case name == "idle" && role("worker") && first("idle"):
 		a.dialOptions = append(a.dialOptions, grpc.WithChainUnaryInterceptor(pollNothing))
 	case name == "crash" && role("worker") && first("crash"):
