@@ -114,10 +114,7 @@ func (a *app) openLedger(ctx context.Context, choice ledgerChoice, conn *connect
 	if err != nil {
 		return nil, "", err
 	}
-	passes := func(err error) bool {
-		var unwritable *unwritableError
-		return ledger.IsUnavailable(err) || errors.As(err, &unwritable) || noAnswer(err)
-	}
+	passes := func(err error) bool { return ledger.IsUnavailable(err) || noAnswer(err) }
 	err = a.whenUp(ctx, "the ledger cannot be used yet: waiting for it", passes, func() (err error) {
 		opened, err = a.beginLedger(ctx, choice, where, conn)
 		return err
@@ -125,8 +122,8 @@ func (a *app) openLedger(ctx context.Context, choice ledgerChoice, conn *connect
 	return opened, redacted(where), err
 }
 
-// beginLedger opens the ledger, or begins it if the server knows of no other, and checks
-// that it can be written.
+// beginLedger opens the ledger, or begins it if the server knows of no other. One that takes
+// no entries at the moment is opened all the same: the worker is not ready, and says so.
 func (a *app) beginLedger(ctx context.Context, choice ledgerChoice, where string, conn *connection) (coffee.Ledger, error) {
 	opened, err := ledger.OpenExisting(ctx, where, a.ledgerOptions()...)
 	if errors.Is(err, coffee.ErrNoLedger) {
@@ -142,24 +139,11 @@ func (a *app) beginLedger(ctx context.Context, choice ledgerChoice, where string
 		}
 		opened, err = ledger.Open(ctx, where, a.ledgerOptions()...)
 	}
-	if err == nil {
-		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-		defer cancel()
-		if err = opened.Ready(ctx); err != nil {
-			err = errors.Join(&unwritableError{fmt.Errorf("cannot write to the ledger %s: %w", redacted(where), err)}, opened.Close())
-		}
-	}
 	if err != nil {
 		return nil, &hintedError{err, "choose another ledger with --ledger"}
 	}
 	return opened, nil
 }
-
-// unwritableError says that a ledger takes no entries: its disk is full, another process holds
-// its lock, or it may only be read. A worker waits for that as it does while it runs.
-type unwritableError struct{ error }
-
-func (e *unwritableError) Unwrap() error { return e.error }
 
 // refuseNewLedger returns an error if the server knows the ledger of the orders: it is
 // somewhere else then, or was lost.
