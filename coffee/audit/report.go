@@ -27,7 +27,7 @@ type Report struct {
 	Repairs []Repair `json:"repairs"`
 }
 
-// Unreadable is an order whose history cannot be decrypted.
+// Unreadable is an order that cannot be read.
 type Unreadable struct {
 	OrderID string `json:"order_id"`
 	Problem string `json:"problem"`
