@@ -189,8 +189,35 @@ func (a *app) complete(options *connectOptions) error {
 	return err
 }
 
-// connect connects to a server, and checks that it has the namespace.
+// connect connects to a server, and checks that it has the namespace: otherwise a wrong one
+// would show up late, and differently in each command. Any other error surfaces in the
+// command itself, whose requests the SDK retries.
 func (a *app) connect(ctx context.Context, options connectOptions) (*connection, error) {
+	return a.connectUnless(ctx, options, isNoNamespace)
+}
+
+// connectUnless connects to a server, unless its answer about the namespace is bad.
+func (a *app) connectUnless(ctx context.Context, options connectOptions, bad func(error) bool) (*connection, error) {
+	conn, err := a.dial(ctx, options)
+	if err != nil {
+		return nil, err
+	}
+	_, err = conn.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: conn.namespace})
+	if bad(err) {
+		conn.Close()
+		return nil, serverProblem(err, conn.address)
+	}
+	return conn, nil
+}
+
+// connectReady connects to a server that is ready. One can answer while its own database
+// does not.
+func (a *app) connectReady(ctx context.Context, options connectOptions) (*connection, error) {
+	return a.connectUnless(ctx, options, func(err error) bool { return isNoNamespace(err) || noAnswer(err) })
+}
+
+// dial connects to a server.
+func (a *app) dial(ctx context.Context, options connectOptions) (*connection, error) {
 	address := options.HostPort
 	if err := a.complete(&options); err != nil {
 		return nil, err
@@ -205,14 +232,7 @@ func (a *app) connect(ctx context.Context, options connectOptions) (*connection,
 		}
 		return nil, fmt.Errorf("cannot connect to %s: %w", address, err) // the API key is not in it
 	}
-	// Without this a wrong namespace would show up late, and differently in
-	// each command.
-	_, err = c.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: options.Namespace})
-	if isNoNamespace(err) || noAnswer(err) {
-		c.Close()
-		return nil, serverProblem(err, address)
-	}
-	return newConnection(c, address, options), nil // any other error will surface in the command itself
+	return newConnection(c, address, options), nil
 }
 
 // why returns a function that explains an error of a connection to a server at an
@@ -226,12 +246,12 @@ func (o *connectOptions) why(address string) func(context.Context, error) error 
 	}
 }
 
-// connectWhenUp connects to a server, and waits for one that does not answer yet.
+// connectWhenUp connects to a server, and waits for one that is not ready yet.
 func (a *app) connectWhenUp(ctx context.Context, options connectOptions) (conn *connection, err error) {
 	err = a.whenUp(ctx, "waiting for the server", isAway, func() (err error) {
 		attempt, cancel := context.WithTimeout(ctx, readyPatience)
 		defer cancel()
-		conn, err = a.connect(attempt, options)
+		conn, err = a.connectReady(attempt, options)
 		return err
 	})
 	return conn, err

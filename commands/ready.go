@@ -101,7 +101,7 @@ func askReady(ctx context.Context, a *app, server **connectOptions, parse func()
 		}
 		*server = &parsed
 	}
-	conn, err := a.connect(ctx, **server)
+	conn, err := a.connectReady(ctx, **server)
 	if err != nil {
 		return "", err
 	}

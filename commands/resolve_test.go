@@ -13,7 +13,10 @@ import (
 
 	"github.com/rs/zerolog"
 	"go.temporal.io/sdk/client"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/resolver"
+	"google.golang.org/grpc/status"
 
 	"example.com/coffee/devserver"
 )
@@ -160,5 +163,46 @@ func TestWorkerWaits(t *testing.T) {
 	_, err = a.connectWhenUp(ctx, connectOptions{Options: client.Options{HostPort: address, Namespace: "elsewhere"}})
 	if err == nil || !strings.Contains(err.Error(), `there is no namespace "elsewhere"`) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestServerWithoutItsDatabase: a server can answer while its own database does not. A
+// command goes on, because its requests are tried again; a worker waits first.
+func TestServerWithoutItsDatabase(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	server, err := devserver.Start(ctx, devserver.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Stop()
+	silent := 0 // requests that are not answered
+	options := connectOptions{Options: client.Options{HostPort: server.Address(), Namespace: client.DefaultNamespace}}
+	options.ConnectionOptions.DialOptions = append(options.ConnectionOptions.DialOptions, grpc.WithChainUnaryInterceptor(
+		func(ctx context.Context, method string, request, reply any, c *grpc.ClientConn, invoke grpc.UnaryInvoker, o ...grpc.CallOption) error {
+			if strings.HasSuffix(method, "/DescribeNamespace") && silent > 0 {
+				silent--
+				return status.Error(codes.Unavailable, "no usable database connection found")
+			}
+			return invoke(ctx, method, request, reply, c, o...)
+		}))
+	a := &app{log: zerolog.New(t.Output()), platform: zerolog.Nop()}
+	for _, test := range []struct {
+		name    string
+		connect func(context.Context, connectOptions) (*connection, error)
+		left    int // of the two requests that are not answered; -1 if there is no connection
+	}{{"a command", a.connect, 1}, {"ready", a.connectReady, -1}, {"a worker", a.connectWhenUp, 0}} {
+		silent = 2
+		conn, err := test.connect(ctx, options)
+		left := silent
+		if err != nil {
+			left = -1
+		} else {
+			conn.Close()
+		}
+		if left != test.left {
+			t.Errorf("%s: %d unanswered requests are left, want %d; %v", test.name, left, test.left, err)
+		}
 	}
 }
