@@ -260,6 +260,7 @@ func startStock(b testing.TB, file string) stock {
 		"system.forceNexusEndpointRefreshOnRead":         true,
 		"frontend.persistenceMaxQPS":                     10000,
 		"history.persistenceMaxQPS":                      45000,
+		"frontend.enableServerVersionCheck":              false, // see TestMain
 	} {
 		settings[dynamicconfig.MakeKey(key)] = value
 	}

@@ -2,15 +2,19 @@ package devserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"os"
+	"sync/atomic"
 	"testing"
 )
 
 // upgradeVariable makes TestMain upgrade the database that it names, and nothing else.
 const upgradeVariable = "DEVSERVER_TEST_UPGRADE"
 
-// TestMain lets a test upgrade a database in a process that it kills.
+// TestMain fails if anything here asks a name server: a server on this machine tells
+// nobody that it is there.
 func TestMain(m *testing.M) {
 	if file := os.Getenv(upgradeVariable); file != "" {
 		d, err := openDatabase(context.Background(), Options{DatabaseFile: file})
@@ -23,7 +27,18 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	var asked atomic.Int64
+	net.DefaultResolver.PreferGo = true
+	net.DefaultResolver.Dial = func(context.Context, string, string) (net.Conn, error) {
+		asked.Add(1)
+		return nil, errors.New("no name server may be asked")
+	}
+	code := m.Run()
+	if n := asked.Load(); n > 0 {
+		fmt.Fprintf(os.Stderr, "a name server was asked %d times\n", n)
+		code = max(code, 1)
+	}
+	os.Exit(code)
 }
 
 // TestNoVersionCheck: the server does not ask for newer versions, unless the user wants
