@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	commonpb "go.temporal.io/api/common/v1"
+	taskqueuepb "go.temporal.io/api/taskqueue/v1"
 	"go.temporal.io/api/workflowservice/v1"
 )
 
@@ -95,5 +97,40 @@ func TestPagesOfOthers(t *testing.T) {
 	}
 	if _, err := os.Stat(fmt.Sprint(dir, "/socket")); err == nil {
 		t.Error("the socket is still there")
+	}
+}
+
+// TestMetricTypes: whatever types of workflows clients invent, the metrics have labels for
+// those that the user named.
+func TestMetricTypes(t *testing.T) {
+	t.Parallel()
+	server := start(t, Options{MetricsPort: freePort(t), MetricTypes: []string{"ours"}})
+	service := workflowservice.NewWorkflowServiceClient(dial(t, server))
+	for _, name := range []string{"ours", "invented"} {
+		_, err := service.StartWorkflowExecution(context.Background(), &workflowservice.StartWorkflowExecutionRequest{
+			Namespace: "default", WorkflowId: name, RequestId: name, WorkflowType: &commonpb.WorkflowType{Name: name}, TaskQueue: &taskqueuepb.TaskQueue{Name: "any"},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = service.TerminateWorkflowExecution(context.Background(), &workflowservice.TerminateWorkflowExecutionRequest{
+			Namespace: "default", WorkflowExecution: &commonpb.WorkflowExecution{WorkflowId: name},
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	response, err := http.Get(server.MetricsURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	said, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for label, want := range map[string]bool{`workflowType="ours"`: true, `workflowType="_tag_excluded_"`: true, "invented": false} {
+		if bytes.Contains(said, []byte(label)) != want {
+			t.Errorf("%s: got %v, want %v", label, !want, want)
+		}
 	}
 }
