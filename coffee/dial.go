@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"go.temporal.io/api/workflowservice/v1"
@@ -16,18 +17,30 @@ import (
 // DialOption returns an option for a client's connection to a server that others use as
 // well. Their workflows may have any id, which the SDK puts into headers: those that gRPC
 // would refuse are escaped. And a server that never comes to the end of a list or a
-// history gets an error, not another request.
+// history gets an error, not another request. An answer that the server is unavailable, such
+// as while its database is away, begins with [ServerSays]: the same error without it is that
+// of a connection.
 //
 // The option must be one of the client's dial options, which come after the SDK's own
 // interceptors: only there the headers are complete.
 func DialOption() grpc.DialOption { return grpc.WithChainUnaryInterceptor(guard) }
 
 func guard(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
-	if err := invoke(withPlainHeaders(ctx), method, request, reply, conn, options...); err != nil {
+	var header, trailer metadata.MD
+	err := invoke(withPlainHeaders(ctx), method, request, reply, conn, append(slices.Clip(options), grpc.Header(&header), grpc.Trailer(&trailer))...)
+	if status.Code(err) == codes.Unavailable && len(header)+len(trailer) > 0 {
+		said := status.Convert(err).Proto()
+		said.Message = ServerSays + said.GetMessage()
+		return status.ErrorProto(said)
+	}
+	if err != nil {
 		return err
 	}
 	return checkPage(request, reply)
 }
+
+// ServerSays begins the text of an error Unavailable that the server has sent.
+const ServerSays = "the server says: "
 
 // headerPrefix begins the names of the headers in which the SDK tells proxies what a
 // request is about.

@@ -1,10 +1,13 @@
 package coffee
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -61,18 +64,30 @@ func (c *Client) readRun(ctx context.Context, execution *commonpb.WorkflowExecut
 }
 
 // HistoryFromJSON reads the history of an order as "temporal workflow show --output
-// json" writes it and as Temporal's Web UI lets one download it. The history is taken
+// json" writes it and as Temporal's Web UI lets one download it: the events may be alone,
+// and the newest may be the first. The history is taken
 // to have been read when its last event happened. HistoryFromJSON returns an error if
-// it is not a history, or not that of an order.
+// it is not a history, or not that of an order, or if its payloads are decoded.
 func HistoryFromJSON(r io.Reader) (History, error) {
-	decoded, err := client.HistoryFromJSON(r, client.HistoryJSONOptions{})
+	text, err := io.ReadAll(r)
 	if err != nil {
-		return History{}, fmt.Errorf("it is not the history of a workflow in JSON: %w", err)
+		return History{}, err
+	}
+	if bytes.HasPrefix(bytes.TrimSpace(text), []byte("[")) {
+		text = slices.Concat([]byte(`{"events":`), text, []byte("}"))
+	}
+	decoded, err := client.HistoryFromJSON(bytes.NewReader(text), client.HistoryJSONOptions{})
+	switch {
+	case err != nil && strings.Contains(err.Error(), "invalid value for bytes type"):
+		return History{}, errors.New("its payloads are decoded: download it as it is, or write it with temporal workflow show -o json")
+	case err != nil:
+		return History{}, fmt.Errorf("it is not the history of a workflow in JSON: %s", sourceFile.ReplaceAllString(err.Error(), ""))
 	}
 	events := decoded.GetEvents()
 	if len(events) == 0 {
 		return History{}, errors.New("it has no events")
 	}
+	slices.SortStableFunc(events, func(a, b *historypb.HistoryEvent) int { return cmp.Compare(a.GetEventId(), b.GetEventId()) })
 	started := events[0].GetWorkflowExecutionStartedEventAttributes()
 	if name := started.GetWorkflowType().GetName(); name != WorkflowType {
 		return History{}, fmt.Errorf("it is the history of a workflow %s, not of an order, which is %s", Quote(name), WorkflowType)
@@ -88,6 +103,9 @@ func HistoryFromJSON(r io.Reader) (History, error) {
 	}
 	return history, nil
 }
+
+// sourceFile matches what names a source file of the program in an error of the decoder.
+var sourceFile = regexp.MustCompile(`\S+\.go:\d+:?\s*`)
 
 // Running reports whether the order was under way when its history was read.
 func (h History) Running() bool {

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
 
 	"google.golang.org/grpc"
 
@@ -17,14 +19,21 @@ import (
 
 func addressList(address string) []string { return strings.Split(address, ",") }
 
-// checkAddress returns a usage error unless each address is one.
-func checkAddress(address string) error {
+// checkAddress returns a usage error, which says where the address is from, unless each of
+// its parts is one.
+func checkAddress(source, address string) error {
 	for _, one := range addressList(address) {
-		if _, _, err := net.SplitHostPort(one); err != nil {
-			return &usageError{message: fmt.Sprintf("--address is %q: use HOST:PORT, or several with commas in between", address)}
+		host, port, err := net.SplitHostPort(one)
+		if n, portErr := strconv.ParseUint(port, 10, 16); err != nil || portErr != nil || n == 0 || strings.ContainsFunc(host, notInHost) {
+			return &usageError{message: fmt.Sprintf("%s is %q: use HOST:PORT, or several with commas in between", source, address)}
 		}
 	}
 	return nil
+}
+
+// notInHost reports whether a character is in no name or address of a host.
+func notInHost(r rune) bool {
+	return unicode.IsSpace(r) || !unicode.IsPrint(r) || strings.ContainsRune("/?#@", r)
 }
 
 // resolveNames makes options look names up by [frontends], and use all of a list of

@@ -3,11 +3,17 @@ package commands
 import (
 	"fmt"
 	"io"
+	stdlog "log"
 	"os"
+	"strings"
+	"time"
 
+	"github.com/go-logr/stdr"
 	"github.com/rs/zerolog"
+	"go.opentelemetry.io/otel"
 	"go.temporal.io/sdk/log"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/grpclog"
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/ledger"
@@ -71,7 +77,7 @@ func (a *app) configureLogs(level, format string) error {
 		w = zerolog.ConsoleWriter{
 			Out:         stderr,
 			NoColor:     !isTerminal(stderr) || os.Getenv("NO_COLOR") != "",
-			TimeFormat:  "15:04:05",
+			TimeFormat:  "15:04:05.000",
 			FieldsOrder: []string{"order_id"},
 			// ConsoleWriter quotes field values that need it, but not the message.
 			FormatMessage: func(message any) string {
@@ -86,10 +92,43 @@ func (a *app) configureLogs(level, format string) error {
 	default:
 		return &usageError{message: fmt.Sprintf("--log-format is %q: use text, json", format)}
 	}
-	base := zerolog.New(zerolog.SyncWriter(w)).With().Timestamp().Logger()
+	base := zerolog.New(zerolog.SyncWriter(w)).Hook(zerolog.HookFunc(stamp))
 	a.log, a.platform = base.Level(ours), base.Level(platform)
 	return nil
 }
+
+// stamp adds the time to a message. Milliseconds put the lines of several processes in order.
+func stamp(event *zerolog.Event, _ zerolog.Level, _ string) {
+	event.Str(zerolog.TimestampFieldName, time.Now().Format("2006-01-02T15:04:05.000Z07:00"))
+}
+
+// adoptLoggers makes the libraries that log to the process's own loggers log as the platform
+// does: Go's HTTP servers, gRPC and its gateway, and OpenTelemetry.
+func (a *app) adoptLoggers() {
+	stdlog.SetFlags(0)
+	stdlog.SetOutput(warnings{a.platform})
+	otel.SetLogger(stdr.New(stdlog.Default()))
+	grpclog.SetLoggerV2(grpcLog{grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard), a.platform})
+}
+
+// warnings logs lines as warnings: they say nothing about their level.
+type warnings struct{ log zerolog.Logger }
+
+// Write implements [io.Writer].
+func (w warnings) Write(line []byte) (int, error) {
+	w.log.Warn().Msg(strings.TrimSpace(string(line)))
+	return len(line), nil
+}
+
+// grpcLog logs gRPC's errors. Its other messages are for those who work on gRPC.
+type grpcLog struct {
+	grpclog.LoggerV2
+	log zerolog.Logger
+}
+
+func (l grpcLog) Error(args ...any)                 { l.log.Warn().Msg(fmt.Sprint(args...)) }
+func (l grpcLog) Errorln(args ...any)               { l.log.Warn().Msg(fmt.Sprint(args...)) }
+func (l grpcLog) Errorf(format string, args ...any) { l.log.Warn().Msgf(format, args...) }
 
 // sdkLog is the logger for a Temporal client.
 func (a *app) sdkLog() log.Logger { return coffee.NewSDKLogger(a.platform) }

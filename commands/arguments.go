@@ -162,6 +162,37 @@ func expected(flag cli.Flag) string {
 	return "another value"
 }
 
+// checkFlags returns a usage error if a flag was given a value that none of its kind takes. An
+// empty one is that of a shell's variable that is not set: to take it for no flag at all would
+// leave out what was asked for, be it a ledger, a keyset or a check.
+func checkFlags(c *cli.Context, flags []cli.Flag) error {
+	for _, flag := range flags {
+		name := flag.Names()[0]
+		if !c.IsSet(name) {
+			continue
+		}
+		empty := false
+		switch flag.(type) {
+		case *cli.StringFlag:
+			empty = c.String(name) == ""
+		case *cli.StringSliceFlag:
+			empty = slices.Contains(c.StringSlice(name), "")
+		case *cli.Float64Flag:
+			if value := c.Float64(name); math.IsNaN(value) || math.IsInf(value, 0) {
+				return usageErrorf(c, "--%s is %v: use a number", name, value)
+			}
+		case *cli.DurationFlag:
+			if value := c.Duration(name); value < 0 {
+				return usageErrorf(c, "--%s is %v: use 0 or more", name, value)
+			}
+		}
+		if empty {
+			return usageErrorf(c, "--%s is empty: give it a value, or leave it out", name)
+		}
+	}
+	return nil
+}
+
 // noArguments returns a usage error if a command that takes no argument got one.
 func noArguments(c *cli.Context) error {
 	if c.Args().Present() {

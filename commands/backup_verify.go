@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/shirou/gopsutil/v4/disk"
 	"go.temporal.io/sdk/client"
 
 	"example.com/coffee/coffee"
@@ -126,6 +127,9 @@ func verify(ctx context.Context, a *app, file string, plan backupPlan) (v verifi
 	}
 	defer func() { err = errors.Join(err, temporary.Remove()) }()
 	dir := temporary.Path()
+	if err := checkRoom(ctx, dir, file, ledgers); err != nil {
+		return v, err
+	}
 	// Copying reads and checks everything.
 	copies := []devserver.Copy{{From: file, To: filepath.Join(dir, "coffee.db")}}
 	for i, ledger := range ledgers {
@@ -185,6 +189,26 @@ func verify(ctx context.Context, a *app, file string, plan backupPlan) (v verifi
 		}
 	}
 	return v, nil
+}
+
+// checkRoom returns an error if a directory has no room for a copy of a backup.
+func checkRoom(ctx context.Context, dir, file string, ledgers []ledgerBeside) error {
+	var needed uint64
+	for _, one := range append(ledgers, ledgerBeside{file: file}) {
+		info, err := os.Stat(one.file)
+		if err != nil {
+			return err
+		}
+		needed += uint64(info.Size())
+	}
+	usage, err := disk.UsageWithContext(ctx, dir)
+	if err != nil || usage.Free >= needed {
+		return nil // or copying finds out
+	}
+	return &hintedError{
+		fmt.Errorf("%s has room for %d MB, but a copy to verify takes %d MB", filepath.Dir(dir), usage.Free>>20, needed>>20),
+		"name a directory with more room in $TMPDIR",
+	}
 }
 
 // connectCopy connects to a namespace of a server on a copy.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"log"
 	"net"
 	"slices"
 	"strconv"
@@ -112,7 +111,6 @@ func (a *app) serveBoard(tasks *background, listener net.Listener, conn *connect
 	if config != nil {
 		// A browser checks by the certificate that it is where it was told to go.
 		server.Handler = b.Handler(func(string) bool { return true })
-		server.ErrorLog = log.New(a.platform, "", 0)
 	}
 	tasks.start(func(ctx context.Context) error {
 		b.Run(ctx)

@@ -92,10 +92,15 @@ func newRoot(a *app, args []string) *cli.App {
 			if err := a.configureLogs(c.String("log-level"), c.String("log-format")); err != nil {
 				return err
 			}
+			if err := checkFlags(c, c.App.Flags); err != nil {
+				return err
+			}
 			if err := a.inject(); err != nil {
 				return err
 			}
-			return a.startTracing(c.Context)
+			a.adoptLoggers()
+			a.startTracing(c.Context)
+			return nil
 		},
 		Action: func(c *cli.Context) error {
 			if !c.Args().Present() {
@@ -131,6 +136,7 @@ func finish(a *app, last string, commands []*cli.Command) {
 		if command.BashComplete == nil {
 			command.BashComplete = complete(a, last, nil)
 		}
+		command.Before = func(c *cli.Context) error { return checkFlags(c, command.Flags) }
 		for _, flag := range command.Flags {
 			if b, ok := flag.(*cli.BoolFlag); ok {
 				b.DisableDefaultText = true // it is always false

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"net/http"
 	"slices"
 	"time"
 
@@ -16,7 +16,6 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/encryption"
-	"example.com/coffee/internal/namespaces"
 )
 
 // connectFlags say how to reach a Temporal server. A flag takes precedence over its
@@ -71,8 +70,8 @@ func parseConnect(c *cli.Context) (options connectOptions, err error) {
 	if profile.TLS != nil {
 		noteExposed(c, "client's key", profile.TLS.ClientKeyPath)
 	}
-	if err := namespaces.Check(profile.Namespace); err != nil {
-		return options, usageErrorf(c, "--namespace: %v", err)
+	if err := checkProfile(c, profile); err != nil {
+		return options, err
 	}
 	if options.Options, err = profile.ToClientOptions(envconfig.ToClientOptionsRequest{}); err != nil {
 		return options, fmt.Errorf("configuration: %w", err)
@@ -86,22 +85,14 @@ func parseConnect(c *cli.Context) (options connectOptions, err error) {
 	if options.keyset, err = parseKeyset(c); err != nil {
 		return options, err
 	}
-	return options, checkAddress(options.HostPort)
+	return options, nil
 }
 
 // connectProfile merges file, environment and flags.
 func connectProfile(c *cli.Context) (envconfig.ClientConfigProfile, error) {
-	if file := c.String("config-file"); file != "" {
-		if _, err := os.Stat(file); err != nil { // or it would count as an empty one
-			return envconfig.ClientConfigProfile{}, fmt.Errorf("configuration: %w", err)
-		}
-	}
-	profile, err := envconfig.LoadClientConfigProfile(envconfig.LoadClientConfigProfileOptions{
-		ConfigFilePath:    c.String("config-file"),
-		ConfigFileProfile: c.String("profile"),
-	})
+	profile, err := loadProfile(c)
 	if err != nil {
-		return profile, fmt.Errorf("configuration: %w", err)
+		return profile, err
 	}
 	set := func(flag string, to *string) {
 		if c.IsSet(flag) {
@@ -241,6 +232,9 @@ func (o *connectOptions) why(address string) func(context.Context, error) error 
 	return func(ctx context.Context, err error) error {
 		if lookup := o.frontends.lookedUp(); lookup != nil {
 			return serverProblem(errors.Join(err, lookup), address)
+		}
+		if used, problem := askProxy(ctx, address, http.ProxyFromEnvironment); used {
+			return serverProblem(errors.Join(err, problem), address)
 		}
 		return serverProblem(errors.Join(err, askTLS(ctx, address, o.tls.config(o.ConnectionOptions.TLS))), address)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 
 	"github.com/urfave/cli/v2"
 	"go.temporal.io/api/serviceerror"
@@ -42,9 +43,11 @@ func (e *exitError) Error() string { return e.message }
 type usageError struct {
 	command string // whose --help the hint names; empty means no hint
 	message string
+	cause   error // nil if there is nothing else to know
 }
 
 func (e *usageError) Error() string { return e.message }
+func (e *usageError) Unwrap() error { return e.cause }
 
 func usageErrorf(c *cli.Context, format string, args ...any) error {
 	return &usageError{command: c.Command.HelpName, message: fmt.Sprintf(format, args...)}
@@ -80,7 +83,9 @@ func isNoNamespace(err error) bool {
 // hint. It returns other errors as they are.
 func serverProblem(err error, address string) error {
 	var missing *serviceerror.NamespaceNotFound
+	var unavailable *serviceerror.Unavailable
 	var lookup *lookupError
+	var proxy *proxyError
 	away := &awayError{fmt.Errorf("no Temporal server answers at %s", address)}
 	switch {
 	case errors.As(err, &missing):
@@ -88,6 +93,11 @@ func serverProblem(err error, address string) error {
 			fmt.Errorf("there is no namespace %q on %s", missing.Namespace, address),
 			"check --namespace; or start a server that has it: coffee server --namespace NAME",
 		}
+	case errors.As(err, &unavailable) && strings.Contains(unavailable.Message, coffee.ServerSays):
+		_, said, _ := strings.Cut(unavailable.Message, coffee.ServerSays)
+		return &hintedError{&awayError{fmt.Errorf("the server at %s cannot do it at the moment: %s", address, coffee.Printable(said))}, "look at the server's log"}
+	case noAnswer(err) && errors.As(err, &proxy):
+		return &hintedError{&awayError{fmt.Errorf("no Temporal server answers at %s: %w", address, proxy)}, "check HTTPS_PROXY; NO_PROXY names the hosts to reach without it"}
 	case noAnswer(err) && tlsProblem(err, address) != nil:
 		return tlsProblem(err, address)
 	case noAnswer(err) && errors.As(err, &lookup):
@@ -164,7 +174,7 @@ func explain(err error) (code int, hint string) {
 	case errors.As(err, &hinted):
 		return exitFailure, hinted.hint
 	case errors.As(err, &port):
-		return exitFailure, takenPortHint(portFlags[port.Name])
+		return exitFailure, portHint(portFlags[port.Name], port)
 	case errors.As(err, &locked):
 		return exitFailure, "use that server, stop it, or choose another file with --db-filename"
 	case errors.Is(err, devserver.ErrOlderDatabase):
@@ -207,10 +217,17 @@ var portFlags = map[devserver.PortName]string{
 	devserver.PortMetrics: "--metrics-port",
 }
 
-// takenPortHint says what to do about a port that cannot be opened, which a flag sets
-// if it is not empty.
-func takenPortHint(flag string) string {
-	if flag == "" {
+// portHint says what to do about a port that cannot be opened, which a flag sets if that is
+// not empty.
+func portHint(flag string, err error) string {
+	switch {
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return "let this process open more files: ulimit -n"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return "choose an address that this machine has"
+	case errors.Is(err, syscall.ENETUNREACH):
+		return "bring the network interface of the address up"
+	case flag == "":
 		return "stop the program that uses it"
 	}
 	return "choose another port with " + flag + ", or stop the program that uses it"

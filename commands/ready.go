@@ -26,9 +26,6 @@ func readyCommand(a *app) *cli.Command {
 				return err
 			}
 			timeout := c.Duration("timeout")
-			if timeout < 0 {
-				return usageErrorf(c, "--timeout is %v: use 0 or more", timeout)
-			}
 			return waitReady(c.Context, a, timeout, func() (connectOptions, error) { return parseConnect(c) })
 		},
 	}

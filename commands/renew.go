@@ -92,11 +92,8 @@ func apiKey(c *cli.Context, key string) (client.Credentials, error) {
 	if key == "" {
 		return nil, nil
 	}
-	path := c.String("config-file")
-	if path == "" {
-		path = os.Getenv("TEMPORAL_CONFIG_FILE")
-	}
-	if path == "" {
+	path, source := configFile(c)
+	if source == "" {
 		path = envconfig.DefaultConfigFilePath()
 	}
 	if c.IsSet("api-key") || os.Getenv("TEMPORAL_API_KEY") != "" {

@@ -25,7 +25,7 @@ func replayCommand(a *app) *cli.Command {
 		ArgsUsage: "[ID...|FILE...]",
 		Description: "Replays histories on this program's workflow, to find out before a new release is rolled out whether it would break an order. " +
 			"Without arguments it replays those of all orders that run, and of the 1,000 that ended last. " +
-			"A FILE, whose name ends in .json or has a / in it, is the history of an order, as temporal workflow show -o json writes it and as the Web UI lets you download it. " +
+			"A FILE, whose name ends in .json or has a / in it, is the history of an order, as temporal workflow show -o json writes it and as the Web UI lets you download it, without decoding; - is the standard input. " +
 			"It changes nothing. It names the orders that it cannot read, and replays the others. " +
 			"The exit code is 7 if a history does not replay, and 1 if an order cannot be read.",
 		Flags: slices.Concat([]cli.Flag{outputFlag(), releaseFlag()}, connectFlags()),
@@ -71,12 +71,16 @@ func parseReplay(c *cli.Context) (plan replayPlan, err error) {
 
 // isFile reports whether an argument means a file and not an order.
 func isFile(arg string) bool {
-	return strings.ContainsRune(arg, os.PathSeparator) || strings.HasSuffix(arg, ".json")
+	return arg == "-" || strings.ContainsRune(arg, os.PathSeparator) || strings.HasSuffix(arg, ".json")
 }
 
-// readHistory reads the history of an order from a file, and decrypts it.
+// readHistory reads the history of an order from a file, and decrypts it. The file - is the
+// standard input.
 func readHistory(path string, keyset *encryption.Keyset) (history coffee.History, err error) {
-	file, err := os.Open(path)
+	file := os.Stdin
+	if path != "-" {
+		file, err = os.Open(path)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return history, fmt.Errorf("there is no file %s", coffee.Printable(path))
 	}

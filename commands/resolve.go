@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -39,6 +41,43 @@ func (e *lookupError) Error() string {
 }
 
 func (e *lookupError) Unwrap() error { return e.err }
+
+// proxyError says that a proxy lets nobody through to a server.
+type proxyError struct {
+	proxy string
+	err   error
+}
+
+func (e *proxyError) Error() string { return fmt.Sprintf("the proxy %s: %v", e.proxy, e.err) }
+func (e *proxyError) Unwrap() error { return e.err }
+
+// askProxy asks the proxy that gRPC uses for an address, if there is one, to connect to it.
+// gRPC's own error does not say that there was a proxy.
+func askProxy(ctx context.Context, address string, proxyFor func(*http.Request) (*url.URL, error)) (used bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	request := (&http.Request{URL: &url.URL{Scheme: "https", Host: addressList(address)[0]}}).WithContext(ctx)
+	proxy, err := proxyFor(request)
+	if proxy == nil {
+		return err != nil, err
+	}
+	through := errors.New("the proxy lets us through")
+	transport := &http.Transport{Proxy: http.ProxyURL(proxy), OnProxyConnectResponse: func(_ context.Context, _ *url.URL, _ *http.Request, answer *http.Response) error {
+		if answer.StatusCode != http.StatusOK {
+			return fmt.Errorf("it answers %s", answer.Status)
+		}
+		return through
+	}}
+	_, err = transport.RoundTrip(request)
+	var connecting *net.OpError
+	switch {
+	case errors.Is(err, through):
+		return true, nil
+	case errors.As(err, &connecting):
+		err = connecting.Err
+	}
+	return true, &proxyError{proxy.Redacted(), err}
+}
 
 const (
 	// lookupPatience bounds one look-up. It is longer than a resolver waits for its first

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -49,6 +48,10 @@ func rushCommand(a *app) *cli.Command {
 	}
 }
 
+// longestRush bounds how long it takes to place the orders of a rush: much longer times
+// cannot be told.
+const longestRush = 365 * 24 * time.Hour
+
 // rushPlan is what the flags ask for.
 type rushPlan struct {
 	count       int
@@ -69,8 +72,11 @@ func parseRush(c *cli.Context) (plan rushPlan, err error) {
 	if plan.asJSON, err = wantsJSON(c); err != nil {
 		return plan, err
 	}
-	if plan.count < 1 || plan.concurrency < 1 || !(plan.rate >= 0) || math.IsInf(plan.rate, 0) {
+	if plan.count < 1 || plan.concurrency < 1 || plan.rate < 0 {
 		return plan, usageErrorf(c, "use 1 or more --orders and --concurrency, and 0 or more --rate")
+	}
+	if plan.rate > 0 && float64(plan.count)/plan.rate > longestRush.Seconds() {
+		return plan, usageErrorf(c, "--rate is %g: to place %s would take more than a year", plan.rate, plural(plan.count, "order", "orders"))
 	}
 	if plan.server, plan.dev, err = parseWhere(c, "concurrency", "ledger"); err != nil {
 		return plan, err

@@ -28,9 +28,6 @@ func checkReach(c *cli.Context, options devserver.Options) error {
 	if c.IsSet("secure") && c.Bool("insecure") {
 		return usageErrorf(c, "--secure and --insecure exclude each other")
 	}
-	if c.IsSet("secure") && c.String("secure") == "" {
-		return usageErrorf(c, "--secure is empty: name a directory for the certificates")
-	}
 	if c.IsSet("secure") && options.HTTPPort != 0 {
 		return usageErrorf(c, "--secure and --http-port exclude each other: the HTTP API cannot be encrypted")
 	}

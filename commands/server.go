@@ -109,6 +109,9 @@ func parseServer(c *cli.Context, a *app) (plan serverPlan, err error) {
 	if !c.IsSet("board-port") && plan.server.Port != 0 {
 		plan.boardPort = plan.server.Port + boardPortOffset
 	}
+	if c.IsSet("encryption-keyset") && plan.worker == nil && !plan.server.UI {
+		return plan, usageErrorf(c, "--encryption-keyset is for the codec server and the worker: with --headless it needs --worker")
+	}
 	if plan.keyset, err = parseKeyset(c); err != nil {
 		return plan, err
 	}

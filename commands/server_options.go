@@ -97,6 +97,9 @@ func addPairs(c *cli.Context, options *devserver.Options) error {
 		}
 		options.DynamicConfig[name] = decoded
 	}
+	if err := devserver.CheckDynamicConfig(options.DynamicConfig); err != nil {
+		return usageErrorf(c, "--dynamic-config-value: %v", err)
+	}
 	for _, pair := range c.StringSlice("sqlite-pragma") {
 		name, value, err := parsePair(c, "sqlite-pragma", pair)
 		if err != nil {

@@ -59,7 +59,7 @@ func openMeters(tasks *background, address string) (*meters, error) {
 	}
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
-		return nil, &hintedError{fmt.Errorf("cannot serve metrics: %w", err), takenPortHint("--metrics-address")}
+		return nil, &hintedError{fmt.Errorf("cannot serve metrics: %w", err), portHint("--metrics-address", err)}
 	}
 	metrics, err := telemetry.NewMetrics()
 	if err != nil {
@@ -183,18 +183,19 @@ func onlyByAddress(next http.Handler) http.Handler {
 	})
 }
 
-// startTracing begins to send traces, if the environment names a collector.
-func (a *app) startTracing(ctx context.Context) (err error) {
+// startTracing begins to send traces, if the environment names a collector. The environment
+// may be meant for other programs: whatever is wrong with it is a warning, and no more.
+func (a *app) startTracing(ctx context.Context) {
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
+		a.log.Warn().Err(err).Msg("traces cannot be sent, or lack something: see the variables OTEL_*")
+	}))
+	var err error
 	if a.tracing, err = telemetry.NewTracing(ctx, version()); err != nil {
-		return fmt.Errorf("tracing: %w", err)
+		otel.Handle(err)
 	}
 	if a.tracing != nil {
 		a.log = a.log.Hook(zerolog.HookFunc(telemetry.LogHook))
-		otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
-			a.log.Warn().Err(err).Msg("traces cannot be sent")
-		}))
 	}
-	return nil
 }
 
 // flushTime bounds how long a command waits for a collector before it ends.

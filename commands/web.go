@@ -16,7 +16,7 @@ import (
 func listenHTTP(what devserver.PortName, ip string, port int, flag string) (net.Listener, error) {
 	listener, err := devserver.Listen(what, ip, port)
 	if err != nil {
-		return nil, &hintedError{err, takenPortHint(flag)}
+		return nil, &hintedError{err, portHint(flag, err)}
 	}
 	return listener, nil
 }

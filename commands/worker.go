@@ -54,8 +54,10 @@ func workerCommand(a *app) *cli.Command {
 				}
 				return runWorker(c.Context, a, server, options)
 			}
-			if c.IsSet("metrics-address") {
-				return usageErrorf(c, "--metrics-address makes no sense with --dev")
+			for _, flag := range []string{"metrics-address", "release"} {
+				if c.IsSet(flag) {
+					return usageErrorf(c, "--%s makes no sense with --dev", flag)
+				}
 			}
 			_, options, err := parseWhere(c)
 			if err != nil {
@@ -140,9 +142,6 @@ func parseWorker(c *cli.Context) (workerOptions, error) {
 	}
 	if options.Concurrency < 1 {
 		return options, usageErrorf(c, "--concurrency is %d: use 1 or more", options.Concurrency)
-	}
-	if options.DrainTime < 0 {
-		return options, usageErrorf(c, "--drain-time is %v: use 0 or more", options.DrainTime)
 	}
 	var err error
 	if options.Version, err = parseVersion(c); err != nil {

@@ -3,10 +3,15 @@
 package devserver
 
 import (
+	"fmt"
 	"maps"
 	"net"
+	"slices"
 	"strconv"
+	"strings"
+	"sync/atomic"
 	"time"
+	_ "unsafe" // for go:linkname
 
 	"go.temporal.io/server/common/cluster"
 	"go.temporal.io/server/common/config"
@@ -17,6 +22,7 @@ import (
 
 	"example.com/coffee/devserver/internal/store"
 	"example.com/coffee/internal/sqlitefile"
+	"example.com/coffee/internal/typo"
 )
 
 const (
@@ -150,6 +156,37 @@ func staticHosts(o Options, frontendPort int) map[primitives.ServiceName]static.
 		hosts[name] = static.SingleLocalHost(address)
 	}
 	return hosts
+}
+
+// registry has all settings of the Temporal server. Temporal exports no list of their names.
+//
+//go:linkname registry go.temporal.io/server/common/dynamicconfig.globalRegistry
+var registry struct {
+	settings map[dynamicconfig.Key]dynamicconfig.GenericSetting
+	queried  atomic.Bool
+}
+
+// CheckDynamicConfig returns an error unless the Temporal server has the settings, and they
+// take the values. The server itself would pass over those that are wrong.
+func CheckDynamicConfig(values map[string]any) error {
+	for _, key := range slices.Sorted(maps.Keys(values)) {
+		setting := registry.settings[dynamicconfig.MakeKey(key)]
+		if setting == nil {
+			var names []string
+			for known := range registry.settings {
+				names = append(names, known.String())
+			}
+			slices.Sort(names)
+			if near, ok := typo.Nearest(strings.ToLower(key), names); ok {
+				return fmt.Errorf("the Temporal server has no setting %q; did you mean %s?", key, near)
+			}
+			return fmt.Errorf("the Temporal server has no setting %q", key)
+		}
+		if err := setting.Validate(values[key]); err != nil {
+			return fmt.Errorf("the setting %s cannot be %v: %w", key, values[key], err)
+		}
+	}
+	return nil
 }
 
 // dynamicConfig returns the settings that turn a server made for a cluster into

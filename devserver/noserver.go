@@ -19,6 +19,9 @@ type Server struct{}
 // Start returns [ErrNoServer].
 func Start(context.Context, Options) (*Server, error) { return nil, ErrNoServer }
 
+// CheckDynamicConfig returns nil: there is no server that takes settings.
+func CheckDynamicConfig(map[string]any) error { return nil }
+
 // MakeOlder returns [ErrNoServer].
 func MakeOlder(context.Context, string) error { return ErrNoServer }
 

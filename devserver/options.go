@@ -85,7 +85,7 @@ type Options struct {
 	// [SkipTime].
 	TimeSkipping bool
 	// DynamicConfig holds values of Temporal's dynamic configuration, by key. They
-	// override the values that the server sets itself.
+	// override the values that the server sets itself; see [CheckDynamicConfig].
 	DynamicConfig map[string]any
 
 	// StorageFaults, unless 0, makes calls of the database fail, for tests. It is the seed

@@ -74,8 +74,16 @@ func takePorts(o Options) (l listeners, err error) {
 	}()
 	if o.InProcess {
 		l.frontend = bufconn.Listen(1 << 20)
-	} else if l.frontend, err = Listen(PortGRPC, o.IP, o.Port); err != nil {
-		return l, err
+	} else {
+		if l.frontend, err = Listen(PortGRPC, o.IP, o.Port); err != nil {
+			return l, err
+		}
+		// The server's own workers reach it there. A socket of UDP finds the way, and sends nothing.
+		way, err := net.Dial("udp", hostPort(dialable(o.IP), 1))
+		if err != nil {
+			return l, &PortError{Name: PortGRPC, Address: l.frontend.Addr().String(), cause: err}
+		}
+		way.Close()
 	}
 	if o.UI {
 		if l.ui, err = Listen(PortUI, o.UIIP, o.UIPort); err != nil {

@@ -69,6 +69,9 @@ type Server struct {
 //
 // The context bounds the start, not the life of the server: see [Server.Stop].
 func Start(ctx context.Context, options Options) (_ *Server, err error) {
+	if err := CheckDynamicConfig(options.DynamicConfig); err != nil {
+		return nil, err
+	}
 	options, err = options.withDefaults()
 	if err != nil {
 		return nil, err

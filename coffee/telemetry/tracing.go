@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -60,7 +61,7 @@ func NewTracing(ctx context.Context, version string) (*Tracing, error) {
 	described, err := resource.New(ctx, resource.WithHost(), resource.WithProcessPID(),
 		resource.WithAttributes(attribute.String("service.name", "coffee"), attribute.String("service.version", version)),
 		resource.WithFromEnv()) // the last one counts
-	if err != nil {
+	if err != nil && !errors.Is(err, resource.ErrPartialResource) { // what can be read is used, and OpenTelemetry tells of the rest
 		return nil, err
 	}
 	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(validExporter{exporter}), sdktrace.WithResource(described), sdktrace.WithIDGenerator(ids{}))
