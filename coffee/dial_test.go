@@ -18,6 +18,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 )
@@ -64,6 +65,37 @@ func ordersOn(t *testing.T, s *oddServer) *Client {
 	}
 	t.Cleanup(c.Close)
 	return NewClient(c, client.DefaultNamespace)
+}
+
+// TestServerSays: what a server says of its being unavailable differs from a connection that
+// cannot be made.
+func TestServerSays(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer()
+	workflowservice.RegisterWorkflowServiceServer(server, &oddServer{history: func(string, string) (*workflowservice.GetWorkflowExecutionHistoryResponse, error) {
+		return nil, status.Error(codes.Unavailable, "its database is away")
+	}})
+	go func() { _ = server.Serve(listener) }()
+	conn, err := grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()), DialOption())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	ask := func() error {
+		_, err := workflowservice.NewWorkflowServiceClient(conn).GetWorkflowExecutionHistory(context.Background(), &workflowservice.GetWorkflowExecutionHistoryRequest{})
+		return err
+	}
+	if err := ask(); status.Code(err) != codes.Unavailable || status.Convert(err).Message() != ServerSays+"its database is away" {
+		t.Errorf("of the server: %v", err)
+	}
+	server.Stop()
+	if err := ask(); status.Code(err) != codes.Unavailable || strings.Contains(err.Error(), ServerSays) {
+		t.Errorf("of the connection: %v", err)
+	}
 }
 
 // TestForeignIDs: the SDK puts ids into headers, where gRPC takes only printable ASCII. An

@@ -2,6 +2,7 @@ package coffee
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -234,14 +235,33 @@ func TestHistoryFromJSON(t *testing.T) {
 	if err := (&OrderWorkflow{Pricing: StandardPricing{}}).Replay(history); err != nil {
 		t.Error(err)
 	}
+	text, err := os.ReadFile(file.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var parts struct {
+		Events []json.RawMessage `json:"events"`
+	}
+	if err := json.Unmarshal(text, &parts); err != nil {
+		t.Fatal(err)
+	}
+	slices.Reverse(parts.Events) // as the Web UI sorts them
+	alone, err := json.Marshal(parts.Events)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := HistoryFromJSON(bytes.NewReader(alone)); err != nil || again.OrderID != "123" || again.RunID != history.RunID || !again.ReadAt.Equal(history.ReadAt) {
+		t.Errorf("the events alone, the newest first: order %q, %v", again.OrderID, err)
+	}
 	for text, want := range map[string]string{
-		"":               "not the history of a workflow in JSON",
-		"[1, 2]":         "not the history of a workflow in JSON",
-		"{}":             "no events",
+		"":       "not the history of a workflow in JSON",
+		"[1, 2]": "not the history of a workflow in JSON",
+		"{}":     "no events",
+		`{"events": [{"workflowExecutionStartedEventAttributes": {"input": {"payloads": [{"metadata": {"encoding": "anNvbi9wbGFpbg=="}, "data": {"order_id": "1"}}]}}}]}`: "its payloads are decoded",
 		`{"events": []}`: "no events",
 		`{"events": [{"eventId": "1", "eventType": "EVENT_TYPE_WORKFLOW_EXECUTION_STARTED", "workflowExecutionStartedEventAttributes": {"workflowType": {"name": "Tea"}}}]}`: `of a workflow "Tea", not of an order`,
 	} {
-		if _, err := HistoryFromJSON(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := HistoryFromJSON(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), ".go:") {
 			t.Errorf("%s: %v", text, err)
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/urfave/cli/v2"
 )
 
 // TestFlagsFirst: the parser takes all that follows an argument for arguments, so
@@ -48,25 +50,38 @@ func TestFlagsFirst(t *testing.T) {
 // TestUsageErrors: a mistake is named, and so is the name that was probably meant.
 func TestUsageErrors(t *testing.T) {
 	for line, want := range map[string]string{
-		"ordr":                               "no such command: \"ordr\"; did you mean order?",
-		"frob":                               "no such command: \"frob\"; the commands are server, worker, order, status, cancel",
-		"order --drnk latte":                 "no such flag: --drnk; did you mean --drink?",
-		"order -drnk latte":                  "no such flag: --drnk; did you mean --drink?",
-		"status 1 --wach":                    "no such flag: --wach; did you mean --watch?",
-		"menu --log-levl debug":              "no such flag: --log-levl; did you mean --log-level?",
-		"order --quantity 2":                 "no such flag: --quantity\n",
-		"order --drink":                      "--drink needs a value",
-		"cancel 123 --reason":                "--reason needs a value",
-		"server --log-level":                 "--log-level needs a value",
-		"status --limit many":                `--limit is "many": use a whole number`,
-		"rush --rate fast":                   `--rate is "fast": use a number`,
-		"worker --brew-time 1":               `--brew-time is "1": use a duration, such as 1.5s or 200ms`,
-		"order --dev=maybe --drink latte":    `--dev is "maybe": use true or false, or leave the value out`,
-		"order --drink latte --brew-time 1s": "--brew-time is a setting of the worker",
-		"order --drink latte --dev --tls":    "--tls makes no sense with it",
-		"menu latte":                         `menu takes no argument: "latte"`,
-		"completion tcsh":                    "which shell? bash, zsh, fish or powershell",
-		"order --drink latte --\x1b[2J":      `no such flag: "--\x1b[2J"`,
+		"ordr":                                    "no such command: \"ordr\"; did you mean order?",
+		"frob":                                    "no such command: \"frob\"; the commands are server, worker, order, status, cancel",
+		"order --drnk latte":                      "no such flag: --drnk; did you mean --drink?",
+		"order -drnk latte":                       "no such flag: --drnk; did you mean --drink?",
+		"status 1 --wach":                         "no such flag: --wach; did you mean --watch?",
+		"menu --log-levl debug":                   "no such flag: --log-levl; did you mean --log-level?",
+		"order --quantity 2":                      "no such flag: --quantity\n",
+		"order --drink":                           "--drink needs a value",
+		"cancel 123 --reason":                     "--reason needs a value",
+		"server --log-level":                      "--log-level needs a value",
+		"status --limit many":                     `--limit is "many": use a whole number`,
+		"rush --rate fast":                        `--rate is "fast": use a number`,
+		"worker --brew-time 1":                    `--brew-time is "1": use a duration, such as 1.5s or 200ms`,
+		"order --dev=maybe --drink latte":         `--dev is "maybe": use true or false, or leave the value out`,
+		"order --drink latte --brew-time 1s":      "--brew-time is a setting of the worker",
+		"order --drink latte --dev --tls":         "--tls makes no sense with it",
+		"rush --rate NaN":                         "--rate is NaN: use a number",
+		"rush --rate -Inf":                        "--rate is -Inf: use a number",
+		"rush --orders 3 --rate 1e-10":            "to place 3 orders would take more than a year",
+		"rush --rate 1e-300":                      "would take more than a year",
+		"worker --drain-time -1s":                 "--drain-time is -1s: use 0 or more",
+		"worker --dev --release broken":           "--release makes no sense with --dev",
+		"server --headless --encryption-keyset k": "with --headless it needs --worker",
+		"server --in-memory --dynamic-config-value limit.maxID=20": `the Temporal server has no setting "limit.maxID"`,
+		"status --address localhost:7233/":                         `--address is "localhost:7233/": use HOST:PORT`,
+		"status --address localhost:0":                             `--address is "localhost:0": use HOST:PORT`,
+		"status --address localhost:99999":                         `--address is "localhost:99999": use HOST:PORT`,
+		"status --address me@localhost:7233":                       `--address is "me@localhost:7233": use HOST:PORT`,
+		"status --address a:7233,,b:7233":                          "use HOST:PORT, or several with commas in between",
+		"menu latte":                                               `menu takes no argument: "latte"`,
+		"completion tcsh":                                          "which shell? bash, zsh, fish or powershell",
+		"order --drink latte --\x1b[2J":                            `no such flag: "--\x1b[2J"`,
 	} {
 		var stdout, stderr bytes.Buffer
 		code := Run(t.Context(), append([]string{"coffee"}, strings.Fields(line)...), &stdout, &stderr)
@@ -74,6 +89,33 @@ func TestUsageErrors(t *testing.T) {
 			t.Errorf("%s\nexit code %d, stdout %q, stderr %q\nwant %q", line, code, stdout.String(), stderr.String(), want)
 		}
 	}
+}
+
+// TestEmptyFlags: no flag takes an empty value, which is that of a shell's variable that is
+// not set.
+func TestEmptyFlags(t *testing.T) {
+	root := newRoot(newApp(&bytes.Buffer{}, &bytes.Buffer{}), nil)
+	var try func(path []string, commands []*cli.Command, flags []cli.Flag)
+	try = func(path []string, commands []*cli.Command, flags []cli.Flag) {
+		for _, flag := range flags {
+			switch flag.(type) {
+			case *cli.StringFlag, *cli.StringSliceFlag:
+			default:
+				continue
+			}
+			name := "--" + flag.Names()[0]
+			var stderr bytes.Buffer
+			code := Run(t.Context(), slices.Concat(path, []string{name, ""}), &bytes.Buffer{}, &stderr)
+			if want := "coffee: " + name + " is empty: "; code != 2 || !strings.HasPrefix(stderr.String(), want) {
+				t.Errorf("%v %s \"\": exit code %d, stderr %q", path, name, code, stderr.String())
+			}
+		}
+		for _, command := range commands {
+			try(append(slices.Clip(path), command.Name), command.Subcommands, command.Flags)
+		}
+	}
+	try([]string{"coffee"}, root.Commands, nil)
+	try([]string{"coffee", "menu"}, nil, root.Flags)
 }
 
 // TestFlagsWithCommas: a value with a comma in it is one value.

@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"strings"
+	"syscall"
 	"testing"
 
 	"go.temporal.io/api/serviceerror"
@@ -13,6 +16,42 @@ import (
 	"example.com/coffee/coffee"
 	"example.com/coffee/devserver"
 )
+
+// TestServerProblem: what keeps a client from a server has its own text, and its own advice.
+func TestServerProblem(t *testing.T) {
+	t.Parallel()
+	away := serviceerror.NewUnavailable("connection error")
+	for _, test := range []struct {
+		err        error
+		text, hint string
+	}{
+		{away, "no Temporal server answers at shop:7233", "check --address and --tls"},
+		{errors.Join(away, &lookupError{"shop", &net.DNSError{IsNotFound: true}}), "there is no host shop", "check --address"},
+		{errors.Join(away, &proxyError{"http://proxy:3128", errors.New("it answers 403 Forbidden")}), "the proxy http://proxy:3128: it answers 403 Forbidden", "HTTPS_PROXY"},
+		{errors.Join(away, errUsesTLS), "the server at shop:7233 uses TLS", "use --tls"},
+		{serviceerror.NewUnavailable(coffee.ServerSays + "its database is away"), "the server at shop:7233 cannot do it at the moment: its database is away", "the server's log"},
+	} {
+		err := serverProblem(test.err, "shop:7233")
+		if _, hint := explain(err); !strings.Contains(err.Error(), test.text) || !strings.Contains(hint, test.hint) {
+			t.Errorf("got %q, hint %q; want %q, hint %q", err, hint, test.text, test.hint)
+		}
+	}
+}
+
+// TestPortHint: another port does not help where no file can be opened.
+func TestPortHint(t *testing.T) {
+	t.Parallel()
+	for cause, want := range map[syscall.Errno]string{
+		syscall.EADDRINUSE:    "choose another port with --port, or stop",
+		syscall.EMFILE:        "ulimit -n",
+		syscall.EADDRNOTAVAIL: "choose an address",
+		syscall.ENETUNREACH:   "bring the network interface",
+	} {
+		if got := portHint("--port", fmt.Errorf("cannot listen: %w", cause)); !strings.Contains(got, want) {
+			t.Errorf("%v: %q, want %q", cause, got, want)
+		}
+	}
+}
 
 // TestExitCodes: scripts rely on the codes, which docs/operating.md lists.
 func TestExitCodes(t *testing.T) {

@@ -56,7 +56,7 @@ func (e *proxyError) Unwrap() error { return e.err }
 func askProxy(ctx context.Context, address string, proxyFor func(*http.Request) (*url.URL, error)) (used bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	request := (&http.Request{URL: &url.URL{Scheme: "https", Host: addressList(address)[0]}}).WithContext(ctx)
+	request := (&http.Request{URL: &url.URL{Scheme: "https", Host: addressList(address)[0]}, Header: http.Header{}}).WithContext(ctx)
 	proxy, err := proxyFor(request)
 	if proxy == nil {
 		return err != nil, err

@@ -297,6 +297,33 @@ func TestInvalidOptions(t *testing.T) {
 	}
 }
 
+// TestCheckDynamicConfig: Temporal would pass over a setting that it does not know, and over
+// a value of the wrong type.
+func TestCheckDynamicConfig(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		key   string
+		value any
+		want  string // "" means that it is right
+	}{
+		{"limit.maxIDLength", 20, ""},
+		{"LIMIT.maxidlength", 20, ""},
+		{"history.cacheTTL", "5m", ""},
+		{"frontend.enableServerVersionCheck", true, ""},
+		{"limit.maxIDLenght", 20, "did you mean limit.maxidlength?"},
+		{"nonsense", 20, `no setting "nonsense"`},
+		{"limit.maxIDLength", "20", "cannot be 20"},
+		{"limit.maxIDLength", 20.5, "cannot be 20.5"},
+		{"frontend.enableServerVersionCheck", 1, "cannot be 1"},
+		{"history.cacheTTL", "soon", "cannot be soon"},
+	} {
+		err := CheckDynamicConfig(map[string]any{test.key: test.value})
+		if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s=%v: %v, want %q", test.key, test.value, err, test.want)
+		}
+	}
+}
+
 // TestUserSettingsWin checks that the user's settings override the server's own.
 func TestUserSettingsWin(t *testing.T) {
 	t.Parallel()
