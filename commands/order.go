@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
+	"go.temporal.io/api/serviceerror"
 
 	"example.com/coffee/coffee"
 )
@@ -160,8 +161,12 @@ func (o *ordering) notPlaced(ctx context.Context, err error) error {
 		return err
 	}
 	code := exitFailure
-	if ctx.Err() != nil {
+	var late *serviceerror.DeadlineExceeded
+	switch {
+	case ctx.Err() != nil:
 		code, err = exitInterrupted, errors.New("interrupted")
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &late):
+		err = errors.New("the server did not answer in time (its log may say why, such as a full disk)")
 	}
 	return &exitError{
 		code:    code,

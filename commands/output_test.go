@@ -77,7 +77,7 @@ func TestNotPlaced(t *testing.T) {
 		code int
 		want string
 	}{
-		{context.Background(), context.DeadlineExceeded, exitFailure, "coffee: context deadline exceeded: order k7 may or may not have been placed\nto make sure, place it again with --order-id k7\n"},
+		{context.Background(), context.DeadlineExceeded, exitFailure, "coffee: the server did not answer in time (its log may say why, such as a full disk): order k7 may or may not have been placed\nto make sure, place it again with --order-id k7\n"},
 		{cancelled, context.Canceled, exitInterrupted, "coffee: interrupted: order k7 may or may not have been placed\nto make sure, place it again with --order-id k7\n"},
 		{context.Background(), &coffee.ConflictError{OrderID: "k7"}, exitConflict, "coffee: order id \"k7\" belongs to a workflow that is not a coffee order\nnothing was changed; choose another --order-id, or leave it out to get a new one\n"},
 	} {
