@@ -3,6 +3,7 @@ package coffee
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 
 	"go.temporal.io/api/serviceerror"
@@ -58,9 +59,14 @@ func (c *Client) Movable(ctx context.Context) iter.Seq2[History, error] {
 }
 
 // PinnedTo returns the histories of the running orders that are pinned to a version. Its
-// errors are those of [Client.Histories], and the server's if it cannot find orders of a
-// version with this name.
+// errors are those of [Client.Histories], and one if the server cannot find orders by this
+// version.
 func (c *Client) PinnedTo(ctx context.Context, d Deployment, buildID string) iter.Seq2[History, error] {
+	if !findable(d.Name + ":" + buildID) {
+		return func(yield func(History, error) bool) {
+			yield(History{}, fmt.Errorf("the server cannot find the orders of version %s", Printable(buildID)))
+		}
+	}
 	return c.histories(ctx, runningOnQuery(d.Name, buildID)+" AND TemporalWorkflowVersioningBehavior = 'Pinned'", 0)
 }
 

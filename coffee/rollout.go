@@ -98,10 +98,9 @@ func (c *Client) Deployment(ctx context.Context, name string) (Deployment, error
 }
 
 // runningOn counts the orders of a version that are under way. It returns -1 if the server
-// cannot: its SQL stores do not find a value with one of these characters, although they
-// take it (escapeCharMap in go.temporal.io/server/common/persistence/visibility).
+// cannot.
 func (c *Client) runningOn(ctx context.Context, deployment, buildID string) (int64, error) {
-	if strings.ContainsAny(buildID, "\"\\\b\n\r\t") || strings.HasSuffix(buildID, "'") {
+	if !findable(deployment + ":" + buildID) {
 		return -1, nil
 	}
 	count, err := c.temporal.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{
@@ -113,6 +112,13 @@ func (c *Client) runningOn(ctx context.Context, deployment, buildID string) (int
 		return -1, nil
 	}
 	return count.GetCount(), err
+}
+
+// findable reports whether the server finds the orders of a version. Its SQL stores do not
+// find a value with one of these characters, although they take it (escapeCharMap in
+// go.temporal.io/server/common/persistence/visibility).
+func findable(version string) bool {
+	return !strings.ContainsAny(version, "\"\\\b\n\r\t") && !strings.HasSuffix(version, "'")
 }
 
 func runningOnQuery(deployment, buildID string) string {

@@ -29,6 +29,8 @@ func TestCountWorkers(t *testing.T) {
 			DeploymentVersion: &deploymentpb.WorkerDeploymentVersion{DeploymentName: deployment, BuildId: buildID},
 		}
 	}
+	stopping := reports("coffee", "v1", "a")
+	stopping.Status = enumspb.WORKER_STATUS_SHUTTING_DOWN
 	recent := []*taskqueuepb.PollerInfo{polled("coffee", "v1", "a", time.Minute)}
 	for _, test := range []struct {
 		name    string
@@ -40,8 +42,10 @@ func TestCountWorkers(t *testing.T) {
 		{"no worker ever", nil, nil, false, 0},
 		{"one polls", recent, []*workerpb.WorkerListInfo{reports("coffee", "v1", "a")}, false, 1},
 		{"two poll", append(recent, polled("coffee", "v1", "b", 0)), []*workerpb.WorkerListInfo{reports("coffee", "v1", "a"), reports("coffee", "v1", "b")}, false, 2},
-		{"it has stopped, or the server has restarted", recent, nil, false, -1},
-		{"one of two has stopped", append(recent, polled("coffee", "v1", "b", 0)), []*workerpb.WorkerListInfo{reports("coffee", "v1", "a")}, false, 1},
+		{"it has stopped", recent, []*workerpb.WorkerListInfo{stopping}, false, 0},
+		{"another worker of its process runs", recent, []*workerpb.WorkerListInfo{reports("coffee", "v1", "a"), stopping}, false, 1},
+		{"the server has restarted", recent, nil, false, -1},
+		{"one of two has stopped", append(recent, polled("coffee", "v1", "b", 0)), []*workerpb.WorkerListInfo{stopping, reports("coffee", "v1", "b")}, false, 1},
 		{"it was killed", []*taskqueuepb.PollerInfo{polled("coffee", "v1", "a", 71*time.Second)}, []*workerpb.WorkerListInfo{reports("coffee", "v1", "a")}, false, 0},
 		{"another version has the same identity", recent, []*workerpb.WorkerListInfo{reports("coffee", "v2", "a")}, false, -1},
 		{"another deployment", []*taskqueuepb.PollerInfo{polled("tea", "v1", "a", 0)}, []*workerpb.WorkerListInfo{reports("tea", "v1", "a")}, false, 0},

@@ -80,20 +80,24 @@ func (c *Client) versionWorkers(ctx context.Context, deployment string) (version
 	return countWorkers(deployment, queue.GetPollers(), alive, known, time.Now()), nil
 }
 
-// countWorkers counts the workers of a deployment. When a worker stops, the server
-// forgets its heartbeats at once, but its polls only later. So one that has polled, and
-// sends no heartbeats although the server takes them, may have stopped. It may also be
-// that the server has restarted, and waits for the next heartbeat. A worker that was
-// killed sends none either, but the server forgets neither for a while: it counts until
-// its last poll is over.
+// countWorkers counts the workers of a deployment. The server knows of a poll when it
+// began, which may be a minute ago, and of a worker's state from its heartbeats: the last
+// one says that the worker is shutting down. One that has polled, and sends no heartbeats
+// although the server takes them, may have stopped; or the server has restarted, and
+// waits for the next heartbeat. A worker that was killed counts until its last poll is over.
 func countWorkers(deployment string, pollers []*taskqueuepb.PollerInfo, alive []*workerpb.WorkerListInfo, known bool, now time.Time) versionWorkers {
 	w := versionWorkers{map[string]int{}, map[string]int{}, map[string]int{}}
 	type worker struct{ buildID, identity string }
-	reports := map[worker]bool{}
+	running := map[worker]bool{} // false if it is shutting down
 	for _, report := range alive {
-		if version := report.GetDeploymentVersion(); version.GetDeploymentName() == deployment && report.GetStatus() != enumspb.WORKER_STATUS_SHUTDOWN {
-			reports[worker{version.GetBuildId(), report.GetWorkerIdentity()}] = true
-			w.reporting[version.GetBuildId()]++
+		version := report.GetDeploymentVersion()
+		if version.GetDeploymentName() != deployment {
+			continue
+		}
+		key := worker{version.GetBuildId(), report.GetWorkerIdentity()}
+		running[key] = running[key] || report.GetStatus() == enumspb.WORKER_STATUS_RUNNING
+		if running[key] {
+			w.reporting[key.buildID]++
 		}
 	}
 	for _, poller := range pollers {
@@ -101,10 +105,11 @@ func countWorkers(deployment string, pollers []*taskqueuepb.PollerInfo, alive []
 		if version.GetDeploymentName() != deployment || now.Sub(poller.GetLastAccessTime().AsTime()) >= pollerPatience {
 			continue
 		}
-		if known && !reports[worker{version.GetBuildId(), poller.GetIdentity()}] {
-			w.unsure[version.GetBuildId()]++
-		} else {
+		switch runs, reported := running[worker{version.GetBuildId(), poller.GetIdentity()}]; {
+		case runs || !known:
 			w.polling[version.GetBuildId()]++
+		case !reported:
+			w.unsure[version.GetBuildId()]++
 		}
 	}
 	return w

@@ -86,6 +86,8 @@ func parseRollout(c *cli.Context) (plan rolloutPlan, err error) {
 		return plan, usageErrorf(c, "%s needs a build id", ways[0])
 	case plan.force && plan.remove || plan.force && plan.buildID == "" && !plan.back:
 		return plan, usageErrorf(c, "--force needs a version to move orders to")
+	case c.IsSet("move-from") && plan.moveFrom == "":
+		return plan, usageErrorf(c, "--move-from is empty: name a version")
 	case c.IsSet("move-from") && plan.moveFrom == plan.buildID:
 		return plan, usageErrorf(c, "--move-from is %s, the version to move orders to", coffee.Printable(plan.moveFrom))
 	}
@@ -94,13 +96,8 @@ func parseRollout(c *cli.Context) (plan rolloutPlan, err error) {
 			return plan, usageErrorf(c, "--percent is %v: use more than 0 and less than 100", c.Float64("percent"))
 		}
 	}
-	if c.IsSet("move-from") {
-		if err := checkBuildID(c, plan.moveFrom); err != nil {
-			return plan, err
-		}
-	}
 	for _, name := range []string{plan.deployment, plan.buildID} {
-		if err := checkBuildID(c, name); err != nil && name != "" {
+		if err := checkBuildID(c, name); err != nil && name != "" && !plan.remove { // workers of others may have any name
 			return plan, err
 		}
 	}

@@ -161,7 +161,7 @@ func (r *rollout) remove(ctx context.Context, version coffee.DeployedVersion) er
 	case errors.As(err, &inUse):
 		return &hintedError{err, "stop its workers; the server remembers them for five minutes after their last poll"}
 	case version.State == "draining":
-		return &hintedError{fmt.Errorf("version %s cannot be deleted: %w", name, err), "wait until it is drained, or move them: coffee rollout BUILD-ID --move-from " + version.BuildID}
+		return &hintedError{fmt.Errorf("version %s cannot be deleted: %w", name, err), "wait until it is drained, or move them: coffee rollout BUILD-ID --move-from " + name}
 	}
 	return fmt.Errorf("version %s cannot be deleted: %w", name, err)
 }
