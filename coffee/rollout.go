@@ -3,65 +3,44 @@ package coffee
 import (
 	"context"
 	"errors"
-	"iter"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
-	taskqueuepb "go.temporal.io/api/taskqueue/v1"
 	"go.temporal.io/api/workflowservice/v1"
-	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/worker"
-	"go.temporal.io/sdk/workflow"
 )
-
-// DefaultDeployment is the name of the deployment that the workers belong to if they
-// have a version.
-const DefaultDeployment = "coffee"
-
-// WorkerVersion is the release that a worker runs. With it, the server decides which
-// orders the worker gets: new ones go to the version that is current, see
-// [Client.SetCurrent]. The zero value means that the worker has no version, and gets
-// any order.
-type WorkerVersion struct {
-	Deployment string // the workers that belong together, in all versions
-	BuildID    string // names the release
-	// Behavior says what happens to the orders that are under way when another
-	// version becomes current. Pinned ones end on the version that they began on, so
-	// they never replay on another one. The others are auto-upgraded: they go on with
-	// the new version, whose code must be able to replay them. It is required.
-	Behavior workflow.VersioningBehavior
-}
-
-// options returns the SDK's options.
-func (v WorkerVersion) options() worker.DeploymentOptions {
-	if v.BuildID == "" {
-		return worker.DeploymentOptions{}
-	}
-	return worker.DeploymentOptions{
-		UseVersioning:             true,
-		Version:                   worker.WorkerDeploymentVersion{DeploymentName: v.Deployment, BuildID: v.BuildID},
-		DefaultVersioningBehavior: v.Behavior,
-	}
-}
 
 var (
 	// ErrNoDeployments means that the server has no worker deployments, or not in the
 	// namespace.
 	ErrNoDeployments = errors.New("the server has no worker deployments")
-	// ErrNoVersion means that no worker of a version, or of the deployment, has polled.
+	// ErrNoVersion means that no worker of a version has polled.
 	ErrNoVersion = errors.New("no worker of it has polled")
+	// ErrVersionRefused means that a worker of a version runs, and that the server does
+	// not take the version: it has as many as it may have, unless the worker has just
+	// started.
+	ErrVersionRefused = errors.New("a worker of it runs, and the server does not know the version")
+	// ErrNoWorkers means that no worker of a version polls.
+	ErrNoWorkers = errors.New("no worker of it is polling")
+	// ErrWorkersUnknown means that the server cannot tell whether a worker of a version
+	// still polls.
+	ErrWorkersUnknown = errors.New("a worker of it has polled in the last minute, and may have stopped since")
+	// ErrNoPrevious means that no version was current before the current one.
+	ErrNoPrevious = errors.New("there is no version to return to")
 )
 
 // Deployment is what a server knows about the versions of the workers.
 type Deployment struct {
 	Name string `json:"deployment"`
-	// Versions are the versions, the newest first.
+	// Versions are the versions, the newest first; none if no worker of the deployment
+	// has polled.
 	Versions []DeployedVersion `json:"versions"`
 
-	token []byte // of what was read, so that two changes at once do not mix
+	token   []byte // of what was read, so that two changes at once do not mix
+	workers versionWorkers
 }
 
 // DeployedVersion is one version of the workers.
@@ -72,32 +51,29 @@ type DeployedVersion struct {
 	State string `json:"state"`
 	// Percent is the share of new orders that a ramping version gets.
 	Percent float32 `json:"percent,omitempty"`
-	// Workers is how many workers of the version have polled in the last minute.
+	// Workers is how many workers of the version poll; -1 if the server cannot tell.
 	Workers int `json:"workers"`
 	// Running is how many orders of the version are under way; -1 if the server cannot
 	// count those of a version with this name.
 	Running   int64     `json:"running"`
 	CreatedAt time.Time `json:"created_at"`
 
-	lastCurrent time.Time
+	firstActive time.Time // when it first got orders
+	lastCurrent time.Time // when it last became current
 }
 
-// pollerPatience is a little longer than a poll may take.
-const pollerPatience = 70 * time.Second
-
-// Deployment returns the versions of a deployment. It returns [ErrNoDeployments], or
-// [ErrNoVersion] if there is no such deployment.
+// Deployment returns the versions of a deployment. It returns [ErrNoDeployments] if the
+// server does not have any.
 func (c *Client) Deployment(ctx context.Context, name string) (Deployment, error) {
 	described, err := c.temporal.WorkflowService().DescribeWorkerDeployment(ctx, &workflowservice.DescribeWorkerDeploymentRequest{
 		Namespace: c.namespace, DeploymentName: name,
 	})
-	if err != nil {
-		return Deployment{}, noDeployment(err)
+	if err = noDeployment(err); err != nil && !errors.Is(err, ErrNoVersion) {
+		return Deployment{}, err
 	}
 	info := described.GetWorkerDeploymentInfo()
 	d := Deployment{Name: name, Versions: []DeployedVersion{}, token: described.GetConflictToken()}
-	workers, err := c.versionedWorkers(ctx, name)
-	if err != nil {
+	if d.workers, err = c.versionWorkers(ctx, name); err != nil {
 		return Deployment{}, err
 	}
 	for _, summary := range info.GetVersionSummaries() {
@@ -105,12 +81,13 @@ func (c *Client) Deployment(ctx context.Context, name string) (Deployment, error
 			BuildID:     summary.GetDeploymentVersion().GetBuildId(),
 			State:       versionStates[summary.GetStatus()],
 			CreatedAt:   asTime(summary.GetCreateTime()),
+			firstActive: asTime(summary.GetFirstActivationTime()),
 			lastCurrent: asTime(summary.GetLastCurrentTime()),
 		}
 		if v.State == "ramping" {
 			v.Percent = info.GetRoutingConfig().GetRampingVersionPercentage()
 		}
-		v.Workers = workers[v.BuildID]
+		v.Workers = d.workers.count(v.BuildID)
 		if v.Running, err = c.runningOn(ctx, name, v.BuildID); err != nil {
 			return Deployment{}, err
 		}
@@ -121,21 +98,31 @@ func (c *Client) Deployment(ctx context.Context, name string) (Deployment, error
 }
 
 // runningOn counts the orders of a version that are under way. It returns -1 if the server
-// cannot: its SQL stores do not find a value with one of these characters, although they
-// take it (escapeCharMap in go.temporal.io/server/common/persistence/visibility).
+// cannot.
 func (c *Client) runningOn(ctx context.Context, deployment, buildID string) (int64, error) {
-	if strings.ContainsAny(buildID, "\"\\\b\n\r\t") || strings.HasSuffix(buildID, "'") {
+	if !findable(deployment + ":" + buildID) {
 		return -1, nil
 	}
 	count, err := c.temporal.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{
 		Namespace: c.namespace,
-		Query:     statusQuery(StatusRunning) + " AND TemporalWorkerDeploymentVersion = " + quoteValue(deployment+":"+buildID),
+		Query:     runningOnQuery(deployment, buildID),
 	})
 	var invalid *serviceerror.InvalidArgument
 	if errors.As(err, &invalid) {
 		return -1, nil
 	}
 	return count.GetCount(), err
+}
+
+// findable reports whether the server finds the orders of a version. Its SQL stores do not
+// find a value with one of these characters, although they take it (escapeCharMap in
+// go.temporal.io/server/common/persistence/visibility).
+func findable(version string) bool {
+	return !strings.ContainsAny(version, "\"\\\b\n\r\t") && !strings.HasSuffix(version, "'")
+}
+
+func runningOnQuery(deployment, buildID string) string {
+	return statusQuery(StatusRunning) + " AND TemporalWorkerDeploymentVersion = " + quoteValue(deployment+":"+buildID)
 }
 
 var versionStates = map[enumspb.WorkerDeploymentVersionStatus]string{
@@ -147,32 +134,15 @@ var versionStates = map[enumspb.WorkerDeploymentVersionStatus]string{
 	enumspb.WORKER_DEPLOYMENT_VERSION_STATUS_DRAINED:  "drained",
 }
 
-// versionedWorkers counts the workers of each version that have polled lately.
-func (c *Client) versionedWorkers(ctx context.Context, deployment string) (map[string]int, error) {
-	queue, err := c.temporal.WorkflowService().DescribeTaskQueue(ctx, &workflowservice.DescribeTaskQueueRequest{
-		Namespace:     c.namespace,
-		TaskQueue:     &taskqueuepb.TaskQueue{Name: TaskQueue},
-		TaskQueueType: enumspb.TASK_QUEUE_TYPE_WORKFLOW,
-	})
-	if err != nil {
-		return nil, err
-	}
-	workers := map[string]int{}
-	for _, poller := range queue.GetPollers() {
-		options := poller.GetDeploymentOptions()
-		if options.GetDeploymentName() == deployment && time.Since(poller.GetLastAccessTime().AsTime()) < pollerPatience {
-			workers[options.GetBuildId()]++
-		}
-	}
-	return workers, nil
-}
-
-// Version returns a version of the deployment, or [ErrNoVersion].
+// Version returns a version of the deployment, or [ErrNoVersion] or [ErrVersionRefused].
 func (d Deployment) Version(buildID string) (DeployedVersion, error) {
 	for _, v := range d.Versions {
 		if v.BuildID == buildID {
 			return v, nil
 		}
+	}
+	if d.workers.reporting[buildID] > 0 {
+		return DeployedVersion{}, ErrVersionRefused
 	}
 	return DeployedVersion{}, ErrNoVersion
 }
@@ -192,62 +162,37 @@ func (d Deployment) inState(state string) (DeployedVersion, bool) {
 	return d.Versions[i], true
 }
 
-// Previous returns the version that was current before the current one; false if there
-// is none.
-func (d Deployment) Previous() (previous DeployedVersion, ok bool) {
+// Previous returns the version that was current before the current one. It returns
+// [ErrNoPrevious] if there is none, and if that one is the newer of the two: going back
+// to it would bring back what was withdrawn.
+func (d Deployment) Previous() (DeployedVersion, error) {
+	current, _ := d.Current()
+	var previous DeployedVersion
 	for _, v := range d.Versions {
 		if v.State != "current" && v.lastCurrent.After(previous.lastCurrent) {
-			previous, ok = v, true
+			previous = v
 		}
 	}
-	return previous, ok
-}
-
-// SetCurrent makes a version the one that new orders begin on, and that orders under
-// way that are not pinned go on with. It ends a ramp to that version. It fails if the
-// deployment has changed since it was read.
-func (c *Client) SetCurrent(ctx context.Context, d Deployment, buildID string) error {
-	_, err := c.temporal.WorkerDeploymentClient().GetHandle(d.Name).SetCurrentVersion(ctx, client.WorkerDeploymentSetCurrentVersionOptions{
-		BuildID: buildID, ConflictToken: d.token,
-	})
-	return noDeployment(err)
-}
-
-// SetRamping lets a share of the new orders, and of those under way that are not
-// pinned, begin or go on with a version. An empty buildID ends the ramp. It fails if
-// the deployment has changed since it was read.
-func (c *Client) SetRamping(ctx context.Context, d Deployment, buildID string, percent float32) error {
-	_, err := c.temporal.WorkerDeploymentClient().GetHandle(d.Name).SetRampingVersion(ctx, client.WorkerDeploymentSetRampingVersionOptions{
-		BuildID: buildID, Percentage: percent, ConflictToken: d.token,
-	})
-	return noDeployment(err)
-}
-
-// CheckDeployments returns [ErrNoDeployments] if the server has no worker deployments.
-// Its workers would then ignore their version.
-func (c *Client) CheckDeployments(ctx context.Context) error {
-	_, err := c.temporal.WorkflowService().ListWorkerDeployments(ctx, &workflowservice.ListWorkerDeploymentsRequest{Namespace: c.namespace, PageSize: 1})
-	return noDeployment(err)
-}
-
-func noDeployment(err error) error {
-	var unimplemented *serviceerror.Unimplemented
-	var denied *serviceerror.PermissionDenied
-	var missing *serviceerror.NotFound
 	switch {
-	case errors.As(err, &unimplemented):
-		return ErrNoDeployments
-	case errors.As(err, &denied) && strings.Contains(denied.Error(), "Deployment Versions are disabled"):
-		return ErrNoDeployments
-	case errors.As(err, &missing):
-		return ErrNoVersion
+	case previous.BuildID == "":
+		return previous, ErrNoPrevious
+	case previous.firstActive.After(current.firstActive):
+		return previous, fmt.Errorf("%w: %s, which was current before, is newer", ErrNoPrevious, Printable(previous.BuildID))
 	}
-	return err
+	return previous, nil
 }
 
-// Movable returns the histories of the running orders that would go on with another
-// version if one became current: all that are not pinned. Its errors are those of
-// [Client.Histories].
-func (c *Client) Movable(ctx context.Context) iter.Seq2[History, error] {
-	return c.histories(ctx, statusQuery(StatusRunning)+" AND (TemporalWorkflowVersioningBehavior IS NULL OR TemporalWorkflowVersioningBehavior != 'Pinned')", 0)
+// Removable returns an error that says why the version cannot be deleted, or nil. The
+// server has the last word: it keeps a version whose workers have polled in the last five
+// minutes.
+func (v DeployedVersion) Removable() error {
+	switch {
+	case v.State == "current" || v.State == "ramping":
+		return fmt.Errorf("it is %s: new orders begin on it", v.State)
+	case v.State == "draining":
+		return errors.New("orders that are pinned to it are under way")
+	case v.Workers > 0:
+		return errors.New("a worker of it is polling")
+	}
+	return nil
 }

@@ -197,7 +197,7 @@ func TestVersionNames(t *testing.T) {
 			Deployment: "coffee", BuildID: name, Behavior: workflow.VersioningBehaviorPinned}})
 	}
 	for name := range running {
-		s.rollOut(ctx, rolloutPlan{deployment: "coffee", buildID: name, percent: 100, replay: func(coffee.History) error { return nil }})
+		s.rollOut(ctx, rolloutPlan{deployment: "coffee", buildID: name, percent: 100, force: true, replay: func(coffee.History) error { return nil }})
 		id := "on-" + url.QueryEscape(name)
 		id = strings.NewReplacer("%", "-", "+", "-").Replace(id)
 		s.place(ctx, id)

@@ -46,7 +46,7 @@ func TestIdleVersions(t *testing.T) {
 	s.startWorkerWith(coffee.WorkerOptions{Services: slow, Version: v1})
 	await("before a rollout", v1, true, "")
 	await("before a rollout, without a version", none, false, "")
-	plan := rolloutPlan{deployment: "coffee", buildID: "v1", percent: 100, replay: func(coffee.History) error { return nil }}
+	plan := rolloutPlan{deployment: "coffee", buildID: "v1", percent: 100, force: true, replay: func(coffee.History) error { return nil }}
 	s.rollOut(ctx, plan)
 	await("current", v1, false, "")
 	await("without a version", none, true, "v1")

@@ -46,7 +46,7 @@ func TestRolloutReplays(t *testing.T) {
 				first = coffee.ServiceConfig{BrewTime: 9 * time.Second}
 			}
 			stop := s.startWorkerWith(coffee.WorkerOptions{Services: first, Version: coffee.WorkerVersion{Deployment: "coffee", BuildID: "v1", Behavior: test.behavior}})
-			plan := rolloutPlan{deployment: "coffee", buildID: "v1", percent: 100, replay: func(coffee.History) error { return nil }}
+			plan := rolloutPlan{deployment: "coffee", buildID: "v1", percent: 100, force: true, replay: func(coffee.History) error { return nil }}
 			s.rollOut(ctx, plan)
 			ids := s.placeSome(ctx, "old")
 
@@ -100,7 +100,7 @@ func TestRolloutMovesOrdersWithoutVersion(t *testing.T) {
 		next, buildID := release.Named(name), fmt.Sprintf("v%d", i+1)
 		s.startWorkerWith(coffee.WorkerOptions{Services: services, Register: next.Register,
 			Version: coffee.WorkerVersion{Deployment: "coffee", BuildID: buildID, Behavior: workflow.VersioningBehaviorPinned}})
-		err := s.tryRollOut(ctx, rolloutPlan{deployment: "coffee", buildID: buildID, percent: 100, replay: next.Replay})
+		err := s.tryRollOut(ctx, rolloutPlan{deployment: "coffee", buildID: buildID, percent: 100, force: true, replay: next.Replay})
 		var exit *exitError
 		if refused := errors.As(err, &exit) && exit.code == 7; refused != (name == release.Broken) || err != nil && !refused {
 			t.Errorf("%s: %v", name, err)
@@ -138,7 +138,7 @@ func (s *shop) tryRollOut(ctx context.Context, plan rolloutPlan) error {
 	for {
 		var out bytes.Buffer
 		err := rollOut(ctx, newApp(&out, io.Discard).out, s.orders, plan)
-		if !errors.Is(err, coffee.ErrNoVersion) {
+		if !errors.Is(err, coffee.ErrNoVersion) && !errors.Is(err, coffee.ErrVersionRefused) {
 			return err
 		}
 		if !sleep(ctx, 50*time.Millisecond) {

@@ -1,0 +1,124 @@
+package coffee
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	deploymentpb "go.temporal.io/api/deployment/v1"
+	enumspb "go.temporal.io/api/enums/v1"
+	taskqueuepb "go.temporal.io/api/taskqueue/v1"
+	workerpb "go.temporal.io/api/worker/v1"
+	"google.golang.org/protobuf/types/known/timestamppb"
+)
+
+// TestCountWorkers: only a worker that is sure to poll counts, and one that may have
+// stopped is not taken for none.
+func TestCountWorkers(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	polled := func(deployment, buildID, identity string, ago time.Duration) *taskqueuepb.PollerInfo {
+		return &taskqueuepb.PollerInfo{
+			Identity: identity, LastAccessTime: timestamppb.New(now.Add(-ago)),
+			DeploymentOptions: &deploymentpb.WorkerDeploymentOptions{DeploymentName: deployment, BuildId: buildID},
+		}
+	}
+	reports := func(deployment, buildID, identity string) *workerpb.WorkerListInfo {
+		return &workerpb.WorkerListInfo{
+			WorkerIdentity: identity, Status: enumspb.WORKER_STATUS_RUNNING,
+			DeploymentVersion: &deploymentpb.WorkerDeploymentVersion{DeploymentName: deployment, BuildId: buildID},
+		}
+	}
+	stopping := reports("coffee", "v1", "a")
+	stopping.Status = enumspb.WORKER_STATUS_SHUTTING_DOWN
+	recent := []*taskqueuepb.PollerInfo{polled("coffee", "v1", "a", time.Minute)}
+	for _, test := range []struct {
+		name    string
+		pollers []*taskqueuepb.PollerInfo
+		alive   []*workerpb.WorkerListInfo
+		unknown bool // whether the server takes no heartbeats
+		want    int
+	}{
+		{"no worker ever", nil, nil, false, 0},
+		{"one polls", recent, []*workerpb.WorkerListInfo{reports("coffee", "v1", "a")}, false, 1},
+		{"two poll", append(recent, polled("coffee", "v1", "b", 0)), []*workerpb.WorkerListInfo{reports("coffee", "v1", "a"), reports("coffee", "v1", "b")}, false, 2},
+		{"it has stopped", recent, []*workerpb.WorkerListInfo{stopping}, false, 0},
+		{"another worker of its process runs", recent, []*workerpb.WorkerListInfo{reports("coffee", "v1", "a"), stopping}, false, 1},
+		{"the server has restarted", recent, nil, false, -1},
+		{"one of two has stopped", append(recent, polled("coffee", "v1", "b", 0)), []*workerpb.WorkerListInfo{stopping, reports("coffee", "v1", "b")}, false, 1},
+		{"it was killed", []*taskqueuepb.PollerInfo{polled("coffee", "v1", "a", 71*time.Second)}, []*workerpb.WorkerListInfo{reports("coffee", "v1", "a")}, false, 0},
+		{"another version has the same identity", recent, []*workerpb.WorkerListInfo{reports("coffee", "v2", "a")}, false, -1},
+		{"another deployment", []*taskqueuepb.PollerInfo{polled("tea", "v1", "a", 0)}, []*workerpb.WorkerListInfo{reports("tea", "v1", "a")}, false, 0},
+		{"its polls are refused", nil, []*workerpb.WorkerListInfo{reports("coffee", "v1", "a")}, false, 0},
+		{"a server without heartbeats", recent, nil, true, 1},
+	} {
+		if got := countWorkers("coffee", test.pollers, test.alive, !test.unknown, now).count("v1"); got != test.want {
+			t.Errorf("%s: got %d, want %d", test.name, got, test.want)
+		}
+	}
+}
+
+// TestPrevious: going back never goes forward, however often.
+func TestPrevious(t *testing.T) {
+	t.Parallel()
+	at := func(minute int) time.Time { return time.Unix(int64(60*minute), 0) }
+	// version was first active at a time, and last became current at another.
+	version := func(buildID, state string, first, last int) DeployedVersion {
+		v := DeployedVersion{BuildID: buildID, State: state, firstActive: at(first)}
+		if last > 0 {
+			v.lastCurrent = at(last)
+		}
+		return v
+	}
+	for _, test := range []struct {
+		name     string
+		versions []DeployedVersion
+		want     string // empty if there is none
+	}{
+		{"none", nil, ""},
+		{"the first", []DeployedVersion{version("v1", "current", 1, 1)}, ""},
+		{"two in turn", []DeployedVersion{version("v2", "current", 2, 2), version("v1", "drained", 1, 1)}, "v1"},
+		{"three in turn", []DeployedVersion{version("v3", "current", 3, 3), version("v2", "draining", 2, 2), version("v1", "drained", 1, 1)}, "v2"},
+		{"after going back", []DeployedVersion{version("v3", "draining", 3, 3), version("v2", "current", 2, 4), version("v1", "drained", 1, 1)}, ""},
+		{"a new one after going back", []DeployedVersion{version("v4", "current", 5, 5), version("v3", "draining", 3, 3), version("v2", "draining", 2, 4), version("v1", "drained", 1, 1)}, "v2"},
+		{"the withdrawn one again", []DeployedVersion{version("v2", "current", 2, 4), version("v1", "draining", 1, 3)}, "v1"},
+		{"a ramp that was ended", []DeployedVersion{version("v3", "drained", 3, 0), version("v2", "current", 2, 2), version("v1", "drained", 1, 1)}, "v1"},
+		{"none is current any more", []DeployedVersion{version("v1", "draining", 1, 1)}, ""},
+	} {
+		got, err := Deployment{Versions: test.versions}.Previous()
+		if (err != nil) != (test.want == "") || err != nil && !errors.Is(err, ErrNoPrevious) || err == nil && got.BuildID != test.want {
+			t.Errorf("%s: got %s, %v, want %q", test.name, got.BuildID, err, test.want)
+		}
+	}
+}
+
+// TestVersionWithoutPlace: a version that the server does not take is not one whose
+// workers are missing.
+func TestVersionWithoutPlace(t *testing.T) {
+	t.Parallel()
+	d := Deployment{workers: versionWorkers{reporting: map[string]int{"v2": 1}}}
+	for buildID, want := range map[string]error{"v1": ErrNoVersion, "v2": ErrVersionRefused} {
+		if _, err := d.Version(buildID); !errors.Is(err, want) {
+			t.Errorf("%s: got %v, want %v", buildID, err, want)
+		}
+	}
+}
+
+// TestRemovable: a version that orders or workers use stays.
+func TestRemovable(t *testing.T) {
+	t.Parallel()
+	for v, want := range map[DeployedVersion]bool{
+		{State: "current"}:              false,
+		{State: "ramping"}:              false,
+		{State: "draining"}:             false,
+		{State: "drained", Workers: 1}:  false,
+		{State: "drained", Workers: -1}: true, // the server knows
+		{State: "drained"}:              true,
+		{State: "inactive"}:             true,
+		{State: "created"}:              true,
+	} {
+		if err := v.Removable(); (err == nil) != want {
+			t.Errorf("%s with %d workers: got %v", v.State, v.Workers, err)
+		}
+	}
+}

@@ -1,0 +1,197 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	"go.temporal.io/api/serviceerror"
+
+	"example.com/coffee/coffee"
+)
+
+// rollout is a change of the versions, as they were when it began.
+type rollout struct {
+	out    *output
+	orders *coffee.Client
+	d      coffee.Deployment
+	plan   rolloutPlan
+}
+
+func (r *rollout) change(ctx context.Context) error {
+	if r.plan.back {
+		return r.back(ctx)
+	}
+	version, err := r.d.Version(r.plan.buildID)
+	if err != nil {
+		return r.unknown(err, r.plan.buildID)
+	}
+	switch {
+	case r.plan.remove:
+		return r.remove(ctx, version)
+	case r.plan.moveFrom != "":
+		return r.repin(ctx)
+	}
+	report, err := r.replay(ctx, r.orders.Movable(ctx))
+	if err != nil {
+		return err
+	}
+	r.out.notef("%s would move, and replayed", plural(report.Histories, "order", "orders"))
+	return r.move(ctx, version.BuildID, func() error {
+		if r.plan.percent < 100 {
+			return r.orders.SetRamping(ctx, r.d, version.BuildID, r.plan.percent)
+		}
+		if ramping, ok := r.d.Ramping(); ok && ramping.BuildID != version.BuildID {
+			r.out.notef("ending the rollout of %s", coffee.Printable(ramping.BuildID))
+		}
+		return r.orders.SetCurrent(ctx, r.d, version.BuildID)
+	})
+}
+
+// replay replays the orders that would move. It returns an error if one would break.
+func (r *rollout) replay(ctx context.Context, histories iter.Seq2[coffee.History, error]) (replayed, error) {
+	report := replayed{Broken: []broken{}}
+	for history, err := range histories {
+		if err = report.take(history, err, "", r.plan.replay); err != nil {
+			return report, err
+		}
+	}
+	if len(report.Broken) > 0 || slices.ContainsFunc(report.Unreadable, func(order unreadableOrder) bool { return order.begun }) {
+		return report, printReplay(r.out, report, r.plan.asJSON)
+	}
+	for _, order := range report.Unreadable { // whatever version it goes to, it waits for its key
+		r.out.notef("order %s cannot be read, and no worker has begun it: %s", coffee.Printable(order.OrderID), coffee.Printable(order.Problem))
+	}
+	return report, nil
+}
+
+// pollsPatience is how long a worker that has just started has to poll for all kinds of
+// tasks, and to report.
+const pollsPatience = 5 * time.Second
+
+// move changes where orders go, if a worker of the version that gets them polls.
+func (r *rollout) move(ctx context.Context, buildID string, change func() error) error {
+	for began := time.Now(); ; {
+		var err error
+		if !r.plan.force {
+			err = r.orders.CheckWorkers(ctx, r.d, buildID)
+		}
+		if err == nil {
+			err = change()
+		}
+		early := errors.Is(err, coffee.ErrNoWorkers) || errors.Is(err, coffee.ErrWorkersUnknown) ||
+			err != nil && strings.Contains(err.Error(), "is missing active task queues")
+		if !early || time.Since(began) > pollsPatience || !sleep(ctx, 100*time.Millisecond) {
+			return r.unattended(err, buildID)
+		}
+	}
+}
+
+// back ends a ramp, or returns to the version that was current before.
+func (r *rollout) back(ctx context.Context) error {
+	if ramping, ok := r.d.Ramping(); ok {
+		end := func() error {
+			r.out.notef("ending the rollout of %s", coffee.Printable(ramping.BuildID))
+			return r.orders.SetRamping(ctx, r.d, "", 0)
+		}
+		if current, ok := r.d.Current(); ok {
+			return r.move(ctx, current.BuildID, end)
+		}
+		return end()
+	}
+	previous, err := r.d.Previous()
+	if err != nil && len(r.d.Versions) > 1 {
+		return &hintedError{err, "name the version: coffee rollout BUILD-ID"}
+	}
+	if err != nil {
+		return err
+	}
+	return r.move(ctx, previous.BuildID, func() error {
+		r.out.notef("returning to %s", coffee.Printable(previous.BuildID))
+		return r.orders.SetCurrent(ctx, r.d, previous.BuildID)
+	})
+}
+
+// repin moves the orders that are pinned to a version to another one.
+func (r *rollout) repin(ctx context.Context) error {
+	if _, err := r.d.Version(r.plan.moveFrom); err != nil {
+		return r.unknown(err, r.plan.moveFrom)
+	}
+	var ids []string
+	pinned := r.orders.PinnedTo(ctx, r.d, r.plan.moveFrom)
+	if _, err := r.replay(ctx, func(yield func(coffee.History, error) bool) {
+		for history, err := range pinned {
+			if err == nil {
+				ids = append(ids, history.OrderID)
+			}
+			if !yield(history, err) {
+				return
+			}
+		}
+	}); err != nil {
+		return err
+	}
+	return r.move(ctx, r.plan.buildID, func() error {
+		for i, id := range ids {
+			if err := r.orders.Repin(ctx, r.d, r.plan.buildID, id); err != nil {
+				return fmt.Errorf("%d of %s moved, and order %s did not: %w", i, plural(len(ids), "order", "orders"), coffee.Printable(id), err)
+			}
+		}
+		r.out.notef("%s moved from %s to %s", plural(len(ids), "order", "orders"), coffee.Printable(r.plan.moveFrom), coffee.Printable(r.plan.buildID))
+		return nil
+	})
+}
+
+// remove deletes a version that is not in use.
+func (r *rollout) remove(ctx context.Context, version coffee.DeployedVersion) error {
+	name := coffee.Printable(version.BuildID)
+	err := version.Removable()
+	if err == nil {
+		err = r.orders.DeleteVersion(ctx, r.d, version.BuildID)
+	}
+	var inUse *serviceerror.FailedPrecondition
+	switch {
+	case err == nil:
+		r.out.notef("deleted version %s", name)
+		return nil
+	case errors.As(err, &inUse):
+		return &hintedError{err, "stop its workers; the server remembers them for five minutes after their last poll"}
+	case version.State == "draining":
+		return &hintedError{fmt.Errorf("version %s cannot be deleted: %w", name, err), "wait until it is drained, or move them: coffee rollout BUILD-ID --move-from " + name}
+	}
+	return fmt.Errorf("version %s cannot be deleted: %w", name, err)
+}
+
+// unattended names the version whose workers are missing, and says what to do about it.
+func (r *rollout) unattended(err error, buildID string) error {
+	name := coffee.Printable(buildID)
+	switch {
+	case errors.Is(err, coffee.ErrNoWorkers):
+		return &hintedError{fmt.Errorf("orders would wait on version %s: %w", name, err), "start one with: " + r.worker(buildID) + "; or insist with --force"}
+	case errors.Is(err, coffee.ErrWorkersUnknown):
+		return &hintedError{fmt.Errorf("orders may have to wait on version %s: %w", name, err), "try again in a minute, or insist with --force"}
+	}
+	return err
+}
+
+// unknown explains that there is no such version.
+func (r *rollout) unknown(err error, buildID string) error {
+	hint := "start one with: " + r.worker(buildID)
+	if errors.Is(err, coffee.ErrVersionRefused) {
+		hint = fmt.Sprintf("unless it has just started, the deployment has all the versions it may have (%d; matching.maxVersionsInDeployment): delete one with --delete-version", len(r.d.Versions))
+	}
+	return &hintedError{fmt.Errorf("there is no version %s: %w", coffee.Printable(buildID), err), hint}
+}
+
+// worker returns the command that starts a worker of a version.
+func (r *rollout) worker(buildID string) string {
+	command := "coffee worker --build-id " + buildID
+	if r.d.Name != coffee.DefaultDeployment {
+		command += " --deployment " + r.d.Name
+	}
+	return command
+}
