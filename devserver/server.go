@@ -50,6 +50,7 @@ type Server struct {
 	temporal temporal.Server
 	// transport is the way in for clients in this process.
 	transport *transport
+	webPipe   *webPipe
 	// closers close what Temporal leaves open.
 	closers    closers
 	namespaces namespaceWatch
@@ -73,7 +74,7 @@ func Start(ctx context.Context, options Options) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{options: options, transport: newTransport(), alarm: &alarm{failed: make(chan error, 1)}}
+	s := &Server{options: options, transport: newTransport(), webPipe: newWebPipe(), alarm: &alarm{failed: make(chan error, 1)}}
 	s.stopping, s.beginStop = context.WithCancel(context.Background())
 	s.stop = sync.OnceValue(s.shutdown)
 	defer func() {
@@ -163,7 +164,7 @@ func (s *Server) HTTPURL() string {
 	if s.options.HTTPPort == 0 {
 		return ""
 	}
-	return "http://" + hostPort(dialable(s.options.IP), s.options.HTTPPort)
+	return s.webScheme() + hostPort(dialable(s.options.IP), s.options.HTTPPort)
 }
 
 // MetricsURL returns the URL of the Prometheus endpoint, or "" if there is none.
@@ -210,6 +211,7 @@ func (s *Server) shutdown() error {
 		}
 	}
 	s.transport.close()
+	s.webPipe.close()
 	if s.temporal != nil {
 		errs = append(errs, s.temporal.Stop())
 	}
