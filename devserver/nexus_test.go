@@ -2,11 +2,19 @@ package devserver
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"io"
+	"math/big"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -124,11 +132,37 @@ func hasStarted(t *testing.T, c client.Client, run client.WorkflowRun) {
 	})
 }
 
+// ownCertificate writes a certificate that is the authority's, the server's and the clients'.
+func ownCertificate(t *testing.T) *TLSFiles {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{serverName}, NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
+	certificate, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	crt, secret := filepath.Join(t.TempDir(), "tls.crt"), filepath.Join(t.TempDir(), "tls.key")
+	if err := errors.Join(
+		os.WriteFile(crt, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate}), 0o600),
+		os.WriteFile(secret, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600),
+	); err != nil {
+		t.Fatal(err)
+	}
+	return &TLSFiles{CA: crt, Server: crt, ServerKey: secret, Client: crt, ClientKey: secret}
+}
+
 // TestNexus: operations work with the default options, whatever the database is and
 // however the client came.
 func TestNexus(t *testing.T) {
 	t.Parallel()
-	for name, options := range map[string]Options{"memory": {}, "file": {DatabaseFile: "x.db"}, "in process": {InProcess: true}, "beside an HTTP API": {HTTPPort: 1}} {
+	for name, options := range map[string]Options{"memory": {}, "file": {DatabaseFile: "x.db"}, "in process": {InProcess: true}, "beside an HTTP API": {HTTPPort: 1}, "with certificates": {HTTPPort: 1, TLS: ownCertificate(t)}} {
 		for way, clientOptions := range waysIn {
 			if options.InProcess && way == "socket" {
 				continue
@@ -143,7 +177,11 @@ func TestNexus(t *testing.T) {
 					options.HTTPPort = freePort(t)
 				}
 				server, _ := startTalking(t, options)
-				c := connect(t, clientOptions(server))
+				asks := clientOptions(server)
+				if way == "socket" {
+					asks.ConnectionOptions.TLS = server.security.clientTLS()
+				}
+				c := connect(t, asks)
 				createEndpoint(t, c, "kitchen", workerTarget())
 				kitchen(t, c)
 				wantResult(t, call(t, c, "kitchen", "repeat", "hello"), "hello")
@@ -178,39 +216,71 @@ func TestNexusThroughAPowerFailure(t *testing.T) {
 	wantResult(t, c.GetWorkflow(context.Background(), run.GetID(), run.GetRunID()), "latte is done")
 }
 
-// TestNexusOutside: endpoints and callbacks outside the server are called.
+// TestNexusOutside: endpoints and callbacks outside the server are called, and an endpoint
+// can report the end of what it has started.
 func TestNexusOutside(t *testing.T) {
 	t.Parallel()
-	requests := make(chan string, 8)
+	requests := make(chan *http.Request, 8)
 	outside := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			t.Error(err)
 		}
-		requests <- r.URL.Path
+		requests <- r
 		w.Header().Set("Content-Type", "application/json")
+		if r.URL.Path == "/kitchen/later" {
+			w.WriteHeader(http.StatusCreated)
+			body = []byte(`{"token": "a token", "state": "running"}`)
+		}
 		w.Write(body)
 	}))
 	t.Cleanup(outside.Close)
-	server, _ := startTalking(t, Options{DatabaseFile: filepath.Join(t.TempDir(), "x.db"),
-		DynamicConfig: map[string]any{"component.callbacks.allowedAddresses": []any{map[string]any{"Pattern": "*", "AllowInsecure": true}}}})
+	wantRequest := func(want string) (got *http.Request) {
+		t.Helper()
+		select {
+		case got = <-requests:
+			if got.URL.Path != want {
+				t.Errorf("requested: %s, want %s", got.URL.Path, want)
+			}
+		case <-time.After(time.Minute):
+			t.Fatalf("%s was not requested", want)
+		}
+		return got
+	}
+	server, _ := startTalking(t, Options{DatabaseFile: filepath.Join(t.TempDir(), "x.db"), HTTPPort: freePort(t),
+		DynamicConfig: map[string]any{"callback.allowedAddresses": []any{map[string]any{"Pattern": "*", "AllowInsecure": true}}}})
 	c := connect(t, waysIn["socket"](server))
 	createEndpoint(t, c, "outside", externalTarget(outside.URL))
 	kitchen(t, c)
-	wantResult(t, call(t, c, "outside", "repeat", "hello"), "hello")
-	wantRequest := func(want string) {
-		t.Helper()
-		select {
-		case got := <-requests:
-			if got != want {
-				t.Errorf("requested: %s, want %s", got, want)
-			}
-		case <-time.After(time.Minute):
-			t.Errorf("%s was not requested", want)
+	run := call(t, c, "outside", "repeat", "hello")
+	wantRequest("/kitchen/repeat")
+	wantResult(t, run, "hello")
+
+	run = call(t, c, "outside", "later", "")
+	started := wantRequest("/kitchen/later")
+	hasStarted(t, c, run)
+	completion, err := http.NewRequest("POST", started.URL.Query().Get("callback"), strings.NewReader(`"at last"`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, values := range started.Header {
+		if name, ok := strings.CutPrefix(name, "Nexus-Callback-"); ok {
+			completion.Header[name] = values
 		}
 	}
-	wantRequest("/kitchen/repeat")
-	_, err := c.WorkflowService().StartWorkflowExecution(context.Background(), &workflowservice.StartWorkflowExecutionRequest{
+	completion.Header.Set("Content-Type", "application/json")
+	completion.Header.Set("Nexus-Operation-State", "succeeded")
+	response, err := http.DefaultClient.Do(completion)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		t.Errorf("the completion: %s", response.Status)
+	}
+	wantResult(t, run, "at last")
+
+	_, err = c.WorkflowService().StartWorkflowExecution(context.Background(), &workflowservice.StartWorkflowExecutionRequest{
 		Namespace: "default", WorkflowId: "calls back", RequestId: "calls back", WorkflowType: &commonpb.WorkflowType{Name: "waits"}, TaskQueue: &taskqueuepb.TaskQueue{Name: nexusQueue},
 		CompletionCallbacks: []*commonpb.Callback{{Variant: &commonpb.Callback_Nexus_{Nexus: &commonpb.Callback_Nexus{Url: outside.URL + "/done"}}}},
 	})

@@ -156,7 +156,7 @@ func (s *Server) UIURL() string {
 	if s.ui == nil {
 		return ""
 	}
-	return s.webScheme() + s.uiAddress
+	return webScheme(s.options) + s.uiAddress
 }
 
 // HTTPURL returns the URL of the HTTP API, or "" if there is none.
@@ -164,7 +164,7 @@ func (s *Server) HTTPURL() string {
 	if s.options.HTTPPort == 0 {
 		return ""
 	}
-	return s.webScheme() + hostPort(dialable(s.options.IP), s.options.HTTPPort)
+	return webScheme(s.options) + hostPort(dialable(s.options.IP), s.options.HTTPPort)
 }
 
 // MetricsURL returns the URL of the Prometheus endpoint, or "" if there is none.
@@ -172,15 +172,15 @@ func (s *Server) MetricsURL() string {
 	if s.options.MetricsPort == 0 {
 		return ""
 	}
-	return s.webScheme() + hostPort(dialable(s.options.IP), s.options.MetricsPort) + "/metrics"
+	return webScheme(s.options) + hostPort(dialable(s.options.IP), s.options.MetricsPort) + "/metrics"
 }
 
 // WebTLS returns the configuration for something beside the Web UI that listens on an
 // address; nil means plain HTTP.
 func (s *Server) WebTLS(ip string) *tls.Config { return s.security.webTLS(ip) }
 
-func (s *Server) webScheme() string {
-	if s.security == nil {
+func webScheme(o Options) string {
+	if o.TLS == nil {
 		return "http://"
 	}
 	return "https://"
