@@ -187,6 +187,10 @@ func dynamicConfig(o Options) dynamicconfig.StaticClient {
 		"matching.wv.VersionDrainageStatusRefreshInterval":       5 * time.Second,
 		// Otherwise the server asks a host of Temporal's, once a day, for newer versions.
 		"frontend.enableServerVersionCheck": false,
+		// Features that temporal server start-dev turns on as well.
+		"system.forceNexusEndpointRefreshOnRead":                true, // a new endpoint is known at once
+		"history.enableStandaloneActivityOperatorCommands":      true,
+		"frontend.enableBatchOperationsForStandaloneActivities": true,
 		// What other clusters would be sent; there are none. Temporal keeps 64 KiB of it
 		// in any case.
 		"history.xdcCacheMaxSizeBytes": 0,
