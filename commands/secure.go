@@ -28,9 +28,6 @@ func checkReach(c *cli.Context, options devserver.Options) error {
 	if c.IsSet("secure") && c.Bool("insecure") {
 		return usageErrorf(c, "--secure and --insecure exclude each other")
 	}
-	if c.IsSet("secure") && options.HTTPPort != 0 {
-		return usageErrorf(c, "--secure and --http-port exclude each other: the HTTP API cannot be encrypted")
-	}
 	metrics, _, _ := net.SplitHostPort(c.String("metrics-address")) // it has been checked
 	for _, listens := range []struct{ flag, ip string }{{"--ip", options.IP}, {"--ui-ip", options.UIIP}, {"--metrics-address", metrics}} {
 		if net.ParseIP(listens.ip) != nil && !devserver.IsLoopback(listens.ip) && !c.IsSet("secure") && !c.Bool("insecure") {

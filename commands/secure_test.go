@@ -15,16 +15,16 @@ import (
 )
 
 // TestSecureBeyondLoopback: a server that other machines can reach lets nobody in
-// without a certificate, neither to its Web UI nor to its board or its metrics.
+// without a certificate, neither to its Web UI nor to its board, metrics or HTTP API.
 func TestSecureBeyondLoopback(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "tls")
-	ports, err := freePorts(4)
+	ports, err := freePorts(5)
 	if err != nil {
 		t.Fatal(err)
 	}
 	start(t, coffeeCommand(t, "server", "--in-memory", "--ip", "0.0.0.0", "--secure", dir,
-		"--port", ports[0], "--ui-port", ports[1], "--board-port", ports[2], "--metrics-port", ports[3]))
+		"--port", ports[0], "--ui-port", ports[1], "--board-port", ports[2], "--metrics-port", ports[3], "--http-port", ports[4]))
 	ready := coffeeCommand(t, "ready", "--config-file", filepath.Join(dir, "temporal.toml"))
 	if err := ready.Run(); err != nil { // it waits for the profile, too
 		t.Fatal(err)
@@ -57,7 +57,7 @@ func TestSecureBeyondLoopback(t *testing.T) {
 		}
 		return err
 	}
-	for port, path := range map[string]string{ports[1]: "/api/v1/settings", ports[2]: "/", ports[3]: "/metrics"} {
+	for port, path := range map[string]string{ports[1]: "/api/v1/settings", ports[2]: "/", ports[3]: "/metrics", ports[4]: "/api/v1/namespaces"} {
 		if err := get(port, path); err == nil || !strings.Contains(err.Error(), "certificate required") {
 			t.Errorf("%s without a certificate: %v", path, err)
 		}

@@ -224,6 +224,10 @@ func dynamicConfig(o Options) dynamicconfig.StaticClient {
 		"matching.wv.VersionDrainageStatusRefreshInterval":       5 * time.Second,
 		// Otherwise the server asks a host of Temporal's, once a day, for newer versions.
 		"frontend.enableServerVersionCheck": false,
+		// Features that temporal server start-dev turns on as well.
+		"system.forceNexusEndpointRefreshOnRead":                true, // a new endpoint is known at once
+		"history.enableStandaloneActivityOperatorCommands":      true,
+		"frontend.enableBatchOperationsForStandaloneActivities": true,
 		// What other clusters would be sent; there are none. Temporal keeps 64 KiB of it
 		// in any case.
 		"history.xdcCacheMaxSizeBytes": 0,
@@ -255,6 +259,14 @@ func dynamicConfig(o Options) dynamicconfig.StaticClient {
 		// Timers fire up to this much later, so each skip takes as long.
 		values["history.timerProcessorMaxTimeShift"] = 5 * time.Millisecond
 	}
+	// Where endpoints outside the server report the end of an operation that they have
+	// started. Without an HTTP API they can only answer at once.
+	address := hostPort(dialable(o.IP), o.HTTPPort)
+	callback := webScheme(o) + address + "/namespaces/{{.NamespaceName}}/nexus/callback"
+	values["component.nexusoperations.callback.endpoint.template"], values["nexusoperation.callback.endpoint.template"] = callback, callback
+	// Workflows may call it back as well.
+	own := []any{map[string]any{"Pattern": address, "AllowInsecure": true}}
+	values["component.callbacks.allowedAddresses"], values["callback.allowedAddresses"] = own, own
 	if o.HTTPPort != 0 && IsLoopback(o.IP) {
 		// Without it a web page could reach the API by DNS rebinding.
 		port := strconv.Itoa(o.HTTPPort)

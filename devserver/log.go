@@ -92,7 +92,7 @@ func (l logger) With(tags ...tag.Tag) log.Logger {
 // plainLevel returns the level to log a message at: the given one, or debug if the
 // server complains although nothing is wrong.
 func plainLevel(level zerolog.Level, msg string, tags []tag.Tag) zerolog.Level {
-	// The HTTP API was not asked for.
+	// Nexus needs no port here: see nexus.go.
 	if strings.HasPrefix(msg, "HTTP API port has not been set.") {
 		return zerolog.DebugLevel
 	}

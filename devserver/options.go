@@ -148,9 +148,6 @@ func (o Options) withDefaults() (Options, error) {
 	if o.InProcess && (o.UI || o.HTTPPort != 0) {
 		return o, errors.New("the Web UI and the HTTP API cannot reach a server inside the process: leave them out")
 	}
-	if o.TLS != nil && o.HTTPPort != 0 {
-		return o, errors.New("the HTTP API cannot be encrypted: leave its port out")
-	}
 	if reflect.ValueOf(o.Log).IsZero() {
 		o.Log = zerolog.Nop() // whose level says that it is disabled
 	}

@@ -8,6 +8,7 @@ import (
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/server/common/api"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/protobuf/proto"
@@ -16,22 +17,34 @@ import (
 // endPolls ends requests that wait for something to happen as soon as the server
 // is told to stop. The frontend would wait a second for them to end by themselves,
 // which they do not. All other requests run to completion.
-func (s *Server) endPolls(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
-	switch request := request.(type) {
-	case *workflowservice.PollWorkflowTaskQueueRequest, *workflowservice.PollActivityTaskQueueRequest,
-		*workflowservice.PollNexusTaskQueueRequest, *workflowservice.PollWorkflowExecutionUpdateRequest:
-	case *workflowservice.GetWorkflowExecutionHistoryRequest:
-		if !request.GetWaitNewEvent() {
-			return handle(ctx, request)
-		}
-		handle = waitInSlices(handle)
-	default:
+func (s *Server) endPolls(ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+	if !polls(info.FullMethod, request) {
 		return handle(ctx, request)
+	}
+	if _, ok := request.(*workflowservice.GetWorkflowExecutionHistoryRequest); ok {
+		handle = waitInSlices(handle)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.stopping, cancel)()
 	return handle(ctx, request)
+}
+
+// polls reports whether a request waits for something to happen: always, or because it
+// says so.
+func polls(method string, request any) bool {
+	switch api.GetMethodMetadata(method).Polling {
+	case api.PollingAlways:
+		return true
+	case api.PollingCapable:
+		switch request := request.(type) {
+		case interface{ GetWaitNewEvent() bool }:
+			return request.GetWaitNewEvent()
+		case interface{ GetLongPollToken() []byte }:
+			return len(request.GetLongPollToken()) > 0
+		}
+	}
+	return false
 }
 
 // withoutStickyBacklog leaves out of a workflow task how many others wait in its

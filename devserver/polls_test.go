@@ -11,33 +11,46 @@ import (
 	historypb "go.temporal.io/api/history/v1"
 	taskqueuepb "go.temporal.io/api/taskqueue/v1"
 	"go.temporal.io/api/workflowservice/v1"
+	"google.golang.org/grpc"
 )
 
-// TestEndPolls checks that a server that is told to stop ends requests that wait,
-// and no others.
+// TestEndPolls checks that a server that is told to stop ends requests that wait, and no
+// others.
 func TestEndPolls(t *testing.T) {
 	t.Parallel()
-	for _, request := range []any{
-		&workflowservice.PollWorkflowTaskQueueRequest{}, &workflowservice.PollActivityTaskQueueRequest{}, &workflowservice.PollNexusTaskQueueRequest{},
-		&workflowservice.PollWorkflowExecutionUpdateRequest{}, &workflowservice.GetWorkflowExecutionHistoryRequest{WaitNewEvent: true},
+	token := []byte("token")
+	for method, test := range map[string]struct {
+		waits   any
+		answers any
+	}{
+		"PollWorkflowTaskQueue":           {waits: &workflowservice.PollWorkflowTaskQueueRequest{}},
+		"PollActivityTaskQueue":           {waits: &workflowservice.PollActivityTaskQueueRequest{}},
+		"PollNexusTaskQueue":              {waits: &workflowservice.PollNexusTaskQueueRequest{}},
+		"PollWorkflowExecutionUpdate":     {waits: &workflowservice.PollWorkflowExecutionUpdateRequest{}},
+		"PollActivityExecution":           {waits: &workflowservice.PollActivityExecutionRequest{}},
+		"PollNexusOperationExecution":     {waits: &workflowservice.PollNexusOperationExecutionRequest{}},
+		"GetWorkflowExecutionHistory":     {&workflowservice.GetWorkflowExecutionHistoryRequest{WaitNewEvent: true}, &workflowservice.GetWorkflowExecutionHistoryRequest{}},
+		"DescribeActivityExecution":       {&workflowservice.DescribeActivityExecutionRequest{LongPollToken: token}, &workflowservice.DescribeActivityExecutionRequest{}},
+		"DescribeNexusOperationExecution": {&workflowservice.DescribeNexusOperationExecutionRequest{LongPollToken: token}, &workflowservice.DescribeNexusOperationExecutionRequest{}},
+		"StartWorkflowExecution":          {answers: &workflowservice.StartWorkflowExecutionRequest{}},
 	} {
 		s := &Server{}
 		s.stopping, s.beginStop = context.WithCancel(context.Background())
-		_, err := s.endPolls(context.Background(), request, nil, func(ctx context.Context, _ any) (any, error) {
-			s.beginStop()
-			<-ctx.Done()
-			return nil, ctx.Err()
-		})
-		if !errors.Is(err, context.Canceled) {
-			t.Errorf("%T: %v", request, err)
-		}
-	}
-	for _, request := range []any{&workflowservice.StartWorkflowExecutionRequest{}, &workflowservice.GetWorkflowExecutionHistoryRequest{}} {
-		s := &Server{}
-		s.stopping, s.beginStop = context.WithCancel(context.Background())
 		s.beginStop()
-		if _, err := s.endPolls(context.Background(), request, nil, func(ctx context.Context, _ any) (any, error) { return nil, ctx.Err() }); err != nil {
-			t.Errorf("%T: %v", request, err)
+		info := &grpc.UnaryServerInfo{FullMethod: "/temporal.api.workflowservice.v1.WorkflowService/" + method}
+		if test.waits != nil {
+			_, err := s.endPolls(context.Background(), test.waits, info, func(ctx context.Context, _ any) (any, error) {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			})
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("%s that waits: %v", method, err)
+			}
+		}
+		if test.answers != nil {
+			if _, err := s.endPolls(context.Background(), test.answers, info, func(ctx context.Context, _ any) (any, error) { return nil, ctx.Err() }); err != nil {
+				t.Errorf("%s: %v", method, err)
+			}
 		}
 	}
 }

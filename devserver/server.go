@@ -50,6 +50,7 @@ type Server struct {
 	temporal temporal.Server
 	// transport is the way in for clients in this process.
 	transport *transport
+	webPipe   *webPipe
 	// closers close what Temporal leaves open.
 	closers    closers
 	namespaces namespaceWatch
@@ -76,7 +77,7 @@ func Start(ctx context.Context, options Options) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{options: options, transport: newTransport(), alarm: &alarm{failed: make(chan error, 1)}}
+	s := &Server{options: options, transport: newTransport(), webPipe: newWebPipe(), alarm: &alarm{failed: make(chan error, 1)}}
 	s.stopping, s.beginStop = context.WithCancel(context.Background())
 	s.stop = sync.OnceValue(s.shutdown)
 	defer func() {
@@ -158,7 +159,7 @@ func (s *Server) UIURL() string {
 	if s.ui == nil {
 		return ""
 	}
-	return s.webScheme() + s.uiAddress
+	return webScheme(s.options) + s.uiAddress
 }
 
 // HTTPURL returns the URL of the HTTP API, or "" if there is none.
@@ -166,7 +167,7 @@ func (s *Server) HTTPURL() string {
 	if s.options.HTTPPort == 0 {
 		return ""
 	}
-	return "http://" + hostPort(dialable(s.options.IP), s.options.HTTPPort)
+	return webScheme(s.options) + hostPort(dialable(s.options.IP), s.options.HTTPPort)
 }
 
 // MetricsURL returns the URL of the Prometheus endpoint, or "" if there is none.
@@ -174,15 +175,15 @@ func (s *Server) MetricsURL() string {
 	if s.options.MetricsPort == 0 {
 		return ""
 	}
-	return s.webScheme() + hostPort(dialable(s.options.IP), s.options.MetricsPort) + "/metrics"
+	return webScheme(s.options) + hostPort(dialable(s.options.IP), s.options.MetricsPort) + "/metrics"
 }
 
 // WebTLS returns the configuration for something beside the Web UI that listens on an
 // address; nil means plain HTTP.
 func (s *Server) WebTLS(ip string) *tls.Config { return s.security.webTLS(ip) }
 
-func (s *Server) webScheme() string {
-	if s.security == nil {
+func webScheme(o Options) string {
+	if o.TLS == nil {
 		return "http://"
 	}
 	return "https://"
@@ -213,6 +214,7 @@ func (s *Server) shutdown() error {
 		}
 	}
 	s.transport.close()
+	s.webPipe.close()
 	if s.temporal != nil {
 		errs = append(errs, s.temporal.Stop())
 	}

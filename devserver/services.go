@@ -13,11 +13,13 @@ import (
 	"go.temporal.io/server/api/historyservice/v1"
 	"go.temporal.io/server/api/matchingservice/v1"
 	"go.temporal.io/server/chasm"
+	"go.temporal.io/server/common"
 	"go.temporal.io/server/common/dynamicconfig"
 	"go.temporal.io/server/common/persistence/serialization"
 	"go.temporal.io/server/common/pprof"
 	"go.temporal.io/server/common/primitives"
 	"go.temporal.io/server/common/resource"
+	"go.temporal.io/server/common/rpc/encryption"
 	"go.temporal.io/server/service"
 	"go.temporal.io/server/service/frontend"
 	"go.temporal.io/server/service/history"
@@ -34,7 +36,8 @@ import (
 // the process, and a frontend on a listener that is open already.
 func (s *Server) module(frontendListener net.Listener) fx.Option {
 	history, matching := newInProcess(&historyservice.HistoryService_ServiceDesc), newInProcess(&matchingservice.MatchingService_ServiceDesc)
-	p := services{ip: s.options.IP, history: history, matching: matching, frontend: frontendListener, clients: s.transport, closers: &s.closers, namespaces: &s.namespaces}
+	p := services{ip: s.options.IP, history: history, matching: matching, frontend: frontendListener, security: s.security, web: s.webPipe, syncer: s.syncer,
+		clients: s.transport, closers: &s.closers, namespaces: &s.namespaces}
 	return fx.Options(
 		fx.Provide(
 			temporal.NewServerFxImpl,
@@ -59,13 +62,16 @@ type services struct {
 	ip                string // of the HTTP API
 	history, matching *inProcess
 	frontend          net.Listener
+	security          *security
+	web               *webPipe
+	syncer            *syncer // nil if the database itself waits for the disk
 	clients           *transport
 	closers           *closers
 	namespaces        *namespaceWatch
 }
 
 func (p services) newHistory(params temporal.ServiceProviderParamsCommon) (temporal.ServicesGroupOut, error) {
-	return p.build(params, primitives.HistoryService, p.history.listener, history.QueueModule, history.Module, replication.Module,
+	return p.build(params, primitives.HistoryService, p.history.listener, history.QueueModule, history.Module, replication.Module, p.syncer.outgoing(),
 		fx.Invoke(func(server historyservice.HistoryServiceServer, options service.GrpcServerOptionsParams) {
 			p.history.serve(server, serviceInterceptors(options))
 		}))
@@ -89,8 +95,15 @@ func (p services) newFrontend(params temporal.ServiceProviderParamsCommon) (temp
 		}),
 		fx.Decorate(func(router *mux.Router) *mux.Router {
 			router.Use(func(next http.Handler) http.Handler { return guard(p.ip, next) })
+			if p.syncer != nil {
+				router.Use(p.syncer.beforeResponse)
+			}
 			return router
-		}))
+		}),
+		fx.Decorate(func(provider encryption.TLSConfigProvider) encryption.TLSConfigProvider {
+			return webTLS{provider, p.security}
+		}),
+		fx.Invoke(p.web.serve))
 }
 
 // dialing returns the options with which the server connects to its own frontend.
@@ -123,7 +136,7 @@ func (p services) build(params temporal.ServiceProviderParamsCommon, name primit
 		params.GetCommonServiceOptions(name),
 		fx.Options(options...),
 		fx.Decorate(
-			p.closers.ofRPC,
+			func(f common.RPCFactory) common.RPCFactory { return webFactory{p.closers.ofRPC(f), p.web} },
 			p.closers.ofSDK,
 			p.namespaces.of,
 			func() net.Listener { return listener },

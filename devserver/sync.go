@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"strings"
 	"sync"
 
 	"go.temporal.io/api/serviceerror"
@@ -156,21 +155,14 @@ func (s *syncer) beforeReply(ctx context.Context, request any, _ *grpc.UnaryServ
 	return response, err
 }
 
-// syncsReplies reports whether replies of the frontend are all that leaves a
-// server with these options, so that a [syncer] can do what SQLite would do after
-// each transaction. It cannot if the user sets the pragmas involved, or configures
-// what sends requests of its own: Nexus and callbacks.
+// syncsReplies reports whether a [syncer] can do what SQLite would do after each
+// transaction. It cannot if the user sets the pragmas involved.
 func syncsReplies(o Options) bool {
-	if o.DatabaseFile == "" || o.HTTPPort != 0 {
+	if o.DatabaseFile == "" {
 		return false
 	}
 	for _, pragma := range []string{"synchronous", "journal_mode", "locking_mode"} {
 		if _, ok := o.SQLitePragmas[pragma]; ok {
-			return false
-		}
-	}
-	for key := range o.DynamicConfig {
-		if key := strings.ToLower(key); strings.Contains(key, "nexus") || strings.Contains(key, "callback") {
 			return false
 		}
 	}
