@@ -9,9 +9,11 @@
 //   - keys.go, secure.go, telemetry.go and web.go: keysets, certificates, metrics and
 //     traces, and whatever speaks HTTP;
 //   - output.go, words.go, screen.go and live.go, which print;
-//   - arguments.go, errors.go, noworker.go and completion.go: what a command line
-//     may say, how it fails, what an order waits for, and how a shell completes a
-//     command line.
+//   - arguments.go, help.go, completion.go, errors.go and noworker.go: what a command
+//     line may say, how it is explained and completed, how it fails, and what an order
+//     waits for.
+//
+// Whatever else is no command helps one, and is named after what it does.
 package commands
 
 import (

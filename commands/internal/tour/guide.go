@@ -296,7 +296,9 @@ func (g *guide) startWorker(flags ...string) *process {
 
 func (g *guide) announce(command string, flags []string) {
 	if g.err == nil {
-		g.print(append([]string{""}, wrap("$ "+strings.Join(append([]string{"coffee", command}, flags...), " ")+" &")...)...)
+		line := "$ " + strings.Join(append([]string{"coffee", command}, flags...), " ") + " &"
+		lines := strings.Split(strings.Join(wrapTo(line, columns-2), " \\\n    "), "\n")
+		g.print(append([]string{""}, lines...)...)
 	}
 }
 
