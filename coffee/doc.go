@@ -33,6 +33,8 @@
 // order from stopping the others. unreadable.go finds out that it is encrypted; border.go
 // makes errors ones that can be sent.
 //
+// Further files are named after what they do, such as replay.go, rollout.go and skip.go.
+//
 // Who looks on: metrics.go counts what happens to orders. The package telemetry serves
 // that to Prometheus and traces each order; the package encryption hides orders from
 // whoever runs the server. The workflow knows of the latter only that an order which cannot

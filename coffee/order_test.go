@@ -89,6 +89,15 @@ func TestStandardPricing(t *testing.T) {
 			t.Errorf("%s (%s): got %v, want %v", test.drink, test.size, got, test.want)
 		}
 	}
+	medium := map[Drink]Cents{
+		"americano": 450, "cappuccino": 450, "chai-latte": 525, "cortado": 450, "espresso": 450,
+		"filter": 450, "flat-white": 450, "latte": 525, "macchiato": 450, "mocha": 525,
+	}
+	for _, drink := range Menu() {
+		if got := (StandardPricing{}).Price(OrderRequest{Drink: drink, Size: SizeM}, time.Now()); got != medium[drink] {
+			t.Errorf("%s (M): got %v, want %v", drink, got, medium[drink])
+		}
+	}
 }
 
 func TestHappyHourPricing(t *testing.T) {

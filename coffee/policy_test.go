@@ -71,7 +71,11 @@ func TestTimeoutsOfSteps(t *testing.T) {
 	env.OnActivity(ActivityDeliverCoffee, mock.Anything, mock.Anything).Return(true, nil)
 	type timeouts struct{ startToClose, heartbeat time.Duration }
 	got := map[string]timeouts{}
+	steps := []string{"charge_customer", "brew_coffee", "send_receipt", "deliver_coffee"}
 	env.SetOnActivityStartedListener(func(info *activity.Info, _ context.Context, _ converter.EncodedValues) {
+		if !slices.Contains(steps, info.ActivityType.Name) {
+			t.Errorf("the step %s is not mocked: add it to this test with OnActivity, and to its list of steps", info.ActivityType.Name)
+		}
 		got[info.ActivityType.Name] = timeouts{info.StartToCloseTimeout, info.HeartbeatTimeout}
 	})
 	env.SetStartWorkflowOptions(client.StartWorkflowOptions{ID: "order-123", TaskQueue: "coffee-orders"})
@@ -79,7 +83,7 @@ func TestTimeoutsOfSteps(t *testing.T) {
 	if err := env.GetWorkflowError(); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"charge_customer", "brew_coffee", "send_receipt", "deliver_coffee"} {
+	for _, name := range steps {
 		want := timeouts{startToClose: 10 * time.Second}
 		if name == "brew_coffee" {
 			want.heartbeat = 3 * time.Second

@@ -93,7 +93,7 @@ func TestReplay(t *testing.T) {
 			t.Parallel()
 			history := readHistory(t, name)
 			if err := replay(history); err != nil {
-				t.Error(err)
+				t.Errorf("orders in flight would stop: patch the workflow with workflow.GetVersion; do not record the history anew\n%v", err)
 			}
 			var view OrderView
 			reader := historyReader{view: &view, scheduled: map[int64]string{}}

@@ -30,7 +30,7 @@ type OrderView struct {
 	// Unindexed is true if that worker could not because the server has lost the search
 	// attribute that the order writes its outcome to.
 	Unindexed bool `json:"unindexed,omitempty"`
-	// NextAttemptAt is when that step is tried again; zero if no retry is pending.
+	// NextAttemptAt is when the current step is tried again; zero if no retry is pending.
 	NextAttemptAt time.Time `json:"next_attempt_at,omitzero"`
 	StartedAt     time.Time `json:"started_at"`
 	// EndedAt is zero while the order is running.

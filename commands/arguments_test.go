@@ -82,6 +82,10 @@ func TestUsageErrors(t *testing.T) {
 		"menu latte":                                               `menu takes no argument: "latte"`,
 		"completion tcsh":                                          "which shell? bash, zsh, fish or powershell",
 		"order --drink latte --\x1b[2J":                            `no such flag: "--\x1b[2J"`,
+		"order Latte":                                              "order takes no argument: \"Latte\"; did you mean --drink latte?",
+		"order frob":                                               "order takes no argument: \"frob\"\n",
+		"cancel":                                                   "which order? coffee cancel ID",
+		"help ordr":                                                "no such command: \"ordr\"; did you mean order?",
 	} {
 		var stdout, stderr bytes.Buffer
 		code := Run(t.Context(), append([]string{"coffee"}, strings.Fields(line)...), &stdout, &stderr)
@@ -150,30 +154,57 @@ func TestHelp(t *testing.T) {
 		t.Error("without a command the program should say the same as with --help")
 	}
 	order := help("order", "--help")
-	worker := strings.Index(order, "WORKER (with --dev)")
+	worker := strings.Index(order, "WORKER (with --dev): see coffee worker --help")
 	if worker < 0 || strings.Index(order, "--brew-time") < worker || strings.Index(order, "--drink") > worker {
 		t.Errorf("the worker's flags are not shown as such:\n%s", order)
 	}
 	if strings.Contains(order, "late-charge-rate") {
 		t.Error("a hidden flag is shown")
 	}
-	if order != help("order", "-h") {
-		t.Error("-h and --help differ")
+	if order != help("order", "-h") || order != help("help", "order") || help("help") != help("-h") {
+		t.Error("-h, --help and the command help differ")
+	}
+}
+
+// TestHelpFits: every command's help fits on a terminal of 80 columns.
+func TestHelpFits(t *testing.T) {
+	root := newRoot(newApp(&bytes.Buffer{}, &bytes.Buffer{}), nil)
+	var check func(name, help string, commands []*cli.Command)
+	check = func(name, help string, commands []*cli.Command) {
+		for line := range strings.Lines(help) {
+			if columns := len([]rune(strings.TrimRight(line, "\n"))); columns > 80 {
+				t.Errorf("%s --help: %d columns: %s", name, columns, line)
+			}
+		}
+		if help == "" || strings.Contains(help, "{{") {
+			t.Errorf("%s --help is no plain text: %q", name, help)
+		}
+		for _, command := range commands {
+			check(name+" "+command.Name, command.CustomHelpTemplate, command.Subcommands)
+		}
+	}
+	check("coffee", root.CustomAppHelpTemplate, root.Commands)
+	if rows := strings.Count(root.Command("order").CustomHelpTemplate, "\n"); rows > 40 {
+		t.Errorf("coffee order --help has %d lines: its first flags scroll away", rows)
 	}
 }
 
 // TestCompletion: what a shell offers, as the program tells it.
 func TestCompletion(t *testing.T) {
 	for line, want := range map[string]string{
-		"":                             "server worker order status cancel tour timeline skip board menu replay audit chaos rush ready backup rollout keys codec completion",
-		"completion":                   "bash zsh fish powershell",
-		"order --dr":                   "--drink --drain-time",
-		"server --db-filename":         "", // the shell offers files
-		"order --drink latte --log":    "--log-level --log-format",
-		"backup --":                    "--db-filename --ledger --every --keep --verify --encryption-keyset --output --help --log-level --log-format --version",
-		"backup -- x":                  "", // nothing is run
-		"worker --late":                "", // hidden
-		"status --address 127.0.0.1:1": "", // the server cannot be asked
+		"":                              "server worker order status cancel tour timeline skip board menu replay audit chaos rush ready backup rollout keys codec completion",
+		"completion":                    "bash zsh fish powershell",
+		"order --dr":                    "--drink --drain-time",
+		"server --db-filename":          "", // the shell offers files
+		"order -s":                      "S M L",
+		"status --status":               "running completed failed cancelled",
+		"order --drink":                 "americano cappuccino chai-latte cortado espresso filter flat-white latte macchiato mocha",
+		"rollout --address 127.0.0.1:1": "", // nor for its versions
+		"order --drink latte --log":     "--log-level --log-format",
+		"backup --":                     "--db-filename --ledger --every --keep --verify --encryption-keyset --output --help --log-level --log-format --version",
+		"backup -- x":                   "", // nothing is run
+		"worker --late":                 "", // hidden
+		"status --address 127.0.0.1:1":  "", // the server cannot be asked
 	} {
 		var stdout, stderr bytes.Buffer
 		args := slices.Concat([]string{"coffee"}, strings.Fields(line), []string{completionFlag})

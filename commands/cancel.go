@@ -15,11 +15,10 @@ import (
 
 func cancelCommand(a *app) *cli.Command {
 	return &cli.Command{
-		Name:      "cancel",
-		Usage:     "cancel an order and wait for the outcome",
-		ArgsUsage: "[ID]",
-		Description: "Without an id it cancels the running order, if there is exactly one. " +
-			"The exit code is 1 if it was too late.",
+		Name:        "cancel",
+		Usage:       "cancel an order and wait for the outcome",
+		ArgsUsage:   "ID",
+		Description: "The exit code is 1 if it was too late.",
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "reason", Usage: "record this `TEXT` with the request"},
 			outputFlag(),
@@ -30,11 +29,6 @@ func cancelCommand(a *app) *cli.Command {
 				return err
 			}
 			return a.withOrders(c.Context, plan.server, func(orders *coffee.Client) error {
-				if plan.id == "" {
-					if plan.id, err = theRunningOrder(c, a.out, orders); err != nil {
-						return err
-					}
-				}
 				return cancelOrder(c.Context, a.out, orders, plan)
 			})
 		},
@@ -44,7 +38,7 @@ func cancelCommand(a *app) *cli.Command {
 // cancelPlan is what the flags ask for.
 type cancelPlan struct {
 	server connectOptions
-	id     string // empty means the only running order
+	id     string
 	reason string
 	asJSON bool
 }
@@ -54,36 +48,14 @@ func parseCancel(c *cli.Context) (plan cancelPlan, err error) {
 	if plan.id, err = optionalOrderID(c); err != nil {
 		return plan, err
 	}
+	if plan.id == "" {
+		return plan, usageErrorf(c, "which order? coffee cancel ID; those that can be cancelled: coffee status --status running")
+	}
 	if plan.asJSON, err = wantsJSON(c); err != nil {
 		return plan, err
 	}
 	plan.server, err = parseConnect(c)
 	return plan, err
-}
-
-// theRunningOrder returns the id of the only running order.
-func theRunningOrder(c *cli.Context, out *output, orders *coffee.Client) (string, error) {
-	running, err := orders.List(c.Context, coffee.ListOptions{Status: coffee.StatusRunning})
-	if err != nil {
-		return "", err
-	}
-	switch len(running) {
-	case 0:
-		return "", errors.New("no order is running")
-	case 1:
-		id := running[0].OrderID
-		out.notef("cancelling order %s, the only one running", coffee.Printable(id))
-		return id, nil
-	}
-	var lines strings.Builder
-	for _, view := range running {
-		fmt.Fprintf(&lines, "\n  coffee cancel %s", coffee.Printable(view.OrderID))
-	}
-	more := ""
-	if len(running) == coffee.DefaultListLimit {
-		more = "at least "
-	}
-	return "", usageErrorf(c, "which order? %s%d are running:%s", more, len(running), lines.String())
 }
 
 func cancelOrder(ctx context.Context, out *output, orders *coffee.Client, plan cancelPlan) error {

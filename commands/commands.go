@@ -9,9 +9,11 @@
 //   - keys.go, secure.go, telemetry.go and web.go: keysets, certificates, metrics and
 //     traces, and whatever speaks HTTP;
 //   - output.go, words.go, screen.go and live.go, which print;
-//   - arguments.go, errors.go, noworker.go and completion.go: what a command line
-//     may say, how it fails, what an order waits for, and how a shell completes a
-//     command line.
+//   - arguments.go, help.go, completion.go, errors.go and noworker.go: what a command
+//     line may say, how it is explained and completed, how it fails, and what an order
+//     waits for.
+//
+// Whatever else is no command helps one, and is named after what it does.
 package commands
 
 import (
@@ -21,15 +23,12 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
-	"slices"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 	"go.temporal.io/sdk/worker"
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/devserver"
-	"example.com/coffee/internal/typo"
 )
 
 // Run runs the program and returns its exit code. When the context is
@@ -70,7 +69,7 @@ func groups(a *app, last string) []group {
 		{"LEARNING", []*cli.Command{tourCommand(a)}},
 		{"LOOKING CLOSER", []*cli.Command{completing(timelineCommand(a), all), completing(skipCommand(a), running), boardCommand(a), menuCommand(a)}},
 		{"PROVING", []*cli.Command{completing(replayCommand(a), all), auditCommand(a), chaosCommand(a), rushCommand(a)}},
-		{"KEEPING", []*cli.Command{readyCommand(a), backupCommand(a), rolloutCommand(a), keysCommand(a), codecCommand(a), completionCommand(a)}},
+		{"KEEPING", []*cli.Command{readyCommand(a), backupCommand(a), completing(rolloutCommand(a), deployedVersions(a)), keysCommand(a), codecCommand(a), completionCommand(a)}},
 	}
 }
 
@@ -81,8 +80,9 @@ func newRoot(a *app, args []string) *cli.App {
 		Name:     "coffee",
 		HelpName: "coffee",
 		Usage:    "take coffee orders as durable Temporal workflows",
-		UsageText: "coffee order --dev --drink latte --size M    everything in one process\n" +
-			"coffee server; coffee worker; coffee order --drink latte    each in its own terminal",
+		UsageText: "coffee order --dev --drink latte     everything in one process\n" +
+			"coffee server, coffee worker,\n" +
+			"coffee order --drink latte           each in a terminal of its own",
 		Version: version(),
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "log-level", Usage: "`LEVEL` of log messages: debug, info, warn, error or never", DefaultText: "info; warn for the Temporal server and SDK"},
@@ -106,9 +106,8 @@ func newRoot(a *app, args []string) *cli.App {
 			if !c.Args().Present() {
 				return cli.ShowAppHelp(c)
 			}
-			return noSuchCommand(c, groups)
+			return noSuchCommand(c, c.Args().First(), groups)
 		},
-		CustomAppHelpTemplate:     rootHelp(groups),
 		EnableBashCompletion:      true,
 		BashComplete:              complete(a, last, nil),
 		DisableSliceFlagSeparator: true, // a value may have a comma in it
@@ -121,7 +120,10 @@ func newRoot(a *app, args []string) *cli.App {
 	for _, group := range groups {
 		root.Commands = append(root.Commands, group.commands...)
 	}
-	finish(a, last, root.Commands)
+	root.Flags = append(root.Flags, cli.HelpFlag) // urfave/cli leaves it out beside a command help
+	root.CustomAppHelpTemplate = rootHelp(root, groups)
+	root.Commands = append(root.Commands, helpCommand(a, root, groups))
+	finish(a, last, root.Name, root.Commands)
 	if completing {
 		a.configureLogs("never", "text") // cannot fail: both values are valid
 	}
@@ -129,7 +131,7 @@ func newRoot(a *app, args []string) *cli.App {
 }
 
 // finish sets what all commands and their subcommands have in common.
-func finish(a *app, last string, commands []*cli.Command) {
+func finish(a *app, last, parent string, commands []*cli.Command) {
 	for _, command := range commands {
 		command.HideHelpCommand = true
 		command.OnUsageError = onUsageError
@@ -142,81 +144,10 @@ func finish(a *app, last string, commands []*cli.Command) {
 				b.DisableDefaultText = true // it is always false
 			}
 		}
-		command.CustomHelpTemplate = commandHelp(command)
-		finish(a, last, command.Subcommands)
+		name := parent + " " + command.Name
+		command.CustomHelpTemplate = commandHelp(command, name)
+		finish(a, last, name, command.Subcommands)
 	}
-}
-
-// rootHelp returns the template of coffee --help. It is urfave/cli's own except for
-// the list of commands, whose groups urfave/cli would sort by name.
-func rootHelp(groups []group) string {
-	var list strings.Builder
-	for _, group := range groups {
-		fmt.Fprintf(&list, "\n   %s", group.title)
-		for _, command := range group.commands {
-			fmt.Fprintf(&list, "\n     %s\t%s", command.Name, command.Usage)
-		}
-		list.WriteString("\n")
-	}
-	return `NAME:
-   {{template "helpNameTemplate" .}}
-
-USAGE:
-   {{wrap .UsageText 3}}
-
-COMMANDS:` + list.String() + `
-OPTIONS:{{template "visibleFlagTemplate" .}}
-
-   Run coffee COMMAND --help for its flags.
-`
-}
-
-// commandHelp returns the template of a command's --help. It is urfave/cli's own,
-// except that flags are listed in the order of their declaration.
-func commandHelp(command *cli.Command) string {
-	var list strings.Builder
-	category := ""
-	for _, flag := range append(slices.Clone(command.Flags), cli.HelpFlag) {
-		if visible, ok := flag.(cli.VisibleFlag); ok && !visible.IsVisible() || flag == cli.HelpFlag && category != "" {
-			continue
-		}
-		if categorized, ok := flag.(cli.CategorizableFlag); ok && categorized.GetCategory() != category {
-			if category == "" {
-				fmt.Fprintf(&list, "\n   %s", cli.HelpFlag)
-			}
-			category = categorized.GetCategory()
-			fmt.Fprintf(&list, "\n\n   %s\n", category)
-		}
-		fmt.Fprintf(&list, "\n   %s", flag)
-	}
-	return `NAME:
-   {{template "helpNameTemplate" .}}
-
-USAGE:
-   {{template "usageTemplate" .}}{{if .Description}}
-
-DESCRIPTION:
-   {{template "descriptionTemplate" .}}{{end}}{{if .VisibleCommands}}
-
-COMMANDS:{{range .VisibleCommands}}
-   {{.Name}}{{"\t"}}{{.Usage}}{{end}}{{end}}
-
-OPTIONS:` + list.String() + `
-`
-}
-
-func noSuchCommand(c *cli.Context, groups []group) error {
-	var names []string
-	for _, group := range groups {
-		for _, command := range group.commands {
-			names = append(names, command.Name)
-		}
-	}
-	name := c.Args().First()
-	if near, ok := typo.Nearest(name, names); ok {
-		return usageErrorf(c, "no such command: %q; did you mean %s?", name, near)
-	}
-	return usageErrorf(c, "no such command: %q; the commands are %s", name, strings.Join(names, ", "))
 }
 
 // version returns the version of the module, or of the source if the program was

@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/commands/internal/tour"
 )
 
 // completionScripts make a shell ask the program itself for completions: they run
@@ -100,8 +101,11 @@ func complete(a *app, last string, more func(*cli.Context) []string) cli.BashCom
 	return func(c *cli.Context) {
 		if strings.HasPrefix(last, "-") {
 			flags := slices.Concat(c.Command.Flags, c.App.Flags)
-			if takesValue(findFlag(flags, flagName(last))) {
-				return // its value comes next: the shell offers files
+			if flag := findFlag(flags, flagName(last)); takesValue(flag) {
+				for _, value := range valuesOf(flag.Names()[0]) { // none: the shell offers files
+					a.out.printf("%s\n", value)
+				}
+				return
 			}
 			for _, name := range visibleNames(flags) {
 				if flag := "--" + name; strings.HasPrefix(flag, last) {
@@ -123,31 +127,80 @@ func complete(a *app, last string, more func(*cli.Context) []string) cli.BashCom
 	}
 }
 
+// valuesOf returns the values that a flag can have, if there are only a few.
+func valuesOf(flag string) (values []string) {
+	switch flag {
+	case "drink":
+		for _, drink := range coffee.Menu() {
+			values = append(values, string(drink))
+		}
+	case "pricing":
+		for _, strategy := range coffee.PricingStrategies() {
+			values = append(values, strategy.Name())
+		}
+	case "chapter":
+		for _, chapter := range tour.Chapters {
+			values = append(values, chapter.Name)
+		}
+	case "size":
+		values = []string{"S", "M", "L"}
+	case "status":
+		values = []string{"running", "completed", "failed", "cancelled"}
+	case "output", "log-format":
+		values = []string{"text", "json"}
+	case "format":
+		values = []string{"text", "json", "svg", "mermaid"}
+	case "log-level":
+		values = []string{"debug", "info", "warn", "error", "never"}
+	case "versioning":
+		values = []string{"pinned", "auto-upgrade"}
+	}
+	return values
+}
+
 // orderIDs returns a function that lists the ids of the latest orders with a
-// status; empty means any. If the server does not answer it lists none: a missing
-// completion is not an error.
+// status; empty means any.
 func orderIDs(a *app, status coffee.OrderStatus) func(*cli.Context) []string {
-	return func(c *cli.Context) []string {
+	return askedFor(a, func(ctx context.Context, _ *cli.Context, orders *coffee.Client) (ids []string, err error) {
+		views, err := orders.List(ctx, coffee.ListOptions{Status: status})
+		for _, view := range views {
+			if coffee.ValidateOrderID(view.OrderID) == nil {
+				ids = append(ids, view.OrderID)
+			}
+		}
+		return ids, err
+	})
+}
+
+// deployedVersions returns a function that lists the build ids of a deployment's versions.
+func deployedVersions(a *app) func(*cli.Context) []string {
+	return askedFor(a, func(ctx context.Context, c *cli.Context, orders *coffee.Client) (ids []string, err error) {
+		d, err := orders.Deployment(ctx, c.String("deployment"))
+		for _, version := range d.Versions {
+			ids = append(ids, version.BuildID)
+		}
+		return ids, err
+	})
+}
+
+// askedFor returns a function that asks the server for completions. If it does not
+// answer soon there are none: a missing completion is not an error.
+func askedFor(a *app, ask func(context.Context, *cli.Context, *coffee.Client) ([]string, error)) func(*cli.Context) []string {
+	return func(c *cli.Context) (words []string) {
 		options, err := parseConnect(c)
 		if err != nil {
 			return nil
 		}
 		ctx, cancel := context.WithTimeout(c.Context, 2*time.Second)
 		defer cancel()
-		var ids []string
 		err = a.withOrders(ctx, options, func(orders *coffee.Client) error {
-			views, err := orders.List(ctx, coffee.ListOptions{Status: status})
-			for _, view := range views {
-				if coffee.ValidateOrderID(view.OrderID) == nil {
-					ids = append(ids, view.OrderID)
-				}
-			}
+			words, err = ask(ctx, c, orders)
 			return err
 		})
 		if err != nil {
 			return nil
 		}
-		return ids
+		return words
 	}
 }
 

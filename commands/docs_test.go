@@ -248,17 +248,13 @@ func newShell(t *testing.T) *shell {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bin, pids := filepath.Join(home, "bin"), filepath.Join(home, "pids")
+	bin := filepath.Join(home, "bin")
 	executable, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The pkill of the document reaches the processes of the document alone.
-	pkill := "#!/bin/bash\n# pkill SIGNAL -f PATTERN\nwhile read -r pid; do\n" +
-		"\ttr '\\0' ' ' 2>/dev/null <\"/proc/$pid/cmdline\" | grep -q -- \"$3\" && kill \"$1\" \"$pid\"\ndone <" + pids + "\n"
 	for _, err := range []error{
 		os.Mkdir(bin, 0o700), os.Symlink(executable, filepath.Join(bin, "coffee")),
-		os.WriteFile(filepath.Join(bin, "pkill"), []byte(pkill), 0o700), os.WriteFile(pids, nil, 0o600),
 	} {
 		if err != nil {
 			t.Fatal(err)
@@ -304,14 +300,6 @@ func (s *shell) start(cmd *exec.Cmd) (io.Writer, chan string) {
 		reading.Wait()
 		r.Close()
 	})
-	pids, err := os.OpenFile(filepath.Join(s.home, "pids"), os.O_APPEND|os.O_WRONLY, 0)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer pids.Close()
-	if _, err := fmt.Fprintln(pids, cmd.Process.Pid); err != nil {
-		s.t.Fatal(err)
-	}
 	return in, lines
 }
 

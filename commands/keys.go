@@ -94,7 +94,8 @@ func keysCommand(a *app) *cli.Command {
 			if c.Args().Present() {
 				return usageErrorf(c, "no such command: keys %s; use new, rotate, list", c.Args().First())
 			}
-			return cli.ShowSubcommandHelp(c)
+			a.out.printf("%s", c.Command.CustomHelpTemplate)
+			return nil
 		},
 	}
 }

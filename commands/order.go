@@ -31,6 +31,9 @@ func orderCommand(a *app) *cli.Command {
 			devFlag("run a server in memory and a worker in this process; nothing else is needed, and nothing is kept"),
 		}, workerFlags("WORKER (with --dev)"), connectFlags()),
 		Action: func(c *cli.Context) error {
+			if drink, err := coffee.ParseDrink(c.Args().First()); err == nil {
+				return usageErrorf(c, "order takes no argument: %q; did you mean --drink %s?", c.Args().First(), drink)
+			}
 			if err := noArguments(c); err != nil {
 				return err
 			}

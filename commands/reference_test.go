@@ -48,23 +48,17 @@ func reference() string {
 	writeFlags(&doc, root.Flags)
 	shared := map[string][]cli.Flag{}
 	for _, group := range groups(a, "") {
-		finish(a, "", group.commands)
+		finish(a, "", "coffee", group.commands)
 		fmt.Fprintf(&doc, "\n## %s%s\n", group.title[:1], strings.ToLower(group.title[1:]))
 		for _, command := range group.commands {
 			writeCommand(&doc, command, shared)
 		}
 	}
 	for _, set := range sharedFlags {
-		fmt.Fprintf(&doc, "\n## %s\n", set.title)
+		fmt.Fprintf(&doc, "\n## %s%s flags\n", set.category[:1], strings.ToLower(set.category[1:]))
 		writeFlags(&doc, shared[set.category])
 	}
 	return doc.String()
-}
-
-// sharedFlags are the categories of flags that more than one command has.
-var sharedFlags = []struct{ category, title, anchor string }{
-	{"WORKER", "Worker flags", "worker-flags"},
-	{"CONNECTION", "Connection flags", "connection-flags"},
 }
 
 func writeCommand(doc *strings.Builder, command *cli.Command, shared map[string][]cli.Flag) {
@@ -88,30 +82,20 @@ func writeCommand(doc *strings.Builder, command *cli.Command, shared map[string]
 	if command.Description != "" {
 		fmt.Fprintf(doc, "\n%s\n", command.Description)
 	}
-	own := command.Flags
+	own, categories := byCategory(command.Flags)
 	var also []string
-	for _, set := range sharedFlags {
-		var rest []cli.Flag
-		title := ""
-		for _, flag := range own {
-			if category := flag.(cli.CategorizableFlag).GetCategory(); strings.HasPrefix(category, set.category) {
-				title = category
-				if len(shared[set.category]) == 0 || findFlag(shared[set.category], flag.Names()[0]) == nil {
-					shared[set.category] = append(shared[set.category], flag)
-				}
-			} else {
-				rest = append(rest, flag)
+	for _, c := range categories {
+		category, when, _ := strings.Cut(c.title, " (")
+		for _, flag := range c.flags {
+			if findFlag(shared[category], flag.Names()[0]) == nil {
+				shared[category] = append(shared[category], flag)
 			}
 		}
-		own = rest
-		if title != "" {
-			_, when, _ := strings.Cut(title, " (")
-			link := fmt.Sprintf("[%s](#%s)", strings.ToLower(set.title), set.anchor)
-			if set.category == "WORKER" && when != "" {
-				link += ", " + strings.TrimSuffix(when, ")")
-			}
-			also = append(also, link)
+		link := fmt.Sprintf("[%s flags](#%[1]s-flags)", strings.ToLower(category))
+		if category == "WORKER" && when != "" {
+			link += ", " + strings.TrimSuffix(when, ")")
 		}
+		also = append(also, link)
 	}
 	writeFlags(doc, own)
 	if len(also) > 0 {
@@ -125,12 +109,11 @@ func writeFlags(doc *strings.Builder, flags []cli.Flag) {
 	}
 	doc.WriteString("\n| flag | meaning |\n|---|---|\n")
 	for _, flag := range flags {
-		if !flag.(cli.VisibleFlag).IsVisible() {
+		names, meaning := flagHelp(flag)
+		if names == "" {
 			continue
 		}
-		names, meaning, _ := strings.Cut(flag.String(), "\t")
-		names, _, _ = strings.Cut(names, " [ ") // a flag that can be repeated is shown twice
-		names = "`" + strings.ReplaceAll(strings.TrimSpace(names), ", ", "`, `") + "`"
-		fmt.Fprintf(doc, "| %s | %s |\n", names, strings.ReplaceAll(strings.TrimSpace(meaning), "|", `\|`))
+		names = "`" + strings.ReplaceAll(names, ", ", "`, `") + "`"
+		fmt.Fprintf(doc, "| %s | %s |\n", names, strings.ReplaceAll(meaning, "|", `\|`))
 	}
 }

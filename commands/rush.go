@@ -113,6 +113,9 @@ type rushReport struct {
 	Outcomes map[coffee.OrderStatus]int `json:"outcomes"`
 	// Errors is how many orders have no result.
 	Errors int `json:"errors"`
+	// Left is how many orders were not placed, or not waited for, because of an
+	// interrupt.
+	Left int `json:"left,omitempty"`
 	// Ledger is what the orders of the rush have added to it; null if this machine has
 	// none.
 	Ledger *rushLedger `json:"ledger"`
@@ -172,11 +175,8 @@ func runRush(ctx context.Context, a *app, plan rushPlan) (err error) {
 		outcomes: map[coffee.OrderStatus]int{},
 	}
 	report, err := r.run(ctx, ledger)
-	if err != nil {
-		return err
-	}
 	if plan.asJSON {
-		err = a.out.json(report)
+		err = errors.Join(err, a.out.json(report))
 	} else {
 		report.print(a.out)
 	}
@@ -186,7 +186,8 @@ func runRush(ctx context.Context, a *app, plan rushPlan) (err error) {
 	return err
 }
 
-// run places all orders and waits for their results.
+// run places all orders and waits for their results. The report is never nil: if
+// something has gone wrong, it is about what there was until then.
 func (r *rush) run(ctx context.Context, ledger coffee.Ledger) (*rushReport, error) {
 	if isTerminal(r.out.err) {
 		r.bar = progressbar.NewOptions(r.count, progressbar.OptionSetWriter(r.out.err), progressbar.OptionShowCount(),
@@ -199,9 +200,6 @@ func (r *rush) run(ctx context.Context, ledger coffee.Ledger) (*rushReport, erro
 	if r.bar != nil {
 		r.bar.Finish()
 	}
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
 	ms := func(us int64) float64 { return float64(us) / 1000 }
 	report := &rushReport{
 		Orders: r.count, Concurrency: r.concurrency, Rate: r.rate,
@@ -211,8 +209,9 @@ func (r *rush) run(ctx context.Context, ledger coffee.Ledger) (*rushReport, erro
 		},
 		Outcomes: r.outcomes, Errors: r.failures,
 	}
-	if ledger == nil {
-		return report, nil
+	report.Left = r.count - len(r.placed)
+	if ctx.Err() != nil || ledger == nil {
+		return report, ctx.Err()
 	}
 	var err error
 	report.Ledger, err = sumLedger(ctx, ledger, r.placed)
@@ -290,6 +289,9 @@ func (r *rush) place(ctx context.Context, due time.Time, request coffee.OrderReq
 	took := time.Since(due)
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if err != nil && ctx.Err() != nil {
+		return
+	}
 	r.placed = append(r.placed, request.OrderID)
 	if err == nil {
 		err = r.times.RecordValue(max(took.Microseconds(), 1))
@@ -317,6 +319,9 @@ func (r *rushReport) print(out *output) {
 	}
 	if r.Errors > 0 {
 		ends = append(ends, fmt.Sprintf("%d without a result", r.Errors))
+	}
+	if r.Left > 0 {
+		ends = append(ends, fmt.Sprintf("%d not waited for", r.Left))
 	}
 	line("Orders", "%d: %s", r.Orders, strings.Join(ends, ", "))
 	load := fmt.Sprintf("%d at a time", r.Concurrency)

@@ -80,7 +80,7 @@ func workerFlags(category string) []cli.Flag {
 		&cli.DurationFlag{Name: "charge-time", Usage: "`DURATION` of a charge", Value: defaults.ChargeTime, Category: category},
 		&cli.DurationFlag{Name: "brew-time", Usage: "`DURATION` of a brew", Value: defaults.BrewTime, Category: category},
 		&cli.DurationFlag{Name: "receipt-time", Usage: "`DURATION` of sending a receipt", Value: defaults.ReceiptTime, Category: category},
-		&cli.Uint64Flag{Name: "seed", Usage: "`N` that decides which brew attempts jam: the same N and order id, the same jams", Value: defaults.Seed, Category: category},
+		&cli.Uint64Flag{Name: "seed", Usage: "the number `N` decides which brew attempts jam: the same N and order id, the same jams", Value: defaults.Seed, Category: category},
 		&cli.StringFlag{Name: "pricing", Usage: "`NAME` of the pricing strategy: " + strings.Join(strategies, ", "), Value: strategies[0], Category: category},
 		&cli.Float64Flag{Name: "late-charge-rate", Usage: "`FRACTION` of charges that go on after their attempt was given up, 0 to 1", Category: category, Hidden: true},
 		&cli.IntFlag{Name: "concurrency", Usage: "run at most `N` activities (steps of orders) at once", Value: coffee.DefaultConcurrency, Category: category},

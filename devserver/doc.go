@@ -26,8 +26,7 @@
 // With the build tag noserver the package has everything but the server: see
 // noserver.go. Its tests need the server.
 //
-// Read on in options.go (what can be set), database.go (the file and its lock),
-// stamp.go (what the file says of itself), upgrade.go, carry.go and adopt.go (files
-// of other servers), backup.go, server.go (start and stop),
-// closers.go (what Stop closes), ports.go, web.go, ui.go and log.go.
+// Read on in options.go (what can be set), server.go (start and stop) and database.go
+// (the file and its lock); upgrade.go, carry.go and adopt.go are about files of other
+// servers. The other files are named after what they do.
 package devserver

@@ -32,6 +32,8 @@ func patient(ctx workflow.Context, name string) (string, error) {
 	if err := workflow.SetQueryHandler(ctx, "state", func() (string, error) { return state, nil }); err != nil {
 		return "", err
 	}
+	// An update is a signal with an answer. The validator refuses it before anything is
+	// recorded; it must not change the workflow's state.
 	err := workflow.SetUpdateHandlerWithOptions(ctx, "rename", func(_ workflow.Context, to string) (string, error) {
 		old := name
 		name = to
@@ -59,6 +61,8 @@ func patient(ctx workflow.Context, name string) (string, error) {
 	return greeting, workflow.Sleep(ctx, time.Millisecond)
 }
 
+// child continues as new: its run ends, and another begins under the same id with an
+// empty history. So a workflow can go on for ever, and stay below the limits of a history.
 func child(ctx workflow.Context, left int) error {
 	if left > 0 {
 		return workflow.NewContinueAsNewError(ctx, "child", left-1)
@@ -233,6 +237,8 @@ func testFeatures(t *testing.T, server *Server, options client.Options) {
 		})
 	})
 
+	// A schedule starts workflows by a calendar or at intervals. What is started has the
+	// schedule's workflow id with the time appended.
 	t.Run("schedule", func(t *testing.T) {
 		handle, err := c.ScheduleClient().Create(ctx, client.ScheduleOptions{ID: "hourly", Spec: client.ScheduleSpec{Intervals: []client.ScheduleIntervalSpec{{Every: time.Hour}}},
 			Action: &client.ScheduleWorkflowAction{ID: "scheduled", Workflow: child, Args: []any{1}, TaskQueue: queue}})

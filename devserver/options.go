@@ -18,8 +18,7 @@ import (
 // Options configure a [Server]. The zero value is ready to use.
 type Options struct {
 	// IP is the address that the gRPC API, the HTTP API and the metrics listen on;
-	// empty means 127.0.0.1. Anyone who can reach it can do everything: the server
-	// asks for no password.
+	// empty means 127.0.0.1. Without TLS, anyone who can reach it can do everything.
 	IP string
 	// Port is the port of the gRPC API; 0 means a free one.
 	Port int
@@ -46,7 +45,8 @@ type Options struct {
 	InProcess bool
 
 	// TLS, unless nil, encrypts the gRPC API, the Web UI and the metrics. Clients of the
-	// gRPC API need a certificate, and so do browsers that come from another machine. There can be no HTTP API then.
+	// gRPC API need a certificate, and so do browsers that come from another machine.
+	// There can be no HTTP API then.
 	TLS *TLSFiles
 
 	// CodecEndpoint is the URL of the codec server with which the Web UI decrypts what it

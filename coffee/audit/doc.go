@@ -1,11 +1,11 @@
 // Package audit checks that the orders and the money agree: no order is lost, no
 // customer is charged twice, and none is charged for a coffee that was not made.
 //
-// It is independent of the code that it checks. It reads the ledger's rows with its
-// own SQL and each order's history event by event, works out for itself what must
-// be in the ledger, and compares. It shares with the application the names of the
-// contract, the workflow that it replays, and the SQLite schema that it compares
-// the database's with.
+// What it judges by is independent of the code that it checks. It reads the ledger's
+// rows with its own SQL and each order's history event by event, works out for itself
+// what must be in the ledger, and compares. It shares with the application the names
+// of the contract, the workflow that it replays, the client that fetches histories,
+// and, from the package ledger, what a ledger's name means and the SQLite schema.
 //
 // The package has words of its own:
 //   - A story is what the history of one run says about an order.

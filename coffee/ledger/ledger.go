@@ -2,9 +2,9 @@
 // memory, or in PostgreSQL.
 //
 // Read it in this order: this file opens a ledger; sql.go keeps its promises, one
-// transaction per call; sqlite.go and postgres.go open the databases, migrate.go brings
-// their schemas to the version that the code knows, and name.go says what can name a
-// ledger. Beside each database is its schema, whose constraints and triggers refuse
+// transaction per call; sqlite.go and postgres.go open the databases, migrate.go
+// brings their schemas to the version that the code knows, and name.go says what can
+// name a ledger. Beside each database is its schema, whose constraints and triggers refuse
 // whatever would break a promise, no matter which program writes to the table.
 package ledger
 

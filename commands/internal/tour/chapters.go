@@ -2,7 +2,6 @@ package tour
 
 import (
 	_ "embed"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/commands/internal/release"
 )
 
 // Chapters are the chapters of the tour, in their order.
@@ -45,7 +45,7 @@ func order(g *guide) {
 	g.pause()
 	g.startServer()
 	w := g.startWorker(noJams)
-	g.say("(The tour adds flags to what it shows: ports, a directory, the format of the log. Each chapter has a server of its own, without orders.)")
+	g.say("(Each chapter has a server of its own, without orders.)")
 	placed := g.coffee("order", "--order-id", "first", "--drink", "latte")
 	g.expect(placed.code == 0, "the order ended with exit code %d", placed.code)
 	g.story(w)
@@ -76,13 +76,13 @@ func jam(g *guide) {
 			"Ten seconds is long for a brew, so a brew also heartbeats: it gives a sign of life every 0.3 seconds, and after three seconds without one the attempt has failed. "+
 			"The time that an attempt waits in the task queue does not count. An attempt that timed out is one of the five, and the retry policy decides what follows.")
 	g.end(w)
-	g.say("Here is the heartbeat timeout. A worker that takes three seconds for a brew is killed in the middle of one:")
+	g.say("That worker has been stopped. Here is the heartbeat timeout: another one, which takes three seconds for a brew, is killed in the middle of one:")
 	w = g.startWorker(noJams, slow)
 	g.coffee("order", "--order-id", "silent", "--drink", "latte", "--no-wait")
 	g.untilBrewing("silent")
 	g.kill(w)
 	quick := g.startWorker(noJams)
-	g.until("the heartbeat timeout had fired", func() bool { return g.view("silent").BrewAttempts > 1 || g.view("silent").LastFailure != "" })
+	g.until("the heartbeat timeout has fired", func() bool { return g.view("silent").BrewAttempts > 1 || g.view("silent").LastFailure != "" })
 	g.untilOver("silent", coffee.StatusCompleted)
 	drawn = g.coffee("timeline", "silent")
 	g.expect(strings.Contains(drawn.stdout, "heartbeat timeout"), "the timeline does not show which timeout fired")
@@ -91,7 +91,7 @@ func jam(g *guide) {
 	g.kill(quick)
 	w = g.startWorker(noJams, "--charge-time=5s")
 	g.coffee("order", "--order-id", "unheard", "--drink", "latte", "--no-wait")
-	g.until("the charge was under way", func() bool { return strings.Contains(w.text(), "charging") })
+	g.until("the charge is under way", func() bool { return strings.Contains(w.text(), "charging") })
 	g.kill(w)
 	g.startWorker(noJams)
 	g.untilOver("unheard", coffee.StatusCompleted)
@@ -120,7 +120,7 @@ func cancel(g *guide) {
 	g.coffee("order", "--order-id", "two", "--drink", "mocha", "--no-wait")
 	g.untilBrewing("two")
 	if g.err == nil {
-		fmt.Fprintf(g.Out, "\n$ temporal workflow cancel --workflow-id %s    # the tour sends the same request itself\n", coffee.WorkflowID("two"))
+		g.print("", "$ temporal workflow cancel --workflow-id "+coffee.WorkflowID("two"), "  (the tour sends the same request itself)")
 		g.err = g.temporal.CancelWorkflow(g.ctx, coffee.WorkflowID("two"), "")
 	}
 	g.untilOver("two", coffee.StatusCancelled)
@@ -176,6 +176,7 @@ func killServer(g *guide) {
 	g.startServer()
 	g.untilOver("mine", coffee.StatusCompleted)
 	g.story(w)
+	g.say("(WRN: the worker could not reach the server. It tried again by itself.)")
 	g.say("It took %v from the start of the server to the end of the order. What a server has acknowledged is on the disk; there is nothing to restore.", time.Since(began).Round(seconds))
 	g.coffee("timeline", "mine")
 	kinds := g.ledger("mine")
@@ -188,26 +189,27 @@ func killServer(g *guide) {
 func queue(g *guide) {
 	g.startServer()
 	g.say("There is no worker yet. Six orders come in:")
-	g.gap()
+	g.print("")
 	ids := []string{"a", "b", "c", "d", "e", "f"}
 	for _, id := range ids {
 		placed := g.quietly("order", "--order-id", id, "--drink", "espresso", "--no-wait")
 		g.expect(placed.code == 0, "order %s was not taken", id)
 	}
-	g.until("six tasks were waiting", func() bool { return g.backlog() == int64(len(ids)) })
+	g.until("six tasks are waiting", func() bool { return g.backlog() == int64(len(ids)) })
 	g.say("No order was refused: all are on the server. The task queue coffee-orders holds %d tasks, one for each order:", g.backlog())
 	listed := g.coffee("status")
 	g.expect(strings.Count(listed.stdout, "espresso") == len(ids), "not all orders are listed")
+	g.say("(Accepted: the server has the order. No worker has run its workflow yet, so nobody has decided its price.)")
 	g.pause()
 	g.say("One worker, which does one thing at a time:")
 	one := g.startWorker(noJams, "--concurrency=1", "--charge-time=0.2s", "--brew-time=1s", "--receipt-time=0.1s")
-	g.until("it had begun to brew", func() bool { return strings.Contains(one.text(), "brewing") })
+	g.until("it has begun to brew", func() bool { return strings.Contains(one.text(), "brewing") })
 	g.say("A second one, on any machine that reaches the server. Nobody tells the first one, or the server:")
 	two := g.startWorker(noJams, "--concurrency=1", "--charge-time=0.2s", "--brew-time=1s", "--receipt-time=0.1s")
 	for _, id := range ids {
 		g.untilOver(id, coffee.StatusCompleted)
 	}
-	g.until("the queue was empty", func() bool { return g.backlog() == 0 })
+	g.until("the queue is empty", func() bool { return g.backlog() == 0 })
 	brewed := func(p *process) int { return strings.Count(p.text(), " brewed ") }
 	if g.err == nil {
 		g.say("All six are done. The first worker brewed %d of them, the second %d.", brewed(one), brewed(two))
@@ -241,14 +243,14 @@ func saga(g *guide) {
 	g.say("A saga undoes its earlier steps when a later one fails: a brew that fails for good refunds the charge. The question is when to register what must be undone. " +
 		"This charge takes four seconds. Cancel the order while it is on its way:")
 	g.coffee("order", "--order-id", "mine", "--drink", "latte", "--no-wait")
-	g.until("the charge was under way", func() bool { return strings.Contains(w.text(), "charging") })
+	g.until("the charge is under way", func() bool { return strings.Contains(w.text(), "charging") })
 	g.coffee("cancel", "mine")
 	g.untilOver("mine", coffee.StatusCancelled)
 	voided := g.ledger("mine")
 	g.expect(slices.Equal(voided, []string{"void"}), "the ledger has %v", voided)
 	g.say("There is no charge yet, but its refund is already settled, as a void: this order will never be charged. " +
 		"The workflow had registered the refund before it asked for the charge. (With one step to undo, that is one variable; with several, it would be a list.) Now the charge arrives, a zombie: an attempt that nobody waits for any more.")
-	g.until("the charge had arrived", func() bool {
+	g.until("the charge has arrived", func() bool {
 		return strings.Contains(w.text(), "charge not made") || strings.Contains(w.text(), "charge stopped")
 	})
 	g.story(w)
@@ -262,6 +264,7 @@ func saga(g *guide) {
 func replay(g *guide) {
 	g.startServer()
 	w := g.startWorker(noJams, slow)
+	g.say("(For the flag --release, which may break orders, type also: export " + release.Variable + "=1)")
 	g.say("An order is brewing on today's code:")
 	g.coffee("order", "--order-id", "old", "--drink", "latte", "--no-wait")
 	g.untilBrewing("old")
@@ -269,7 +272,7 @@ func replay(g *guide) {
 	g.code("greetFirst")
 	g.kill(w)
 	w = g.startWorker("--release", "broken", noJams)
-	g.until("the new release had met the old order", func() bool { return g.taskFailed("old") })
+	g.until("the new release has met the old order", func() bool { return g.taskFailed("old") })
 	g.story(w)
 	g.say("A workflow must be deterministic: run on its own history, it must ask for the same steps in the same order. " +
 		"The history says charge; this code says greet. " +
@@ -332,7 +335,7 @@ func skipTime(g *guide) {
 	g.pause()
 	g.say("A test needs no server for it. This one waits for a month:")
 	if _, test, found := strings.Cut(tenLines, "// The test.\n"); g.err == nil && found {
-		fmt.Fprintln(g.Out)
+		g.print("")
 		g.show(test)
 	}
 	g.where("coffee/workflow_test.go           whole orders, with activities that fail and signals that come in between", "devserver/example_test.go         the same against a real server", "commands/internal/tour/time_test.go   the ten lines")
@@ -341,11 +344,11 @@ func skipTime(g *guide) {
 func cluster(g *guide) {
 	g.say("What changes when the server is a cluster of many machines, or Temporal Cloud? In the workflow: nothing. You give the worker another address:")
 	if g.err == nil {
-		fmt.Fprint(g.Out, "\n$ export TEMPORAL_ADDRESS=temporal.example.com:7233\n$ export COFFEE_LEDGER=postgres://coffee@db.example.com/coffee\n$ coffee worker\n")
+		g.print("", "$ export TEMPORAL_ADDRESS=temporal.example.com:7233", "$ export COFFEE_LEDGER=postgres://coffee@db.example.com/coffee", "$ coffee worker")
 	}
 	g.say("Run as many workers as the load needs. The ledger moves to PostgreSQL, because workers on several machines share it. " +
 		"Everything that you have seen is the same there: the history is the truth, workers keep nothing, and coffee replay comes before a rollout. " +
-		"The server in this program runs on one machine, and has no authentication; a cluster has TLS, certificates and API keys, and coffee worker takes them. " +
+		"The server in this program runs on one machine, and lets in everybody who reaches it, or with --secure whoever has a certificate; a cluster has certificates or API keys, and coffee worker takes them. " +
 		"docs/operating.md says what to watch, what is encrypted, and how to upgrade.")
 	g.where("docs/operating.md      on a cluster, or in Temporal Cloud", "docs/durability.md     what was proven, and how", "docs/design.md         where everything is; how to add a drink, a step, a ledger", "coffee/doc.go          the code, in the order in which to read it")
 }

@@ -39,78 +39,19 @@ type guide struct {
 	address  string
 	temporal client.Client
 	orders   *coffee.Client
-	err      error
+	// shown is how many lines the person has not confirmed with Enter yet.
+	shown int
+	err   error
 }
 
 // errQuit means that the person has had enough.
 var errQuit = errors.New("the tour was left")
-
-// width is the width of the text, in columns.
-const width = 78
-
-// say prints a paragraph.
-func (g *guide) say(format string, args ...any) {
-	if g.err != nil {
-		return
-	}
-	line := ""
-	fmt.Fprintln(g.Out)
-	for _, word := range strings.Fields(fmt.Sprintf(format, args...)) {
-		if line != "" && len([]rune(line))+1+len([]rune(word)) > width {
-			fmt.Fprintln(g.Out, line)
-			line = ""
-		}
-		if line != "" {
-			line += " "
-		}
-		line += word
-	}
-	fmt.Fprintln(g.Out, line)
-}
-
-// gap prints an empty line.
-func (g *guide) gap() {
-	if g.err == nil {
-		fmt.Fprintln(g.Out)
-	}
-}
-
-// pause waits until the person wants to go on.
-func (g *guide) pause() {
-	if g.err != nil || g.lines == nil {
-		return
-	}
-	fmt.Fprint(g.Out, "\n[Enter] ")
-	select {
-	case line, ok := <-g.lines:
-		switch {
-		case !ok:
-			fmt.Fprintln(g.Out)
-			g.err = errors.New("there is nobody who presses Enter: coffee tour --auto does without")
-		case strings.EqualFold(strings.TrimSpace(line), "q"):
-			g.err = errQuit
-		}
-	case <-g.ctx.Done():
-		g.err = g.ctx.Err()
-	}
-}
 
 // ask puts a question to the person, and then answers it.
 func (g *guide) ask(question, answer string) {
 	g.say("? %s", question)
 	g.pause()
 	g.say("%s", answer)
-}
-
-// where says where in the code the things are that a chapter was about.
-func (g *guide) where(places ...string) {
-	if g.err != nil {
-		return
-	}
-	fmt.Fprintln(g.Out, "\nWhere it lives:")
-	for _, place := range places {
-		fmt.Fprintln(g.Out, "  "+place)
-	}
 }
 
 // expect ends the tour if something is not as the tour says.
@@ -125,9 +66,15 @@ const patience = 40 * time.Second
 
 // until waits until a condition holds.
 func (g *guide) until(what string, holds func() bool) {
-	for deadline := time.Now().Add(patience); g.err == nil && !holds(); {
-		if time.Now().After(deadline) {
+	began, told := time.Now(), false
+	for g.err == nil && !holds() {
+		waited := time.Since(began)
+		if waited > patience {
 			g.err = fmt.Errorf("it took too long until %s", what)
+		}
+		if waited > stillness && !told {
+			told = true
+			g.waiting(what)
 		}
 		g.sleep(50 * time.Millisecond)
 	}
@@ -144,16 +91,6 @@ func (g *guide) sleep(d time.Duration) {
 	}
 }
 
-// show prints what came of a command, indented.
-func (g *guide) show(text string) {
-	for line := range strings.Lines(text) {
-		if line = strings.TrimRight(line, "\n"); line != "" {
-			line = "  " + line
-		}
-		fmt.Fprintln(g.Out, line)
-	}
-}
-
 // code shows a function of the releases.
 func (g *guide) code(function string) {
 	if g.err != nil {
@@ -162,7 +99,7 @@ func (g *guide) code(function string) {
 	_, body, found := strings.Cut(release.Source, "\nfunc "+function+"(")
 	body, _, ended := strings.Cut(body, "\n}\n")
 	if g.expect(found && ended, "there is no function %s", function); g.err == nil {
-		g.gap()
+		g.print("")
 		g.show("func " + function + "(" + strings.ReplaceAll(body, "\t", "    ") + "\n}")
 	}
 }
@@ -175,16 +112,16 @@ type said struct {
 
 // coffee shows a command, runs it, and shows what it prints.
 func (g *guide) coffee(args ...string) said {
-	g.gap()
+	g.print("")
 	s := g.quietly(args...)
 	if g.err != nil {
 		return s
 	}
-	g.show(s.stdout)
-	g.show(s.stderr)
+	printed := s.stdout + s.stderr
 	if s.code != 0 {
-		fmt.Fprintf(g.Out, "  (exit code %d)\n", s.code)
+		printed += fmt.Sprintf("(exit code %d)\n", s.code)
 	}
+	g.show(printed)
 	return s
 }
 
@@ -199,7 +136,7 @@ func (g *guide) quietly(args ...string) (s said) {
 			shown[i] = "'" + arg + "'"
 		}
 	}
-	fmt.Fprintf(g.Out, "$ coffee %s\n", strings.Join(shown, " "))
+	g.print("$ coffee " + strings.Join(shown, " "))
 	ctx, cancel := context.WithTimeout(g.ctx, patience)
 	defer cancel()
 	cmd, err := g.command(ctx, args...)
@@ -211,9 +148,18 @@ func (g *guide) quietly(args ...string) (s said) {
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	// On Linux a child that must not outlive its parent is tied to the thread that
 	// started it.
-	runtime.LockOSThread()
-	err = cmd.Run()
-	runtime.UnlockOSThread()
+	ended := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		ended <- cmd.Run()
+	}()
+	select {
+	case err = <-ended:
+	case <-time.After(stillness):
+		g.waiting("this command ends")
+		err = <-ended
+	}
 	if g.ctx.Err() != nil {
 		g.err = g.ctx.Err()
 		return s
@@ -299,7 +245,7 @@ func (g *guide) kill(p *process) {
 	if g.err != nil {
 		return
 	}
-	fmt.Fprintf(g.Out, "\n$ kill -9 %d    # the %s\n", p.cmd.Process.Pid, p.name)
+	g.print("", fmt.Sprintf("$ kill -9 %d    # the %s", p.cmd.Process.Pid, p.name))
 	g.end(p)
 }
 
@@ -318,7 +264,7 @@ func (g *guide) startServer(flags ...string) {
 	}
 	g.announce("server", flags)
 	g.server = g.start("server", slices.Concat([]string{"server", "--headless", "--port", port, "--log-format", "text"}, flags)...)
-	g.until("the server was ready", func() bool { return strings.Contains(g.server.text(), "Database") || g.ended(g.server) })
+	g.until("the server is ready", func() bool { return strings.Contains(g.server.text(), "Database") || g.ended(g.server) })
 	if g.err != nil || g.address != "" {
 		return
 	}
@@ -332,6 +278,8 @@ func (g *guide) startServer(flags ...string) {
 		return
 	}
 	g.env = append(g.env, "TEMPORAL_ADDRESS="+g.address)
+	g.print("  It listens on a free port. To type a command of this chapter yourself, say",
+		"  so in another terminal:", "  $ export TEMPORAL_ADDRESS="+g.address, "  $ export XDG_DATA_HOME="+g.dir)
 	if g.temporal, g.err = g.Connect(g.ctx, g.address); g.err == nil {
 		g.orders = coffee.NewClient(g.temporal, client.DefaultNamespace)
 	}
@@ -341,14 +289,16 @@ func (g *guide) startServer(flags ...string) {
 func (g *guide) startWorker(flags ...string) *process {
 	g.announce("worker", flags)
 	p := g.start("worker", append([]string{"worker", "--log-format", "text"}, flags...)...)
-	g.until("the worker was ready", func() bool { return strings.Contains(p.text(), "worker started") || g.ended(p) })
+	g.until("the worker is ready", func() bool { return strings.Contains(p.text(), "worker started") || g.ended(p) })
 	p.read = len(p.text())
 	return p
 }
 
 func (g *guide) announce(command string, flags []string) {
 	if g.err == nil {
-		fmt.Fprintf(g.Out, "\n$ %s &\n", strings.Join(append([]string{"coffee", command}, flags...), " "))
+		line := "$ " + strings.Join(append([]string{"coffee", command}, flags...), " ") + " &"
+		lines := strings.Split(strings.Join(wrapTo(line, columns-2), " \\\n    "), "\n")
+		g.print(append([]string{""}, lines...)...)
 	}
 }
 
@@ -375,13 +325,15 @@ func (g *guide) story(p *process) {
 		return
 	}
 	text := p.text()
-	fmt.Fprintf(g.Out, "\nThe %s's log:\n", p.name)
+	shown := ""
 	for line := range strings.Lines(text[min(p.read, len(text)):]) {
 		if runes := []rune(strings.TrimRight(line, "\n")); len(runes) > mostShown {
-			line = string(runes[:mostShown]) + "…"
+			line = string(runes[:mostShown]) + "…\n"
 		}
-		g.show(line)
+		shown += line
 	}
+	g.print("", "The "+p.name+"'s log:")
+	g.show(shown)
 	p.read = len(text)
 }
 
@@ -412,19 +364,20 @@ func (g *guide) rows(orderID string) (kinds []string, err error) {
 		return nil, err
 	}
 	defer rows.Close()
-	fmt.Fprintf(g.Out, "\nThe ledger's rows about order %s:\n", orderID)
+	lines := []string{"", "The ledger's rows about order " + orderID + ":"}
 	for rows.Next() {
 		var kind, at string
 		var amount coffee.Cents
 		if err := rows.Scan(&kind, &amount, &at); err != nil {
 			return nil, err
 		}
-		fmt.Fprintf(g.Out, "  %-8s%8s  %s\n", kind, amount, at)
+		lines = append(lines, fmt.Sprintf("  %-8s%8s  %s", kind, amount, at))
 		kinds = append(kinds, kind)
 	}
 	if len(kinds) == 0 {
-		fmt.Fprintln(g.Out, "  none")
+		lines = append(lines, "  none")
 	}
+	g.print(lines...)
 	return kinds, rows.Err()
 }
 
@@ -438,7 +391,7 @@ func (g *guide) view(orderID string) (view coffee.OrderView) {
 
 // untilBrewing waits until an attempt to brew an order is under way.
 func (g *guide) untilBrewing(orderID string) {
-	g.until("order "+orderID+" was brewing", func() bool {
+	g.until("order "+orderID+" is brewing", func() bool {
 		view := g.view(orderID)
 		return view.Stage == coffee.StageBrewing && view.BrewAttempts > 0
 	})
@@ -446,7 +399,7 @@ func (g *guide) untilBrewing(orderID string) {
 
 // untilOver waits until an order is over, and checks how it ended.
 func (g *guide) untilOver(orderID string, status coffee.OrderStatus) {
-	g.until("order "+orderID+" was over", func() bool { return g.view(orderID).Status != coffee.StatusRunning })
+	g.until("order "+orderID+" is over", func() bool { return g.view(orderID).Status != coffee.StatusRunning })
 	got := g.view(orderID).Status
 	g.expect(got == status, "order %s is %s, not %s", orderID, got, status)
 }

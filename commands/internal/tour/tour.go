@@ -50,7 +50,7 @@ func Run(ctx context.Context, options Options) error {
 	var lines <-chan string
 	if !options.Auto {
 		lines = readLines(options.In)
-		fmt.Fprintln(options.Out, "[Enter] goes on; q and [Enter] leaves. Nothing of yours is touched, and nothing is left behind.")
+		fmt.Fprintln(options.Out, "[Enter] goes on; q and [Enter] leaves.\nNothing of yours is touched, and nothing is left behind.")
 	}
 	first := max(options.First, 1)
 	for i, chapter := range Chapters[first-1:] {
@@ -73,7 +73,7 @@ func runChapter(ctx context.Context, options Options, lines <-chan string, chapt
 	if err != nil {
 		return false, err
 	}
-	g := &guide{Options: options, ctx: ctx, lines: lines, dir: dir.Path()}
+	g := &guide{Options: options, ctx: ctx, lines: lines, dir: dir.Path(), shown: 5}
 	defer func() {
 		g.close()
 		err = errors.Join(err, dir.Remove())

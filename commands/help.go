@@ -1,0 +1,205 @@
+package commands
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"example.com/coffee/internal/typo"
+)
+
+// helpWidth is how wide a line of help may be, and nameWidth how wide the names of a flag
+// that has its meaning beside it. Longer names have their meaning below.
+const (
+	helpWidth = 80
+	nameWidth = 28
+)
+
+// sharedFlags are the categories of flags that several commands have. One command's help
+// explains each, so that the flags of the others' own do not scroll away.
+var sharedFlags = []struct{ category, explainedBy string }{
+	{"WORKER", "worker"},
+	{"CONNECTION", "ready"},
+}
+
+// rootHelp returns coffee --help. The groups of commands stay in their order.
+func rootHelp(root *cli.App, groups []group) string {
+	var help strings.Builder
+	fmt.Fprintf(&help, "NAME:\n   %s - %s\n\nUSAGE:\n", root.Name, root.Usage)
+	for line := range strings.Lines(root.UsageText) {
+		help.WriteString("   " + line)
+	}
+	help.WriteString("\n\nCOMMANDS:\n")
+	for i, group := range groups {
+		if i > 0 {
+			help.WriteString("\n")
+		}
+		fmt.Fprintf(&help, "   %s\n", group.title)
+		for _, command := range group.commands {
+			item(&help, 5, 10, command.Name, command.Usage)
+		}
+	}
+	help.WriteString("\nOPTIONS:\n")
+	flagList(&help, slices.Concat(root.Flags, []cli.Flag{cli.VersionFlag}))
+	help.WriteString("\n   coffee COMMAND --help explains a command and its flags.\n")
+	return help.String()
+}
+
+// commandHelp returns the help of a command with its full name, such as coffee order.
+// Flags are listed in the order of their declaration.
+func commandHelp(command *cli.Command, fullName string) string {
+	var help strings.Builder
+	help.WriteString("NAME:\n" + wrap(fullName+" - "+command.Usage, 3))
+	usage := fullName
+	if len(command.Subcommands) > 0 {
+		usage += " COMMAND"
+	}
+	fmt.Fprintf(&help, "\nUSAGE:\n   %s\n", strings.TrimSpace(usage+" [FLAGS] "+command.ArgsUsage))
+	if command.Description != "" {
+		help.WriteString("\nDESCRIPTION:\n" + wrap(command.Description, 3))
+	}
+	if visible := command.VisibleCommands(); len(visible) > 0 {
+		help.WriteString("\nCOMMANDS:\n")
+		for _, sub := range visible {
+			item(&help, 3, 10, sub.Name, sub.Usage)
+		}
+	}
+	own, categories := byCategory(command.Flags)
+	help.WriteString("\nOPTIONS:\n")
+	flagList(&help, append(own, cli.HelpFlag))
+	for _, c := range categories {
+		shared, _, _ := strings.Cut(c.title, " (")
+		i := slices.IndexFunc(sharedFlags, func(s struct{ category, explainedBy string }) bool { return s.category == shared })
+		help.WriteString("\n")
+		if i < 0 || sharedFlags[i].explainedBy == command.Name {
+			help.WriteString(wrap(c.title, 3))
+			flagList(&help, c.flags)
+			continue
+		}
+		help.WriteString(wrap(c.title+": see coffee "+sharedFlags[i].explainedBy+" --help", 3))
+		help.WriteString(wrap("--"+strings.Join(visibleNames(c.flags), ", --"), 3))
+	}
+	return help.String()
+}
+
+// flagCategory is a category of flags, in the order of their declaration.
+type flagCategory struct {
+	title string
+	flags []cli.Flag
+}
+
+// byCategory returns the flags of a command's own, and the others by category.
+func byCategory(flags []cli.Flag) (own []cli.Flag, categories []flagCategory) {
+	for _, flag := range flags {
+		title := ""
+		if categorized, ok := flag.(cli.CategorizableFlag); ok {
+			title = categorized.GetCategory()
+		}
+		i := slices.IndexFunc(categories, func(c flagCategory) bool { return c.title == title })
+		switch {
+		case title == "":
+			own = append(own, flag)
+		case i < 0:
+			categories = append(categories, flagCategory{title, []cli.Flag{flag}})
+		default:
+			categories[i].flags = append(categories[i].flags, flag)
+		}
+	}
+	return own, categories
+}
+
+// flagList writes the visible ones of some flags with their meaning.
+func flagList(help *strings.Builder, flags []cli.Flag) {
+	widest := 0
+	for _, flag := range flags {
+		if names, _ := flagHelp(flag); names != "" && len(names) <= nameWidth {
+			widest = max(widest, len(names))
+		}
+	}
+	for _, flag := range flags {
+		if names, meaning := flagHelp(flag); names != "" {
+			item(help, 3, widest, names, meaning)
+		}
+	}
+}
+
+// flagHelp returns the names of a flag, with the word for its value, and what it means.
+// Both are empty for a hidden flag. A usage text that begins with that word would say it
+// twice in a row, so there it is in small letters.
+func flagHelp(flag cli.Flag) (names, meaning string) {
+	if visible, ok := flag.(cli.VisibleFlag); ok && !visible.IsVisible() {
+		return "", ""
+	}
+	names, meaning, _ = strings.Cut(flag.String(), "\t")
+	names, _, _ = strings.Cut(names, " [ ") // a flag that can be repeated is shown twice
+	meaning = strings.TrimSpace(meaning)
+	if usage, ok := strings.CutPrefix(flag.(cli.DocGenerationFlag).GetUsage(), "`"); ok {
+		word, _, _ := strings.Cut(usage, "`")
+		if rest := strings.TrimPrefix(meaning, word); word != "URL" {
+			meaning = strings.ToLower(word) + rest
+		}
+	}
+	return strings.TrimSpace(names), meaning
+}
+
+// item writes a name and, in a column beside or below it, what it means.
+func item(help *strings.Builder, indent, widest int, name, meaning string) {
+	column := indent + widest + 2
+	if len(name) > widest {
+		help.WriteString(strings.Repeat(" ", indent) + name + "\n" + wrap(meaning, column))
+		return
+	}
+	text := wrap(meaning, column)
+	fmt.Fprintf(help, "%s%-*s  %s", strings.Repeat(" ", indent), widest, name, text[min(column, len(text)):])
+}
+
+// wrap breaks a text between words into indented lines of up to helpWidth.
+func wrap(text string, indent int) string {
+	var lines strings.Builder
+	line := ""
+	for _, word := range strings.Fields(text) {
+		if line != "" && indent+len([]rune(line))+1+len([]rune(word)) > helpWidth {
+			lines.WriteString(strings.Repeat(" ", indent) + line + "\n")
+			line = ""
+		}
+		line = strings.TrimSpace(line + " " + word)
+	}
+	return lines.String() + strings.Repeat(" ", indent) + line + "\n"
+}
+
+// helpCommand is coffee help: the same as --help.
+func helpCommand(a *app, root *cli.App, groups []group) *cli.Command {
+	return &cli.Command{
+		Name:   "help",
+		Hidden: true,
+		Usage:  "explain the program, or a command",
+		Action: func(c *cli.Context) error {
+			commands, text := root.Commands, root.CustomAppHelpTemplate
+			for _, name := range c.Args().Slice() {
+				i := slices.IndexFunc(commands, func(command *cli.Command) bool { return command.HasName(name) })
+				if i < 0 {
+					return noSuchCommand(c, name, groups)
+				}
+				commands, text = commands[i].Subcommands, commands[i].CustomHelpTemplate
+			}
+			_, err := io.WriteString(a.out.out, text)
+			return err
+		},
+	}
+}
+
+func noSuchCommand(c *cli.Context, name string, groups []group) error {
+	var names []string
+	for _, group := range groups {
+		for _, command := range group.commands {
+			names = append(names, command.Name)
+		}
+	}
+	if near, ok := typo.Nearest(name, names); ok {
+		return usageErrorf(c, "no such command: %q; did you mean %s?", name, near)
+	}
+	return usageErrorf(c, "no such command: %q; the commands are %s", name, strings.Join(names, ", "))
+}

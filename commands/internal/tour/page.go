@@ -1,0 +1,116 @@
+package tour
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// A terminal has 80 columns and 24 rows. columns is how wide a line of the tour is, and
+// rows how many fit above an empty one and the prompt for Enter.
+const (
+	columns = 79
+	rows    = 22
+)
+
+// print prints some lines that belong together. What has not been read yet does not
+// scroll away: before that, the person has to press Enter.
+func (g *guide) print(lines ...string) {
+	if g.shown > 0 && g.shown+len(lines) > rows {
+		g.pause()
+	}
+	for _, line := range lines {
+		if g.shown >= rows {
+			g.pause()
+		}
+		if g.err == nil {
+			fmt.Fprintln(g.Out, line)
+			g.shown++
+		}
+	}
+}
+
+// say prints a paragraph.
+func (g *guide) say(format string, args ...any) {
+	g.print(append([]string{""}, wrap(strings.Join(strings.Fields(fmt.Sprintf(format, args...)), " "))...)...)
+}
+
+// show prints what came of a command, indented.
+func (g *guide) show(text string) {
+	var lines []string
+	for line := range strings.Lines(text) {
+		if line = strings.TrimRight(line, "\n"); line != "" {
+			line = "  " + line
+		}
+		lines = append(lines, wrap(line)...)
+	}
+	g.print(lines...)
+}
+
+// wrap breaks a line between its words where it is too long. What follows is below the
+// last of the line's columns, which two spaces separate, or else indented like the line.
+func wrap(line string) []string { return wrapTo(line, columns) }
+
+func wrapTo(line string, width int) (lines []string) {
+	text := []rune(line)
+	indent := len(line) - len(strings.TrimLeft(line, " "))
+	if i := strings.LastIndex(line, "  "); i >= indent {
+		if column := len([]rune(line[:i])) + 2; column < width*3/4 {
+			indent = column
+		}
+	}
+	for len(text) > width {
+		end := width
+		for end > indent && text[end] != ' ' {
+			end--
+		}
+		if end == indent { // a word longer than a line
+			end = width
+		}
+		lines = append(lines, strings.TrimRight(string(text[:end]), " "))
+		text = append([]rune(strings.Repeat(" ", indent)), []rune(strings.TrimLeft(string(text[end:]), " "))...)
+	}
+	return append(lines, string(text))
+}
+
+// pause waits until the person wants to go on.
+func (g *guide) pause() {
+	g.shown = 0
+	if g.err != nil || g.lines == nil {
+		return
+	}
+	fmt.Fprint(g.Out, "\n[Enter] ")
+	select {
+	case line, ok := <-g.lines:
+		switch {
+		case !ok:
+			fmt.Fprintln(g.Out)
+			g.err = errors.New("there is nobody who presses Enter: coffee tour --auto does without")
+		case strings.EqualFold(strings.TrimSpace(line), "q"):
+			g.err = errQuit
+		}
+	case <-g.ctx.Done():
+		g.err = g.ctx.Err()
+	}
+}
+
+// where says where in the code the things are that a chapter was about.
+func (g *guide) where(places ...string) {
+	lines := []string{"", "Where it lives:"}
+	for _, place := range places {
+		lines = append(lines, wrap("  "+place)...)
+	}
+	g.print(lines...)
+}
+
+// stillness is how long the tour stands still without a word.
+const stillness = 3 * time.Second
+
+// waiting says what the tour waits for.
+func (g *guide) waiting(what string) {
+	if g.err == nil {
+		fmt.Fprintf(g.Out, "  (waiting until %s)\n", what)
+		g.shown++
+	}
+}
