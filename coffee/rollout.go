@@ -10,7 +10,6 @@ import (
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
-	taskqueuepb "go.temporal.io/api/taskqueue/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
@@ -72,7 +71,7 @@ type DeployedVersion struct {
 	State string `json:"state"`
 	// Percent is the share of new orders that a ramping version gets.
 	Percent float32 `json:"percent,omitempty"`
-	// Workers is how many workers of the version have polled in the last minute.
+	// Workers is how many workers of the version are running, as far as is known.
 	Workers int `json:"workers"`
 	// Running is how many orders of the version are under way; -1 if the server cannot
 	// count those of a version with this name.
@@ -81,9 +80,6 @@ type DeployedVersion struct {
 
 	lastCurrent time.Time
 }
-
-// pollerPatience is a little longer than a poll may take.
-const pollerPatience = 70 * time.Second
 
 // Deployment returns the versions of a deployment. It returns [ErrNoDeployments], or
 // [ErrNoVersion] if there is no such deployment.
@@ -96,7 +92,7 @@ func (c *Client) Deployment(ctx context.Context, name string) (Deployment, error
 	}
 	info := described.GetWorkerDeploymentInfo()
 	d := Deployment{Name: name, Versions: []DeployedVersion{}, token: described.GetConflictToken()}
-	workers, err := c.versionedWorkers(ctx, name)
+	workers, err := c.crew(ctx, TaskQueue)
 	if err != nil {
 		return Deployment{}, err
 	}
@@ -110,7 +106,7 @@ func (c *Client) Deployment(ctx context.Context, name string) (Deployment, error
 		if v.State == "ramping" {
 			v.Percent = info.GetRoutingConfig().GetRampingVersionPercentage()
 		}
-		v.Workers = workers[v.BuildID]
+		v.Workers = workers.running(summary.GetDeploymentVersion(), time.Now())
 		if v.Running, err = c.runningOn(ctx, name, v.BuildID); err != nil {
 			return Deployment{}, err
 		}
@@ -145,26 +141,6 @@ var versionStates = map[enumspb.WorkerDeploymentVersionStatus]string{
 	enumspb.WORKER_DEPLOYMENT_VERSION_STATUS_RAMPING:  "ramping",
 	enumspb.WORKER_DEPLOYMENT_VERSION_STATUS_DRAINING: "draining",
 	enumspb.WORKER_DEPLOYMENT_VERSION_STATUS_DRAINED:  "drained",
-}
-
-// versionedWorkers counts the workers of each version that have polled lately.
-func (c *Client) versionedWorkers(ctx context.Context, deployment string) (map[string]int, error) {
-	queue, err := c.temporal.WorkflowService().DescribeTaskQueue(ctx, &workflowservice.DescribeTaskQueueRequest{
-		Namespace:     c.namespace,
-		TaskQueue:     &taskqueuepb.TaskQueue{Name: TaskQueue},
-		TaskQueueType: enumspb.TASK_QUEUE_TYPE_WORKFLOW,
-	})
-	if err != nil {
-		return nil, err
-	}
-	workers := map[string]int{}
-	for _, poller := range queue.GetPollers() {
-		options := poller.GetDeploymentOptions()
-		if options.GetDeploymentName() == deployment && time.Since(poller.GetLastAccessTime().AsTime()) < pollerPatience {
-			workers[options.GetBuildId()]++
-		}
-	}
-	return workers, nil
 }
 
 // Version returns a version of the deployment, or [ErrNoVersion].
