@@ -100,7 +100,7 @@ const (
 	saysNoWorker = "no worker is polling the task queue coffee-orders; start one with: coffee worker"
 	saysNoV1     = "no worker of version v1 is polling the task queue coffee-orders; start one with: coffee worker --build-id v1"
 	saysBusy     = "all workers are busy; it goes on when one has room"
-	saysLeaving  = "the workers there are shutting down; start one with: coffee worker"
+	saysLeaving  = "the workers there have been told to stop; start one with: coffee worker"
 	saysBack     = "the server is back; its workers reconnect within seconds"
 )
 

@@ -80,7 +80,7 @@ func (w Waiting) String() string {
 		}
 		return "no worker of version " + Printable(w.BuildID) + where + start + flags
 	case DiagnosisLeaving:
-		return "the workers there are shutting down" + start
+		return "the workers there have been told to stop" + start
 	case DiagnosisBusy:
 		return "all workers are busy; it goes on when one has room"
 	case DiagnosisPaused:

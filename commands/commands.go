@@ -9,7 +9,7 @@
 //   - keys.go, secure.go, telemetry.go and web.go: keysets, certificates, metrics and
 //     traces, and whatever speaks HTTP;
 //   - output.go, words.go, screen.go and live.go, which print;
-//   - arguments.go, errors.go, noworker.go and completion.go: what a command line
+//   - arguments.go, errors.go, waiting.go and completion.go: what a command line
 //     may say, how it fails, what an order waits for, and how a shell completes a
 //     command line.
 package commands

@@ -11,6 +11,8 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/workflow"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"example.com/coffee/coffee"
@@ -88,4 +90,53 @@ func TestAskers(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestWaitingOnAServer: what a real server tells of workers and pauses is understood.
+func TestWaitingOnAServer(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	s := newShop(t)
+	eventually := func(id, want string) {
+		t.Helper()
+		for {
+			waits, err := s.orders.Waiting(ctx, id)
+			if err == nil && waits.String() == want {
+				return
+			}
+			if !sleep(ctx, 50*time.Millisecond) {
+				t.Fatalf("order %s: %q, %v; want %q", id, waits, err, want)
+			}
+		}
+	}
+	s.place(ctx, "first")
+	eventually("first", noWorker.String())
+	worker := func(buildID string, services coffee.ServiceConfig) (stop func()) {
+		return s.startWorkerWith(coffee.WorkerOptions{Services: services, Concurrency: 1,
+			Version: coffee.WorkerVersion{Deployment: "coffee", BuildID: buildID, Behavior: workflow.VersioningBehaviorPinned}})
+	}
+	stop := worker("v1", coffee.ServiceConfig{BrewTime: 9 * time.Second})
+	eventually("first", "no worker without a version is polling the task queue coffee-orders, and no version is current; make one current with: coffee rollout")
+	plan := rolloutPlan{deployment: "coffee", buildID: "v1", percent: 100, replay: func(coffee.History) error { return nil }}
+	s.rollOut(ctx, plan)
+	s.await(ctx, "first", func(view coffee.OrderView) bool { return view.Stage == coffee.StageBrewing && view.BrewAttempts == 1 })
+	s.place(ctx, "second")
+	eventually("second", "all workers are busy; it goes on when one has room")
+	described, err := s.conn.DescribeWorkflowExecution(ctx, coffee.WorkflowID("first"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.conn.WorkflowService().PauseActivity(ctx, &workflowservice.PauseActivityRequest{
+		Namespace: s.conn.namespace, Execution: described.GetWorkflowExecutionInfo().GetExecution(), Identity: "ann", Reason: "descaling",
+		Activity: &workflowservice.PauseActivityRequest_Id{Id: described.GetPendingActivities()[0].GetActivityId()},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually("first", "paused by ann: descaling")
+	stop()
+	eventually("second", "the workers there have been told to stop; start one with: coffee worker")
+	worker("v2", coffee.ServiceConfig{})
+	eventually("second", "no worker of version v1 is polling the task queue coffee-orders; start one with: coffee worker --build-id v1")
 }
