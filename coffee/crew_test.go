@@ -235,6 +235,24 @@ func (s *scene) moved(buildID string) {
 	}}
 }
 
+// TestRunningWorkers: workers of a version are counted that poll or send heartbeats, and
+// are not about to stop.
+func TestRunningWorkers(t *testing.T) {
+	t.Parallel()
+	x := newScene(t)
+	x.beat("a", "v1", time.Second)
+	x.polled("a", "v1", workflows, 30*time.Second)
+	x.polled("b", "v1", workflows, 30*time.Second) // an SDK without heartbeats
+	x.beat("c", "v1", time.Second).Status = enumspb.WORKER_STATUS_SHUTTING_DOWN
+	x.polled("c", "v1", workflows, 30*time.Second)
+	x.beat("d", "v1", 16*time.Second) // was killed
+	x.polled("d", "v1", workflows, 30*time.Second)
+	x.beat("e", "v2", time.Second)
+	if got := x.crew.running(version("v1"), x.now); got != 2 {
+		t.Errorf("%d workers are running", got)
+	}
+}
+
 // TestPausedAttempts: a step that is paused before an attempt has not made it.
 func TestPausedAttempts(t *testing.T) {
 	t.Parallel()

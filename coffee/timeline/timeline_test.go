@@ -199,6 +199,21 @@ func TestRunning(t *testing.T) {
 			&workflowpb.PendingActivityInfo{ActivityId: "a", Attempt: 1, State: enumspb.PENDING_ACTIVITY_STATE_SCHEDULED, ScheduledTime: at(1)},
 			10, "step charge 1-? running under way\nwait waiting 1-? waiting waiting for a worker",
 		},
+		"paused": {
+			[]*historypb.HistoryEvent{started(t, "latte"), scheduled(5, 1, coffee.ActivityBrewCoffee)},
+			&workflowpb.PendingActivityInfo{ActivityId: "a", Attempt: 2, State: enumspb.PENDING_ACTIVITY_STATE_PAUSED, LastFailure: jam(), LastStartedTime: at(1), ScheduledTime: at(3)},
+			10, "step brew 1-? waiting paused by somebody\nattempt attempt 1 1-2~ failed brew machine jammed\nbackoff backoff 2-3~ waiting",
+		},
+		"paused before it began": {
+			[]*historypb.HistoryEvent{started(t, "latte"), scheduled(5, 1, coffee.ActivityChargeCustomer)},
+			&workflowpb.PendingActivityInfo{ActivityId: "a", Attempt: 1, State: enumspb.PENDING_ACTIVITY_STATE_PAUSED, ScheduledTime: at(1)},
+			10, "step charge 1-? waiting paused by somebody",
+		},
+		"to be paused": {
+			[]*historypb.HistoryEvent{started(t, "latte"), scheduled(5, 1, coffee.ActivityBrewCoffee)},
+			&workflowpb.PendingActivityInfo{ActivityId: "a", Attempt: 1, State: enumspb.PENDING_ACTIVITY_STATE_PAUSE_REQUESTED, LastStartedTime: at(1)},
+			1.5, "step brew 1-? running under way, then paused by somebody",
+		},
 		"a worker came late": {
 			[]*historypb.HistoryEvent{started(t, "latte"), taskScheduled(2, 0), taskStarted(3, 7)}, nil,
 			10, "wait waiting 0-7 waiting waited for a worker",
