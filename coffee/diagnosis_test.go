@@ -27,8 +27,12 @@ func TestDiagnoser(t *testing.T) {
 		{82, true, false, "server_away"},
 		{83, false, false, ""},
 	} {
-		if got := d.Observe(time.Unix(0, 0).Add(step.second*time.Second), step.away, step.noWorker); got != step.want {
-			t.Errorf("after %d s: %q, want %q", step.second, got, step.want)
+		var waits Waiting
+		if step.noWorker {
+			waits.Diagnosis = DiagnosisNoWorker
+		}
+		if got := d.Observe(time.Unix(0, 0).Add(step.second*time.Second), step.away, waits); got.Diagnosis != step.want {
+			t.Errorf("after %d s: %q, want %q", step.second, got.Diagnosis, step.want)
 		}
 	}
 }

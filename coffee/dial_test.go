@@ -119,8 +119,8 @@ func TestForeignIDs(t *testing.T) {
 			}
 			return described("run", enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING)
 		}})
-		if none, err := orders.NoWorker(t.Context(), id); err != nil || none {
-			t.Errorf("%q: got %v, %v", id, none, err)
+		if waits, err := orders.Waiting(t.Context(), id); err != nil || waits.Diagnosis != "" {
+			t.Errorf("%q: got %v, %v", id, waits, err)
 		}
 	}
 }

@@ -26,8 +26,8 @@
 // attempts, backoff and timeouts.
 //
 // Who asks for it: client.go places and cancels orders, view.go describes one,
-// list.go lists them, and noworker.go detects an order that waits because no worker
-// is running. What the server's summary lacks, they read from the order's history:
+// list.go lists them, and diagnosis.go says why one waits, by the workers that crew.go
+// finds. What the server's summary lacks, they read from the order's history:
 // history.go. Nothing of that trusts the server or other clients: dial.go, pages.go and
 // foreign.go keep lists and histories from having no end, and what cannot be read of one
 // order from stopping the others. unreadable.go finds out that it is encrypted; border.go

@@ -28,6 +28,8 @@ type History struct {
 	// Pending are the activities in progress. The history has the last attempt of
 	// an activity only when the activity is over.
 	Pending []*workflowpb.PendingActivityInfo
+	// Waiting is why the order does not go on, as in [OrderView.Waiting].
+	Waiting string
 	ReadAt  time.Time
 }
 
@@ -42,7 +44,11 @@ func (c *Client) History(ctx context.Context, orderID string) (History, error) {
 	if err != nil {
 		return History{}, Unreadable(orderID, notFound(orderID, err))
 	}
-	return c.readRun(ctx, described.GetWorkflowExecutionInfo().GetExecution(), described.GetPendingActivities())
+	history, err := c.readRun(ctx, described.GetWorkflowExecutionInfo().GetExecution(), described.GetPendingActivities())
+	if err == nil {
+		history.Waiting = c.waitingFor(ctx, described)
+	}
+	return history, err
 }
 
 // readRun returns the history of a run. With an [*UnreadableError] it has all events if

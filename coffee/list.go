@@ -20,6 +20,8 @@ type ListOptions struct {
 	Limit int
 	// Status, unless empty, selects the orders with this status.
 	Status OrderStatus
+	// Over selects the orders that are over, or paused.
+	Over bool
 	// Brief leaves out the details that need a request for each order; see
 	// [Client.AddDetails].
 	Brief bool
@@ -75,7 +77,7 @@ func (c *Client) List(ctx context.Context, options ListOptions) ([]OrderView, er
 	if err := c.checkIndexed(ctx, options.Status); err != nil {
 		return nil, err
 	}
-	for info, err := range c.Executions(ctx, statusQuery(options.Status), 0, min(limit, 1000)) {
+	for info, err := range c.Executions(ctx, options.query(), 0, min(limit, 1000)) {
 		var invalid *serviceerror.InvalidArgument
 		if errors.As(err, &invalid) && byAttribute(options.Status) {
 			return nil, fmt.Errorf("%w: %w", ErrNotIndexed, err)
@@ -143,7 +145,7 @@ func (c *Client) Histories(ctx context.Context, over int) iter.Seq2[History, err
 			limit int
 		}{
 			{statusQuery(StatusRunning), 0},
-			{statusQuery("") + " AND ExecutionStatus != 'Running'", over},
+			{statusQuery("") + notRunning, over},
 		} {
 			for history, err := range c.histories(ctx, part.query, part.limit) {
 				if history.RunID != "" && seen[history.RunID] {
@@ -194,6 +196,24 @@ func statusQuery(status OrderStatus) string {
 		return query + " AND (" + byAttribute + " OR ExecutionStatus = 'Canceled')"
 	}
 	return query
+}
+
+// notRunning is what selects the orders that do not run, at the end of a query.
+const notRunning = " AND ExecutionStatus != 'Running'"
+
+// query returns the visibility query for the orders that the options select.
+func (o ListOptions) query() string {
+	if o.Over {
+		return statusQuery(o.Status) + notRunning
+	}
+	return statusQuery(o.Status)
+}
+
+// Count returns how many orders the options select, without their limit. An order that
+// was reset counts once for each of its runs.
+func (c *Client) Count(ctx context.Context, options ListOptions) (int, error) {
+	count, err := c.temporal.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{Namespace: c.namespace, Query: options.query()})
+	return int(count.GetCount()), err
 }
 
 // AddDetails looks up what a brief list lacks: the stage of running orders, and the

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	deploymentpb "go.temporal.io/api/deployment/v1"
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
@@ -23,11 +24,8 @@ var (
 	// not take the version: it has as many as it may have, unless the worker has just
 	// started.
 	ErrVersionRefused = errors.New("a worker of it runs, and the server does not know the version")
-	// ErrNoWorkers means that no worker of a version polls.
-	ErrNoWorkers = errors.New("no worker of it is polling")
-	// ErrWorkersUnknown means that the server cannot tell whether a worker of a version
-	// still polls.
-	ErrWorkersUnknown = errors.New("a worker of it has polled in the last minute, and may have stopped since")
+	// ErrNoWorkers means that no worker of a version is running.
+	ErrNoWorkers = errors.New("no worker of it is running")
 	// ErrNoPrevious means that no version was current before the current one.
 	ErrNoPrevious = errors.New("there is no version to return to")
 )
@@ -39,8 +37,8 @@ type Deployment struct {
 	// has polled.
 	Versions []DeployedVersion `json:"versions"`
 
-	token   []byte // of what was read, so that two changes at once do not mix
-	workers versionWorkers
+	token []byte // of what was read, so that two changes at once do not mix
+	crew  crew
 }
 
 // DeployedVersion is one version of the workers.
@@ -51,7 +49,7 @@ type DeployedVersion struct {
 	State string `json:"state"`
 	// Percent is the share of new orders that a ramping version gets.
 	Percent float32 `json:"percent,omitempty"`
-	// Workers is how many workers of the version poll; -1 if the server cannot tell.
+	// Workers is how many workers of the version are running, as far as is known.
 	Workers int `json:"workers"`
 	// Running is how many orders of the version are under way; -1 if the server cannot
 	// count those of a version with this name.
@@ -73,7 +71,7 @@ func (c *Client) Deployment(ctx context.Context, name string) (Deployment, error
 	}
 	info := described.GetWorkerDeploymentInfo()
 	d := Deployment{Name: name, Versions: []DeployedVersion{}, token: described.GetConflictToken()}
-	if d.workers, err = c.versionWorkers(ctx, name); err != nil {
+	if d.crew, err = c.crew(ctx, TaskQueue); err != nil {
 		return Deployment{}, err
 	}
 	for _, summary := range info.GetVersionSummaries() {
@@ -87,7 +85,7 @@ func (c *Client) Deployment(ctx context.Context, name string) (Deployment, error
 		if v.State == "ramping" {
 			v.Percent = info.GetRoutingConfig().GetRampingVersionPercentage()
 		}
-		v.Workers = d.workers.count(v.BuildID)
+		v.Workers = d.running(v.BuildID)
 		if v.Running, err = c.runningOn(ctx, name, v.BuildID); err != nil {
 			return Deployment{}, err
 		}
@@ -95,6 +93,19 @@ func (c *Client) Deployment(ctx context.Context, name string) (Deployment, error
 	}
 	slices.SortFunc(d.Versions, func(a, b DeployedVersion) int { return b.CreatedAt.Compare(a.CreatedAt) })
 	return d, nil
+}
+
+// running counts the workers of a version.
+func (d Deployment) running(buildID string) int {
+	return d.crew.running(&deploymentpb.WorkerDeploymentVersion{DeploymentName: d.Name, BuildId: buildID}, time.Now())
+}
+
+// CheckWorkers returns [ErrNoWorkers] if no worker of a version is running now.
+func (c *Client) CheckWorkers(ctx context.Context, d Deployment, buildID string) (err error) {
+	if d.crew, err = c.crew(ctx, TaskQueue); err == nil && d.running(buildID) == 0 {
+		err = ErrNoWorkers
+	}
+	return err
 }
 
 // runningOn counts the orders of a version that are under way. It returns -1 if the server
@@ -141,7 +152,7 @@ func (d Deployment) Version(buildID string) (DeployedVersion, error) {
 			return v, nil
 		}
 	}
-	if d.workers.reporting[buildID] > 0 {
+	if d.running(buildID) > 0 {
 		return DeployedVersion{}, ErrVersionRefused
 	}
 	return DeployedVersion{}, ErrNoVersion

@@ -6,57 +6,9 @@ import (
 	"time"
 
 	deploymentpb "go.temporal.io/api/deployment/v1"
-	enumspb "go.temporal.io/api/enums/v1"
-	taskqueuepb "go.temporal.io/api/taskqueue/v1"
 	workerpb "go.temporal.io/api/worker/v1"
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
-
-// TestCountWorkers: only a worker that is sure to poll counts, and one that may have
-// stopped is not taken for none.
-func TestCountWorkers(t *testing.T) {
-	t.Parallel()
-	now := time.Now()
-	polled := func(deployment, buildID, identity string, ago time.Duration) *taskqueuepb.PollerInfo {
-		return &taskqueuepb.PollerInfo{
-			Identity: identity, LastAccessTime: timestamppb.New(now.Add(-ago)),
-			DeploymentOptions: &deploymentpb.WorkerDeploymentOptions{DeploymentName: deployment, BuildId: buildID},
-		}
-	}
-	reports := func(deployment, buildID, identity string) *workerpb.WorkerListInfo {
-		return &workerpb.WorkerListInfo{
-			WorkerIdentity: identity, Status: enumspb.WORKER_STATUS_RUNNING,
-			DeploymentVersion: &deploymentpb.WorkerDeploymentVersion{DeploymentName: deployment, BuildId: buildID},
-		}
-	}
-	stopping := reports("coffee", "v1", "a")
-	stopping.Status = enumspb.WORKER_STATUS_SHUTTING_DOWN
-	recent := []*taskqueuepb.PollerInfo{polled("coffee", "v1", "a", time.Minute)}
-	for _, test := range []struct {
-		name    string
-		pollers []*taskqueuepb.PollerInfo
-		alive   []*workerpb.WorkerListInfo
-		unknown bool // whether the server takes no heartbeats
-		want    int
-	}{
-		{"no worker ever", nil, nil, false, 0},
-		{"one polls", recent, []*workerpb.WorkerListInfo{reports("coffee", "v1", "a")}, false, 1},
-		{"two poll", append(recent, polled("coffee", "v1", "b", 0)), []*workerpb.WorkerListInfo{reports("coffee", "v1", "a"), reports("coffee", "v1", "b")}, false, 2},
-		{"it has stopped", recent, []*workerpb.WorkerListInfo{stopping}, false, 0},
-		{"another worker of its process runs", recent, []*workerpb.WorkerListInfo{reports("coffee", "v1", "a"), stopping}, false, 1},
-		{"the server has restarted", recent, nil, false, -1},
-		{"one of two has stopped", append(recent, polled("coffee", "v1", "b", 0)), []*workerpb.WorkerListInfo{stopping, reports("coffee", "v1", "b")}, false, 1},
-		{"it was killed", []*taskqueuepb.PollerInfo{polled("coffee", "v1", "a", 71*time.Second)}, []*workerpb.WorkerListInfo{reports("coffee", "v1", "a")}, false, 0},
-		{"another version has the same identity", recent, []*workerpb.WorkerListInfo{reports("coffee", "v2", "a")}, false, -1},
-		{"another deployment", []*taskqueuepb.PollerInfo{polled("tea", "v1", "a", 0)}, []*workerpb.WorkerListInfo{reports("tea", "v1", "a")}, false, 0},
-		{"its polls are refused", nil, []*workerpb.WorkerListInfo{reports("coffee", "v1", "a")}, false, 0},
-		{"a server without heartbeats", recent, nil, true, 1},
-	} {
-		if got := countWorkers("coffee", test.pollers, test.alive, !test.unknown, now).count("v1"); got != test.want {
-			t.Errorf("%s: got %d, want %d", test.name, got, test.want)
-		}
-	}
-}
 
 // TestPrevious: going back never goes forward, however often.
 func TestPrevious(t *testing.T) {
@@ -96,7 +48,9 @@ func TestPrevious(t *testing.T) {
 // workers are missing.
 func TestVersionWithoutPlace(t *testing.T) {
 	t.Parallel()
-	d := Deployment{workers: versionWorkers{reporting: map[string]int{"v2": 1}}}
+	d := Deployment{Name: "coffee", crew: crew{workers: []*workerpb.WorkerHeartbeat{{
+		DeploymentVersion: &deploymentpb.WorkerDeploymentVersion{DeploymentName: "coffee", BuildId: "v2"}, HeartbeatTime: timestamppb.Now(),
+	}}}}
 	for buildID, want := range map[string]error{"v1": ErrNoVersion, "v2": ErrVersionRefused} {
 		if _, err := d.Version(buildID); !errors.Is(err, want) {
 			t.Errorf("%s: got %v, want %v", buildID, err, want)
@@ -108,14 +62,13 @@ func TestVersionWithoutPlace(t *testing.T) {
 func TestRemovable(t *testing.T) {
 	t.Parallel()
 	for v, want := range map[DeployedVersion]bool{
-		{State: "current"}:              false,
-		{State: "ramping"}:              false,
-		{State: "draining"}:             false,
-		{State: "drained", Workers: 1}:  false,
-		{State: "drained", Workers: -1}: true, // the server knows
-		{State: "drained"}:              true,
-		{State: "inactive"}:             true,
-		{State: "created"}:              true,
+		{State: "current"}:             false,
+		{State: "ramping"}:             false,
+		{State: "draining"}:            false,
+		{State: "drained", Workers: 1}: false,
+		{State: "drained"}:             true,
+		{State: "inactive"}:            true,
+		{State: "created"}:             true,
 	} {
 		if err := v.Removable(); (err == nil) != want {
 			t.Errorf("%s with %d workers: got %v", v.State, v.Workers, err)

@@ -30,6 +30,12 @@ type OrderView struct {
 	// Unindexed is true if that worker could not because the server has lost the search
 	// attribute that the order writes its outcome to.
 	Unindexed bool `json:"unindexed,omitempty"`
+	// Paused is who has paused the order or its current step, and why: "by IDENTITY: REASON",
+	// or as much of that as the server tells; empty if nobody has.
+	Paused string `json:"paused,omitempty"`
+	// Waiting is why the order does not go on, and what can be done; empty if nothing is
+	// known to be in its way. Only [Client.Describe] looks.
+	Waiting string `json:"waiting,omitempty"`
 	// NextAttemptAt is when the current step is tried again; zero if no retry is pending.
 	NextAttemptAt time.Time `json:"next_attempt_at,omitzero"`
 	StartedAt     time.Time `json:"started_at"`
@@ -88,6 +94,7 @@ func (c *Client) Describe(ctx context.Context, orderID string) (OrderView, error
 		view.WorkerAnswered = true
 		return view, nil
 	}
+	view.Waiting = c.waitingFor(ctx, described)
 	queryCtx, cancel := context.WithTimeout(ctx, queryPatience)
 	defer cancel()
 	if state, err := c.State(queryCtx, orderID); err == nil {
@@ -123,7 +130,10 @@ func viewOf(info *workflowpb.WorkflowExecutionInfo) OrderView {
 		view.Encrypted = unreadable(memo) != ""
 	}
 	switch info.GetStatus() {
-	case enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING, enumspb.WORKFLOW_EXECUTION_STATUS_PAUSED:
+	case enumspb.WORKFLOW_EXECUTION_STATUS_PAUSED:
+		view.Paused = pausedBy("", "")
+		return view
+	case enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING:
 		return view
 	case enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED:
 		view.Status = ""
@@ -145,11 +155,16 @@ func viewOf(info *workflowpb.WorkflowExecutionInfo) OrderView {
 // addPending adds what the server knows about the step in progress. An order that is
 // over can still have one: a brew that was cancelled and has not noticed yet.
 func (v *OrderView) addPending(described *workflowservice.DescribeWorkflowExecutionResponse) {
+	if v.Paused != "" { // the list says only that it is
+		by := described.GetWorkflowExtendedInfo().GetPauseInfo()
+		v.Paused = pausedBy(by.GetIdentity(), by.GetReason())
+	}
 	for _, activity := range described.GetPendingActivities() {
 		name := activity.GetActivityType().GetName()
 		attempts := int(activity.GetAttempt())
+		paused := activity.GetState() == enumspb.PENDING_ACTIVITY_STATE_PAUSED
 		waits := activity.GetState() == enumspb.PENDING_ACTIVITY_STATE_SCHEDULED
-		if waits {
+		if waits || paused {
 			attempts-- // the server counts the attempt that is to come
 		}
 		if name == ActivityBrewCoffee {
@@ -161,11 +176,31 @@ func (v *OrderView) addPending(described *workflowservice.DescribeWorkflowExecut
 		if stage, ok := stageOf[name]; ok {
 			v.Stage = stage
 		}
+		if paused || activity.GetState() == enumspb.PENDING_ACTIVITY_STATE_PAUSE_REQUESTED {
+			v.Paused = ActivityPause(activity)
+		}
 		v.LastFailure = clip(activity.GetLastFailure().GetMessage(), maxText)
 		if waits && attempts > 0 {
 			v.NextAttemptAt = asTime(activity.GetNextAttemptScheduleTime())
 		}
 	}
+}
+
+// ActivityPause returns who has paused a step and why, as [OrderView.Paused] says it.
+func ActivityPause(activity *workflowpb.PendingActivityInfo) string {
+	if rule := activity.GetPauseInfo().GetRule(); rule != nil {
+		return pausedBy(rule.GetIdentity(), rule.GetReason())
+	}
+	by := activity.GetPauseInfo().GetManual()
+	return pausedBy(by.GetIdentity(), by.GetReason())
+}
+
+func pausedBy(identity, reason string) string {
+	text := "by " + cmp.Or(identity, "somebody")
+	if reason != "" {
+		text += ": " + reason
+	}
+	return clip(plainText(text), maxText)
 }
 
 var stageOf = map[string]Stage{

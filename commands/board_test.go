@@ -181,7 +181,7 @@ func TestBoardInABrowser(t *testing.T) {
 
 	// Without a worker the board says so, until one has started.
 	page.placeInPage("102")
-	page.until("no worker", `document.getElementById("problem").textContent.startsWith("No worker is running")`)
+	page.until("no worker", `document.getElementById("problem").textContent.startsWith("Orders are waiting: no worker is polling")`)
 	page.picture("no-worker")
 	services := coffee.DefaultServiceConfig()
 	services.BrewTime = 2 * time.Second

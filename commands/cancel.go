@@ -65,8 +65,8 @@ func cancelOrder(ctx context.Context, out *output, orders *coffee.Client, plan c
 	}
 	result, err := awaitCancelled(ctx, orders, plan.id)
 	id := shortID(plan.id)
-	if errors.Is(err, errNoWorker) {
-		out.notef("the request to cancel order %s is recorded, but no worker is running: it takes effect once a worker is running", id)
+	if unmanned := (*unmannedError)(nil); errors.As(err, &unmanned) {
+		out.notef("the request to cancel order %s is recorded, and takes effect once a worker takes it: %s", id, unmanned)
 		return nil
 	}
 	if ctx.Err() != nil {
@@ -98,21 +98,24 @@ func cancelOrder(ctx context.Context, out *output, orders *coffee.Client, plan c
 	return &exitError{code: exitFailure, message: fmt.Sprintf("too late: order %s was completed, for %s", id, result.AmountCents)}
 }
 
-var errNoWorker = errors.New("no worker")
+// unmannedError means that nobody is there to take an order.
+type unmannedError struct{ coffee.Waiting }
 
-// awaitCancelled waits for the result. It returns errNoWorker if no worker is
-// running to handle the request.
+func (e *unmannedError) Error() string { return e.String() }
+
+// awaitCancelled waits for the result. It returns an [*unmannedError] if nobody is there
+// to handle the request.
 func awaitCancelled(ctx context.Context, orders *coffee.Client, id string) (coffee.OrderResult, error) {
 	waitCtx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {
-		if waitForNoWorker(waitCtx, orders, id) {
-			cancel(errNoWorker)
+		if waits := waitUntilUnmanned(waitCtx, orders, id); waits.Unmanned() {
+			cancel(&unmannedError{waits})
 		}
 	}()
 	result, err := orders.Result(waitCtx, id)
-	if err != nil && errors.Is(context.Cause(waitCtx), errNoWorker) {
-		return coffee.OrderResult{}, errNoWorker
+	if unmanned := (*unmannedError)(nil); err != nil && errors.As(context.Cause(waitCtx), &unmanned) {
+		return coffee.OrderResult{}, unmanned
 	}
 	return result, err
 }

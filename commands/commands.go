@@ -9,7 +9,7 @@
 //   - keys.go, secure.go, telemetry.go and web.go: keysets, certificates, metrics and
 //     traces, and whatever speaks HTTP;
 //   - output.go, words.go, screen.go and live.go, which print;
-//   - arguments.go, help.go, completion.go, errors.go and noworker.go: what a command
+//   - arguments.go, help.go, completion.go, errors.go and waiting.go: what a command
 //     line may say, how it is explained and completed, how it fails, and what an order
 //     waits for.
 //

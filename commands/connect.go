@@ -171,6 +171,7 @@ func (a *app) complete(options *connectOptions) error {
 	}
 	resolveNames(options)
 	options.Logger = a.sdkLog()
+	options.WorkerHeartbeatInterval = coffee.HeartbeatInterval
 	options.ConnectionOptions.DialOptions = slices.Concat(coffee.Reconnect(a.log, options.why(address)), []grpc.DialOption{coffee.DialOption()},
 		options.tls.dialOptions(), a.dialOptions, options.ConnectionOptions.DialOptions)
 	options.reading.Namespace = options.Namespace

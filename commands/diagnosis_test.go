@@ -54,10 +54,10 @@ func TestDiagnoses(t *testing.T) {
 	// No worker.
 	waiting := l.order("one")
 	l.eventually("no worker is polling", "is back", waiting.String)
-	l.eventually("No worker is polling its task queue now. If none is running, start one with: coffee worker", "", func() string { return l.command("status", "one") })
-	l.eventually("no worker is polling; start one with: coffee worker", "is back", l.screen)
+	l.eventually("no worker is polling the task queue coffee-orders; start one with: coffee worker", "", func() string { return l.command("status", "one") })
+	l.eventually("no worker is polling the task queue coffee-orders; start one with: coffee worker", "is back", l.screen)
 	l.eventually(`"diagnosis":"no_worker"`, "", l.board)
-	l.eventually("waiting for a worker", "", func() string { return l.command("timeline", "one") })
+	l.eventually("no worker is polling", "", func() string { return l.command("timeline", "one") })
 	worker := startWorker("9s")
 	l.eventually("brewing, attempt 1", "", l.screen)
 

@@ -28,25 +28,28 @@ type live struct {
 
 	width, height int
 	views         []coffee.OrderView
+	count         int       // how many orders there are in truth
 	asked         time.Time // when the open request was sent; zero if there is none
 	answered      bool      // the server has answered at least once
 	problem       string    // why there is no newer answer
 	diagnoser     coffee.Diagnoser
-	diagnosis     coffee.Diagnosis
+	waits         coffee.Waiting
 }
 
 // liveOrders is the part of [coffee.Client] that the table needs.
 type liveOrders interface {
 	List(context.Context, coffee.ListOptions) ([]coffee.OrderView, error)
-	NoWorker(ctx context.Context, orderID string) (bool, error)
+	Count(context.Context, coffee.ListOptions) (int, error)
+	Waiting(ctx context.Context, orderID string) (coffee.Waiting, error)
 }
 
 // answer is the outcome of asking the server.
 type answer struct {
-	views    []coffee.OrderView
-	noWorker bool // orders wait for a worker that is not there
-	err      error
-	took     time.Duration
+	views []coffee.OrderView
+	count int
+	waits coffee.Waiting // why the oldest order does not go on
+	err   error
+	took  time.Duration
 }
 
 // askAgain is the message that it is time to ask the server again.
@@ -55,12 +58,8 @@ type askAgain struct{}
 // repaint is the message that it is time to update the durations on the screen.
 type repaint struct{}
 
-const (
-	// silence is how long the server may take to answer before the table says so.
-	silence = 2 * time.Second
-	// longestPause bounds the pause between two requests, however slow the server is.
-	longestPause = 5 * time.Second
-)
+// silence is how long the server may take to answer before the table says so.
+const silence = 2 * time.Second
 
 // runLive shows the table until the user quits or the context ends.
 func runLive(ctx context.Context, out *output, orders liveOrders, options coffee.ListOptions, explain func(error) string) error {
@@ -81,17 +80,20 @@ func repaintSoon() tea.Cmd { return tea.Tick(watchEvery, func(time.Time) tea.Msg
 
 func (m live) ask() tea.Msg {
 	began := time.Now()
-	ctx, cancel := context.WithTimeout(m.ctx, 10*time.Second)
+	// Each running order of the list takes a request.
+	ctx, cancel := context.WithTimeout(m.ctx, 10*time.Second+time.Duration(m.options.Limit)*5*time.Millisecond)
 	defer cancel()
-	views, err := m.orders.List(ctx, m.options)
-	noWorker := false
-	if id := coffee.OldestWaiting(views); err == nil && id != "" {
-		// If the server cannot say, the orders are shown without the warning.
-		if none, err := m.orders.NoWorker(ctx, id); err == nil {
-			noWorker = none
-		}
+	var found answer
+	found.views, found.err = m.orders.List(ctx, m.options)
+	if found.count = len(found.views); found.err == nil && found.count == m.options.Limit {
+		found.count, found.err = m.orders.Count(ctx, m.options)
 	}
-	return answer{views, noWorker, err, time.Since(began)}
+	if id := coffee.OldestWaiting(found.views); found.err == nil && id != "" {
+		// If the server cannot say, the orders are shown without a reason.
+		found.waits, _ = m.orders.Waiting(ctx, id)
+	}
+	found.took = time.Since(began)
+	return found
 }
 
 // Update implements [tea.Model].
@@ -108,13 +110,13 @@ func (m live) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		}
 	case answer:
 		m.asked = time.Time{}
-		m.diagnosis = m.diagnoser.Observe(time.Now(), msg.err != nil, msg.noWorker)
+		m.waits = m.diagnoser.Observe(time.Now(), msg.err != nil, msg.waits)
 		pause := watchEvery
 		if msg.err != nil {
 			m.problem = m.explain(msg.err)
 		} else {
-			m.views, m.problem, m.answered = msg.views, "", true
-			pause = min(longestPause, max(pause, 9*msg.took)) // within these limits requests take a tenth of the time
+			m.views, m.count, m.problem, m.answered = msg.views, max(msg.count, len(msg.views)), "", true
+			pause = max(pause, 9*msg.took) // requests take a tenth of the time, however long the list
 		}
 		return m, tea.Tick(pause, func(time.Time) tea.Msg { return askAgain{} })
 	case askAgain:
@@ -186,16 +188,16 @@ func (m live) text(now time.Time) string {
 		last = "\x1b[31m" + coffee.Printable(m.problem) + "\x1b[0m"
 	case !m.asked.IsZero() && waiting > silence:
 		last = fmt.Sprintf("\x1b[31mthe server has not answered for %.0f s\x1b[0m; %s", waiting.Seconds(), last)
-	case m.diagnosis == coffee.DiagnosisReconnecting:
-		last = "\x1b[33m" + reconnectingText + "\x1b[0m; " + last
-	case m.diagnosis == coffee.DiagnosisNoWorker:
-		last = "\x1b[31mno worker is polling; start one with: coffee worker\x1b[0m; " + last
+	case m.waits.Unmanned():
+		last = "\x1b[31m" + m.waits.String() + "\x1b[0m; " + last
+	case m.waits.Diagnosis != "":
+		last = "\x1b[33m" + m.waits.String() + "\x1b[0m; " + last
 	case !m.answered:
 		last = "asking the server"
 	case len(m.views) == 0:
 		last = "no orders; " + last
-	case len(m.views) > room:
-		last = fmt.Sprintf("%d more do not fit; %s", len(m.views)-room, last)
+	case m.count > room:
+		last = fmt.Sprintf("%d more do not fit; %s", m.count-room, last)
 	}
 	lines = append(lines, "", last)
 	for i, line := range lines {
@@ -216,7 +218,11 @@ func (m live) totals(now time.Time) string {
 			parts = append(parts, fmt.Sprintf("%d %s", counts[name], name))
 		}
 	}
-	return strings.Join(slices.Concat([]string{fmt.Sprintf("%d orders", len(m.views))}, parts), "  ")
+	title := fmt.Sprintf("%d orders", m.count)
+	if m.count > len(m.views) {
+		title += fmt.Sprintf("; of %d:", len(m.views))
+	}
+	return strings.Join(slices.Concat([]string{title}, parts), "  ")
 }
 
 func totalOf(view coffee.OrderView, now time.Time) string {

@@ -3,6 +3,7 @@ package commands
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -105,16 +106,17 @@ func TestLiveTroubles(t *testing.T) {
 		t.Errorf("after an answer:\n%s", text)
 	}
 	// After an outage workers have some time to come back.
-	server.err, server.noWorker, server.views = nil, true, ordersOnScreen(now)
+	server.err, server.waits, server.views = nil, noWorker, ordersOnScreen(now)
 	m, _ = m.Update(first.ask())
 	if text := ansi.Strip(m.(live).text(now)); !strings.Contains(text, "the server is back; its workers reconnect within seconds") || strings.Contains(text, "coffee worker") {
 		t.Errorf("after an outage:\n%s", text)
 	}
+	first.width = 120
 	m, _ = first.Update(first.ask())
-	if text := ansi.Strip(m.(live).text(now)); !strings.Contains(text, "no worker is polling; start one with: coffee worker; q quit") {
+	if text := ansi.Strip(m.(live).text(now)); !strings.Contains(text, noWorker.String()+"; q quit") {
 		t.Errorf("without a worker:\n%s", text)
 	}
-	server.noWorker, server.views[0].WorkflowTaskFailure = false, "[TMPRL1100] it does not fit"
+	server.waits, server.views[0].WorkflowTaskFailure = coffee.Waiting{}, "[TMPRL1100] it does not fit"
 	m, _ = live{width: 150, height: 24, ctx: t.Context(), orders: server}.Update(first.ask())
 	if text := ansi.Strip(m.(live).text(now)); !strings.Contains(text, "[TMPRL1100] it does not fit") || strings.Contains(text, "no worker") {
 		t.Errorf("with code that does not fit:\n%s", text)
@@ -127,12 +129,29 @@ func TestLiveTroubles(t *testing.T) {
 	}
 }
 
+// TestLiveTotals: the title counts all orders, and says of how many it knows the stage.
+func TestLiveTotals(t *testing.T) {
+	now := time.Now()
+	server := &fakeServer{views: ordersOnScreen(now), count: 10000}
+	m := live{width: 120, height: 24, ctx: t.Context(), orders: server, options: coffee.ListOptions{Limit: len(server.views)}}
+	after, _ := m.Update(m.ask())
+	if text, want := ansi.Strip(after.(live).text(now)), fmt.Sprintf("10000 orders; of %d:  ", len(server.views)); !strings.HasPrefix(text, want) {
+		t.Errorf("it begins:\n%s", text)
+	}
+	m.options.Limit++ // then these are all
+	after, _ = m.Update(m.ask())
+	if text, want := ansi.Strip(after.(live).text(now)), fmt.Sprintf("%d orders  ", len(server.views)); !strings.HasPrefix(text, want) {
+		t.Errorf("it begins:\n%s", text)
+	}
+}
+
 // fakeServer is a server with orders.
 type fakeServer struct {
-	views    []coffee.OrderView
-	noWorker bool
-	err      error
-	asked    int
+	views []coffee.OrderView
+	waits coffee.Waiting
+	err   error
+	asked int
+	count int
 }
 
 func (f *fakeServer) List(context.Context, coffee.ListOptions) ([]coffee.OrderView, error) {
@@ -140,4 +159,6 @@ func (f *fakeServer) List(context.Context, coffee.ListOptions) ([]coffee.OrderVi
 	return f.views, f.err
 }
 
-func (f *fakeServer) NoWorker(context.Context, string) (bool, error) { return f.noWorker, nil }
+func (f *fakeServer) Count(context.Context, coffee.ListOptions) (int, error) { return f.count, nil }
+
+func (f *fakeServer) Waiting(context.Context, string) (coffee.Waiting, error) { return f.waits, nil }

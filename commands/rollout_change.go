@@ -83,7 +83,7 @@ func (r *rollout) move(ctx context.Context, buildID string, change func() error)
 		if err == nil {
 			err = change()
 		}
-		early := errors.Is(err, coffee.ErrNoWorkers) || errors.Is(err, coffee.ErrWorkersUnknown) ||
+		early := errors.Is(err, coffee.ErrNoWorkers) ||
 			err != nil && strings.Contains(err.Error(), "is missing active task queues")
 		if !early || time.Since(began) > pollsPatience || !sleep(ctx, 100*time.Millisecond) {
 			return r.unattended(err, buildID)
@@ -169,11 +169,8 @@ func (r *rollout) remove(ctx context.Context, version coffee.DeployedVersion) er
 // unattended names the version whose workers are missing, and says what to do about it.
 func (r *rollout) unattended(err error, buildID string) error {
 	name := coffee.Printable(buildID)
-	switch {
-	case errors.Is(err, coffee.ErrNoWorkers):
+	if errors.Is(err, coffee.ErrNoWorkers) {
 		return &hintedError{fmt.Errorf("orders would wait on version %s: %w", name, err), "start one with: " + r.worker(buildID) + "; or insist with --force"}
-	case errors.Is(err, coffee.ErrWorkersUnknown):
-		return &hintedError{fmt.Errorf("orders may have to wait on version %s: %w", name, err), "try again in a minute, or insist with --force"}
 	}
 	return err
 }

@@ -104,12 +104,6 @@ func showOrder(ctx context.Context, out *output, orders *coffee.Client, plan sta
 		}
 		var text bytes.Buffer
 		describeOrder(&text, view)
-		if !view.WorkerAnswered && view.WorkflowTaskFailure == "" {
-			// If the server cannot say, what it said above has to do.
-			if none, err := orders.NoWorker(ctx, plan.id); err == nil && none {
-				fmt.Fprintln(&text, "No worker is polling its task queue now. If none is running, start one with: coffee worker")
-			}
-		}
 		return text.Bytes(), ended, nil
 	})
 }
@@ -160,6 +154,9 @@ func describeOrder(w io.Writer, view coffee.OrderView) {
 		line("Failure", "%s", coffee.Printable(view.Failure))
 	} else if view.LastFailure != "" {
 		line("Last failure", "%s", coffee.Printable(view.LastFailure))
+	}
+	if view.Waiting != "" && view.WorkflowTaskFailure == "" {
+		line("Waiting", "%s", view.Waiting)
 	}
 	if view.WorkerBuildID != "" {
 		line("Version", "%s", coffee.Printable(view.WorkerBuildID))

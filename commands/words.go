@@ -33,6 +33,9 @@ func statusInWords(view coffee.OrderView) string {
 		return "stuck: no search attribute"
 	}
 	words := stagesInWords[view.Stage]
+	if view.Paused != "" {
+		return words + ", paused " + view.Paused
+	}
 	if wait := time.Until(view.NextAttemptAt); wait > 0 { // the board says it in the same words
 		return words + fmt.Sprintf(", next attempt in %.1f s", wait.Seconds())
 	}

@@ -25,7 +25,8 @@ type Orders interface {
 	List(ctx context.Context, options coffee.ListOptions) ([]coffee.OrderView, error)
 	AddDetails(ctx context.Context, views []coffee.OrderView) error
 	History(ctx context.Context, orderID string) (coffee.History, error)
-	NoWorker(ctx context.Context, orderID string) (bool, error)
+	Count(ctx context.Context, options coffee.ListOptions) (int, error)
+	Waiting(ctx context.Context, orderID string) (coffee.Waiting, error)
 }
 
 // Limits on what is shown, and on what is asked of the server.
@@ -33,8 +34,8 @@ const (
 	// mostRunning and mostEnded are how many orders of each kind a page shows.
 	mostRunning = 1000
 	mostEnded   = 100
-	// mostCounted is how many orders can end between two looks and still be
-	// counted.
+	// mostCounted is how many orders can end between two looks and still be counted
+	// in the last minute.
 	mostCounted = 300
 	// mostLooks is how many orders are looked up one by one each time, starting
 	// with those that have waited longest.
@@ -88,6 +89,10 @@ type order struct {
 	Stage    coffee.Stage       `json:"stage"`
 	Attempts int                `json:"attempts,omitempty"`
 	Failure  string             `json:"failure,omitempty"`
+	// Reached is the last step that it was seen at; empty if it was not seen at any.
+	Reached coffee.Stage `json:"reached,omitempty"`
+	// Paused is who has paused it and why; empty if nobody has.
+	Paused string `json:"paused,omitempty"`
 	// Stuck is why the last worker could not go on with it; empty if it could.
 	Stuck string `json:"stuck,omitempty"`
 	// Times are in milliseconds since 1970; 0 means never.
@@ -104,8 +109,12 @@ type news struct {
 	Problem string `json:"problem"`
 	// Known means that the server said which orders there are when it was asked last.
 	Known bool `json:"known"`
-	// Diagnosis is why orders do not go on, if that is known.
+	// Diagnosis is why orders do not go on, if that is known. Waiting says it in words.
 	Diagnosis coffee.Diagnosis `json:"diagnosis"`
+	Waiting   string           `json:"waiting,omitempty"`
+	// Running and Over are how many orders run, and how many are over, shown or not.
+	Running int `json:"running"`
+	Over    int `json:"over"`
 	// Now is the board's clock, in milliseconds since 1970.
 	Now int64 `json:"now"`
 	// Ended counts the orders that ended in each of the last 60 seconds.
@@ -152,17 +161,18 @@ func (b *Board) Run(ctx context.Context) {
 func (b *Board) look(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	views, looked, noWorker, err := b.ask(ctx)
+	found, err := b.ask(ctx)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.news = news{Now: time.Now().UnixMilli(), Diagnosis: b.diagnoser.Observe(time.Now(), err != nil, noWorker)}
+	waits := b.diagnoser.Observe(time.Now(), err != nil, found.waits)
+	b.news = news{Now: time.Now().UnixMilli(), Diagnosis: waits.Diagnosis, Waiting: waits.String(), Running: found.running, Over: found.over}
 	if err != nil {
 		b.news.Problem = b.explain(err)
 		b.tell(b.count(b.news))
 		return
 	}
 	b.news.Known = true
-	changed, gone := b.take(views, looked)
+	changed, gone := b.take(found.views, found.looked)
 	update := b.count(b.news)
 	update.Orders, update.Gone = changed, gone
 	b.tell(update)
@@ -175,38 +185,83 @@ func (b *Board) explain(err error) string {
 	return err.Error()
 }
 
-// ask lists the orders, and looks some of them up one by one.
-func (b *Board) ask(ctx context.Context) (views []coffee.OrderView, looked map[string]bool, noWorker bool, err error) {
+// seen is what the server was seen to have.
+type seen struct {
+	views         []coffee.OrderView
+	looked        map[string]bool // the ids of those that were looked up one by one
+	running, over int             // how many orders there are in truth
+	waits         coffee.Waiting  // why the oldest one does not go on
+}
+
+// ask lists the orders, and looks some of them up one by one. The two kinds have a list
+// each, or the running ones could fill it.
+func (b *Board) ask(ctx context.Context) (found seen, err error) {
+	if found, err = b.list(ctx); err != nil {
+		return seen{}, err
+	}
+	before := map[string]time.Time{}
 	b.mu.Lock()
-	limit, before := mostCounted, map[string]time.Time{}
 	for id, o := range b.known {
 		before[id] = o.looked
-		if o.EndedAt == 0 {
-			limit++
-		}
 	}
 	b.mu.Unlock()
-	views, err = b.options.Orders.List(ctx, coffee.ListOptions{Limit: min(limit, mostRunning+mostCounted), Brief: true})
-	if err != nil {
-		return nil, nil, false, err
-	}
-	slices.SortStableFunc(views, func(a, b coffee.OrderView) int { return b.EndedAt.Compare(a.EndedAt) })
-	some := b.unclear(views)
-	slices.SortStableFunc(some, func(i, j int) int { return before[views[i].OrderID].Compare(before[views[j].OrderID]) })
+	some := b.unclear(found.views)
+	slices.SortStableFunc(some, func(i, j int) int {
+		return before[found.views[i].OrderID].Compare(before[found.views[j].OrderID])
+	})
 	some = some[:min(len(some), mostLooks)]
 	closer := make([]coffee.OrderView, len(some))
 	for n, i := range some {
-		closer[n] = views[i]
+		closer[n] = found.views[i]
 	}
 	if err := b.options.Orders.AddDetails(ctx, closer); err != nil {
-		return nil, nil, false, err
+		return seen{}, err
 	}
-	looked = map[string]bool{}
+	found.looked = map[string]bool{}
 	for n, i := range some {
-		views[i] = closer[n]
-		looked[views[i].OrderID] = true
+		found.views[i] = closer[n]
+		found.looked[closer[n].OrderID] = true
 	}
-	return views, looked, b.waits(ctx, views), nil
+	if id := coffee.OldestWaiting(found.views); id != "" {
+		// If the server cannot say, the orders are shown without a reason.
+		found.waits, _ = b.options.Orders.Waiting(ctx, id)
+	}
+	return found, nil
+}
+
+// list returns the newest orders that run, those that ended last, and how many there are.
+func (b *Board) list(ctx context.Context) (found seen, err error) {
+	orders := b.options.Orders
+	running, err := orders.List(ctx, coffee.ListOptions{Status: coffee.StatusRunning, Limit: mostRunning, Brief: true})
+	if err != nil {
+		return seen{}, err
+	}
+	found.views, err = orders.List(ctx, coffee.ListOptions{Over: true, Limit: mostCounted, Brief: true})
+	if err != nil {
+		return seen{}, err
+	}
+	found.running, found.over = len(running), len(found.views)
+	if found.running == mostRunning {
+		if found.running, err = orders.Count(ctx, coffee.ListOptions{Status: coffee.StatusRunning}); err != nil {
+			return seen{}, err
+		}
+	}
+	if found.over == mostCounted {
+		if found.over, err = orders.Count(ctx, coffee.ListOptions{Over: true}); err != nil {
+			return seen{}, err
+		}
+	}
+	over := map[string]bool{}
+	for _, view := range found.views {
+		over[view.OrderID] = true
+	}
+	for _, view := range running {
+		if !over[view.OrderID] { // or it has ended between the two requests
+			found.views = append(found.views, view)
+		}
+	}
+	slices.SortStableFunc(found.views, func(a, b coffee.OrderView) int { return b.EndedAt.Compare(a.EndedAt) })
+	return found, nil
 }
 
 // unclear returns which orders of a list have to be looked up one by one: it lacks the
@@ -233,18 +288,6 @@ func (b *Board) unclear(views []coffee.OrderView) (some []int) {
 		}
 	}
 	return some
-}
-
-// waits reports whether the oldest running order is waiting for a worker that is
-// not there.
-func (b *Board) waits(ctx context.Context, views []coffee.OrderView) bool {
-	id := coffee.OldestWaiting(views)
-	if id == "" {
-		return false
-	}
-	// If the server cannot say, the orders are shown without the warning.
-	none, err := b.options.Orders.NoWorker(ctx, id)
-	return err == nil && none
 }
 
 // take stores what was learned, and returns what is new.
@@ -300,6 +343,7 @@ func toOrder(view coffee.OrderView, before *order, looked bool, now time.Time) o
 	switch {
 	case looked:
 		o.looked = now
+		o.Paused = strings.ToValidUTF8(view.Paused, "?")
 		o.Attempts, o.Failure = view.BrewAttempts, strings.ToValidUTF8(view.LastFailure, "?")
 		o.Stuck = strings.ToValidUTF8(cmp.Or(view.Unreadable, view.WorkflowTaskFailure), "?")
 		if !view.NextAttemptAt.IsZero() {
@@ -307,9 +351,17 @@ func toOrder(view coffee.OrderView, before *order, looked bool, now time.Time) o
 		}
 	case before != nil && o.EndedAt == 0: // keep what was known
 		o.Stage, o.Attempts, o.Failure, o.RetryAt, o.looked = before.Stage, before.Attempts, before.Failure, before.RetryAt, before.looked
-		o.Stuck = before.Stuck
+		o.Stuck, o.Paused = before.Stuck, before.Paused
 	case before != nil:
 		o.Attempts = before.Attempts
+	}
+	switch o.Stage {
+	case coffee.StageCharging, coffee.StageBrewing, coffee.StageSendingReceipt:
+		o.Reached = o.Stage
+	default:
+		if before != nil {
+			o.Reached = before.Reached
+		}
 	}
 	return o
 }

@@ -24,11 +24,11 @@ import (
 
 // fakeOrders is a fake server whose orders the test sets.
 type fakeOrders struct {
-	mu       sync.Mutex
-	views    []coffee.OrderView
-	err      error
-	noWorker bool
-	lists    int
+	mu    sync.Mutex
+	views []coffee.OrderView
+	err   error
+	waits coffee.Waiting
+	lists int
 	// outcomes are what a list does not say of orders that have ended, by their ids.
 	outcomes  map[string]coffee.OrderStatus
 	completed int
@@ -67,7 +67,23 @@ func (f *fakeOrders) List(_ context.Context, options coffee.ListOptions) ([]coff
 	if !options.Brief {
 		return nil, errors.New("not a brief list")
 	}
-	return append([]coffee.OrderView(nil), f.views[:min(len(f.views), options.Limit)]...), f.err
+	views := f.selected(options)
+	return views[:min(len(views), options.Limit)], f.err
+}
+
+func (f *fakeOrders) selected(options coffee.ListOptions) (views []coffee.OrderView) {
+	for _, view := range f.views {
+		if options.Over != (view.Status == coffee.StatusRunning) {
+			views = append(views, view)
+		}
+	}
+	return views
+}
+
+func (f *fakeOrders) Count(_ context.Context, options coffee.ListOptions) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.selected(options)), f.err
 }
 
 // AddDetails reports that every order is brewing, or how it ended.
@@ -92,10 +108,10 @@ func (f *fakeOrders) History(_ context.Context, id string) (coffee.History, erro
 	return coffee.History{OrderID: id, ReadAt: time.Now()}, nil
 }
 
-func (f *fakeOrders) NoWorker(context.Context, string) (bool, error) {
+func (f *fakeOrders) Waiting(context.Context, string) (coffee.Waiting, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.noWorker, nil
+	return f.waits, nil
 }
 
 func (f *fakeOrders) set(change func()) {
@@ -186,7 +202,7 @@ func TestNews(t *testing.T) {
 			t.Errorf("without a server: %+v", n)
 		}
 		orders.set(func() {
-			orders.err, orders.noWorker = nil, true
+			orders.err, orders.waits.Diagnosis = nil, coffee.DiagnosisNoWorker
 			orders.views = []coffee.OrderView{running("2", time.Minute)}
 		})
 		if n := next(t, viewer); n.Problem != "" || n.Diagnosis != "reconnecting" || len(n.Gone) != 1 || n.Gone[0] != "1" || len(n.Orders) != 1 {
@@ -233,6 +249,61 @@ func TestCounters(t *testing.T) {
 		}
 		b.leave(viewer)
 	})
+}
+
+// TestMany: however many orders run, those that end are seen, and the totals are true.
+func TestMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		orders := &fakeOrders{waits: coffee.Waiting{Diagnosis: coffee.DiagnosisBusy}}
+		for i := range 2000 {
+			orders.views = append(orders.views, running(fmt.Sprint(i), time.Minute))
+		}
+		b := run(t, orders)
+		viewer, err := b.join()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer b.leave(viewer)
+		next(t, viewer)
+		if n := next(t, viewer); n.Running != 2000 || len(n.Orders) != mostRunning || n.Over != 0 || n.Diagnosis != "busy" || n.Waiting != "all workers are busy; it goes on when one has room" {
+			t.Errorf("%d run, %d of them shown; %d are over; %s, %s", n.Running, len(n.Orders), n.Over, n.Diagnosis, n.Waiting)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		orders.set(func() {
+			for i := range 888 {
+				orders.views[1999-i] = ended(orders.views[1999-i], coffee.StatusCompleted)
+			}
+		})
+		var n news
+		for range 8 { // some of it was said before
+			n = next(t, viewer)
+		}
+		if n.Running != 1112 || n.Over != 888 || n.LastMinute[coffee.StatusCompleted] != mostCounted {
+			t.Errorf("%d run, %d are over, %v in the last minute", n.Running, n.Over, n.LastMinute)
+		}
+	})
+}
+
+// TestReached: of an order that was cancelled or failed, the last step that it was seen at
+// is known, and of one that was seen only then, none.
+func TestReached(t *testing.T) {
+	at := func(stage coffee.Stage) coffee.OrderView { v := running("1", time.Second); v.Stage = stage; return v }
+	cancelled := ended(at(coffee.StageDone), coffee.StatusCancelled)
+	var before *order
+	for _, step := range []struct {
+		view coffee.OrderView
+		want coffee.Stage
+	}{{at(coffee.StageAccepted), ""}, {at(coffee.StageBrewing), coffee.StageBrewing}, {at(coffee.StageRefunding), coffee.StageBrewing}, {cancelled, coffee.StageBrewing}, {cancelled, coffee.StageBrewing}} {
+		o := toOrder(step.view, before, true, time.Now())
+		if o.Reached != step.want {
+			t.Errorf("%s: it has reached %q, want %q", step.view.Stage, o.Reached, step.want)
+		}
+		before = &o
+	}
+	if o := toOrder(cancelled, nil, true, time.Now()); o.Reached != "" {
+		t.Errorf("it has reached %q", o.Reached)
+	}
 }
 
 // TestOutcomes: on a server whose lists do not say how an order ended, each is looked up
@@ -317,10 +388,10 @@ func TestOneWatcher(t *testing.T) {
 		}
 		time.Sleep(10 * time.Second)
 		orders.set(func() {
-			if most := int(10*time.Second/shortestPause) + 2; orders.lists > most {
+			if most := 2*int(10*time.Second/shortestPause) + 4; orders.lists > most {
 				t.Errorf("the server was asked %d times in ten seconds", orders.lists)
 			}
-			if most := orders.lists * mostLooks; orders.completed > most || orders.completed < 1000 {
+			if most := orders.lists / 2 * mostLooks; orders.completed > most || orders.completed < 1000 {
 				t.Errorf("%d orders were looked at by themselves", orders.completed)
 			}
 		})

@@ -55,7 +55,7 @@ func (b *Board) join() (chan []byte, error) {
 	}
 	all := b.news
 	if len(b.viewers) == 0 { // no page was open, so these may be out of date
-		all.Problem, all.Diagnosis, all.Known = "", "", false
+		all.Problem, all.Diagnosis, all.Waiting, all.Known = "", "", "", false
 	}
 	all.Now, all.All = time.Now().UnixMilli(), true
 	all = b.count(all)

@@ -39,7 +39,7 @@ func (s *step) earlier(readAt time.Time) []Row {
 		rows[last].End = time.Time{}
 		rows[last].Outcome = fmt.Sprintf("attempt %d follows", s.attempt)
 	}
-	if due && s.ended.IsZero() && readAt.Sub(next) > patience {
+	if due && s.ended.IsZero() && !s.paused() && readAt.Sub(next) > patience {
 		rows = append(rows, Row{Kind: KindWait, Name: waitName, Start: next, State: StateWaiting, Outcome: waitingOutcome})
 	}
 	return rows

@@ -1,6 +1,7 @@
 package timeline
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -208,7 +209,8 @@ func (r *reader) pending(activities []*workflowpb.PendingActivityInfo) {
 	}
 }
 
-func (r *reader) finish() Timeline {
+// finish puts the rows together. A wait that lasts says why, if that is known.
+func (r *reader) finish(why string) Timeline {
 	t := r.timeline
 	if r.task != nil && t.EndedAt.IsZero() && t.ReadAt.Sub(when(r.task.GetEventTime())) > patience {
 		r.parts = append(r.parts, single{Kind: KindWait, Name: waitName, Start: when(r.task.GetEventTime()), State: StateWaiting,
@@ -226,6 +228,11 @@ func (r *reader) finish() Timeline {
 	// history.
 	slices.SortStableFunc(parts, func(a, b []Row) int { return a[0].Start.Compare(b[0].Start) })
 	t.Rows = append(t.Rows, slices.Concat(parts...)...)
+	for i := range t.Rows {
+		if t.Rows[i].Outcome == waitingOutcome {
+			t.Rows[i].Outcome = cmp.Or(why, waitingOutcome)
+		}
+	}
 	if !t.EndedAt.IsZero() { // what the order no longer waited for
 		for i := range t.Rows {
 			if t.Rows[i].End.IsZero() {

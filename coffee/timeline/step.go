@@ -134,7 +134,13 @@ func (s *step) rows(readAt time.Time) []Row {
 	state, outcome := s.state, s.outcome
 	if s.ended.IsZero() {
 		state, outcome = StateRunning, "under way"
-		s.takePending(readAt)
+		s.takePending()
+		switch s.pending.GetState() {
+		case enumspb.PENDING_ACTIVITY_STATE_PAUSED:
+			state, outcome = StateWaiting, "paused "+coffee.ActivityPause(s.pending)
+		case enumspb.PENDING_ACTIVITY_STATE_PAUSE_REQUESTED:
+			outcome += ", then paused " + coffee.ActivityPause(s.pending)
+		}
 	}
 	if state == StateOK && s.attempt > 1 {
 		outcome = fmt.Sprintf("%s at attempt %d", outcome, s.attempt)
@@ -158,7 +164,7 @@ func (s *step) rows(readAt time.Time) []Row {
 }
 
 // takePending stores what the server says about a step under way.
-func (s *step) takePending(readAt time.Time) {
+func (s *step) takePending() {
 	info := s.pending
 	if info == nil {
 		return
@@ -166,11 +172,15 @@ func (s *step) takePending(readAt time.Time) {
 	s.attempt, s.before = int(info.GetAttempt()), info.GetLastFailure()
 	s.told = append(s.told, coffee.AttemptsInFailure(s.before)...)
 	s.told = append(s.told, coffee.DecodeAttempts(info.GetHeartbeatDetails())...)
-	if info.GetState() != enumspb.PENDING_ACTIVITY_STATE_SCHEDULED {
-		s.started = when(info.GetLastStartedTime())
-	} else {
-		s.started = time.Time{}
+	s.started = when(info.GetLastStartedTime())
+	if info.GetState() == enumspb.PENDING_ACTIVITY_STATE_SCHEDULED || s.paused() {
+		s.started = time.Time{} // that was the attempt before
 	}
+}
+
+// paused reports whether somebody has paused the step, so that it does not run.
+func (s *step) paused() bool {
+	return s.ended.IsZero() && s.pending.GetState() == enumspb.PENDING_ACTIVITY_STATE_PAUSED
 }
 
 // waits returns a row if the only attempt had to wait for a worker.
@@ -178,8 +188,8 @@ func (s *step) waits(readAt time.Time) []Row {
 	row := Row{Kind: KindWait, Name: waitName, Start: s.scheduled, End: s.started, State: StateWaiting, Outcome: waitOutcome}
 	until := s.started
 	if until.IsZero() {
-		if s.pending == nil || !s.ended.IsZero() {
-			return nil // it is over, and its start was not recorded
+		if s.pending == nil || !s.ended.IsZero() || s.paused() {
+			return nil // it is paused, or it is over and its start was not recorded
 		}
 		row.Outcome, until = waitingOutcome, readAt
 	}

@@ -1,6 +1,6 @@
 // Package timeline turns the history of an order into rows: one for each step, for
 // each attempt and the backoff after it, for each event from outside, and for each
-// time without a worker.
+// time that a task waited for a worker.
 //
 // [New] is a pure function. It reads as much of a history as it understands. The
 // rest of the package draws the rows: as text (text.go), as a picture (svg.go), and
@@ -107,7 +107,7 @@ func New(history coffee.History) Timeline {
 	}
 	r.timeline.ReadAt = r.timeline.ReadAt.Add(r.timeline.Skipped())
 	r.pending(history.Pending)
-	return r.finish()
+	return r.finish(history.Waiting)
 }
 
 // Skipped returns how much time was skipped.
@@ -119,7 +119,7 @@ func (t Timeline) Skipped() (sum time.Duration) {
 }
 
 const (
-	waitName       = "no worker"
+	waitName       = "waiting"
 	waitOutcome    = "waited for a worker"
 	waitingOutcome = "waiting for a worker"
 )

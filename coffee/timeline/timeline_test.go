@@ -173,7 +173,7 @@ func TestRunning(t *testing.T) {
 		"no worker for the second attempt": {
 			[]*historypb.HistoryEvent{started(t, "latte"), scheduled(5, 1, coffee.ActivityBrewCoffee)},
 			&workflowpb.PendingActivityInfo{ActivityId: "a", Attempt: 2, State: enumspb.PENDING_ACTIVITY_STATE_SCHEDULED, LastFailure: jam(), ScheduledTime: at(3)},
-			5, "step brew 1-? running under way\nattempt attempt 1 1-2~ failed brew machine jammed\nbackoff backoff 2-3~ waiting\nwait no worker 3-? waiting waiting for a worker",
+			5, "step brew 1-? running under way\nattempt attempt 1 1-2~ failed brew machine jammed\nbackoff backoff 2-3~ waiting\nwait waiting 3-? waiting waiting for a worker",
 		},
 		"second attempt": {
 			[]*historypb.HistoryEvent{started(t, "latte"), scheduled(5, 1, coffee.ActivityBrewCoffee)},
@@ -188,20 +188,35 @@ func TestRunning(t *testing.T) {
 		"no worker for one more attempt": {
 			[]*historypb.HistoryEvent{started(t, "latte"), scheduled(5, 1, coffee.ActivityRefundCustomer)},
 			&workflowpb.PendingActivityInfo{ActivityId: "a", Attempt: 13, State: enumspb.PENDING_ACTIVITY_STATE_SCHEDULED, LastFailure: jam(), ScheduledTime: at(3)},
-			5, "step refund 1-? running under way\nattempt attempts 1-12 1-3 failed brew machine jammed\nwait no worker 3-? waiting waiting for a worker",
+			5, "step refund 1-? running under way\nattempt attempts 1-12 1-3 failed brew machine jammed\nwait waiting 3-? waiting waiting for a worker",
 		},
 		"no worker for the order": {
 			[]*historypb.HistoryEvent{started(t, "latte"), taskScheduled(2, 0)}, nil,
-			10, "wait no worker 0-? waiting waiting for a worker",
+			10, "wait waiting 0-? waiting waiting for a worker",
 		},
 		"no worker for a step": {
 			[]*historypb.HistoryEvent{started(t, "latte"), scheduled(5, 1, coffee.ActivityChargeCustomer)},
 			&workflowpb.PendingActivityInfo{ActivityId: "a", Attempt: 1, State: enumspb.PENDING_ACTIVITY_STATE_SCHEDULED, ScheduledTime: at(1)},
-			10, "step charge 1-? running under way\nwait no worker 1-? waiting waiting for a worker",
+			10, "step charge 1-? running under way\nwait waiting 1-? waiting waiting for a worker",
+		},
+		"paused": {
+			[]*historypb.HistoryEvent{started(t, "latte"), scheduled(5, 1, coffee.ActivityBrewCoffee)},
+			&workflowpb.PendingActivityInfo{ActivityId: "a", Attempt: 2, State: enumspb.PENDING_ACTIVITY_STATE_PAUSED, LastFailure: jam(), LastStartedTime: at(1), ScheduledTime: at(3)},
+			10, "step brew 1-? waiting paused by somebody\nattempt attempt 1 1-2~ failed brew machine jammed\nbackoff backoff 2-3~ waiting",
+		},
+		"paused before it began": {
+			[]*historypb.HistoryEvent{started(t, "latte"), scheduled(5, 1, coffee.ActivityChargeCustomer)},
+			&workflowpb.PendingActivityInfo{ActivityId: "a", Attempt: 1, State: enumspb.PENDING_ACTIVITY_STATE_PAUSED, ScheduledTime: at(1)},
+			10, "step charge 1-? waiting paused by somebody",
+		},
+		"to be paused": {
+			[]*historypb.HistoryEvent{started(t, "latte"), scheduled(5, 1, coffee.ActivityBrewCoffee)},
+			&workflowpb.PendingActivityInfo{ActivityId: "a", Attempt: 1, State: enumspb.PENDING_ACTIVITY_STATE_PAUSE_REQUESTED, LastStartedTime: at(1)},
+			1.5, "step brew 1-? running under way, then paused by somebody",
 		},
 		"a worker came late": {
 			[]*historypb.HistoryEvent{started(t, "latte"), taskScheduled(2, 0), taskStarted(3, 7)}, nil,
-			10, "wait no worker 0-7 waiting waited for a worker",
+			10, "wait waiting 0-7 waiting waited for a worker",
 		},
 		"terminated while brewing": {
 			[]*historypb.HistoryEvent{started(t, "latte"), scheduled(5, 1, coffee.ActivityBrewCoffee),

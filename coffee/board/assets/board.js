@@ -31,6 +31,7 @@ const retrying = (order) => !over(order) && order.retry_at > now();
 const state = (order) => {
   if (over(order)) return (order.status || "failed").toLowerCase();
   let text = words[order.stage] || "under way";
+  if (order.paused) return text + ", paused " + order.paused; // coffee status says it in the same words
   if (order.stuck) return text + ", its worker cannot go on: " + order.stuck;
   if (retrying(order)) { // coffee status says it in the same words
     text += ", next attempt in " + duration(order.retry_at - now());
@@ -41,14 +42,11 @@ const state = (order) => {
 };
 
 const barClass = (order, i) => {
-  if (over(order)) {
-    if (order.status === "COMPLETED") return "done";
-    return "undone";
-  }
+  if (over(order) && order.status === "COMPLETED") return "done";
+  if (over(order) || order.stage === "REFUNDING") return i <= steps.indexOf(order.reached) ? "undone" : "";
   const at = steps.indexOf(order.stage);
-  if (order.stage === "REFUNDING") return "undone";
   if (i < at) return "done";
-  if (i === at) return retrying(order) || order.stuck ? "stuck" : "now";
+  if (i === at) return retrying(order) || order.stuck || order.paused ? "stuck" : "now";
   return "";
 };
 
@@ -142,6 +140,10 @@ const forget = (id) => {
 
 // Counters.
 
+let totals = { running: 0, over: 0 }; // of all orders, shown or not
+
+const there = (all, shown) => (all > shown ? all + ", " + shown + " of them here" : String(shown));
+
 const count = () => {
   const n = { CHARGING: 0, BREWING: 0, SENDING_RECEIPT: 0 };
   let running = 0, stuck = 0;
@@ -151,8 +153,8 @@ const count = () => {
     if (retrying(data)) stuck++;
     else if (data.stage in n) n[data.stage]++;
   }
-  setText($("n-running"), String(running));
-  setText($("n-ended"), String(orders.size - running));
+  setText($("n-running"), there(totals.running, running));
+  setText($("n-ended"), there(totals.over, orders.size - running));
   setText($("n-charging"), String(n.CHARGING));
   setText($("n-brewing"), String(n.BREWING));
   setText($("n-retrying"), String(stuck));
@@ -188,10 +190,8 @@ const problem = (text) => {
   $("problem").hidden = !text;
 };
 
-const diagnoses = {
-  no_worker: "No worker is running, and orders are waiting. Start one with: coffee worker",
-  reconnecting: "The server is back. Its workers reconnect within seconds.",
-};
+// why says why orders wait. That workers are busy is no reason to be alarmed.
+const why = (news) => (news.waiting && news.diagnosis !== "busy" ? "Orders are waiting: " + news.waiting : "");
 
 let known = false; // whether the page has heard which orders there are
 
@@ -199,8 +199,10 @@ const take = (news) => {
   clock = news.now - Date.now();
   known = news.all ? news.known : known || news.known;
   $("link").className = news.problem || !known ? "" : "live";
-  setText($("link"), news.problem ? "no server" : known ? "live" : "connecting");
-  problem(news.problem || diagnoses[news.diagnosis] || "");
+  const live = news.diagnosis === "busy" ? "live, all workers are busy" : "live";
+  setText($("link"), news.problem ? "no server" : known ? live : "connecting");
+  problem(news.problem || why(news));
+  totals = news;
   if (news.all) {
     const there = new Set(news.orders.map((order) => order.id));
     for (const id of [...orders.keys()]) if (!there.has(id)) forget(id);

@@ -1,0 +1,185 @@
+package coffee
+
+import (
+	"context"
+	"time"
+
+	deploymentpb "go.temporal.io/api/deployment/v1"
+	enumspb "go.temporal.io/api/enums/v1"
+	taskqueuepb "go.temporal.io/api/taskqueue/v1"
+	workerpb "go.temporal.io/api/worker/v1"
+	"go.temporal.io/api/workflowservice/v1"
+	"google.golang.org/protobuf/proto"
+)
+
+// crew is what a server knows about the workers of a task queue, and where it sends the
+// tasks of that queue.
+//
+// It has two sources, and neither is enough. A poller's last access is when its poll
+// began, up to a minute ago; a worker that has its hands full does not poll; one that was
+// killed stays in the list for minutes. The heartbeats of workers say all that, but other
+// SDKs and older servers have none.
+type crew struct {
+	queue   string
+	polls   map[enumspb.TaskQueueType]*workflowservice.DescribeTaskQueueResponse
+	workers []*workerpb.WorkerHeartbeat
+	// serverStarted is when the server's own workers started; zero if it does not tell.
+	serverStarted time.Time
+}
+
+const (
+	// pollerPatience is a little longer than a poll may take.
+	pollerPatience = 70 * time.Second
+	// beatPatience is how late a worker's heartbeat may be. Clocks may differ by less.
+	beatPatience = 10 * time.Second
+	// longestBeat is the longest time between two heartbeats, and the SDK's default.
+	longestBeat = time.Minute
+)
+
+// HeartbeatInterval is how often a worker should tell the server that it is alive, for a
+// lost one to be noticed soon. See client.Options.WorkerHeartbeatInterval.
+const HeartbeatInterval = 5 * time.Second
+
+// crew asks the server for the workers of a task queue.
+func (c *Client) crew(ctx context.Context, queue string) (crew, error) {
+	found := crew{queue: queue, polls: map[enumspb.TaskQueueType]*workflowservice.DescribeTaskQueueResponse{}}
+	service := c.temporal.WorkflowService()
+	for _, kind := range []enumspb.TaskQueueType{enumspb.TASK_QUEUE_TYPE_WORKFLOW, enumspb.TASK_QUEUE_TYPE_ACTIVITY} {
+		polls, err := service.DescribeTaskQueue(ctx, &workflowservice.DescribeTaskQueueRequest{
+			Namespace: c.namespace, TaskQueue: &taskqueuepb.TaskQueue{Name: queue}, TaskQueueType: kind,
+		})
+		if err != nil {
+			return crew{}, err
+		}
+		found.polls[kind] = polls
+	}
+	// An older server has no such list, and one of a cloud may not show it.
+	listed, err := service.ListWorkers(ctx, &workflowservice.ListWorkersRequest{Namespace: c.namespace, IncludeSystemWorkers: true})
+	if err != nil {
+		return found, ctx.Err()
+	}
+	for _, w := range listed.GetWorkersInfo() { // the only list with heartbeats
+		beat := w.GetWorkerHeartbeat()
+		switch started := asTime(beat.GetStartTime()); {
+		case beat.GetTaskQueue() == queue:
+			found.workers = append(found.workers, beat)
+		case beat.GetTaskQueue() == systemQueue && (found.serverStarted.IsZero() || started.Before(found.serverStarted)):
+			found.serverStarted = started
+		}
+	}
+	return found, nil
+}
+
+// systemQueue is the task queue of the server's own workers in each namespace
+// (primitives.PerNSWorkerTaskQueue in go.temporal.io/server/common).
+const systemQueue = "temporal-sys-per-ns-tq"
+
+// presence is what workers are doing, from the least hope for a task to the most.
+type presence int
+
+const (
+	nobody  presence = iota
+	leaving          // they shut down, and take no more tasks
+	busy             // they do as much at once as they may
+	present          // at least one takes tasks; or nobody can say
+)
+
+// member is a worker, as far as it is known.
+type member struct {
+	version *deploymentpb.WorkerDeploymentVersion // nil without one
+	state   presence
+}
+
+// members returns the workers that are there for a task of a kind that has been due since
+// a time.
+func (c crew) members(kind enumspb.TaskQueueType, since, now time.Time) (members []member) {
+	known, silent := map[string]bool{}, map[string]time.Time{} // by identity
+	for _, w := range c.workers {
+		state, until := beating(w, kind, now)
+		if state == nobody {
+			silent[w.GetWorkerIdentity()] = until
+			continue
+		}
+		known[w.GetWorkerIdentity()] = true
+		members = append(members, member{w.GetDeploymentVersion(), state})
+	}
+	for k, polls := range c.polls {
+		for _, poller := range polls.GetPollers() {
+			identity, polled := poller.GetIdentity(), asTime(poller.GetLastAccessTime())
+			until, beat := silent[identity]
+			// Where heartbeats ended before the last poll, the worker's clock is wrong.
+			believed := !beat || polled.After(until) || k == kind && polled.After(since)
+			if believed && !known[identity] && now.Sub(polled) < pollerPatience {
+				known[identity] = true
+				members = append(members, member{versionOf(poller), present})
+			}
+		}
+	}
+	return members
+}
+
+// running counts the workers of a version, but for those that shut down.
+func (c crew) running(version *deploymentpb.WorkerDeploymentVersion, now time.Time) (count int) {
+	for _, m := range c.members(enumspb.TASK_QUEUE_TYPE_WORKFLOW, now, now) {
+		if m.state > leaving && proto.Equal(m.version, version) {
+			count++
+		}
+	}
+	return count
+}
+
+// beating returns what a worker is doing by its last heartbeat, and until when that counts.
+func beating(w *workerpb.WorkerHeartbeat, kind enumspb.TaskQueueType, now time.Time) (presence, time.Time) {
+	interval := longestBeat
+	if elapsed := w.GetElapsedSinceLastHeartbeat(); elapsed != nil {
+		interval = min(interval, elapsed.AsDuration())
+	}
+	until := asTime(w.GetHeartbeatTime()).Add(interval + beatPatience)
+	slots := w.GetWorkflowTaskSlotsInfo()
+	if kind == enumspb.TASK_QUEUE_TYPE_ACTIVITY {
+		slots = w.GetActivityTaskSlotsInfo()
+	}
+	switch {
+	case now.After(until) || w.GetStatus() == enumspb.WORKER_STATUS_SHUTDOWN:
+		return nobody, until
+	case w.GetStatus() == enumspb.WORKER_STATUS_SHUTTING_DOWN:
+		return leaving, until
+	case slots.GetCurrentAvailableSlots() == 0 && slots.GetCurrentUsedSlots() > 0:
+		return busy, until
+	}
+	return present, until
+}
+
+// versionOf returns the version of a poller; nil if it has none.
+func versionOf(poller *taskqueuepb.PollerInfo) *deploymentpb.WorkerDeploymentVersion {
+	options := poller.GetDeploymentOptions()
+	if options.GetWorkerVersioningMode() != enumspb.WORKER_VERSIONING_MODE_VERSIONED {
+		return nil
+	}
+	return &deploymentpb.WorkerDeploymentVersion{DeploymentName: options.GetDeploymentName(), BuildId: options.GetBuildId()}
+}
+
+// targets returns the versions to which a task of a workflow may go; a nil one stands for
+// workers without a version. There is none if that is unknown.
+func (c crew) targets(described *workflowservice.DescribeWorkflowExecutionResponse, kind enumspb.TaskQueueType) []*deploymentpb.WorkerDeploymentVersion {
+	info := described.GetWorkflowExecutionInfo().GetVersioningInfo()
+	override := info.GetVersioningOverride()
+	if pinned := override.GetPinned().GetVersion(); pinned != nil {
+		return []*deploymentpb.WorkerDeploymentVersion{pinned}
+	}
+	if override == nil && info.GetBehavior() == enumspb.VERSIONING_BEHAVIOR_PINNED && info.GetDeploymentVersion() != nil {
+		return []*deploymentpb.WorkerDeploymentVersion{info.GetDeploymentVersion()}
+	}
+	routing := c.polls[kind].GetVersioningInfo()
+	if old := routing.GetCurrentVersion(); routing.GetCurrentDeploymentVersion() == nil && old != "" && old != "__unversioned__" {
+		return nil // an older server, which says it in another way
+	}
+	targets := []*deploymentpb.WorkerDeploymentVersion{routing.GetCurrentDeploymentVersion()}
+	switch percent := routing.GetRampingVersionPercentage(); {
+	case percent >= 100:
+		return []*deploymentpb.WorkerDeploymentVersion{routing.GetRampingDeploymentVersion()}
+	case percent > 0:
+		targets = append(targets, routing.GetRampingDeploymentVersion())
+	}
+	return targets
+}

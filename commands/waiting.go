@@ -1,0 +1,93 @@
+package commands
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"example.com/coffee/coffee"
+)
+
+const (
+	// hintPatience is how long an order waits before the user is told why.
+	hintPatience = 2 * time.Second
+	// answerPatience is how long the server may take to say so.
+	answerPatience = 3 * time.Second
+)
+
+// hintIfStuck tells the user why nothing happens to an order: nobody is there to take it,
+// or the server is away.
+func hintIfStuck(ctx context.Context, out *output, orders *coffee.Client, id string) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		var h hinter
+		for sleep(ctx, hintPatience) {
+			asking, cancel := context.WithTimeout(ctx, answerPatience)
+			waits, err := orders.Waiting(asking, id)
+			cancel()
+			if ctx.Err() != nil {
+				return
+			}
+			if hint := h.hint(time.Now(), waits, err, id); hint != "" {
+				out.notef("%s", hint)
+			}
+		}
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
+// hinter remembers what it has told the user, to say each thing once.
+type hinter struct {
+	diagnoser coffee.Diagnoser
+	last      coffee.Diagnosis
+	told      []string
+	unmanned  bool // the user knows that nobody is there
+}
+
+// hint returns what to tell the user now, or "": why the order waits, or what came instead
+// of an answer.
+func (h *hinter) hint(now time.Time, waits coffee.Waiting, err error, id string) string {
+	if err != nil && !noAnswer(err) { // it surfaces in the command itself
+		return ""
+	}
+	before := h.last
+	waits = h.diagnoser.Observe(now, err != nil, waits)
+	h.last = waits.Diagnosis
+	text := "order " + id + " is waiting: " + waits.String()
+	switch {
+	case h.last == coffee.DiagnosisServerAway:
+		return yesNo(before == h.last, "", "the server does not answer: waiting for it; order "+id+" is recorded there")
+	case before == coffee.DiagnosisServerAway && h.unmanned:
+		return "the server is back"
+	case before == coffee.DiagnosisServerAway:
+		text = reconnectingText
+	case h.last == coffee.DiagnosisReconnecting:
+		text = yesNo(h.unmanned, "", reconnectingText)
+	case h.last == "":
+		return ""
+	}
+	if slices.Contains(h.told, text) {
+		return ""
+	}
+	h.told, h.unmanned = append(h.told, text), h.unmanned || waits.Unmanned()
+	return text
+}
+
+var reconnectingText = coffee.Waiting{Diagnosis: coffee.DiagnosisReconnecting}.String()
+
+// waitUntilUnmanned returns why nobody takes the order once it has waited too long, or the
+// zero value if the context ends first.
+func waitUntilUnmanned(ctx context.Context, orders *coffee.Client, id string) coffee.Waiting {
+	for sleep(ctx, hintPatience) {
+		// An error of the server will surface in the command itself.
+		if waits, err := orders.Waiting(ctx, id); err == nil && waits.Unmanned() {
+			return waits
+		}
+	}
+	return coffee.Waiting{}
+}
