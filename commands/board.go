@@ -108,7 +108,6 @@ func (a *app) serveBoard(tasks *background, listener net.Listener, conn *connect
 		Namespace: conn.namespace,
 	})
 	server := b.Server(listener.Addr())
-	server.ErrorLog = log.New(a.platform, "", 0)
 	if config != nil {
 		// A browser checks by the certificate that it is where it was told to go.
 		server.Handler = b.Handler(func(string) bool { return true })
