@@ -8,6 +8,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/urfave/cli/v2"
 	"google.golang.org/grpc"
 
 	"example.com/coffee/devserver"
@@ -53,4 +54,17 @@ func onThisMachine(address string) bool {
 		host, _, err := net.SplitHostPort(one)
 		return err != nil || !isLocalhost(host) && !devserver.IsLoopback(host)
 	})
+}
+
+// ip returns the IP address of a flag: localhost and an address in brackets, as start-dev
+// takes them, are others' spellings of one.
+func ip(c *cli.Context, flag string) string {
+	value := c.String(flag)
+	if value == "localhost" {
+		return "127.0.0.1"
+	}
+	if inside, ok := strings.CutPrefix(value, "["); ok {
+		return strings.TrimSuffix(inside, "]")
+	}
+	return value
 }

@@ -59,7 +59,7 @@ func (a *app) configureLogs(level, format string) error {
 	ours, platform := zerolog.InfoLevel, zerolog.WarnLevel
 	switch level {
 	case "":
-	case "never":
+	case "never", "none":
 		ours, platform = zerolog.Disabled, zerolog.Disabled
 	case "debug", "info", "warn", "error":
 		parsed, err := zerolog.ParseLevel(level)
@@ -73,7 +73,7 @@ func (a *app) configureLogs(level, format string) error {
 	stderr := a.out.err
 	var w io.Writer
 	switch {
-	case format == "text" || format == "" && isTerminal(stderr):
+	case format == "text" || format == "pretty" || format == "" && isTerminal(stderr):
 		w = zerolog.ConsoleWriter{
 			Out:         stderr,
 			NoColor:     !isTerminal(stderr) || os.Getenv("NO_COLOR") != "",

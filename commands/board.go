@@ -23,6 +23,7 @@ func boardCommand(a *app) *cli.Command {
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "ip", Usage: "`ADDRESS` to listen on", Value: "127.0.0.1"},
 			&cli.IntFlag{Name: "port", Usage: "`PORT` to listen on; 0 means a free one", Value: 8080},
+			allowedHostFlag(),
 			metricsFlag(""),
 			&cli.StringFlag{Name: "ui-url", Usage: "`URL` of Temporal's Web UI, for links to it", DefaultText: "that of a server on this machine"},
 		}, connectFlags()),
@@ -39,18 +40,25 @@ func boardCommand(a *app) *cli.Command {
 	}
 }
 
+// allowedHostFlag lets browsers come under the name of a proxy.
+func allowedHostFlag() cli.Flag {
+	return &cli.StringSliceFlag{Name: "allowed-host", Usage: "also answer browsers that come to the host `NAME`, that of a proxy; can be repeated"}
+}
+
 // boardPlan is what the flags ask for.
 type boardPlan struct {
 	server connectOptions
 	uiURL  string
 	ip     string
 	port   int
+	// allowedHosts are names of a proxy, see [board.Options].
+	allowedHosts []string
 	// metrics is the address to serve metrics on; empty means none.
 	metrics string
 }
 
 func parseBoard(c *cli.Context) (plan boardPlan, err error) {
-	plan = boardPlan{ip: c.String("ip"), uiURL: c.String("ui-url")}
+	plan = boardPlan{ip: ip(c, "ip"), allowedHosts: c.StringSlice("allowed-host"), uiURL: c.String("ui-url")}
 	if net.ParseIP(plan.ip) == nil {
 		return plan, usageErrorf(c, "--ip is %q: use an IP address", plan.ip)
 	}
@@ -93,24 +101,24 @@ func runBoard(ctx context.Context, a *app, plan boardPlan) (err error) {
 	}
 	meters.started(conn)
 	meters.serve(&tasks, nil)
-	a.out.printf("Order board %s\n", a.serveBoard(&tasks, listener, conn, plan.uiURL, nil))
+	a.out.printf("Order board %s\n", a.serveBoard(&tasks, listener, conn, plan.uiURL, plan.allowedHosts, nil))
 	tasks.wait(ctx)
 	return nil
 }
 
 // serveBoard serves a board on a listener, which it takes over, and returns its
 // URL.
-func (a *app) serveBoard(tasks *background, listener net.Listener, conn *connection, uiURL string, config *tls.Config) string {
+func (a *app) serveBoard(tasks *background, listener net.Listener, conn *connection, uiURL string, allowedHosts []string, config *tls.Config) string {
 	b := board.New(board.Options{
 		Orders:    conn.orders(),
 		Explain:   func(err error) string { return inOneLine(serverProblem(err, conn.address)) },
 		UIURL:     uiURL,
-		Namespace: conn.namespace,
+		Namespace: conn.namespace, AllowedHosts: allowedHosts,
 	})
 	server := b.Server(listener.Addr())
 	if config != nil {
 		// A browser checks by the certificate that it is where it was told to go.
-		server.Handler = b.Handler(func(string) bool { return true })
+		server.Handler = b.Handler("")
 	}
 	tasks.start(func(ctx context.Context) error {
 		b.Run(ctx)

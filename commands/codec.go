@@ -140,6 +140,7 @@ func runCodec(ctx context.Context, a *app, plan codecPlan) error {
 // serverCodec is the codec server of a server's Web UI, if there is one.
 type serverCodec struct {
 	listener net.Listener // nil until it listens
+	port     int          // 0 if there is none
 }
 
 // prepareCodec tells the Web UI where its codec server will be. On a free port, it has
@@ -147,16 +148,17 @@ type serverCodec struct {
 // file should be told about the first one, not about a port that is taken.
 func prepareCodec(plan *serverPlan) (codec *serverCodec, err error) {
 	codec = &serverCodec{}
-	if plan.keyset == nil || !plan.server.UI {
+	if plan.keyset == nil || !plan.server.UI || plan.server.CodecEndpoint != "" {
 		return codec, nil
 	}
-	if plan.codecPort == 0 {
+	codec.port = plan.codecPort
+	if codec.port == 0 {
 		if codec.listener, err = listenHTTP("codec server", codecIP, 0, "--codec-port"); err != nil {
 			return codec, err
 		}
-		plan.codecPort = codec.listener.Addr().(*net.TCPAddr).Port
+		codec.port = codec.listener.Addr().(*net.TCPAddr).Port
 	}
-	plan.server.CodecEndpoint = "http://" + net.JoinHostPort(codecIP, strconv.Itoa(plan.codecPort))
+	plan.server.CodecEndpoint = "http://" + net.JoinHostPort(codecIP, strconv.Itoa(codec.port))
 	return codec, nil
 }
 
@@ -166,11 +168,11 @@ const codecIP = "127.0.0.1"
 
 // serve serves the codec server, if there is one.
 func (s *serverCodec) serve(tasks *background, plan serverPlan, server *devserver.Server) (err error) {
-	if plan.server.CodecEndpoint == "" {
+	if s.port == 0 {
 		return nil
 	}
 	if s.listener == nil {
-		if s.listener, err = listenHTTP("codec server", codecIP, plan.codecPort, "--codec-port"); err != nil {
+		if s.listener, err = listenHTTP("codec server", codecIP, s.port, "--codec-port"); err != nil {
 			return err
 		}
 	}

@@ -27,8 +27,8 @@ func serverCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:  "server",
 		Usage: "run a Temporal server with its Web UI and the order board",
-		Description: "Takes the common flags of temporal server start-dev. Unlike start-dev, it keeps its data " +
-			"across restarts, unless --in-memory is given.",
+		Description: "coffee server start-dev takes all flags of temporal server start-dev, and like that keeps its data " +
+			"in memory, unless --db-filename is given. Without the word, it keeps them across restarts.",
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "db-filename", Aliases: []string{"f"}, Usage: "SQLite database `FILE`", DefaultText: "coffee.db in the data directory"},
 			&cli.BoolFlag{Name: "in-memory", Usage: "keep all data in memory; it is lost when the server stops"},
@@ -42,6 +42,11 @@ func serverCommand(a *app) *cli.Command {
 			&cli.StringFlag{Name: "ui-ip", Usage: "`ADDRESS` for the Web UI to listen on", DefaultText: "same as --ip"},
 			&cli.IntFlag{Name: "ui-port", Usage: "`PORT` of the Web UI", DefaultText: "--port + 1000"},
 			&cli.IntFlag{Name: "board-port", Usage: "`PORT` of the order board, on the Web UI's address", DefaultText: "--port + 1001"},
+			allowedHostFlag(),
+			&cli.StringFlag{Name: "ui-public-path", Usage: "`PATH` in front of the Web UI's pages, such as /temporal behind a proxy"},
+			&cli.StringFlag{Name: "ui-asset-path", Usage: "serve another Web UI: the `DIR` of its files"},
+			&cli.StringFlag{Name: "ui-codec-endpoint", Usage: "`URL` of a codec server for the Web UI"},
+			&cli.BoolFlag{Name: "no-board", Usage: "run without the order board"},
 			&cli.BoolFlag{Name: "headless", Usage: "run without the Web UI and the order board"},
 			keysetFlag(""),
 			&cli.IntFlag{Name: "codec-port", Usage: "`PORT` of the codec server, which decrypts for the Web UI", DefaultText: "--port + 1002, with a keyset"},
@@ -54,9 +59,9 @@ func serverCommand(a *app) *cli.Command {
 			&cli.BoolFlag{Name: "time-skipping", Usage: "let clients skip an order's backoffs, as coffee order --skip-time does"},
 			&cli.BoolFlag{Name: "worker", Usage: "also run a worker"},
 			metricsFlag("WORKER (with --worker)"),
-		}, workerFlags("WORKER (with --worker)")),
+		}, workerFlags("WORKER (with --worker)"), startDevFlags()),
 		Action: func(c *cli.Context) error {
-			if err := noArguments(c); err != nil {
+			if err := takeStartDev(c); err != nil {
 				return err
 			}
 			plan, err := parseServer(c, a)
@@ -68,10 +73,39 @@ func serverCommand(a *app) *cli.Command {
 	}
 }
 
+// startDevFlags are those of temporal server start-dev that have no effect here: its log and
+// the news of the Web UI are what they stand for, or there is none.
+func startDevFlags() []cli.Flag {
+	const category = "FOR THOSE WHO CALL IT AS START-DEV (without an effect)"
+	return []cli.Flag{
+		&cli.StringFlag{Name: "color", Usage: "`WHEN` to colour: always, never or auto", Category: category},
+		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORMAT` of the output: none, text, json or jsonl", Category: category},
+		&cli.BoolFlag{Name: "log-config", Usage: "log the server's configuration", Category: category},
+		&cli.BoolFlag{Name: "ui-disable-news-fetch", Usage: "fetch no news for the Web UI", Category: category},
+	}
+}
+
+// takeStartDev lets other programs, such as the SDKs' test kits, start this one as they do
+// the Temporal CLI.
+func takeStartDev(c *cli.Context) error {
+	if c.Args().First() != "start-dev" || c.Args().Len() > 1 {
+		return noArguments(c)
+	}
+	var err error
+	if !c.IsSet("db-filename") {
+		err = c.Set("in-memory", "true")
+	}
+	if err == nil && !c.IsSet("board-port") {
+		err = c.Set("no-board", "true")
+	}
+	return err
+}
+
 // serverPlan is what the flags ask for.
 type serverPlan struct {
 	server    devserver.Options
-	boardPort int    // 0 means a free one; there is a board if there is a Web UI
+	board     bool
+	boardPort int    // 0 means a free one
 	secure    string // the directory of the certificates; empty means none
 	keyset    *encryption.Keyset
 	codecPort int // 0 means a free one; there is a codec server if there are a keyset and a Web UI
@@ -105,7 +139,14 @@ func parseServer(c *cli.Context, a *app) (plan serverPlan, err error) {
 	if err := checkReach(c, plan.server); err != nil {
 		return plan, err
 	}
-	plan.secure = c.String("secure")
+	plan.secure, plan.board = c.String("secure"), plan.server.UI && !c.Bool("no-board")
+	if c.Bool("no-board") && c.IsSet("board-port") {
+		return plan, usageErrorf(c, "--no-board and --board-port exclude each other")
+	}
+	if !hasRoom(plan.server.SearchAttributes) {
+		delete(plan.server.SearchAttributes, coffee.SearchAttributeStatus)
+		a.out.notef("all search attributes of type Keyword are taken: %s is left out", coffee.SearchAttributeStatus)
+	}
 	if !c.IsSet("board-port") && plan.server.Port != 0 {
 		plan.boardPort = plan.server.Port + boardPortOffset
 	}
@@ -122,6 +163,9 @@ func parseServer(c *cli.Context, a *app) (plan serverPlan, err error) {
 	}
 	if plan.codecPort, err = parsePort(c, "codec-port"); err != nil {
 		return plan, err
+	}
+	if c.IsSet("codec-port") && c.IsSet("ui-codec-endpoint") {
+		return plan, usageErrorf(c, "--codec-port and --ui-codec-endpoint exclude each other")
 	}
 	if c.IsSet("codec-port") && plan.keyset == nil {
 		return plan, usageErrorf(c, "--codec-port needs --encryption-keyset")
@@ -182,7 +226,7 @@ func (a *app) startAll(ctx context.Context, tasks *background, plan serverPlan) 
 		}
 	}
 	var conn *connection
-	if plan.server.UI || plan.worker != nil {
+	if plan.board || plan.worker != nil {
 		options := connectOptions{Options: server.ClientOptions(), keyset: plan.keyset, reading: encryption.Options{
 			Required: plan.worker != nil && plan.worker.encryptionRequired, Guard: newGuard(a),
 		}}
@@ -194,17 +238,17 @@ func (a *app) startAll(ctx context.Context, tasks *background, plan serverPlan) 
 		tasks.onStop(func() error { conn.Close(); return nil })
 	}
 	boardURL, ledger := "", ""
-	if plan.server.UI {
+	if plan.board {
 		// Only now: a second server on the same file should be told about the
 		// first one, not about a port that is taken.
 		listener, err := listenHTTP("order board", plan.server.UIIP, plan.boardPort, "--board-port")
 		if err != nil {
 			return err
 		}
-		boardURL = a.serveBoard(tasks, listener, conn, server.UIURL(), server.WebTLS(plan.server.UIIP))
-		if err := codec.serve(tasks, plan, server); err != nil {
-			return err
-		}
+		boardURL = a.serveBoard(tasks, listener, conn, server.UIURL(), plan.server.AllowedHosts, server.WebTLS(plan.server.UIIP))
+	}
+	if err := codec.serve(tasks, plan, server); err != nil {
+		return err
 	}
 	if plan.worker != nil {
 		opened, where, err := a.openLedger(ctx, plan.worker.ledger, conn, plan.server.DatabaseFile == "")

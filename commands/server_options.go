@@ -3,6 +3,7 @@ package commands
 import (
 	"encoding/json"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -17,14 +18,18 @@ import (
 // serverOptions turns the flags into options. It has no side effects.
 func serverOptions(c *cli.Context) (options devserver.Options, err error) {
 	options = devserver.Options{
-		IP:               c.String("ip"),
+		IP:               ip(c, "ip"),
 		Port:             c.Int("port"),
 		HTTPPort:         c.Int("http-port"),
 		MetricsPort:      c.Int("metrics-port"),
 		MetricTypes:      coffee.Types(),
 		UI:               !c.Bool("headless"),
-		UIIP:             c.String("ui-ip"),
+		UIIP:             ip(c, "ui-ip"),
 		UIPort:           c.Int("ui-port"),
+		AllowedHosts:     c.StringSlice("allowed-host"),
+		UIPublicPath:     c.String("ui-public-path"),
+		UIAssets:         c.String("ui-asset-path"),
+		CodecEndpoint:    c.String("ui-codec-endpoint"),
 		Namespaces:       append([]string{client.DefaultNamespace}, c.StringSlice("namespace")...),
 		SearchAttributes: searchAttributes(),
 		Retention:        c.Duration("retention"),
@@ -34,6 +39,9 @@ func serverOptions(c *cli.Context) (options devserver.Options, err error) {
 		DatabaseFile:     c.String("db-filename"),
 		NoUpgrade:        c.Bool("no-upgrade"),
 		Adopt:            c.Bool("adopt"),
+	}
+	if path := options.UIPublicPath; path != "" && (!strings.HasPrefix(path, "/") || strings.HasSuffix(path, "/")) {
+		return options, usageErrorf(c, "--ui-public-path is %q: use a path such as /temporal", path)
 	}
 	if c.IsSet("retention") && options.Retention < time.Hour {
 		return options, usageErrorf(c, "--retention is %v: use 1h or more", options.Retention)
@@ -67,6 +75,31 @@ func serverOptions(c *cli.Context) (options devserver.Options, err error) {
 	return options, addPairs(c, &options)
 }
 
+// indexedType returns the type with a name, in upper or lower case.
+func indexedType(name string) enumspb.IndexedValueType {
+	for value := range enumspb.IndexedValueType_name {
+		if kind := enumspb.IndexedValueType(value); strings.EqualFold(kind.String(), name) {
+			return kind
+		}
+	}
+	return enumspb.INDEXED_VALUE_TYPE_UNSPECIFIED
+}
+
+// mostKeywords is how many search attributes of type Keyword a database of Temporal's has
+// columns for.
+const mostKeywords = 10
+
+// hasRoom reports whether a namespace can have all of these search attributes.
+func hasRoom(attributes map[string]enumspb.IndexedValueType) bool {
+	count := 0
+	for _, kind := range attributes {
+		if kind == enumspb.INDEXED_VALUE_TYPE_KEYWORD {
+			count++
+		}
+	}
+	return count <= mostKeywords
+}
+
 // addPairs reads the flags that are NAME=VALUE pairs.
 func addPairs(c *cli.Context, options *devserver.Options) error {
 	for _, pair := range c.StringSlice("search-attribute") {
@@ -74,8 +107,8 @@ func addPairs(c *cli.Context, options *devserver.Options) error {
 		if err != nil {
 			return err
 		}
-		kind, err := enumspb.IndexedValueTypeFromString(value)
-		if err != nil || kind == enumspb.INDEXED_VALUE_TYPE_UNSPECIFIED {
+		kind := indexedType(value)
+		if kind == enumspb.INDEXED_VALUE_TYPE_UNSPECIFIED {
 			return usageErrorf(c, "--search-attribute %s: there is no type %q; there are Bool, Datetime, Double, Int, Keyword, KeywordList, Text", name, value)
 		}
 		if has, ok := options.SearchAttributes[name]; ok && has != kind {

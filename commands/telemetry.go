@@ -160,27 +160,12 @@ func (m *meters) serve(tasks *background, tlsFor func(ip string) *tls.Config) {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", m.metrics)
 	mux.Handle("/", health.Handler())
-	handler, listener := http.Handler(mux), m.listener
-	ip := listener.Addr().(*net.TCPAddr).IP
-	if ip.IsLoopback() {
-		handler = onlyByAddress(handler)
-	}
+	listener := m.listener
+	ip := listener.Addr().(*net.TCPAddr).IP.String()
 	if tlsFor != nil {
-		listener = withTLS(listener, tlsFor(ip.String()))
+		listener = withTLS(listener, tlsFor(ip))
 	}
-	tasks.serve("metrics server", listener, httpserver.New(handler))
-}
-
-// onlyByAddress refuses requests under a host name of a site that has pointed it here
-// (DNS rebinding).
-func onlyByAddress(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !hostname.IsAddress(r.Host) {
-			http.Error(w, "reach this as localhost or by its IP address", http.StatusForbidden)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
+	tasks.serve("metrics server", listener, httpserver.New(hostname.Guard(ip, nil, mux)))
 }
 
 // startTracing begins to send traces, if the environment names a collector. The environment

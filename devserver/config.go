@@ -5,9 +5,7 @@ package devserver
 import (
 	"fmt"
 	"maps"
-	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -267,11 +265,6 @@ func dynamicConfig(o Options) dynamicconfig.StaticClient {
 	// Workflows may call it back as well.
 	own := []any{map[string]any{"Pattern": address, "AllowInsecure": true}}
 	values["component.callbacks.allowedAddresses"], values["callback.allowedAddresses"] = own, own
-	if o.HTTPPort != 0 && IsLoopback(o.IP) {
-		// Without it a web page could reach the API by DNS rebinding.
-		port := strconv.Itoa(o.HTTPPort)
-		values["frontend.httpAllowedHosts"] = []any{"localhost:" + port, net.JoinHostPort(o.IP, port)}
-	}
 	maps.Copy(values, o.DynamicConfig)
 	client := make(dynamicconfig.StaticClient, len(values))
 	for key, value := range values {

@@ -31,6 +31,10 @@ type Options struct {
 	// means that there are none of those.
 	MetricTypes []string
 
+	// AllowedHosts are names under which browsers may reach the HTTP API, the metrics and the
+	// Web UI on a loopback address, besides localhost and IP addresses: that of a proxy.
+	AllowedHosts []string
+
 	// UI starts the Web UI.
 	UI bool
 	// UIIP is the address that the Web UI listens on; empty means IP.
@@ -53,6 +57,12 @@ type Options struct {
 	// shows (https://docs.temporal.io/production-deployment/data-encryption); empty means
 	// none. The user's browser calls it, not this server.
 	CodecEndpoint string
+	// UIPublicPath is the path under which a proxy serves the Web UI, such as /temporal;
+	// empty means the root.
+	UIPublicPath string
+	// UIAssets is the directory of another Web UI's files; empty means the one that is
+	// built in.
+	UIAssets string
 
 	// Namespaces are created if they do not exist; empty means "default". The Web
 	// UI shows the first one first.

@@ -285,7 +285,7 @@ func (s *Server) startTemporal(frontend net.Listener) error {
 		interceptors = slices.Insert(interceptors, 0, s.syncer.beforeReply)
 	}
 	var server temporal.Server
-	err := s.guard(func() (err error) {
+	err := s.runFatal(func() (err error) {
 		server, err = temporal.NewServerFx(s.module(s.security.grpcListener(frontend, s.options.Log)),
 			temporal.WithConfig(serverConfig(s.options, s.identity, port, s.metricsSocket())),
 			temporal.ForServices(run),
@@ -304,15 +304,15 @@ func (s *Server) startTemporal(frontend net.Listener) error {
 		return fmt.Errorf("cannot build the server: %w", err)
 	}
 	s.temporal = server
-	if err := s.guard(server.Start); err != nil {
+	if err := s.runFatal(server.Start); err != nil {
 		return fmt.Errorf("cannot start the server: %w", err)
 	}
 	return nil
 }
 
-// guard runs a part of the start in a goroutine of its own, because a fatal
+// runFatal runs a part of the start in a goroutine of its own, because a fatal
 // message ends the goroutine that logs it.
-func (s *Server) guard(start func() error) error {
+func (s *Server) runFatal(start func() error) error {
 	result := make(chan error, 1)
 	go func() {
 		err := errors.New("ended without a result")

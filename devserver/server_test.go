@@ -357,7 +357,7 @@ func TestFatal(t *testing.T) {
 	t.Parallel()
 	s := &Server{alarm: &alarm{failed: make(chan error, 1)}}
 	log := logger{log: zerolog.Nop(), alarm: s.alarm}
-	err := s.guard(func() error {
+	err := s.runFatal(func() error {
 		log.Fatal("no more", tag.Error(errors.New("out of beans")))
 		t.Error("a fatal message returned")
 		return nil
@@ -365,7 +365,7 @@ func TestFatal(t *testing.T) {
 	if err == nil || err.Error() != "no more: out of beans" {
 		t.Errorf("got %v", err)
 	}
-	if err := s.guard(func() error { return nil }); err != nil {
+	if err := s.runFatal(func() error { return nil }); err != nil {
 		t.Errorf("got %v", err)
 	}
 }

@@ -36,7 +36,7 @@ import (
 // the process, and a frontend on a listener that is open already.
 func (s *Server) module(frontendListener net.Listener) fx.Option {
 	history, matching := newInProcess(&historyservice.HistoryService_ServiceDesc), newInProcess(&matchingservice.MatchingService_ServiceDesc)
-	p := services{ip: s.options.IP, history: history, matching: matching, frontend: frontendListener, security: s.security, web: s.webPipe, syncer: s.syncer,
+	p := services{guard: func(next http.Handler) http.Handler { return s.guard(s.options.IP, next) }, history: history, matching: matching, frontend: frontendListener, security: s.security, web: s.webPipe, syncer: s.syncer,
 		clients: s.transport, closers: &s.closers, namespaces: &s.namespaces}
 	return fx.Options(
 		fx.Provide(
@@ -59,7 +59,7 @@ func (s *Server) module(frontendListener net.Listener) fx.Option {
 
 // services builds the four services of a server.
 type services struct {
-	ip                string // of the HTTP API
+	guard             func(http.Handler) http.Handler // of the HTTP API
 	history, matching *inProcess
 	frontend          net.Listener
 	security          *security
@@ -94,7 +94,7 @@ func (p services) newFrontend(params temporal.ServiceProviderParamsCommon) (temp
 			p.clients.serve(server, handler, options.UnaryInterceptors)
 		}),
 		fx.Decorate(func(router *mux.Router) *mux.Router {
-			router.Use(func(next http.Handler) http.Handler { return guard(p.ip, next) })
+			router.Use(p.guard)
 			if p.syncer != nil {
 				router.Use(p.syncer.beforeResponse)
 			}

@@ -3,9 +3,12 @@
 package devserver
 
 import (
+	"fmt"
 	"io/fs"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
@@ -29,7 +32,7 @@ func (s *Server) startUI(listener net.Listener) error {
 		return err
 	}
 	s.uiAddress = hostPort(dialable(s.options.UIIP), listener.Addr().(*net.TCPAddr).Port)
-	s.ui = s.serve(listener, guard(s.options.UIIP, handler), 0) // a page may wait for a workflow
+	s.ui = s.serve(listener, s.guard(s.options.UIIP, handler), 0) // a page may wait for a workflow
 	return nil
 }
 
@@ -42,18 +45,17 @@ func (s *Server) uiHandler() (http.Handler, error) {
 		HideLogs:            true,
 		CORS:                config.CORS{CookieInsecure: s.security == nil},
 		Codec:               config.Codec{Endpoint: s.options.CodecEndpoint},
+		PublicPath:          s.options.UIPublicPath,
 	})
 	if err != nil {
 		return nil, err
 	}
-	assets, err := ui.Assets()
+	assets, err := s.uiAssets()
 	if err != nil {
 		return nil, err
 	}
-	if assets, err = fs.Sub(assets, "local"); err != nil {
-		return nil, err
-	}
 	e := echo.New()
+	e.Pre(route.PublicPath(s.options.UIPublicPath))
 	e.Use(middleware.Recover(), middleware.Gzip(), middleware.Secure(),
 		cors.CORSMiddleware(cors.CORSConfig{
 			AllowHeaders:     []string{echo.HeaderOrigin, echo.HeaderContentType, echo.HeaderAccept, echo.HeaderXCSRFToken, "Caller-Type"},
@@ -75,7 +77,22 @@ func (s *Server) uiHandler() (http.Handler, error) {
 	routes.GET("/ui-extensions", api.GetUIExtensions(settings, api.TemporalAccessCheck(conn, nil)))
 	routes.GET(api.WorkflowRawHistoryUrl, api.WorkflowRawHistoryHandler(workflowservice.NewWorkflowServiceClient(conn)))
 	routes.Any("/*", api.TemporalAPIHandler(settings, nil, conn))
-	route.SetUIRoutes(e, "", assets, settings)
+	route.SetUIRoutes(e, s.options.UIPublicPath, assets, settings)
 	route.SetRenderRoute(e, "/")
 	return e, nil
+}
+
+// uiAssets returns the files of the Web UI.
+func (s *Server) uiAssets() (fs.FS, error) {
+	if dir := s.options.UIAssets; dir != "" {
+		if _, err := os.Stat(filepath.Join(dir, "index.html")); err != nil {
+			return nil, fmt.Errorf("there is no Web UI in that directory: %w", err)
+		}
+		return os.DirFS(dir), nil
+	}
+	assets, err := ui.Assets()
+	if err != nil {
+		return nil, err
+	}
+	return fs.Sub(assets, "local")
 }

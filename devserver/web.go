@@ -19,25 +19,10 @@ import (
 	"example.com/coffee/internal/tempdir"
 )
 
-// Everything here that speaks HTTP can be reached by the user's browser, and so by
-// the pages that are open in it.
-
-// guard protects a handler from pages of other sites. Such a page cannot make the
-// handler do anything, whatever its request looks like. If the listener is on the
-// loopback interface the page cannot read anything either, even if it makes a name
-// of its own point here (DNS rebinding).
-func guard(ip string, next http.Handler) http.Handler {
-	next = http.NewCrossOriginProtection().Handler(next)
-	if !IsLoopback(ip) {
-		return next
-	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !hostname.IsAddress(r.Host) {
-			http.Error(w, "reach this server as localhost or by its IP address", http.StatusForbidden)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
+// guard protects what speaks HTTP here: the user's browser can reach it, and so can the
+// pages that are open in it.
+func (s *Server) guard(ip string, next http.Handler) http.Handler {
+	return hostname.Guard(ip, s.options.AllowedHosts, next)
 }
 
 // serve serves requests until the server that it returns is closed. A request takes up to
@@ -87,5 +72,5 @@ func (s *Server) startMetrics(listener net.Listener) {
 		DisableKeepAlives: true,
 	}
 	proxy.ErrorLog = log.New(s.options.Log, "", 0)
-	s.metrics = s.serve(listener, guard(s.options.IP, proxy), 30*time.Second)
+	s.metrics = s.serve(listener, s.guard(s.options.IP, proxy), 30*time.Second)
 }

@@ -60,6 +60,9 @@ type Options struct {
 	// UIURL is the address of Temporal's Web UI; empty means no links to it.
 	// Namespace is the namespace in these links.
 	UIURL, Namespace string
+	// AllowedHosts are names under which the board answers on a loopback address, besides
+	// localhost and IP addresses: that of a proxy.
+	AllowedHosts []string
 }
 
 // Board watches the orders for all open pages.

@@ -569,26 +569,6 @@ func TestNobodyElse(t *testing.T) {
 	}
 }
 
-func TestHosts(t *testing.T) {
-	at := func(ip string) net.Addr { return &net.TCPAddr{IP: net.ParseIP(ip), Port: 8080} }
-	for _, c := range []struct {
-		listener, host string
-		want           bool
-	}{
-		{"127.0.0.1", "127.0.0.1:8080", true}, {"127.0.0.1", "localhost:8080", true}, {"127.0.0.1", "127.0.0.2:8080", false},
-		{"127.0.0.1", "localhost.evil.com:8080", false}, {"::1", "[::1]:8080", true}, {"::1", "localhost:8080", true},
-		{"192.0.2.7", "192.0.2.7:8080", true}, {"192.0.2.7", "localhost:8080", false}, {"192.0.2.7", "shop.example.com:8080", false},
-		{"0.0.0.0", "192.0.2.7:8080", true}, {"0.0.0.0", "evil.example.com:8080", false}, {"0.0.0.0", "192.0.2.7:81", false}, {"::", "", false},
-	} {
-		if got := hosts(at(c.listener))(c.host); got != c.want {
-			t.Errorf("on %s, %q: %v", c.listener, c.host, got)
-		}
-	}
-	if hosts(&net.UnixAddr{})("localhost") {
-		t.Error("a listener that has no port allows a name")
-	}
-}
-
 func TestPage(t *testing.T) {
 	server := serve(t, &fakeOrders{})
 	got := ask(t, "GET", server.URL, nil, nil)

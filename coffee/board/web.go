@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"time"
 
 	"example.com/coffee/coffee"
@@ -42,38 +41,17 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 // with this address, and shuts it down.
 func (b *Board) Server(listener net.Addr) *http.Server {
 	ctx, cancel := context.WithCancel(context.Background())
-	server := httpserver.New(b.Handler(hosts(listener))) // the stream of news sets its own deadline
+	ip, _, _ := net.SplitHostPort(listener.String()) // one without a port is no loopback address
+	server := httpserver.New(b.Handler(ip))          // the stream of news sets its own deadline
 	server.BaseContext = func(net.Listener) context.Context { return ctx }
 	server.RegisterOnShutdown(cancel) // the streams end
 	return server
 }
 
-// hosts returns a function that reports whether the server may be reached under a
-// host name. A site whose owner has pointed its name at this server must not reach
-// it (DNS rebinding).
-func hosts(listener net.Addr) func(host string) bool {
-	address, ok := listener.(*net.TCPAddr)
-	if !ok {
-		return func(string) bool { return false }
-	}
-	port := strconv.Itoa(address.Port)
-	switch {
-	case address.IP.IsUnspecified():
-		return func(host string) bool { // any address, but no name except localhost
-			name, p, err := net.SplitHostPort(host)
-			return err == nil && p == port && hostname.IsAddress(name)
-		}
-	case address.IP.IsLoopback():
-		return func(host string) bool {
-			return host == net.JoinHostPort(address.IP.String(), port) || host == "localhost:"+port
-		}
-	}
-	return func(host string) bool { return host == net.JoinHostPort(address.IP.String(), port) }
-}
-
-// Handler returns the board's HTTP handler, without a server. It answers only under
-// hosts that are allowed.
-func (b *Board) Handler(allowed func(host string) bool) http.Handler {
+// Handler returns the board's HTTP handler, without a server, for a listener on an IP
+// address. On a loopback address it answers as localhost, under any IP address, and under
+// the names in [Options].
+func (b *Board) Handler(ip string) http.Handler {
 	mux := http.NewServeMux()
 	files, err := fs.Sub(assets, "assets")
 	if err != nil {
@@ -87,7 +65,7 @@ func (b *Board) Handler(allowed func(host string) bool) http.Handler {
 	mux.HandleFunc("GET /timeline.svg", b.drawTimeline)
 	mux.HandleFunc("POST /order", b.place)
 	mux.HandleFunc("POST /cancel", b.cancel)
-	protected := http.NewCrossOriginProtection().Handler(mux)
+	protected := hostname.Guard(ip, b.options.AllowedHosts, mux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		header := w.Header()
 		header.Set("Content-Security-Policy", policy)
@@ -97,10 +75,6 @@ func (b *Board) Handler(allowed func(host string) bool) http.Handler {
 		header.Set("Cross-Origin-Opener-Policy", "same-origin")
 		header.Set("Cross-Origin-Resource-Policy", "same-origin")
 		header.Set("Cache-Control", "no-store")
-		if !allowed(r.Host) {
-			http.Error(w, "this board does not answer to that host name", http.StatusForbidden)
-			return
-		}
 		r.Body = http.MaxBytesReader(w, r.Body, mostBody)
 		protected.ServeHTTP(w, r)
 	})
