@@ -200,7 +200,6 @@ func runServer(ctx context.Context, a *app, plan serverPlan) (err error) {
 		return err
 	}
 	tasks.wait(ctx)
-	a.log.Info().Msg("stopping")
 	return nil
 }
 
