@@ -279,7 +279,7 @@ func TestBoardLooks(t *testing.T) {
 	t.Parallel()
 	browser := browser(t)
 	s := newShop(t)
-	s.startWorkerWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{ChargeTime: time.Millisecond, BrewTime: 9 * time.Second, ReceiptTime: time.Millisecond}})
+	s.startWorkerWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{ChargeTime: time.Millisecond, BrewTime: patience, ReceiptTime: time.Millisecond}})
 	const evil = `<img src=x onerror="pwned=1">`
 	for _, order := range []coffee.OrderRequest{{OrderID: evil, Drink: evil + coffee.Drink(strings.Repeat("long", 50)), Size: "M"}, {OrderID: "plain", Drink: "latte", Size: "L"}} {
 		_, err := s.conn.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: coffee.WorkflowID(order.OrderID), TaskQueue: coffee.TaskQueue,

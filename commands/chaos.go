@@ -40,7 +40,7 @@ func chaosCommand(a *app) *cli.Command {
 			&cli.IntFlag{Name: "orders", Usage: "place `N` orders", Value: 200},
 			&cli.IntFlag{Name: "kills", Usage: "kill a process `N` times", Value: 20},
 			&cli.Uint64Flag{Name: "seed", Usage: "the number `N` decides what is ordered and which faults are injected; what they hit still differs", DefaultText: "random"},
-			&cli.StringFlag{Name: "faults", Usage: "`LIST` of the kinds of faults, with commas in between: " + strings.Join(chaos.Faults, ", "), DefaultText: "all that are possible"},
+			&cli.StringFlag{Name: "faults", Usage: "`LIST` of the kinds of faults, with commas in between: " + strings.Join(chaos.Faults, ", ") + "; or none", DefaultText: "all that are possible"},
 			&cli.Uint64Flag{Name: "shrink", Usage: "find the fewest orders and faults with which the run of seed `N` still fails", DefaultText: "make one run"},
 			&cli.StringFlag{Name: "only", Usage: "of the faults of the seed inject only those with the `NUMBERS`, as --shrink prints them", Hidden: true},
 			&cli.BoolFlag{Name: "upgrade", Usage: "the same as --faults kill,freeze,upgrade", Hidden: true},
@@ -153,9 +153,9 @@ func parseFaults(c *cli.Context, plan *chaosPlan) error {
 		possible = chaos.ClusterFaults
 	}
 	switch {
-	case c.IsSet("faults") && c.String("faults") != "":
-		plan.faults = strings.Split(c.String("faults"), ",")
+	case c.String("faults") == "none":
 	case c.IsSet("faults"):
+		plan.faults = strings.Split(c.String("faults"), ",")
 	case c.Bool("upgrade"):
 		plan.faults = []string{"kill", "freeze", "upgrade"}
 	default:

@@ -3,6 +3,7 @@
 package commands
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -172,7 +173,7 @@ func judge(t *testing.T, defect, faults string, orders, kills, seed int) []strin
 	}
 	cmd := exec.Command(executable)
 	cmd.Args = []string{"coffee", "chaos", "--orders", fmt.Sprint(orders), "--kills", fmt.Sprint(kills), "--seed", fmt.Sprint(seed),
-		"--faults", faults, "--dir", dir, "-o", "json"}
+		"--faults", cmp.Or(faults, "none"), "--dir", dir, "-o", "json"}
 	if defect == "stuck" || defect == "no-sync" { // or it would take minutes until that is certain
 		cmd.Args = append(cmd.Args, "--patience", "40s")
 	}

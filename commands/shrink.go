@@ -94,7 +94,7 @@ func (plan chaosPlan) command(options chaos.Options) string {
 		options.Kills, options.Only = 0, nil // and so no other faults, but upgrades
 		options.Faults = slices.DeleteFunc(slices.Clone(options.Faults), func(name string) bool { return name == "upgrade" })
 	}
-	command := fmt.Sprintf("coffee chaos --orders %d --kills %d --seed %d --faults %s", options.Orders, options.Kills, options.Seed, cmp.Or(strings.Join(options.Faults, ","), "''"))
+	command := fmt.Sprintf("coffee chaos --orders %d --kills %d --seed %d --faults %s", options.Orders, options.Kills, options.Seed, cmp.Or(strings.Join(options.Faults, ","), "none"))
 	if options.Only != nil {
 		command += " --only " + strings.Trim(strings.ReplaceAll(fmt.Sprint(options.Only), " ", ","), "[]")
 	}
