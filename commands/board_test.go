@@ -279,7 +279,9 @@ func TestBoardLooks(t *testing.T) {
 	t.Parallel()
 	browser := browser(t)
 	s := newShop(t)
-	s.startWorkerWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{ChargeTime: time.Millisecond, BrewTime: patience, ReceiptTime: time.Millisecond}})
+	s.startWorkerWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{ChargeTime: time.Millisecond, BrewTime: 9 * time.Second, ReceiptTime: time.Millisecond}})
+	page := openBoard(t, browser, s.serveTestBoard()) // before the orders, which do not wait for it
+	page.until("it is live", `document.getElementById("link").textContent === "live"`)
 	const evil = `<img src=x onerror="pwned=1">`
 	for _, order := range []coffee.OrderRequest{{OrderID: evil, Drink: evil + coffee.Drink(strings.Repeat("long", 50)), Size: "M"}, {OrderID: "plain", Drink: "latte", Size: "L"}} {
 		_, err := s.conn.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: coffee.WorkflowID(order.OrderID), TaskQueue: coffee.TaskQueue,
@@ -293,7 +295,6 @@ func TestBoardLooks(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	page := openBoard(t, browser, s.serveTestBoard())
 	page.until("the orders", `document.querySelectorAll(".order").length >= 32`)
 	page.until("their stages", row("many-29")+`.textContent.includes("brewing")`)
 	page.do(chromedp.Evaluate(`document.getElementById("finished").open = true`, nil))
