@@ -65,9 +65,10 @@ func (r *run) rollOut(ctx context.Context, buildID string) error {
 
 // setCurrent makes a release current, however often the server goes away meanwhile. If
 // it was killed in the middle of this, Temporal takes a minute to try again: that is how
-// long its own activity, which was lost, may take.
+// long its own activity, which was lost, may take. On a busy machine it can be killed
+// several times.
 func (r *run) setCurrent(ctx context.Context, buildID string) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*patience)
+	ctx, cancel := context.WithTimeout(ctx, 5*patience)
 	defer cancel()
 	for asked := time.Now(); ; {
 		err := r.trySetCurrent(ctx, buildID)
