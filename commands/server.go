@@ -59,7 +59,7 @@ func serverCommand(a *app) *cli.Command {
 			&cli.BoolFlag{Name: "time-skipping", Usage: "let clients skip an order's backoffs, as coffee order --skip-time does"},
 			&cli.BoolFlag{Name: "worker", Usage: "also run a worker"},
 			metricsFlag("WORKER (with --worker)"),
-		}, workerFlags("WORKER (with --worker)"), startDevFlags()),
+		}, startDevFlags(), workerFlags("WORKER (with --worker)")),
 		Action: func(c *cli.Context) error {
 			if err := takeStartDev(c); err != nil {
 				return err
@@ -73,15 +73,14 @@ func serverCommand(a *app) *cli.Command {
 	}
 }
 
-// startDevFlags are those of temporal server start-dev that have no effect here: its log and
-// the news of the Web UI are what they stand for, or there is none.
+// startDevFlags are those of temporal server start-dev that have no effect here, for whoever
+// calls this program as that.
 func startDevFlags() []cli.Flag {
-	const category = "FOR THOSE WHO CALL IT AS START-DEV (without an effect)"
 	return []cli.Flag{
-		&cli.StringFlag{Name: "color", Usage: "`WHEN` to colour: always, never or auto", Category: category},
-		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORMAT` of the output: none, text, json or jsonl", Category: category},
-		&cli.BoolFlag{Name: "log-config", Usage: "log the server's configuration", Category: category},
-		&cli.BoolFlag{Name: "ui-disable-news-fetch", Usage: "fetch no news for the Web UI", Category: category},
+		&cli.StringFlag{Name: "color", Usage: "`WHEN` start-dev colours its output; no effect"},
+		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORMAT` of start-dev's output; no effect"},
+		&cli.BoolFlag{Name: "log-config", Usage: "start-dev logs its configuration; no effect"},
+		&cli.BoolFlag{Name: "ui-disable-news-fetch", Usage: "fetch no news for the Web UI, as always"},
 	}
 }
 

@@ -2,14 +2,19 @@ package commands
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
 
+	"github.com/urfave/cli/v2"
+	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
+
+	"example.com/coffee/coffee"
 )
 
 // TestStartDev: the SDK's own kit for tests starts this program as it starts the Temporal
@@ -52,5 +57,31 @@ func TestStartDev(t *testing.T) {
 	var got string
 	if err := run.Get(ctx, &got); err != nil || got != "hello kit" {
 		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+// TestRoomForAttributes: whoever wants all the search attributes that there is room for gets
+// them, and whoever leaves room gets ours.
+func TestRoomForAttributes(t *testing.T) {
+	t.Parallel()
+	for n, want := range map[int]bool{0: true, 9: true, 10: false} {
+		args := []string{"server", "--in-memory"}
+		for i := range n {
+			args = append(args, "--search-attribute", fmt.Sprint("K", i, "=keyword"))
+		}
+		a := newApp(t.Output(), t.Output())
+		var plan serverPlan
+		command := serverCommand(a)
+		command.Action = func(c *cli.Context) (err error) {
+			plan, err = parseServer(c, a)
+			return err
+		}
+		if err := (&cli.App{Commands: []*cli.Command{command}}).Run(append([]string{"coffee"}, args...)); err != nil {
+			t.Fatal(err)
+		}
+		kinds := plan.server.SearchAttributes
+		if _, ours := kinds[coffee.SearchAttributeStatus]; ours != want || kinds["K0"] != enumspb.INDEXED_VALUE_TYPE_KEYWORD && n > 0 {
+			t.Errorf("with %d attributes: %v", n, kinds)
+		}
 	}
 }
