@@ -100,6 +100,9 @@ func serverProblem(err error, address string) error {
 		return &hintedError{&awayError{fmt.Errorf("no Temporal server answers at %s: %w", address, proxy)}, "check HTTPS_PROXY; NO_PROXY names the hosts to reach without it"}
 	case noAnswer(err) && tlsProblem(err, address) != nil:
 		return tlsProblem(err, address)
+	case noAnswer(err) && errors.Is(err, errIsWeb):
+		return &hintedError{&awayError{fmt.Errorf("no Temporal server answers at %s: %w", address, errIsWeb)},
+			"the Web UI of coffee server is on its --port + 1000: use the port itself"}
 	case noAnswer(err) && errors.As(err, &lookup):
 		return &hintedError{&awayError{fmt.Errorf("no Temporal server answers at %s: %w", address, lookup)}, "check --address"}
 	case noAnswer(err) && devserver.ServerVersion == "":

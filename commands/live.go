@@ -144,7 +144,9 @@ var liveColumns = []struct {
 	value func(coffee.OrderView) string
 }{
 	{"ORDER", 14, idInTable},
-	{"DRINK", 16, func(v coffee.OrderView) string { return strings.TrimSpace(fmt.Sprintf("%s %s", v.Drink, v.Size)) }},
+	{"DRINK", 16, func(v coffee.OrderView) string {
+		return strings.TrimSpace(ansi.Truncate(coffee.Printable(string(v.Drink)), 13, "…") + " " + string(v.Size))
+	}},
 	{"STATUS", 34, statusInWords},
 	{"TOOK", 8, age},
 	{"PRICE", 8, func(v coffee.OrderView) string {

@@ -162,3 +162,15 @@ func (f *fakeServer) List(context.Context, coffee.ListOptions) ([]coffee.OrderVi
 func (f *fakeServer) Count(context.Context, coffee.ListOptions) (int, error) { return f.count, nil }
 
 func (f *fakeServer) Waiting(context.Context, string) (coffee.Waiting, error) { return f.waits, nil }
+
+// TestLiveDrink: a long name of a drink leaves room for its size.
+func TestLiveDrink(t *testing.T) {
+	t.Parallel()
+	column := liveColumns[1]
+	var view coffee.OrderView
+	view.Drink, view.Size = "caramel-macchiato", "L"
+	got := cell(column.value(view), column.width)
+	if got != "caramel-macc… L " {
+		t.Errorf("got %q", got)
+	}
+}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io/fs"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strconv"
 	"strings"
@@ -59,6 +61,20 @@ func TestLookUp(t *testing.T) {
 	a := &app{log: zerolog.Nop(), platform: zerolog.Nop()}
 	_, err := a.connect(context.Background(), connectOptions{Options: client.Options{HostPort: unknown + ":1", Namespace: "default"}})
 	if err == nil || !strings.Contains(err.Error(), "no Temporal server answers at a..b:1: there is no host a..b") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestWebServer: the port of a web page is told apart from one where nobody answers.
+func TestWebServer(t *testing.T) {
+	t.Parallel()
+	web := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(web.Close)
+	a := &app{log: zerolog.Nop(), platform: zerolog.Nop()}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	_, err := a.connect(ctx, connectOptions{Options: client.Options{HostPort: web.Listener.Addr().String(), Namespace: "default"}})
+	if err == nil || !strings.Contains(err.Error(), ": a web server answers there") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -147,13 +147,19 @@ func askTLS(ctx context.Context, address string, config *tls.Config) error {
 	return err
 }
 
-// askWithoutTLS returns [errUsesTLS] if a server uses TLS. All that gRPC sees is that the
-// connection ends.
+// errIsWeb means that the server speaks HTTP/1, which gRPC does not.
+var errIsWeb = errors.New("a web server answers there")
+
+// askWithoutTLS returns [errUsesTLS] if a server uses TLS, and [errIsWeb] if it is a web
+// server. All that gRPC sees is that the connection ends.
 func askWithoutTLS(ctx context.Context, address string) error {
 	// Nothing is sent, and nothing that comes is believed.
 	conn, err := dialTLS(ctx, address, &tls.Config{InsecureSkipVerify: true})
 	var alert *net.OpError
+	var other tls.RecordHeaderError
 	switch {
+	case errors.As(err, &other) && string(other.RecordHeader[:]) == "HTTP/":
+		return errIsWeb
 	case err == nil:
 		return errors.Join(errUsesTLS, conn.Close())
 	case errors.As(err, &alert) && alert.Op == "remote error": // crypto/tls: the server's alert
