@@ -87,7 +87,7 @@ func startDevFlags() []cli.Flag {
 // takeStartDev lets other programs, such as the SDKs' test kits, start this one as they do
 // the Temporal CLI.
 func takeStartDev(c *cli.Context) error {
-	if c.Args().First() != "start-dev" || c.Args().Len() > 1 {
+	if !isStartDev(c) {
 		return noArguments(c)
 	}
 	var err error
@@ -99,6 +99,8 @@ func takeStartDev(c *cli.Context) error {
 	}
 	return err
 }
+
+func isStartDev(c *cli.Context) bool { return c.Args().Len() == 1 && c.Args().First() == "start-dev" }
 
 // serverPlan is what the flags ask for.
 type serverPlan struct {

@@ -22,7 +22,6 @@ func serverOptions(c *cli.Context) (options devserver.Options, err error) {
 		Port:             c.Int("port"),
 		HTTPPort:         c.Int("http-port"),
 		MetricsPort:      c.Int("metrics-port"),
-		MetricTypes:      coffee.Types(),
 		UI:               !c.Bool("headless"),
 		UIIP:             ip(c, "ui-ip"),
 		UIPort:           c.Int("ui-port"),
@@ -39,6 +38,9 @@ func serverOptions(c *cli.Context) (options devserver.Options, err error) {
 		DatabaseFile:     c.String("db-filename"),
 		NoUpgrade:        c.Bool("no-upgrade"),
 		Adopt:            c.Bool("adopt"),
+	}
+	if !isStartDev(c) { // which is for workflows of any type
+		options.MetricTypes = coffee.Types()
 	}
 	if path := options.UIPublicPath; path != "" && (!strings.HasPrefix(path, "/") || strings.HasSuffix(path, "/")) {
 		return options, usageErrorf(c, "--ui-public-path is %q: use a path such as /temporal", path)

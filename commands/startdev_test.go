@@ -60,26 +60,51 @@ func TestStartDev(t *testing.T) {
 	}
 }
 
+// planned returns what coffee server would do with some arguments.
+func planned(t *testing.T, args ...string) (plan serverPlan) {
+	t.Helper()
+	a := newApp(t.Output(), t.Output())
+	command := serverCommand(a)
+	command.Action = func(c *cli.Context) (err error) {
+		if err = takeStartDev(c); err == nil {
+			plan, err = parseServer(c, a)
+		}
+		return err
+	}
+	if err := (&cli.App{Commands: []*cli.Command{command}}).Run(append([]string{"coffee", "server"}, args...)); err != nil {
+		t.Fatal(err)
+	}
+	return plan
+}
+
+// TestStartDevIsForAll: as start-dev the server keeps nothing, and has nothing of coffee's
+// in its way.
+func TestStartDevIsForAll(t *testing.T) {
+	t.Parallel()
+	if plan := planned(t, "start-dev"); plan.server.DatabaseFile != "" || plan.board || plan.server.MetricTypes != nil || !plan.server.UI {
+		t.Errorf("start-dev: %+v", plan)
+	}
+	if plan := planned(t, "--board-port", "1", "--ip", "localhost", "start-dev"); !plan.board || plan.server.IP != "127.0.0.1" {
+		t.Errorf("start-dev with a board: %+v", plan)
+	}
+	if plan := planned(t, "--in-memory", "--ip", "[::1]"); !plan.board || plan.server.MetricTypes == nil || plan.server.IP != "::1" {
+		t.Errorf("without the word: %+v", plan)
+	}
+	if plan := planned(t, "--in-memory", "--no-board"); plan.board || !plan.server.UI {
+		t.Errorf("without a board: %+v", plan)
+	}
+}
+
 // TestRoomForAttributes: whoever wants all the search attributes that there is room for gets
 // them, and whoever leaves room gets ours.
 func TestRoomForAttributes(t *testing.T) {
 	t.Parallel()
 	for n, want := range map[int]bool{0: true, 9: true, 10: false} {
-		args := []string{"server", "--in-memory"}
+		args := []string{"--in-memory"}
 		for i := range n {
 			args = append(args, "--search-attribute", fmt.Sprint("K", i, "=keyword"))
 		}
-		a := newApp(t.Output(), t.Output())
-		var plan serverPlan
-		command := serverCommand(a)
-		command.Action = func(c *cli.Context) (err error) {
-			plan, err = parseServer(c, a)
-			return err
-		}
-		if err := (&cli.App{Commands: []*cli.Command{command}}).Run(append([]string{"coffee"}, args...)); err != nil {
-			t.Fatal(err)
-		}
-		kinds := plan.server.SearchAttributes
+		kinds := planned(t, args...).server.SearchAttributes
 		if _, ours := kinds[coffee.SearchAttributeStatus]; ours != want || kinds["K0"] != enumspb.INDEXED_VALUE_TYPE_KEYWORD && n > 0 {
 			t.Errorf("with %d attributes: %v", n, kinds)
 		}
