@@ -134,3 +134,37 @@ func TestMetricTypes(t *testing.T) {
 		}
 	}
 }
+
+// TestUI: the Web UI can be served below a path by a proxy, and be another one.
+func TestUI(t *testing.T) {
+	t.Parallel()
+	own := t.TempDir()
+	if err := os.WriteFile(filepath.Join(own, "index.html"), []byte(`another one, base: ""`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		options    Options
+		path, want string
+	}{
+		"a path":               {Options{UI: true, UIPublicPath: "/temporal"}, "/temporal/", `base: "/temporal"`},
+		"the API below a path": {Options{UI: true, UIPublicPath: "/temporal"}, "/temporal/api/v1/namespaces", `"default"`},
+		"another UI":           {Options{UI: true, UIAssets: own}, "/", "another one"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			response, err := http.Get(start(t, test.options).UIURL() + test.path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer response.Body.Close()
+			said, err := io.ReadAll(response.Body)
+			if err != nil || !strings.Contains(string(said), test.want) {
+				t.Errorf("%s: got %s, %v:\n%.300s", test.path, response.Status, err, said)
+			}
+		})
+	}
+	server, err := Start(context.Background(), Options{UI: true, UIAssets: filepath.Join(own, "nowhere")})
+	if err == nil {
+		t.Error("a Web UI without files was served", server.Stop())
+	}
+}
