@@ -58,7 +58,8 @@ func (c *Client) crew(ctx context.Context, queue string) (crew, error) {
 	if err != nil {
 		return found, ctx.Err()
 	}
-	for _, w := range listed.GetWorkersInfo() { // the only list with heartbeats
+	//lint:ignore SA1019 its successor has no heartbeats: they would take a request for each worker
+	for _, w := range listed.GetWorkersInfo() {
 		beat := w.GetWorkerHeartbeat()
 		switch started := asTime(beat.GetStartTime()); {
 		case beat.GetTaskQueue() == queue:
@@ -171,6 +172,7 @@ func (c crew) targets(described *workflowservice.DescribeWorkflowExecutionRespon
 		return []*deploymentpb.WorkerDeploymentVersion{info.GetDeploymentVersion()}
 	}
 	routing := c.polls[kind].GetVersioningInfo()
+	//lint:ignore SA1019 older servers have nothing else
 	if old := routing.GetCurrentVersion(); routing.GetCurrentDeploymentVersion() == nil && old != "" && old != "__unversioned__" {
 		return nil // an older server, which says it in another way
 	}
