@@ -128,7 +128,11 @@ func (s *syncer) outgoing() fx.Option {
 // beforeResponse is [syncer.beforeReply] for HTTP.
 func (s *syncer) beforeResponse(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		next.ServeHTTP(&syncedWriter{ResponseWriter: w, sync: s.sync}, r)
+		synced := &syncedWriter{ResponseWriter: w, sync: s.sync}
+		next.ServeHTTP(synced, r)
+		if !synced.begun { // a reply without a body
+			synced.WriteHeader(http.StatusOK)
+		}
 	})
 }
 

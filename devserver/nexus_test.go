@@ -293,6 +293,18 @@ func TestNexusOutside(t *testing.T) {
 	wantRequest("/done")
 }
 
+// reply returns a function that leaves when a handler has replied with success.
+func reply(s *syncer, write func(http.ResponseWriter), leave func(*http.Request) (*http.Response, error)) func(*http.Request) (*http.Response, error) {
+	return func(r *http.Request) (*http.Response, error) {
+		recorder := httptest.NewRecorder()
+		s.beforeResponse(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { write(w) })).ServeHTTP(recorder, r)
+		if recorder.Code != http.StatusOK {
+			return nil, errors.New(recorder.Result().Status)
+		}
+		return leave(r)
+	}
+}
+
 // TestNothingLeavesUnsynced: what was written before something leaves the server by HTTP is
 // on the disk by then. If it cannot be, nothing leaves.
 func TestNothingLeavesUnsynced(t *testing.T) {
@@ -315,20 +327,10 @@ func TestNothingLeavesUnsynced(t *testing.T) {
 		}
 		to := queuescommon.NamespaceIDAndDestination{}
 		for name, send := range map[string]func(*http.Request) (*http.Response, error){
-			"operation": s.beforeOperation(func(string, string) http.RoundTripper { return roundTripper(leave) })("", "").RoundTrip,
-			"callback":  beforeCallback[callbacks.HTTPCallerProvider](s)(func(queuescommon.NamespaceIDAndDestination) callbacks.HTTPCaller { return leave })(to),
-			"reply": func(r *http.Request) (*http.Response, error) {
-				recorder := httptest.NewRecorder()
-				s.beforeResponse(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-					w.Write(nil)
-					_, _ = leave(r)
-				})).ServeHTTP(recorder, r)
-				if recorder.Code == http.StatusServiceUnavailable {
-					left--
-					return nil, errors.New(recorder.Result().Status)
-				}
-				return nil, nil
-			},
+			"operation":   s.beforeOperation(func(string, string) http.RoundTripper { return roundTripper(leave) })("", "").RoundTrip,
+			"callback":    beforeCallback[callbacks.HTTPCallerProvider](s)(func(queuescommon.NamespaceIDAndDestination) callbacks.HTTPCaller { return leave })(to),
+			"reply":       reply(s, func(w http.ResponseWriter) { w.Write([]byte("done")) }, leave),
+			"empty reply": reply(s, func(http.ResponseWriter) {}, leave),
 		} {
 			writes.commit()
 			_, err := send(httptest.NewRequest("POST", "http://outside", nil))
@@ -336,7 +338,7 @@ func TestNothingLeavesUnsynced(t *testing.T) {
 				t.Errorf("%s: the disk is broken is %v, and the error is %v", name, broken, err)
 			}
 		}
-		if want := 3; !broken && (left != want || syncs != want) {
+		if want := 4; !broken && (left != want || syncs != want) {
 			t.Errorf("%d have left, and there were %d syncs", left, syncs)
 		}
 	}
