@@ -257,14 +257,7 @@ func dynamicConfig(o Options) dynamicconfig.StaticClient {
 		// Timers fire up to this much later, so each skip takes as long.
 		values["history.timerProcessorMaxTimeShift"] = 5 * time.Millisecond
 	}
-	// Where endpoints outside the server report the end of an operation that they have
-	// started. Without an HTTP API they can only answer at once.
-	address := hostPort(dialable(o.IP), o.HTTPPort)
-	callback := webScheme(o) + address + "/namespaces/{{.NamespaceName}}/nexus/callback"
-	values["component.nexusoperations.callback.endpoint.template"], values["nexusoperation.callback.endpoint.template"] = callback, callback
-	// Workflows may call it back as well.
-	own := []any{map[string]any{"Pattern": address, "AllowInsecure": true}}
-	values["component.callbacks.allowedAddresses"], values["callback.allowedAddresses"] = own, own
+	maps.Copy(values, callbackSettings(o))
 	maps.Copy(values, o.DynamicConfig)
 	client := make(dynamicconfig.StaticClient, len(values))
 	for key, value := range values {

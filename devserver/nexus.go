@@ -26,6 +26,22 @@ import (
 // frontend's HTTP API, or to the URL of an external endpoint or callback. Here the former
 // stays inside the process, so Nexus needs no port.
 
+// callbackSettings are the part of the dynamic configuration that says where the server can
+// be called back. Each has one name for either kind of callbacks that the server has.
+func callbackSettings(o Options) map[string]any {
+	// Endpoints outside the server report there that an operation which they have started
+	// has ended. Without an HTTP API they can only answer at once.
+	callback := httpURL(o) + "/namespaces/{{.NamespaceName}}/nexus/callback"
+	// Workflows may call it back as well.
+	own := []any{map[string]any{"Pattern": hostPort(dialable(o.IP), o.HTTPPort), "AllowInsecure": true}}
+	return map[string]any{
+		"component.nexusoperations.callback.endpoint.template": callback,
+		"nexusoperation.callback.endpoint.template":            callback,
+		"component.callbacks.allowedAddresses":                 own,
+		"callback.allowedAddresses":                            own,
+	}
+}
+
 // webPipe is the frontend's HTTP API for the other services.
 type webPipe struct {
 	listener *bufconn.Listener

@@ -48,9 +48,8 @@ type Options struct {
 	// Web UI nor an HTTP API.
 	InProcess bool
 
-	// TLS, unless nil, encrypts the gRPC API, the Web UI and the metrics. Clients of the
-	// gRPC API need a certificate, and so do browsers that come from another machine.
-	// There can be no HTTP API then.
+	// TLS, unless nil, encrypts the gRPC and HTTP APIs, the Web UI and the metrics. Clients
+	// of the APIs need a certificate, and so do browsers that come from another machine.
 	TLS *TLSFiles
 
 	// CodecEndpoint is the URL of the codec server with which the Web UI decrypts what it

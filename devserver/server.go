@@ -167,7 +167,7 @@ func (s *Server) HTTPURL() string {
 	if s.options.HTTPPort == 0 {
 		return ""
 	}
-	return webScheme(s.options) + hostPort(dialable(s.options.IP), s.options.HTTPPort)
+	return httpURL(s.options)
 }
 
 // MetricsURL returns the URL of the Prometheus endpoint, or "" if there is none.
@@ -181,6 +181,8 @@ func (s *Server) MetricsURL() string {
 // WebTLS returns the configuration for something beside the Web UI that listens on an
 // address; nil means plain HTTP.
 func (s *Server) WebTLS(ip string) *tls.Config { return s.security.webTLS(ip) }
+
+func httpURL(o Options) string { return webScheme(o) + hostPort(dialable(o.IP), o.HTTPPort) }
 
 func webScheme(o Options) string {
 	if o.TLS == nil {
