@@ -17,11 +17,7 @@ func TestStorageFaults(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	server, said := startTalking(t, Options{StorageFaults: 7})
-	c, err := client.Dial(client.Options{HostPort: server.Address(), Logger: quiet{}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
+	c := connect(t, waysIn["socket"](server))
 	w := worker.New(c, "orders", worker.Options{})
 	w.RegisterWorkflow(threeSteps)
 	w.RegisterActivity(step)

@@ -118,11 +118,7 @@ func TestFeatures(t *testing.T) {
 func testFeatures(t *testing.T, server *Server, options client.Options) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	c, err := client.DialContext(ctx, options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
+	c := connect(t, options)
 	startWorker := func(queue string, options worker.Options) worker.Worker {
 		w := worker.New(c, queue, options)
 		w.RegisterWorkflow(patient)

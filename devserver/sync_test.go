@@ -87,13 +87,8 @@ func startOnDisk(t *testing.T, options Options) (*Server, *disk) {
 func TestPowerFailure(t *testing.T) {
 	t.Parallel()
 	server, d := startOnDisk(t, Options{})
-
 	ctx := context.Background()
-	c, err := client.Dial(client.Options{HostPort: server.Address(), Logger: quiet{}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
+	c := connect(t, waysIn["socket"](server))
 	// check runs a check against a server on what a power failure would leave
 	// right now.
 	check := func(what string, check func(c client.Client) error) {
