@@ -43,18 +43,15 @@ const HeartbeatInterval = 5 * time.Second
 // crew asks the server for the workers of a task queue.
 func (c *Client) crew(ctx context.Context, queue string) (crew, error) {
 	found := crew{queue: queue, polls: map[enumspb.TaskQueueType]*workflowservice.DescribeTaskQueueResponse{}}
-	service := c.temporal.WorkflowService()
 	for _, kind := range []enumspb.TaskQueueType{enumspb.TASK_QUEUE_TYPE_WORKFLOW, enumspb.TASK_QUEUE_TYPE_ACTIVITY} {
-		polls, err := service.DescribeTaskQueue(ctx, &workflowservice.DescribeTaskQueueRequest{
-			Namespace: c.namespace, TaskQueue: &taskqueuepb.TaskQueue{Name: queue}, TaskQueueType: kind,
-		})
+		polls, err := c.describeQueue(ctx, queue, kind)
 		if err != nil {
 			return crew{}, err
 		}
 		found.polls[kind] = polls
 	}
 	// An older server has no such list, and one of a cloud may not show it.
-	listed, err := service.ListWorkers(ctx, &workflowservice.ListWorkersRequest{Namespace: c.namespace, IncludeSystemWorkers: true})
+	listed, err := c.temporal.WorkflowService().ListWorkers(ctx, &workflowservice.ListWorkersRequest{Namespace: c.namespace, IncludeSystemWorkers: true})
 	if err != nil {
 		return found, ctx.Err()
 	}
@@ -69,6 +66,14 @@ func (c *Client) crew(ctx context.Context, queue string) (crew, error) {
 		}
 	}
 	return found, nil
+}
+
+// describeQueue asks who polls a task queue for tasks of a kind, and to which version of
+// workers they go.
+func (c *Client) describeQueue(ctx context.Context, queue string, kind enumspb.TaskQueueType) (*workflowservice.DescribeTaskQueueResponse, error) {
+	return c.temporal.WorkflowService().DescribeTaskQueue(ctx, &workflowservice.DescribeTaskQueueRequest{
+		Namespace: c.namespace, TaskQueue: &taskqueuepb.TaskQueue{Name: queue}, TaskQueueType: kind,
+	})
 }
 
 // systemQueue is the task queue of the server's own workers in each namespace
@@ -161,7 +166,7 @@ func versionOf(poller *taskqueuepb.PollerInfo) *deploymentpb.WorkerDeploymentVer
 }
 
 // targets returns the versions to which a task of a workflow may go; a nil one stands for
-// workers without a version. There is none if that is unknown.
+// workers without a version. It returns nil if that is unknown.
 func (c crew) targets(described *workflowservice.DescribeWorkflowExecutionResponse, kind enumspb.TaskQueueType) []*deploymentpb.WorkerDeploymentVersion {
 	info := described.GetWorkflowExecutionInfo().GetVersioningInfo()
 	override := info.GetVersioningOverride()

@@ -31,7 +31,7 @@ const (
 	DiagnosisLeaving Diagnosis = "leaving"
 	// DiagnosisBusy: all workers that could take it do as much at once as they may.
 	DiagnosisBusy Diagnosis = "busy"
-	// DiagnosisPaused: somebody has paused the order, or the step that it is at.
+	// DiagnosisPaused: the order, or the step that it is at, has been paused.
 	DiagnosisPaused Diagnosis = "paused"
 )
 

@@ -8,7 +8,6 @@ import (
 	deploymentpb "go.temporal.io/api/deployment/v1"
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
-	taskqueuepb "go.temporal.io/api/taskqueue/v1"
 	"go.temporal.io/api/workflowservice/v1"
 )
 
@@ -35,11 +34,7 @@ func (e *IdleError) Error() string {
 // version: neither new ones nor those that are pinned to it. On a server without worker
 // deployments all workers get orders.
 func (c *Client) CheckVersion(ctx context.Context, version WorkerVersion) error {
-	queue, err := c.temporal.WorkflowService().DescribeTaskQueue(ctx, &workflowservice.DescribeTaskQueueRequest{
-		Namespace:     c.namespace,
-		TaskQueue:     &taskqueuepb.TaskQueue{Name: TaskQueue},
-		TaskQueueType: enumspb.TASK_QUEUE_TYPE_WORKFLOW,
-	})
+	queue, err := c.describeQueue(ctx, TaskQueue, enumspb.TASK_QUEUE_TYPE_WORKFLOW)
 	if err != nil {
 		return err
 	}

@@ -178,7 +178,7 @@ func (s *step) takePending() {
 	}
 }
 
-// paused reports whether somebody has paused the step, so that it does not run.
+// paused reports whether the step has been paused, so that it does not run.
 func (s *step) paused() bool {
 	return s.ended.IsZero() && s.pending.GetState() == enumspb.PENDING_ACTIVITY_STATE_PAUSED
 }
