@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"example.com/coffee/commands/internal/wordwrap"
 	"example.com/coffee/internal/typo"
 )
 
@@ -158,16 +159,8 @@ func item(help *strings.Builder, indent, widest int, name, meaning string) {
 
 // wrap breaks a text between words into indented lines of up to helpWidth.
 func wrap(text string, indent int) string {
-	var lines strings.Builder
-	line := ""
-	for _, word := range strings.Fields(text) {
-		if line != "" && indent+len([]rune(line))+1+len([]rune(word)) > helpWidth {
-			lines.WriteString(strings.Repeat(" ", indent) + line + "\n")
-			line = ""
-		}
-		line = strings.TrimSpace(line + " " + word)
-	}
-	return lines.String() + strings.Repeat(" ", indent) + line + "\n"
+	line := strings.Repeat(" ", indent) + strings.Join(strings.Fields(text), " ")
+	return strings.Join(wordwrap.Lines(line, helpWidth), "\n") + "\n"
 }
 
 // helpCommand is coffee help: the same as --help.

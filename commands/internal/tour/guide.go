@@ -22,6 +22,7 @@ import (
 	"example.com/coffee/coffee"
 	"example.com/coffee/commands/internal/child"
 	"example.com/coffee/commands/internal/release"
+	"example.com/coffee/commands/internal/wordwrap"
 	"example.com/coffee/internal/sqlitefile"
 )
 
@@ -297,7 +298,7 @@ func (g *guide) startWorker(flags ...string) *process {
 func (g *guide) announce(command string, flags []string) {
 	if g.err == nil {
 		line := "$ " + strings.Join(append([]string{"coffee", command}, flags...), " ") + " &"
-		lines := strings.Split(strings.Join(wrapTo(line, columns-2), " \\\n    "), "\n")
+		lines := strings.Split(strings.Join(wordwrap.Lines(line, columns-2), " \\\n    "), "\n")
 		g.print(append([]string{""}, lines...)...)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"example.com/coffee/commands/internal/wordwrap"
 )
 
 // A terminal has 80 columns and 24 rows. columns is how wide a line of the tour is, and
@@ -48,31 +50,7 @@ func (g *guide) show(text string) {
 	g.print(lines...)
 }
 
-// wrap breaks a line between its words where it is too long. What follows is below the
-// last of the line's columns, which two spaces separate, or else indented like the line.
-func wrap(line string) []string { return wrapTo(line, columns) }
-
-func wrapTo(line string, width int) (lines []string) {
-	text := []rune(line)
-	indent := len(line) - len(strings.TrimLeft(line, " "))
-	if i := strings.LastIndex(line, "  "); i >= indent {
-		if column := len([]rune(line[:i])) + 2; column < width*3/4 {
-			indent = column
-		}
-	}
-	for len(text) > width {
-		end := width
-		for end > indent && text[end] != ' ' {
-			end--
-		}
-		if end == indent { // a word longer than a line
-			end = width
-		}
-		lines = append(lines, strings.TrimRight(string(text[:end]), " "))
-		text = append([]rune(strings.Repeat(" ", indent)), []rune(strings.TrimLeft(string(text[end:]), " "))...)
-	}
-	return append(lines, string(text))
-}
+func wrap(line string) []string { return wordwrap.Lines(line, columns) }
 
 // pause waits until the person wants to go on.
 func (g *guide) pause() {
