@@ -142,7 +142,7 @@ func printVersions(out *output, d coffee.Deployment) {
 		if v.Percent > 0 {
 			state += fmt.Sprintf(" %g %%", v.Percent)
 		}
-		out.printf("%-20s %-16s %8s %8s  %s\n", coffee.Printable(v.BuildID), state, fmt.Sprint(v.Workers), known(v.Running), v.CreatedAt.Local().Format(time.DateTime))
+		out.printf("%-20s %-16s %8d %8s  %s\n", coffee.Printable(v.BuildID), state, v.Workers, known(v.Running), v.CreatedAt.Local().Format(time.DateTime))
 	}
 }
 
