@@ -84,13 +84,6 @@ func (g *Guard) refuse(workflowType, workflowID string, err error) {
 	}
 }
 
-// pause returns how long a worker in its trial should take no task.
-func (g *Guard) pause() time.Duration {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return time.Until(g.last.Add(refusalPause))
-}
-
 // Check returns an error while there is something that the worker cannot read, and it has
 // never read anything.
 func (g *Guard) Check(context.Context) error {

@@ -80,8 +80,9 @@ type released struct {
 
 func (r released) Permit() *worker.SlotPermit { return r.permit }
 
-// TestTrial: a worker that has read nothing takes one workflow task at a time, none within a
-// second after it has refused one, and no activity. One that has read something takes all.
+// TestTrial: a worker that has read nothing takes one workflow task at a time, and none within
+// a second after it has refused one. Once it has looked around it takes one activity, and no
+// other if it has refused something. One that has read something takes all.
 func TestTrial(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -90,9 +91,12 @@ func TestTrial(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		tasks, activities := tuner.GetWorkflowTaskSlotSupplier(), tuner.GetActivityTaskSlotSupplier()
-		given := make(chan *worker.SlotPermit, 100)
-		reserve := func(from worker.SlotSupplier, n int) {
+		type supplier struct {
+			worker.SlotSupplier
+			given chan *worker.SlotPermit
+		}
+		reserve := func(from worker.SlotSupplier, n int) supplier {
+			given := make(chan *worker.SlotPermit, n)
 			for range n {
 				go func() {
 					if permit, err := from.ReserveSlot(t.Context(), nil); err == nil {
@@ -100,34 +104,45 @@ func TestTrial(t *testing.T) {
 					}
 				}()
 			}
+			return supplier{from, given}
+		}
+		tasks, activities := reserve(tuner.GetWorkflowTaskSlotSupplier(), 10), reserve(tuner.GetActivityTaskSlotSupplier(), 5)
+		want := func(when string, wantTasks, wantActivities int) {
+			t.Helper()
 			synctest.Wait()
-		}
-		reserve(tasks, 10)
-		reserve(activities, 5)
-		if len(given) != trialSlots || activities.TryReserveSlot(nil) != nil {
-			t.Fatalf("it takes %d at once", len(given))
-		}
-		g.refuse("Order", "a", errDamaged)
-		tasks.ReleaseSlot(released{permit: <-given})
-		time.Sleep(refusalPause - time.Nanosecond)
-		synctest.Wait()
-		if len(given) != trialSlots-1 {
-			t.Error("it takes the next at once")
-		}
-		time.Sleep(time.Nanosecond)
-		synctest.Wait()
-		if len(given) != trialSlots {
-			t.Error("it takes no other")
-		}
-		g.read()
-		synctest.Wait()
-		if len(given) != 14 { // one was given back
-			t.Errorf("now it takes %d at once", len(given))
-		}
-		for len(given) > 0 { // those of the trial, too
-			if permit := <-given; permit.UserData != nil {
-				tasks.ReleaseSlot(released{permit: permit})
+			if len(tasks.given) != wantTasks || len(activities.given) != wantActivities {
+				t.Errorf("%s it takes %d tasks and %d activities, not %d and %d", when, len(tasks.given), len(activities.given), wantTasks, wantActivities)
 			}
+		}
+		release := func(s supplier) { s.ReleaseSlot(released{permit: <-s.given}) }
+
+		want("before it has looked around", 2, 0) // the SDK takes two for one task at a time
+		if activities.TryReserveSlot(nil) != nil {
+			t.Error("it begins an activity without a poll")
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- g.Wait(ctx, func(context.Context) error { return nil }) }()
+		want("then", 2, 1)
+		release(activities)
+		want("after an activity", 2, 1)
+		g.refuse("Order", "a", errDamaged)
+		release(tasks)
+		release(activities)
+		time.Sleep(time.Second - time.Nanosecond)
+		want("within a second after a refusal", 1, 0)
+		time.Sleep(time.Nanosecond)
+		want("after it", 2, 0)
+		g.read()
+		want("once it has read something", 9, 3) // all but those that were given back
+		for _, s := range []supplier{tasks, activities} {
+			for len(s.given) > 0 { // those of the trial, too
+				release(s)
+			}
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
 		}
 	})
 }

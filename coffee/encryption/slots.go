@@ -14,6 +14,9 @@ const (
 	// read something. The SDK takes one for the tasks of workflows that it has in its cache,
 	// and so has one for all others.
 	trialSlots = 2
+	// trialSteps is how many activities such a worker takes at once: what it cannot read
+	// loses an attempt.
+	trialSteps = 1
 	// refusalPause is how long such a worker does not poll after it has refused a task. The
 	// order goes to another worker meanwhile. If it came back here, it would lose ten seconds:
 	// the SDK answers only the first attempt at a task.
@@ -21,8 +24,9 @@ const (
 )
 
 // Tuner returns the slots of a worker that runs so many activities at once. Until the worker
-// has read something, it takes one workflow task at a time, and no activity if it has found
-// something that it cannot read: an activity would lose an attempt.
+// has read something, it takes one workflow task and one activity at a time, and polls for no
+// other activity once it has found something that it cannot read. So a worker with a wrong
+// keyset costs one activity one attempt.
 func (g *Guard) Tuner(activities int) (worker.WorkerTuner, error) {
 	var made error
 	fixed := func(size int) worker.SlotSupplier {
@@ -33,8 +37,8 @@ func (g *Guard) Tuner(activities int) (worker.WorkerTuner, error) {
 		return supplier
 	}
 	options := worker.CompositeTunerOptions{
-		WorkflowSlotSupplier:        slots{fixed(workflowSlots), fixed(trialSlots), g},
-		ActivitySlotSupplier:        slots{fixed(activities), nil, g},
+		WorkflowSlotSupplier:        slots{fixed(workflowSlots), fixed(trialSlots), g.pause, g},
+		ActivitySlotSupplier:        slots{fixed(activities), fixed(trialSteps), g.hold, g},
 		LocalActivitySlotSupplier:   fixed(workflowSlots),
 		NexusSlotSupplier:           fixed(workflowSlots),
 		SessionActivitySlotSupplier: fixed(activities),
@@ -45,11 +49,12 @@ func (g *Guard) Tuner(activities int) (worker.WorkerTuner, error) {
 	return worker.NewCompositeTuner(options)
 }
 
-// slots are those of a worker that has read something; the trial's are those before, none if
-// it is nil.
+// slots are those of a worker that has read something; the trial's are those before, and
+// wait is what comes between such a slot and its poll.
 type slots struct {
 	worker.SlotSupplier
 	trial worker.SlotSupplier
+	wait  func(context.Context)
 	guard *Guard
 }
 
@@ -69,27 +74,37 @@ func (s slots) reserveTrial(ctx context.Context, info worker.SlotReservationInfo
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.guard.trial, cancel)()
-	if s.trial == nil {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-s.guard.looked:
-		}
-		if s.guard.Check(ctx) != nil {
-			<-ctx.Done()
-		}
-		return nil
-	}
 	permit, err := s.trial.ReserveSlot(ctx, info)
 	if err != nil {
 		return nil
 	}
 	permit.UserData = s.trial
+	s.wait(ctx)
+	return permit
+}
+
+// pause waits, after a worker in its trial has refused a task, until it should take another.
+func (g *Guard) pause(ctx context.Context) {
+	g.mu.Lock()
+	left := time.Until(g.last.Add(refusalPause))
+	g.mu.Unlock()
 	select {
 	case <-ctx.Done():
-	case <-time.After(s.guard.pause()):
+	case <-time.After(left):
 	}
-	return permit
+}
+
+// hold waits until a worker has looked around, and until the context ends if it has found
+// something that it cannot read.
+func (g *Guard) hold(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-g.looked:
+	}
+	if g.Check(ctx) != nil {
+		<-ctx.Done()
+	}
 }
 
 // TryReserveSlot implements [worker.SlotSupplier].
