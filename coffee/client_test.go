@@ -28,11 +28,11 @@ type fakeService struct {
 	workflowservice.WorkflowServiceClient
 	signal    func(*workflowservice.SignalWorkflowExecutionRequest) error
 	taskQueue func(*workflowservice.DescribeTaskQueueRequest) *workflowservice.DescribeTaskQueueResponse
-	workers   func() (*workflowservice.ListWorkersResponse, error)
+	workers   func(*workflowservice.ListWorkersRequest) (*workflowservice.ListWorkersResponse, error)
 }
 
-func (s *fakeService) ListWorkers(context.Context, *workflowservice.ListWorkersRequest, ...grpc.CallOption) (*workflowservice.ListWorkersResponse, error) {
-	return s.workers()
+func (s *fakeService) ListWorkers(_ context.Context, request *workflowservice.ListWorkersRequest, _ ...grpc.CallOption) (*workflowservice.ListWorkersResponse, error) {
+	return s.workers(request)
 }
 
 func (s *fakeService) SignalWorkflowExecution(_ context.Context, request *workflowservice.SignalWorkflowExecutionRequest, _ ...grpc.CallOption) (*workflowservice.SignalWorkflowExecutionResponse, error) {
