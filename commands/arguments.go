@@ -31,13 +31,15 @@ type level struct {
 // urfave/cli v2 takes everything after an argument for another argument. A global
 // flag after the command, such as --log-level, moves in front of the command.
 // Whatever follows -- stays where it is. A last flag that lacks its value stays last,
-// so that it does not take an argument for its value. The error is that of [checkNumbers].
+// so that it does not take an argument for its value. A --help anywhere becomes the command
+// help, because the parser has none for the commands of a command. The error is that of [checkNumbers].
 func flagsFirst(root *cli.App, args []string) ([]string, error) {
 	if len(args) == 0 {
 		return args, nil
 	}
 	levels := []*level{{name: args[0], flags: root.Flags, subcommands: root.Commands}}
 	var arguments, last []string
+	helps := false
 	args = args[1:]
 	if n := len(args); n > 0 && args[n-1] == completionFlag {
 		args, last = args[:n-1], args[n-1:]
@@ -47,6 +49,8 @@ func flagsFirst(root *cli.App, args []string) ([]string, error) {
 		args = args[1:]
 		switch {
 		case arg == "--" && last != nil && len(args) == 0: // the user is about to type a flag
+		case last == nil && len(arg) >= 2 && arg[0] == '-' && slices.Contains(cli.HelpFlag.Names(), flagName(arg)):
+			helps = true
 		case arg == "--":
 			arguments, args = slices.Concat([]string{"--"}, arguments, args), nil
 		case len(arg) >= 2 && arg[0] == '-':
@@ -76,6 +80,9 @@ func flagsFirst(root *cli.App, args []string) ([]string, error) {
 			return nil, err
 		}
 		line = append(append(line, l.name), l.given...)
+	}
+	if helps {
+		return slices.Concat([]string{names[0], "help"}, names[1:], arguments), nil
 	}
 	return slices.Concat(line, arguments, last), nil
 }

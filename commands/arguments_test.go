@@ -37,6 +37,8 @@ func TestFlagsFirst(t *testing.T) {
 		"coffee completion bash":                           "coffee completion bash",
 		"coffee chaos client --orders 5 --seed 7":          "coffee chaos client --orders 5 --seed 7",
 		"coffee frob --drink latte":                        "coffee --drink frob latte",
+		"coffee keys new file --help":                      "coffee help keys new file",
+		"coffee -h --log-level debug":                      "coffee help",
 		"coffee status - 123":                              "coffee status - 123",
 		"coffee backup x --generate-bash-completion":       "coffee backup x --generate-bash-completion",
 		"coffee status 1 --lim --generate-bash-completion": "coffee status --lim 1 --generate-bash-completion",
@@ -91,6 +93,7 @@ func TestUsageErrors(t *testing.T) {
 		"order Latte":                                              "order takes no argument: \"Latte\"; did you mean --drink latte?",
 		"order frob":                                               "order takes no argument: \"frob\"\n",
 		"cancel":                                                   "which order? coffee cancel ID",
+		"help keys rotat":                                          `no such command: "keys rotat"`,
 		"help ordr":                                                "no such command: \"ordr\"; did you mean order?",
 	} {
 		var stdout, stderr bytes.Buffer
@@ -166,6 +169,12 @@ func TestHelp(t *testing.T) {
 	}
 	if strings.Contains(order, "late-charge-rate") {
 		t.Error("a hidden flag is shown")
+	}
+	if rotate := help("keys", "rotate", "--help"); !strings.Contains(rotate, "--prepare") || rotate != help("help", "keys", "rotate") {
+		t.Errorf("coffee keys rotate --help:\n%s", rotate)
+	}
+	if help("server", "start-dev", "-h") != help("help", "server", "start-dev") {
+		t.Error("the help of coffee server start-dev is not that of coffee server")
 	}
 	if order != help("order", "-h") || order != help("help", "order") || help("help") != help("-h") {
 		t.Error("-h, --help and the command help differ")
