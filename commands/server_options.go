@@ -30,7 +30,7 @@ func serverOptions(c *cli.Context) (options devserver.Options, err error) {
 		UIAssets:         c.String("ui-asset-path"),
 		CodecEndpoint:    c.String("ui-codec-endpoint"),
 		Namespaces:       append([]string{client.DefaultNamespace}, c.StringSlice("namespace")...),
-		SearchAttributes: searchAttributes(),
+		SearchAttributes: map[string]enumspb.IndexedValueType{},
 		Retention:        c.Duration("retention"),
 		TimeSkipping:     c.Bool("time-skipping"),
 		SQLitePragmas:    map[string]string{},
@@ -85,21 +85,6 @@ func indexedType(name string) enumspb.IndexedValueType {
 		}
 	}
 	return enumspb.INDEXED_VALUE_TYPE_UNSPECIFIED
-}
-
-// mostKeywords is how many search attributes of type Keyword a database of Temporal's has
-// columns for.
-const mostKeywords = 10
-
-// hasRoom reports whether a namespace can have all of these search attributes.
-func hasRoom(attributes map[string]enumspb.IndexedValueType) bool {
-	count := 0
-	for _, kind := range attributes {
-		if kind == enumspb.INDEXED_VALUE_TYPE_KEYWORD {
-			count++
-		}
-	}
-	return count <= mostKeywords
 }
 
 // addPairs reads the flags that are NAME=VALUE pairs.
