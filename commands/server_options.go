@@ -103,6 +103,9 @@ func addPairs(c *cli.Context, options *devserver.Options) error {
 		}
 		options.SearchAttributes[name] = kind
 	}
+	if err := devserver.CheckSearchAttributes(options.SearchAttributes); err != nil {
+		return usageErrorf(c, "--search-attribute: %v", err)
+	}
 	for _, pair := range c.StringSlice("dynamic-config-value") {
 		name, value, err := parsePair(c, "dynamic-config-value", pair)
 		if err != nil {
