@@ -129,7 +129,7 @@ func parseServer(c *cli.Context, a *app) (plan serverPlan, err error) {
 	if plan.boardPort, err = parsePort(c, "board-port"); err != nil {
 		return plan, err
 	}
-	if plan.server, err = serverOptions(c); err != nil {
+	if plan.server, err = serverOptions(c, a.out.notef); err != nil {
 		return plan, err
 	}
 	if err := checkDatabaseName(c, plan.server.DatabaseFile); err != nil {

@@ -91,6 +91,11 @@ func TestStartDevIsForAll(t *testing.T) {
 	if plan := planned(t, "--in-memory", "--no-board"); plan.board || !plan.server.UI {
 		t.Errorf("without a board: %+v", plan)
 	}
+	// The SDKs' own tests set what this version of the server does not have.
+	set := planned(t, "--dynamic-config-value", "frontend.activityAPIsEnabled=true", "--dynamic-config-value", "frontend.rps=10", "start-dev").server.DynamicConfig
+	if len(set) != 1 || set["frontend.rps"] != 10 {
+		t.Errorf("start-dev with settings: %v", set)
+	}
 }
 
 // TestRoomForAttributes: a server has the search attributes that its user asks for, and none
