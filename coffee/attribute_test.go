@@ -58,22 +58,22 @@ func (a *attributes) ListSearchAttributes(context.Context, *operatorservice.List
 func TestEnsureAttribute(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		service     attributes
+		service     *attributes
 		there, lost bool
 		fails       bool
 	}{
-		"it is missing":       {service: attributes{}, there: true},
-		"it is there":         {service: attributes{kind: enumspb.INDEXED_VALUE_TYPE_KEYWORD, addErr: errors.New("added twice")}, there: true},
-		"another worker adds": {service: attributes{addErr: serviceerror.NewAlreadyExists("exists")}, there: true},
-		"it is an Int":        {service: attributes{kind: enumspb.INDEXED_VALUE_TYPE_INT}, lost: true, fails: true},
-		"it may not add it":   {service: attributes{addErr: serviceerror.NewPermissionDenied("no", "")}, lost: true, fails: true},
-		"it may not look":     {service: attributes{err: serviceerror.NewPermissionDenied("no", "")}, fails: true},
-		"there is no room":    {service: attributes{addErr: serviceerror.NewInvalidArgument("more than 10")}, lost: true, fails: true},
+		"it is missing":       {service: &attributes{}, there: true},
+		"it is there":         {service: &attributes{kind: enumspb.INDEXED_VALUE_TYPE_KEYWORD, addErr: errors.New("added twice")}, there: true},
+		"another worker adds": {service: &attributes{addErr: serviceerror.NewAlreadyExists("exists")}, there: true},
+		"it is an Int":        {service: &attributes{kind: enumspb.INDEXED_VALUE_TYPE_INT}, lost: true, fails: true},
+		"it may not add it":   {service: &attributes{addErr: serviceerror.NewPermissionDenied("no", "")}, lost: true, fails: true},
+		"it may not look":     {service: &attributes{err: serviceerror.NewPermissionDenied("no", "")}, fails: true},
+		"there is no room":    {service: &attributes{addErr: serviceerror.NewInvalidArgument("more than 10")}, lost: true, fails: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c, w := &mocks.Client{}, &attributeWatch{}
-				c.On("OperatorService").Return(&test.service)
+				c.On("OperatorService").Return(test.service)
 				unknown := serviceerror.NewInvalidArgument("no such attribute")
 				c.On("CountWorkflow", mock.Anything, mock.Anything).Return(nil, unknown).Times(3)
 				c.On("CountWorkflow", mock.Anything, mock.Anything).Return(&workflowservice.CountWorkflowExecutionsResponse{}, nil)
