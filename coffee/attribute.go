@@ -20,10 +20,29 @@ func attributeType(ctx context.Context, c client.Client, namespace string) (enum
 	return list.GetCustomAttributes()[SearchAttributeStatus], err
 }
 
-// attributeWatch knows whether the search attribute that the server had is lost: somebody
-// has removed it, or replaced it by one of another type. The zero value says that it is
-// not; a nil one does as well.
-type attributeWatch struct{ gone atomic.Bool }
+// checkAttributeType returns an [*AttributeTypeError] if the server's attribute is another.
+func checkAttributeType(kind enumspb.IndexedValueType) error {
+	if kind == enumspb.INDEXED_VALUE_TYPE_UNSPECIFIED || kind == enumspb.INDEXED_VALUE_TYPE_KEYWORD {
+		return nil
+	}
+	return &AttributeTypeError{kind.String()}
+}
+
+// attributeWatch knows whether the server has the search attribute now: anybody can add it,
+// remove it, or replace it by one of another type. The zero value does not know; a nil one
+// does not either.
+type attributeWatch struct{ has, gone atomic.Bool }
+
+func (w *attributeWatch) saw(kind enumspb.IndexedValueType) {
+	w.has.Store(kind == enumspb.INDEXED_VALUE_TYPE_KEYWORD)
+	w.gone.Store(kind != enumspb.INDEXED_VALUE_TYPE_KEYWORD)
+}
+
+// there reports whether the server is known to have the attribute.
+func (w *attributeWatch) there() bool { return w != nil && w.has.Load() }
+
+// lost reports whether the server is known not to have it.
+func (w *attributeWatch) lost() bool { return w != nil && w.gone.Load() }
 
 // attributePause is the time between two looks at the search attribute. As long an order
 // can wait for its end that tries to write to one that was removed.
@@ -37,22 +56,23 @@ func (w *attributeWatch) run(ctx context.Context, c client.Client, namespace str
 		case <-time.After(attributePause):
 		}
 		if kind, err := attributeType(ctx, c, namespace); err == nil {
-			w.gone.Store(kind != enumspb.INDEXED_VALUE_TYPE_KEYWORD)
+			w.saw(kind)
 		}
 	}
 }
 
-func (w *attributeWatch) lost() bool { return w != nil && w.gone.Load() }
-
-// ensureSearchAttribute reports whether the server has the search attribute that
-// orders write their outcome to, and adds it if it is missing. On a server that
-// does not allow that, orders do without.
-func ensureSearchAttribute(ctx context.Context, c client.Client, namespace string) (bool, error) {
+// ensure adds the search attribute that orders write their outcome to if the server lacks
+// it, and returns when queries know it. Without it, as on a server that does not let a
+// worker add it, orders end all the same; the error says why.
+func (w *attributeWatch) ensure(ctx context.Context, c client.Client, namespace string) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	kind, err := attributeType(ctx, c, namespace)
-	if err != nil || kind != enumspb.INDEXED_VALUE_TYPE_UNSPECIFIED {
-		return kind == enumspb.INDEXED_VALUE_TYPE_KEYWORD, err
+	if err != nil {
+		return err
+	}
+	if w.saw(kind); kind != enumspb.INDEXED_VALUE_TYPE_UNSPECIFIED {
+		return checkAttributeType(kind)
 	}
 	_, err = c.OperatorService().AddSearchAttributes(ctx, &operatorservice.AddSearchAttributesRequest{
 		Namespace:        namespace,
@@ -60,7 +80,7 @@ func ensureSearchAttribute(ctx context.Context, c client.Client, namespace strin
 	})
 	var exists *serviceerror.AlreadyExists
 	if err != nil && !errors.As(err, &exists) {
-		return false, err
+		return err
 	}
 	// The server's components learn of the attribute one after another. A query
 	// that succeeds shows that it is known.
@@ -70,11 +90,12 @@ func ensureSearchAttribute(ctx context.Context, c client.Client, namespace strin
 			Query:     statusQuery(StatusCompleted),
 		})
 		if err == nil {
-			return true, nil
+			w.saw(enumspb.INDEXED_VALUE_TYPE_KEYWORD)
+			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return false, err
+			return err
 		case <-time.After(200 * time.Millisecond):
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/api/operatorservice/v1"
+	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/mocks"
@@ -27,9 +28,19 @@ import (
 // attributes is a fake of the service that says which search attributes there are.
 type attributes struct {
 	operatorservice.OperatorServiceClient
-	mu   sync.Mutex
-	kind enumspb.IndexedValueType
-	err  error
+	mu     sync.Mutex
+	kind   enumspb.IndexedValueType
+	err    error
+	addErr error
+}
+
+func (a *attributes) AddSearchAttributes(_ context.Context, request *operatorservice.AddSearchAttributesRequest, _ ...grpc.CallOption) (*operatorservice.AddSearchAttributesResponse, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.addErr == nil {
+		a.kind = request.GetSearchAttributes()[SearchAttributeStatus]
+	}
+	return nil, a.addErr
 }
 
 func (a *attributes) ListSearchAttributes(context.Context, *operatorservice.ListSearchAttributesRequest, ...grpc.CallOption) (*operatorservice.ListSearchAttributesResponse, error) {
@@ -42,8 +53,41 @@ func (a *attributes) ListSearchAttributes(context.Context, *operatorservice.List
 	return response, a.err
 }
 
+// TestEnsureAttribute: a worker adds the search attribute that a namespace lacks, and counts
+// on it only when queries know it. Where it may not, or there is no room, it does without.
+func TestEnsureAttribute(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		service     *attributes
+		there, lost bool
+		fails       bool
+	}{
+		"it is missing":       {service: &attributes{}, there: true},
+		"it is there":         {service: &attributes{kind: enumspb.INDEXED_VALUE_TYPE_KEYWORD, addErr: errors.New("added twice")}, there: true},
+		"another worker adds": {service: &attributes{addErr: serviceerror.NewAlreadyExists("exists")}, there: true},
+		"it is an Int":        {service: &attributes{kind: enumspb.INDEXED_VALUE_TYPE_INT}, lost: true, fails: true},
+		"it may not add it":   {service: &attributes{addErr: serviceerror.NewPermissionDenied("no", "")}, lost: true, fails: true},
+		"it may not look":     {service: &attributes{err: serviceerror.NewPermissionDenied("no", "")}, fails: true},
+		"there is no room":    {service: &attributes{addErr: serviceerror.NewInvalidArgument("more than 10")}, lost: true, fails: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c, w := &mocks.Client{}, &attributeWatch{}
+				c.On("OperatorService").Return(test.service)
+				unknown := serviceerror.NewInvalidArgument("no such attribute")
+				c.On("CountWorkflow", mock.Anything, mock.Anything).Return(nil, unknown).Times(3)
+				c.On("CountWorkflow", mock.Anything, mock.Anything).Return(&workflowservice.CountWorkflowExecutionsResponse{}, nil)
+				err := w.ensure(t.Context(), c, "default")
+				if (err != nil) != test.fails || w.there() != test.there || w.lost() != test.lost {
+					t.Errorf("got %v, there %v, lost %v", err, w.there(), w.lost())
+				}
+			})
+		})
+	}
+}
+
 // TestAttributeWatch: a worker notices within seconds that the search attribute was
-// removed or replaced, and that it is back.
+// removed or replaced, and that it is there again, or at last.
 func TestAttributeWatch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -64,6 +108,7 @@ func TestAttributeWatch(t *testing.T) {
 			{kind: enumspb.INDEXED_VALUE_TYPE_KEYWORD},
 			{kind: enumspb.INDEXED_VALUE_TYPE_INT, lost: true},
 			{err: errors.New("the server is away"), lost: true}, // as it was
+			{kind: enumspb.INDEXED_VALUE_TYPE_UNSPECIFIED, lost: true},
 			{kind: enumspb.INDEXED_VALUE_TYPE_KEYWORD},
 		} {
 			service.mu.Lock()
@@ -71,8 +116,8 @@ func TestAttributeWatch(t *testing.T) {
 			service.mu.Unlock()
 			time.Sleep(10*time.Second + 1)
 			synctest.Wait()
-			if got := w.lost(); got != step.lost {
-				t.Errorf("%v, %v: lost is %v", step.kind, step.err, got)
+			if w.lost() != step.lost || w.there() == step.lost {
+				t.Errorf("%v, %v: lost is %v, there is %v", step.kind, step.err, w.lost(), w.there())
 			}
 		}
 	})
@@ -150,21 +195,27 @@ func TestUnindexedReplays(t *testing.T) {
 // that it needs. A server that does not tell is asked all the same.
 func TestListByStatus(t *testing.T) {
 	t.Parallel()
+	unknown := serviceerror.NewInvalidArgument("column name 'CoffeeStatus' is not defined")
 	for name, test := range map[string]struct {
 		service *attributes
+		listed  error
+		over    int64
 		want    string
 	}{
-		"a Keyword":        {&attributes{kind: enumspb.INDEXED_VALUE_TYPE_KEYWORD}, ""},
-		"it does not tell": {&attributes{err: errors.New("not allowed")}, ""},
-		"an Int":           {&attributes{kind: enumspb.INDEXED_VALUE_TYPE_INT}, "the search attribute CoffeeStatus of the server is of type Int, not Keyword"},
-		"a Text":           {&attributes{kind: enumspb.INDEXED_VALUE_TYPE_TEXT}, "the search attribute CoffeeStatus of the server is of type Text, not Keyword"},
+		"a Keyword":             {service: &attributes{kind: enumspb.INDEXED_VALUE_TYPE_KEYWORD}},
+		"it does not tell":      {service: &attributes{err: errors.New("not allowed")}},
+		"an Int":                {service: &attributes{kind: enumspb.INDEXED_VALUE_TYPE_INT}, want: "the search attribute CoffeeStatus of the server is of type Int, not Keyword"},
+		"a Text":                {service: &attributes{kind: enumspb.INDEXED_VALUE_TYPE_TEXT}, want: "the search attribute CoffeeStatus of the server is of type Text, not Keyword"},
+		"no worker came yet":    {service: &attributes{}, listed: unknown},
+		"workers do without it": {service: &attributes{}, listed: unknown, over: 1, want: "the server has no search attribute CoffeeStatus: column name 'CoffeeStatus' is not defined"},
 	} {
 		c := &mocks.Client{}
 		c.On("OperatorService").Return(test.service)
-		c.On("ListWorkflow", mock.Anything, mock.Anything).Return(&workflowservice.ListWorkflowExecutionsResponse{}, nil)
+		c.On("ListWorkflow", mock.Anything, mock.Anything).Return(&workflowservice.ListWorkflowExecutionsResponse{}, test.listed)
+		c.On("CountWorkflow", mock.Anything, mock.Anything).Return(&workflowservice.CountWorkflowExecutionsResponse{Count: test.over}, nil)
 		_, err := NewClient(c, "default").List(t.Context(), ListOptions{Status: StatusCompleted})
 		var other *AttributeTypeError
-		if (err != nil) != (test.want != "") || err != nil && (!errors.As(err, &other) || err.Error() != test.want) {
+		if (err != nil) != (test.want != "") || err != nil && (errors.Is(err, ErrNotIndexed) == errors.As(err, &other) || err.Error() != test.want) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}

@@ -8,7 +8,6 @@ import (
 	"iter"
 	"slices"
 
-	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
 	"golang.org/x/sync/errgroup"
@@ -55,17 +54,17 @@ func (c *Client) checkIndexed(ctx context.Context, status OrderStatus) error {
 		return nil
 	}
 	kind, err := attributeType(ctx, c.temporal, c.namespace)
-	if err != nil || kind == enumspb.INDEXED_VALUE_TYPE_UNSPECIFIED || kind == enumspb.INDEXED_VALUE_TYPE_KEYWORD {
+	if err != nil {
 		return nil
 	}
-	return &AttributeTypeError{kind.String()}
+	return checkAttributeType(kind)
 }
 
 // List returns orders, newest first. The server selects them: first the running
 // ones, then those that ended most recently. Of an order that was reset only the latest
 // run counts. An order that cannot be read is among them, and says why. List returns
-// [ErrNotIndexed] or an [*AttributeTypeError] if a status other than RUNNING is asked for
-// and the server does not have the search attribute.
+// [ErrNotIndexed] or an [*AttributeTypeError] if a status other than RUNNING is asked for,
+// orders have ended, and the server does not have the search attribute.
 func (c *Client) List(ctx context.Context, options ListOptions) ([]OrderView, error) {
 	limit := options.Limit
 	if limit <= 0 {
@@ -80,6 +79,9 @@ func (c *Client) List(ctx context.Context, options ListOptions) ([]OrderView, er
 	for info, err := range c.Executions(ctx, options.query(), 0, min(limit, 1000)) {
 		var invalid *serviceerror.InvalidArgument
 		if errors.As(err, &invalid) && byAttribute(options.Status) {
+			if over, countErr := c.Count(ctx, ListOptions{Over: true}); countErr == nil && over == 0 {
+				return nil, nil // the first worker adds the attribute, before it ends an order
+			}
 			return nil, fmt.Errorf("%w: %w", ErrNotIndexed, err)
 		}
 		if err != nil {

@@ -64,7 +64,7 @@ type Worker struct {
 }
 
 // NewWorker returns a worker that has not started yet. It adds the search attribute
-// [SearchAttributeStatus] if the server lacks it and allows that. The client may be one that
+// [SearchAttributeStatus] to the namespace if that lacks it and the server allows it. The client may be one that
 // wraps the SDK's, and has a method Unwrap that returns that. NewWorker returns an error if
 // there is no ledger or a service setting is invalid, and [ErrForeignLedger] if the ledger
 // and the namespace do not belong together.
@@ -84,21 +84,20 @@ func NewWorker(ctx context.Context, c client.Client, options WorkerOptions) (*Wo
 	if err := bindLedger(ctx, NewClient(c, options.Namespace), options); err != nil {
 		return nil, err
 	}
-	indexed, err := ensureSearchAttribute(ctx, c, options.Namespace)
-	if err != nil {
-		options.Log.Debug().Err(err).Msg("orders will not be searchable by status")
+	watched := &attributeWatch{}
+	if err := watched.ensure(ctx, c, options.Namespace); err != nil {
+		options.Log.Warn().Err(err).Msgf("orders cannot be listed by how they ended: there is no search attribute %s", SearchAttributeStatus)
 	}
 
 	if wrapper, ok := c.(interface{ Unwrap() client.Client }); ok {
 		c = wrapper.Unwrap() // the SDK takes no other
 	}
-	fatal, watched := make(chan error, 1), &attributeWatch{}
-	watched.gone.Store(err == nil && !indexed)
+	fatal := make(chan error, 1)
 	w := worker.New(c, TaskQueue, sdkOptions(options, fatal))
 	if options.Register != nil {
 		options.Register(w)
 	} else {
-		(&OrderWorkflow{Pricing: options.Pricing, Indexed: indexed, attribute: watched}).Register(w)
+		(&OrderWorkflow{Pricing: options.Pricing, attribute: watched}).Register(w)
 	}
 	activities := NewActivities(NewServiceFactory(options.Services, options.Ledger, options.Log))
 	activities.Orders = options.Orders

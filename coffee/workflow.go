@@ -27,7 +27,7 @@ type OrderWorkflow struct {
 	// [SearchAttributeStatus]. Set it only if the server has that attribute.
 	Indexed bool
 
-	attribute *attributeWatch // nil means that the attribute stays
+	attribute *attributeWatch // nil means that nobody watches it
 }
 
 // Register registers the workflow under its name in the contract.
@@ -136,7 +136,7 @@ func (w *OrderWorkflow) decide(ctx workflow.Context, input converter.RawValue) (
 		// Pinned as well, because a replayer may not know the run id. The SDK's test
 		// environment has no original run.
 		reset := info.OriginalRunID != "" && info.OriginalRunID != info.WorkflowExecution.RunID
-		decided := acceptance{Order: request, Indexed: w.Indexed && !w.attribute.lost(), Reset: reset}
+		decided := acceptance{Order: request, Indexed: (w.Indexed || w.attribute.there()) && !w.attribute.lost(), Reset: reset}
 		if err == nil {
 			_, err = request.Normalize()
 		}

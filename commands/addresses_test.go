@@ -34,7 +34,7 @@ func TestAddressList(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	log := zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel)
-	server, err := devserver.Start(ctx, devserver.Options{SearchAttributes: searchAttributes(), Log: log})
+	server, err := devserver.Start(ctx, devserver.Options{Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}

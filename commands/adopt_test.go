@@ -57,7 +57,7 @@ func testOldDatabase(t *testing.T, archive string) {
 	var said []string
 	server, err := devserver.Start(ctx, devserver.Options{
 		DatabaseFile: filepath.Join(dir, "coffee.db"), Adopt: true, Log: log,
-		SearchAttributes: searchAttributes(), Notify: func(line string) { said = append(said, line) },
+		Notify: func(line string) { said = append(said, line) },
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -155,7 +155,7 @@ func verify(ctx context.Context, a *app, file string, plan backupPlan) (v verifi
 	}
 	var tasks background
 	defer func() { err = errors.Join(err, tasks.stop()) }()
-	server, err := a.startServer(ctx, &tasks, devserver.Options{DatabaseFile: copies[0].To, Namespaces: namespaces, SearchAttributes: searchAttributes(), InProcess: true})
+	server, err := a.startServer(ctx, &tasks, devserver.Options{DatabaseFile: copies[0].To, Namespaces: namespaces, InProcess: true})
 	if err != nil {
 		return v, err
 	}

@@ -56,7 +56,7 @@ func (a *app) startDev(ctx context.Context, options workerOptions, skipTime bool
 			err = errors.Join(err, d.stop())
 		}
 	}()
-	server, err := a.startServer(ctx, &d.background, devserver.Options{SearchAttributes: searchAttributes(), TimeSkipping: skipTime})
+	server, err := a.startServer(ctx, &d.background, devserver.Options{TimeSkipping: skipTime})
 	if err != nil {
 		return nil, err
 	}

@@ -78,7 +78,7 @@ func TestEncryptedOnTheServer(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	file := filepath.Join(t.TempDir(), "coffee.db")
-	server, err := devserver.Start(ctx, devserver.Options{DatabaseFile: file, SearchAttributes: searchAttributes()})
+	server, err := devserver.Start(ctx, devserver.Options{DatabaseFile: file})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -309,7 +309,7 @@ func TestOrderInAnotherNamespace(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	server, err := devserver.Start(ctx, devserver.Options{Namespaces: []string{"shop", "bank"}, SearchAttributes: searchAttributes()})
+	server, err := devserver.Start(ctx, devserver.Options{Namespaces: []string{"shop", "bank"}})
 	if err != nil {
 		t.Fatal(err)
 	}

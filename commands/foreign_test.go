@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 	"unicode"
@@ -215,6 +216,50 @@ func TestVersionNames(t *testing.T) {
 		if !sleep(ctx, 100*time.Millisecond) { // until they are listed
 			t.Fatalf("got %+v", d.Versions[i])
 		}
+	}
+}
+
+// TestAddedSearchAttribute: a namespace has nothing of coffee until a worker comes. When many
+// come at once, the first order that is ready is listed by how it ended.
+func TestAddedSearchAttribute(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	s := newShop(t)
+	custom := func() map[string]enumspb.IndexedValueType {
+		list, err := s.conn.OperatorService().ListSearchAttributes(ctx, &operatorservice.ListSearchAttributesRequest{Namespace: s.conn.namespace})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list.GetCustomAttributes()
+	}
+	listed := func() int {
+		views, err := s.orders.List(ctx, coffee.ListOptions{Status: coffee.StatusCompleted})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(views)
+	}
+	if len(custom()) != 0 || listed() != 0 {
+		t.Errorf("before the first worker: %v", custom())
+	}
+	s.place(ctx, "123")
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(s.startWorker)
+	}
+	all.Wait()
+	s.wantResult(ctx, "123", 525)
+	for listed() == 0 {
+		if !sleep(ctx, 20*time.Millisecond) {
+			t.Fatal("the order is not listed")
+		}
+	}
+	if attributes := custom(); len(attributes) != 1 || attributes[coffee.SearchAttributeStatus] != enumspb.INDEXED_VALUE_TYPE_KEYWORD {
+		t.Errorf("eight workers added %v", attributes)
+	}
+	if history := s.kinds(ctx, "123"); strings.Contains(history, "WorkflowTaskFailed") {
+		t.Errorf("the order had to wait for the attribute: %s", history)
 	}
 }
 

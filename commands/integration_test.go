@@ -77,7 +77,7 @@ func testServer(t *testing.T, skipTime bool, log zerolog.Logger) client.Options 
 	if addresses := os.Getenv(clusterVariable); addresses != "" && !skipTime {
 		return client.Options{HostPort: addresses, Namespace: newNamespace(ctx, t, addressList(addresses))}
 	}
-	server, err := devserver.Start(ctx, devserver.Options{SearchAttributes: searchAttributes(), TimeSkipping: skipTime, Log: log})
+	server, err := devserver.Start(ctx, devserver.Options{TimeSkipping: skipTime, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}

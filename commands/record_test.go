@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/rs/zerolog"
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/operatorservice/v1"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
@@ -141,6 +143,13 @@ type staged struct {
 }
 
 func newStage(s *shop) *stage {
+	s.t.Helper()
+	// The worker of a stage is none of coffee's, which would add the attribute.
+	_, err := s.conn.OperatorService().AddSearchAttributes(context.Background(), &operatorservice.AddSearchAttributesRequest{Namespace: s.conn.namespace,
+		SearchAttributes: map[string]enumspb.IndexedValueType{coffee.SearchAttributeStatus: enumspb.INDEXED_VALUE_TYPE_KEYWORD}})
+	if err != nil {
+		s.t.Fatal(err)
+	}
 	return &stage{shop: s, orders: map[string]*staged{}, receipt: map[string]bool{}}
 }
 

@@ -8,9 +8,7 @@ import (
 	"slices"
 
 	"github.com/urfave/cli/v2"
-	enumspb "go.temporal.io/api/enums/v1"
 
-	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/encryption"
 	"example.com/coffee/devserver"
 )
@@ -131,7 +129,7 @@ func parseServer(c *cli.Context, a *app) (plan serverPlan, err error) {
 	if plan.boardPort, err = parsePort(c, "board-port"); err != nil {
 		return plan, err
 	}
-	if plan.server, err = serverOptions(c); err != nil {
+	if plan.server, err = serverOptions(c, a.out.notef); err != nil {
 		return plan, err
 	}
 	if err := checkDatabaseName(c, plan.server.DatabaseFile); err != nil {
@@ -143,10 +141,6 @@ func parseServer(c *cli.Context, a *app) (plan serverPlan, err error) {
 	plan.secure, plan.board = c.String("secure"), plan.server.UI && !c.Bool("no-board")
 	if c.Bool("no-board") && c.IsSet("board-port") {
 		return plan, usageErrorf(c, "--no-board and --board-port exclude each other")
-	}
-	if !hasRoom(plan.server.SearchAttributes) {
-		delete(plan.server.SearchAttributes, coffee.SearchAttributeStatus)
-		a.out.notef("all search attributes of type Keyword are taken: %s is left out", coffee.SearchAttributeStatus)
 	}
 	if !c.IsSet("board-port") && plan.server.Port != 0 {
 		plan.boardPort = plan.server.Port + boardPortOffset
@@ -275,11 +269,6 @@ func (a *app) startAll(ctx context.Context, tasks *background, plan serverPlan) 
 		a.out.notef("clients and workers use it with --config-file %s; other machines need copies of it, ca.crt, client.crt and client.key, with the address and the paths changed", profile)
 	}
 	return nil
-}
-
-// searchAttributes returns the search attributes that our own servers start with.
-func searchAttributes() map[string]enumspb.IndexedValueType {
-	return map[string]enumspb.IndexedValueType{coffee.SearchAttributeStatus: enumspb.INDEXED_VALUE_TYPE_KEYWORD}
 }
 
 // startServer starts a server in this process.

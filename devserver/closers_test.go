@@ -63,8 +63,8 @@ func TestFailedStartReleasesEverything(t *testing.T) {
 	cancelled, cancel := context.WithCancel(context.Background())
 	cancel()
 	tooMany := map[string]enumspb.IndexedValueType{}
-	for i := range 11 { // Temporal has room for ten
-		tooMany[fmt.Sprint("Text", i)] = enumspb.INDEXED_VALUE_TYPE_TEXT
+	for i := range 10 { // with the Table of the file one more than there is room for
+		tooMany[fmt.Sprint("Keyword", i)] = enumspb.INDEXED_VALUE_TYPE_KEYWORD
 	}
 	for name, c := range map[string]struct {
 		ctx     context.Context

@@ -3,7 +3,9 @@ package devserver
 import (
 	"testing"
 
+	"go.temporal.io/server/chasm/lib/activity"
 	"go.temporal.io/server/common/dynamicconfig"
+	"go.temporal.io/server/common/log"
 )
 
 // TestStartDev: what temporal server start-dev sets in its dynamic configuration is set
@@ -27,5 +29,10 @@ func TestStartDev(t *testing.T) {
 		if got := ours.GetValue(dynamicconfig.MakeKey(key)); (len(got) == 1 && got[0].Value == test.value) != (test.reason == "") {
 			t.Errorf("%s is %v; start-dev has %v; a reason: %q", key, got, test.value, test.reason)
 		}
+	}
+	// These it sets for older versions of the server; now they are on by default.
+	all := dynamicconfig.NewCollection(ours, log.NewNoopLogger())
+	if !dynamicconfig.EnableChasm.Get(all)("default") || !activity.Enabled.Get(all)("default") {
+		t.Error("standalone activities are off")
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 
+	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
 	"google.golang.org/grpc"
 )
@@ -21,6 +22,9 @@ func Start(context.Context, Options) (*Server, error) { return nil, ErrNoServer 
 
 // CheckDynamicConfig returns nil: there is no server that takes settings.
 func CheckDynamicConfig(map[string]any) error { return nil }
+
+// CheckSearchAttributes returns nil: there is no server that has any.
+func CheckSearchAttributes(map[string]enumspb.IndexedValueType) error { return nil }
 
 // MakeOlder returns [ErrNoServer].
 func MakeOlder(context.Context, string) error { return ErrNoServer }

@@ -71,7 +71,8 @@ type Options struct {
 	// for one that exists.
 	Retention time.Duration
 	// SearchAttributes are added to each of the namespaces that lacks them. One that is
-	// there with another type stays as it is, and Notify hears of it.
+	// there with another type stays as it is, and Notify hears of it; see
+	// [CheckSearchAttributes].
 	SearchAttributes map[string]enumspb.IndexedValueType
 
 	// DatabaseFile is the SQLite file that everything is stored in; empty means in

@@ -16,10 +16,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	enumspb "go.temporal.io/api/enums/v1"
 	namespacepb "go.temporal.io/api/namespace/v1"
 	"go.temporal.io/api/operatorservice/v1"
-	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/server/common/authorization"
@@ -70,7 +68,7 @@ type Server struct {
 //
 // The context bounds the start, not the life of the server: see [Server.Stop].
 func Start(ctx context.Context, options Options) (_ *Server, err error) {
-	if err := CheckDynamicConfig(options.DynamicConfig); err != nil {
+	if err := errors.Join(CheckDynamicConfig(options.DynamicConfig), CheckSearchAttributes(options.SearchAttributes)); err != nil {
 		return nil, err
 	}
 	options, err = options.withDefaults()
@@ -383,36 +381,5 @@ func setRetention(ctx context.Context, service workflowservice.WorkflowServiceCl
 	}
 	_, err = service.UpdateNamespace(ctx, &workflowservice.UpdateNamespaceRequest{Namespace: name,
 		Config: &namespacepb.NamespaceConfig{WorkflowExecutionRetentionTtl: durationpb.New(want)}})
-	return err
-}
-
-// addSearchAttributes adds the search attributes that an existing namespace lacks. One
-// that has another type stays as it is: any client may have made it.
-func (s *Server) addSearchAttributes(ctx context.Context, operator operatorservice.OperatorServiceClient, namespace string) error {
-	want := s.options.SearchAttributes
-	if len(want) == 0 {
-		return nil
-	}
-	have, err := operator.ListSearchAttributes(ctx, &operatorservice.ListSearchAttributesRequest{Namespace: namespace})
-	if err != nil {
-		return err
-	}
-	missing := map[string]enumspb.IndexedValueType{}
-	for name, kind := range want {
-		switch existing, ok := have.GetCustomAttributes()[name]; {
-		case !ok:
-			missing[name] = kind
-		case existing != kind:
-			s.options.notify("namespace %q: the search attribute %s is of type %s, not %s, and stays so", namespace, name, existing, kind)
-		}
-	}
-	if len(missing) == 0 {
-		return nil
-	}
-	_, err = operator.AddSearchAttributes(ctx, &operatorservice.AddSearchAttributesRequest{Namespace: namespace, SearchAttributes: missing})
-	var exists *serviceerror.AlreadyExists
-	if errors.As(err, &exists) {
-		return nil
-	}
 	return err
 }

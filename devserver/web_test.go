@@ -168,3 +168,30 @@ func TestUI(t *testing.T) {
 		t.Error("a Web UI without files was served", server.Stop())
 	}
 }
+
+// TestSlash: Temporal's HTTP API cannot reach a workflow whose id has a slash, in either
+// spelling; the Web UI can.
+func TestSlash(t *testing.T) {
+	t.Parallel()
+	server := start(t, Options{HTTPPort: freePort(t), UI: true})
+	if _, err := workflowservice.NewWorkflowServiceClient(dial(t, server)).StartWorkflowExecution(t.Context(), &workflowservice.StartWorkflowExecutionRequest{
+		Namespace: "default", WorkflowId: "a/b", WorkflowType: &commonpb.WorkflowType{Name: "any"}, TaskQueue: &taskqueuepb.TaskQueue{Name: "any"}, RequestId: "1",
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for url, want := range map[string]int{
+		server.HTTPURL() + "/api/v1/namespaces/default/workflows/a%2Fb": 404,
+		server.HTTPURL() + "/api/v1/namespaces/default/workflows/a/b":   404,
+		server.UIURL() + "/api/v1/namespaces/default/workflows/a%2Fb":   200,
+	} {
+		response, err := http.Get(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		said, err := io.ReadAll(response.Body)
+		response.Body.Close()
+		if err != nil || response.StatusCode != want || want == 200 && !bytes.Contains(said, []byte(`"a/b"`)) {
+			t.Errorf("%s: %s, %v:\n%.500s", url, response.Status, err, said)
+		}
+	}
+}
