@@ -103,7 +103,7 @@ func jam(g *guide) {
 
 func cancel(g *guide) {
 	g.startServer()
-	g.startWorker(noJams, slow)
+	g.startWorker(noJams, "--brew-time=6s") // so that the cancels are in time on a busy machine, too
 	g.say("There are three ways to talk to a running order. A query asks and changes nothing: the worker answers it from the workflow's variables.")
 	g.coffee("order", "--order-id", "one", "--drink", "mocha", "--no-wait")
 	g.untilBrewing("one")
