@@ -148,7 +148,6 @@ func TestNoServer(t *testing.T) {
 		{"order --dev --drink latte", 1, "built without a Temporal server\nbuild it without -tags noserver, or start"},
 		{"rush --dev", 1, "built without a Temporal server\nbuild it without -tags noserver, or start"},
 		{"tour --auto", 1, "built without a Temporal server\nbuild it without -tags noserver, or start"},
-		{"chaos", 1, "built without a Temporal server\nbuild it without -tags noserver, or start"},
 		{"status --address 127.0.0.1:1", 1, "no Temporal server answers at 127.0.0.1:1\ncheck --address and --tls\n"},
 	} {
 		command := exec.Command(program, strings.Fields(test.args)...)

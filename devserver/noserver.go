@@ -10,6 +10,9 @@ import (
 	"google.golang.org/grpc"
 )
 
+// ServerConfig is empty: there is no server to configure.
+type ServerConfig struct{}
+
 // ServerVersion is "": there is no server in this program.
 const ServerVersion = ""
 
@@ -21,9 +24,6 @@ func Start(context.Context, Options) (*Server, error) { return nil, ErrNoServer 
 
 // CheckDynamicConfig returns nil: there is no server that takes settings.
 func CheckDynamicConfig(map[string]any) error { return nil }
-
-// MakeOlder returns [ErrNoServer].
-func MakeOlder(context.Context, string) error { return ErrNoServer }
 
 func (*Server) Address() string                { return "" }
 func (*Server) ClientOptions() client.Options  { return client.Options{} }
