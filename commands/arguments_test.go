@@ -157,12 +157,29 @@ func TestHelp(t *testing.T) {
 	if worker < 0 || strings.Index(order, "--brew-time") < worker || strings.Index(order, "--drink") > worker {
 		t.Errorf("the worker's flags are not shown as such:\n%s", order)
 	}
-	if strings.Contains(order, "late-charge-rate") {
-		t.Error("a hidden flag is shown")
-	}
 	if order != help("order", "-h") || order != help("help", "order") || help("help") != help("-h") {
 		t.Error("-h, --help and the command help differ")
 	}
+}
+
+// TestNothingIsHidden: help shows all commands and all flags.
+func TestNothingIsHidden(t *testing.T) {
+	var look func(path string, commands []*cli.Command, flags []cli.Flag)
+	look = func(path string, commands []*cli.Command, flags []cli.Flag) {
+		for _, flag := range flags {
+			if visible, ok := flag.(cli.VisibleFlag); ok && !visible.IsVisible() {
+				t.Errorf("%s hides --%s", path, flag.Names()[0])
+			}
+		}
+		for _, command := range commands {
+			if command.Hidden {
+				t.Errorf("%s hides %s", path, command.Name)
+			}
+			look(path+" "+command.Name, command.Subcommands, command.Flags)
+		}
+	}
+	root := newRoot(newApp(&bytes.Buffer{}, &bytes.Buffer{}, Options{}), nil)
+	look("coffee", root.Commands, root.Flags)
 }
 
 // TestHelpFits: every command's help fits on a terminal of 80 columns.

@@ -263,7 +263,7 @@ func (p plan) command() string {
 		p.Kills, p.Only = 0, nil // and so no other faults, but upgrades
 		p.Faults = slices.DeleteFunc(slices.Clone(p.Faults), func(name string) bool { return name == "upgrade" })
 	}
-	command := fmt.Sprintf("lab chaos --orders %d --kills %d --seed %d --faults %s", p.Orders, p.Kills, p.Seed, cmp.Or(strings.Join(p.Faults, ","), "none"))
+	command := fmt.Sprintf("go run ./lab chaos --orders %d --kills %d --seed %d --faults %s", p.Orders, p.Kills, p.Seed, cmp.Or(strings.Join(p.Faults, ","), "none"))
 	if p.Only != nil {
 		command += " --only " + strings.Trim(strings.ReplaceAll(fmt.Sprint(p.Only), " ", ","), "[]")
 	}

@@ -107,9 +107,9 @@ var defects = []defect{
 // others, in one of three runs at the most. Without the fault it is not.
 //
 // Each run takes half a minute or a whole one. A few defects are tried always, and all of
-// them, with and without the fault, if COFFEE_TEST_DEFECTS is set.
+// them, with and without the fault, if LAB_TEST_DEFECTS is set.
 func TestDefects(t *testing.T) {
-	all := os.Getenv("COFFEE_TEST_DEFECTS") != ""
+	all := os.Getenv("LAB_TEST_DEFECTS") != ""
 	for _, defect := range defects {
 		if !defect.always && !all {
 			continue
