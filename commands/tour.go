@@ -71,7 +71,7 @@ func tourOptions(a *app) tour.Options {
 			}
 			services := coffee.DefaultServiceConfig()
 			services.BrewFailureRate = 0
-			return runWorker(ctx, worker, at(address), workerOptions{WorkerOptions: coffee.WorkerOptions{Services: services},
+			return runWorker(ctx, worker, at(address), workerOptions{WorkerOptions: coffee.WorkerOptions{Services: services, Concurrency: coffee.DefaultConcurrency},
 				ledger: ledgerChoice{where: ledger, named: true}})
 		},
 		Replay: func(ctx context.Context, next release.Release, address string, stdout, stderr io.Writer) int {
