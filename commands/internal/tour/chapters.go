@@ -288,6 +288,7 @@ func replay(g *guide) {
 	told = g.replayOn(release.Named(release.Patched), "patched")
 	g.expect(told.code == 0, "the replay of the patched release ended with exit code %d", told.code)
 	g.pause()
+	g.say("The worker of the new release is stopped, and one of the patched release takes its place:")
 	g.end(w)
 	g.workOn(release.Named(release.Patched), "patched")
 	g.untilOver("old", coffee.StatusCompleted)

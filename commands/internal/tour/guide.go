@@ -238,16 +238,15 @@ func (g *guide) begin(name string) (p *process, log *os.File) {
 // workOn starts a worker of another release, in this process: the program itself has no
 // such release. It returns when the worker polls.
 func (g *guide) workOn(next release.Release, name string) *process {
+	ledger := ""
+	if g.err == nil {
+		ledger, g.err = g.ledgerFile()
+	}
 	p, log := g.begin("worker")
 	if g.err != nil {
 		return p
 	}
 	g.print("", "$ coffee worker &    # of the "+name+" release")
-	ledger, err := g.ledgerFile()
-	if g.err = err; err != nil {
-		close(p.done)
-		return p
-	}
 	ctx, cancel := context.WithCancel(g.ctx)
 	p.stop = cancel
 	go func() {
