@@ -26,10 +26,22 @@ func TestGCPercent(t *testing.T) {
 	}
 }
 
-// TestBoundMemory checks that the collector's target follows the heap, and that
-// there is a limit. GOGC and GOMEMLIMIT in the environment take precedence: a process
-// that has them runs the same test.
+// TestBoundMemory checks that the collector's target follows the heap, and that there is a
+// limit. GOGC and GOMEMLIMIT in the environment take precedence. What it sets is the
+// process's, so each case has a process of its own.
 func TestBoundMemory(t *testing.T) {
+	const child = "COFFEE_TEST_BOUND_MEMORY"
+	if os.Getenv(child) == "" {
+		t.Parallel()
+		for _, environment := range [][]string{nil, {"GOGC=123", "GOMEMLIMIT=3GiB"}} {
+			cmd := exec.Command(os.Args[0], "-test.run", "^TestBoundMemory$")
+			cmd.Env = append(append(os.Environ(), child+"=1"), environment...)
+			if said, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("with %q in the environment: %v\n%s", environment, err, said)
+			}
+		}
+		return
+	}
 	if err := boundMemory(); err != nil {
 		t.Fatal(err)
 	}
@@ -55,10 +67,4 @@ func TestBoundMemory(t *testing.T) {
 		}
 	}
 	runtime.KeepAlive(kept)
-
-	again := exec.Command(os.Args[0], "-test.run", "^TestBoundMemory$")
-	again.Env = append(os.Environ(), "GOGC=123", "GOMEMLIMIT=3GiB")
-	if said, err := again.CombinedOutput(); err != nil {
-		t.Errorf("with both in the environment: %v\n%s", err, said)
-	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"syscall"
 	"testing"
@@ -67,6 +68,7 @@ func (s *signalled) send(t *testing.T, signals ...syscall.Signal) {
 // one.
 func TestSignals(t *testing.T) {
 	t.Parallel()
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) // or children ignore it, too, under nohup
 	for _, signals := range [][]syscall.Signal{
 		{syscall.SIGINT}, {syscall.SIGTERM}, {syscall.SIGHUP}, {syscall.SIGTERM, syscall.SIGINT}, {syscall.SIGHUP, syscall.SIGTERM},
 	} {
