@@ -13,6 +13,7 @@
 //     line may say, how it is explained and completed, how it fails, and what an order
 //     waits for.
 //
+// options.go has what another program, such as the laboratory, can give them besides flags.
 // Whatever else is no command helps one, and is named after what it does.
 package commands
 

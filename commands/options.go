@@ -59,8 +59,17 @@ type Server struct {
 	Ledger        string      // the file or the URL of its orders' ledger, which need not exist
 }
 
+// Error is an error of [Connect], with the exit code and the hint that a command would give.
+type Error struct {
+	error
+	Code int
+	Hint string // empty means none
+}
+
+func (e *Error) Unwrap() error { return e.error }
+
 // Connect connects as the commands do to the server that the flags, the environment and the
-// configuration file name. What is wrong meanwhile goes to stderr.
+// configuration file name. Warnings go to stderr. The error is an [*Error].
 func Connect(c *cli.Context, stderr io.Writer, options Options) (*Server, error) {
 	a := newApp(io.Discard, stderr, options)
 	if err := a.configureLogs("", "text"); err != nil {
@@ -68,8 +77,8 @@ func Connect(c *cli.Context, stderr io.Writer, options Options) (*Server, error)
 	}
 	server, conn, where, err := a.connectForOthers(c.Context, c)
 	if err != nil {
-		_, hint := explain(err)
-		return nil, &hintedError{err, hint}
+		code, hint := explain(err)
+		return nil, &Error{err, code, hint}
 	}
 	return &Server{conn.Client, conn.address, conn.namespace, server.ConnectionOptions.TLS, where}, nil
 }

@@ -121,12 +121,15 @@ func (l *lab) run(ctx context.Context, args []string) int {
 	}
 	err := app.RunContext(ctx, args)
 	var exit *exitError
+	var connecting *commands.Error
 	switch {
 	case err == nil:
 		return 0
 	case ctx.Err() != nil:
 		l.notef("lab: interrupted")
 		return exitInterrupted
+	case errors.As(err, &connecting):
+		exit = &exitError{code: connecting.Code, hint: connecting.Hint}
 	case !errors.As(err, &exit):
 		exit = &exitError{code: exitFailure}
 	}
