@@ -15,6 +15,7 @@ import (
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
+	"example.com/coffee/coffee"
 	"example.com/coffee/devserver"
 )
 
@@ -53,7 +54,7 @@ func TestStorageFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { server.Stop() })
-	c, err := client.DialContext(ctx, client.Options{HostPort: server.Address(), Namespace: client.DefaultNamespace})
+	c, err := client.DialContext(ctx, client.Options{HostPort: server.Address(), Namespace: client.DefaultNamespace, Logger: coffee.NewSDKLogger(zerolog.Nop())})
 	if err != nil {
 		t.Fatal(err)
 	}
