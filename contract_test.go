@@ -5,13 +5,15 @@ import (
 	"go/parser"
 	"go/token"
 	"os"
+	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
 )
 
-// TestContractEverywhere: a name of the contract that is new is in every list of such
-// names. docs/design.md tells where they are, under "Add a step".
+// TestContractEverywhere: a name or a field of the contract that is new is in every list
+// of such names. docs/design.md says where they are, under "Add a step" and "Add a field".
 func TestContractEverywhere(t *testing.T) {
 	t.Parallel()
 	read := func(path string) string {
@@ -25,6 +27,8 @@ func TestContractEverywhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	_, table, _ := strings.Cut(read("docs/design.md"), "\n## The contract\n")
+	table, _, _ = strings.Cut(table, "\n## ")
 	names := 0
 	demand := func(name, path, text string) {
 		names++
@@ -33,6 +37,19 @@ func TestContractEverywhere(t *testing.T) {
 		}
 	}
 	ast.Inspect(contract, func(node ast.Node) bool {
+		switch node := node.(type) {
+		case *ast.TypeSpec:
+			return node.Name.IsExported()
+		case *ast.Field:
+			if node.Tag == nil {
+				return true
+			}
+			tag, _, _ := strings.Cut(reflect.StructTag(strings.Trim(node.Tag.Value, "`")).Get("json"), ",")
+			if !regexp.MustCompile(`\b` + tag + `\b`).MatchString(table) {
+				t.Errorf("the contract in docs/design.md lacks the field %s", tag)
+			}
+			demand(tag, "coffee/order_test.go", strconv.Quote(tag)+":")
+		}
 		spec, ok := node.(*ast.ValueSpec)
 		if !ok || len(spec.Values) != 1 {
 			return true

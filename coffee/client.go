@@ -156,7 +156,8 @@ func firstPayload(payloads *commonpb.Payloads) converter.RawValue {
 func (c *Client) Result(ctx context.Context, orderID string) (OrderResult, error) {
 	for runID := ""; ; { // the current run
 		var result OrderResult
-		err := c.temporal.GetWorkflow(ctx, WorkflowID(orderID), runID).Get(ctx, &result)
+		run := c.temporal.GetWorkflow(ctx, WorkflowID(orderID), runID)
+		err := run.Get(ctx, &result)
 		if err == nil {
 			result.clip()
 			return result, nil
@@ -173,7 +174,7 @@ func (c *Client) Result(ctx context.Context, orderID string) (OrderResult, error
 			return OrderResult{}, notFound(orderID, describeErr)
 		}
 		current := described.GetWorkflowExecutionInfo().GetExecution().GetRunId()
-		if current == runID {
+		if current == run.GetRunID() { // which the SDK has looked up, if it was empty
 			return OrderResult{}, &EndedError{OrderID: orderID, Problem: endProblem(err), cause: err}
 		}
 		runID = current

@@ -28,11 +28,11 @@ type fakeService struct {
 	workflowservice.WorkflowServiceClient
 	signal    func(*workflowservice.SignalWorkflowExecutionRequest) error
 	taskQueue func(*workflowservice.DescribeTaskQueueRequest) *workflowservice.DescribeTaskQueueResponse
-	workers   func() (*workflowservice.ListWorkersResponse, error)
+	workers   func(*workflowservice.ListWorkersRequest) (*workflowservice.ListWorkersResponse, error)
 }
 
-func (s *fakeService) ListWorkers(context.Context, *workflowservice.ListWorkersRequest, ...grpc.CallOption) (*workflowservice.ListWorkersResponse, error) {
-	return s.workers()
+func (s *fakeService) ListWorkers(_ context.Context, request *workflowservice.ListWorkersRequest, _ ...grpc.CallOption) (*workflowservice.ListWorkersResponse, error) {
+	return s.workers(request)
 }
 
 func (s *fakeService) SignalWorkflowExecution(_ context.Context, request *workflowservice.SignalWorkflowExecutionRequest, _ ...grpc.CallOption) (*workflowservice.SignalWorkflowExecutionResponse, error) {
@@ -119,24 +119,26 @@ func TestPlaceExisting(t *testing.T) {
 }
 
 // TestResultAfterAReset: a reset terminates the run that Result waits for, so Result
-// follows the order to its new run. Without a reset, the order is over.
+// follows the order to its new run. Without a reset, the order is over, and is not asked
+// for again.
 func TestResultAfterAReset(t *testing.T) {
 	t.Parallel()
 	terminated := fmt.Errorf("%w: %w", &temporal.WorkflowExecutionError{}, &temporal.TerminatedError{})
 	for _, reset := range []bool{true, false} {
 		server, first, second := &mocks.Client{}, &mocks.WorkflowRun{}, &mocks.WorkflowRun{}
 		first.On("Get", mock.Anything, mock.Anything).Return(terminated)
+		first.On("GetRunID").Return("run-1")
 		var want OrderResult
+		current := "run-1"
 		if reset {
+			current = "run-2"
 			want = OrderResult{OrderID: "123", Status: StatusCompleted}
 			second.On("Get", mock.Anything, mock.Anything).Run(func(args mock.Arguments) { *args.Get(1).(*OrderResult) = want }).Return(nil)
-		} else {
-			second.On("Get", mock.Anything, mock.Anything).Return(terminated)
 		}
 		server.On("GetWorkflow", mock.Anything, "order-123", "").Return(first)
 		server.On("GetWorkflow", mock.Anything, "order-123", "run-2").Return(second)
 		server.On("DescribeWorkflowExecution", mock.Anything, "order-123", "").
-			Return(described("run-2", enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED), nil)
+			Return(described(current, enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED), nil)
 		result, err := NewClient(server, "default").Result(t.Context(), "123")
 		var ended *EndedError
 		if result != want || errors.As(err, &ended) == reset {

@@ -2,10 +2,12 @@ package coffee
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	deploymentpb "go.temporal.io/api/deployment/v1"
 	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
 	taskqueuepb "go.temporal.io/api/taskqueue/v1"
 	workerpb "go.temporal.io/api/worker/v1"
 	"go.temporal.io/api/workflowservice/v1"
@@ -23,6 +25,8 @@ type crew struct {
 	queue   string
 	polls   map[enumspb.TaskQueueType]*workflowservice.DescribeTaskQueueResponse
 	workers []*workerpb.WorkerHeartbeat
+	// partial is true if there may be workers that are not among these.
+	partial bool
 	// serverStarted is when the server's own workers started; zero if it does not tell.
 	serverStarted time.Time
 }
@@ -50,22 +54,49 @@ func (c *Client) crew(ctx context.Context, queue string) (crew, error) {
 		}
 		found.polls[kind] = polls
 	}
-	// An older server has no such list, and one of a cloud may not show it.
-	listed, err := c.temporal.WorkflowService().ListWorkers(ctx, &workflowservice.ListWorkersRequest{Namespace: c.namespace, IncludeSystemWorkers: true})
-	if err != nil {
-		return found, ctx.Err()
-	}
-	//lint:ignore SA1019 its successor has no heartbeats: they would take a request for each worker
-	for _, w := range listed.GetWorkersInfo() {
-		beat := w.GetWorkerHeartbeat()
-		switch started := asTime(beat.GetStartTime()); {
-		case beat.GetTaskQueue() == queue:
-			found.workers = append(found.workers, beat)
-		case beat.GetTaskQueue() == systemQueue && (found.serverStarted.IsZero() || started.Before(found.serverStarted)):
-			found.serverStarted = started
+	return found, c.addHeartbeats(ctx, &found)
+}
+
+// A list of workers is read up to these bounds.
+const (
+	workersPage  = 1000
+	workersPages = 10
+)
+
+// addHeartbeats adds the workers of a namespace that send heartbeats.
+func (c *Client) addHeartbeats(ctx context.Context, found *crew) error {
+	found.partial = true
+	request := &workflowservice.ListWorkersRequest{Namespace: c.namespace, IncludeSystemWorkers: true, PageSize: workersPage}
+	for range workersPages {
+		listed, err := c.temporal.WorkflowService().ListWorkers(ctx, request)
+		var missing *serviceerror.Unimplemented
+		var denied *serviceerror.PermissionDenied
+		if errors.As(err, &missing) || errors.As(err, &denied) {
+			found.partial = false // an older server has no such list, and one of a cloud may not show it
+		}
+		if err != nil {
+			return ctx.Err()
+		}
+		//lint:ignore SA1019 its successor has no heartbeats: they would take a request for each worker
+		for _, w := range listed.GetWorkersInfo() {
+			found.addHeartbeat(w.GetWorkerHeartbeat())
+		}
+		if request.NextPageToken = listed.GetNextPageToken(); len(request.NextPageToken) == 0 {
+			found.partial = false
+			return nil
 		}
 	}
-	return found, nil
+	return nil
+}
+
+// addHeartbeat adds a worker if it is one of the queue.
+func (c *crew) addHeartbeat(beat *workerpb.WorkerHeartbeat) {
+	switch started := asTime(beat.GetStartTime()); {
+	case beat.GetTaskQueue() == c.queue:
+		c.workers = append(c.workers, beat)
+	case beat.GetTaskQueue() == systemQueue && (c.serverStarted.IsZero() || started.Before(c.serverStarted)):
+		c.serverStarted = started
+	}
 }
 
 // describeQueue asks who polls a task queue for tasks of a kind, and to which version of

@@ -182,9 +182,11 @@ func TestDiagnose(t *testing.T) {
 			x.beat("a", "v2", s)
 			x.described.WorkflowExecutionInfo.VersioningInfo = &workflowpb.WorkflowExecutionVersioningInfo{Behavior: enumspb.VERSIONING_BEHAVIOR_AUTO_UPGRADE, DeploymentVersion: version("v1")}
 		}, ""},
-		"no version is current": {func(x *scene) { x.task(10 * s); x.beat("a", "v1", s) }, "no worker without a version is polling the task queue coffee-orders, and no version is current; make one current with: coffee rollout"},
-		"nobody takes the ramp": {func(x *scene) { x.task(10 * s); x.current("v2", "v1", 50); x.beat("a", "v2", s) }, saysNoV1},
-		"the whole ramp":        {func(x *scene) { x.task(10 * s); x.current("v1", "v2", 100); x.beat("a", "v2", s) }, ""},
+		"no version is current":             {func(x *scene) { x.task(10 * s); x.beat("a", "v1", s) }, "no worker without a version is polling the task queue coffee-orders, and no version is current; make one current with: coffee rollout"},
+		"nobody takes the ramp, perhaps":    {func(x *scene) { x.task(10 * s); x.current("v2", "v1", 50); x.beat("a", "v2", s) }, ""},
+		"only the ramp has workers":         {func(x *scene) { x.task(10 * s); x.current("v1", "v2", 50); x.beat("a", "v2", s) }, ""},
+		"neither the ramp nor the rest has": {func(x *scene) { x.task(10 * s); x.current("v1", "v2", 50); x.beat("a", "v3", s) }, saysNoV1},
+		"the whole ramp":                    {func(x *scene) { x.task(10 * s); x.current("v1", "v2", 100); x.beat("a", "v2", s) }, ""},
 		"an older server's words": {func(x *scene) {
 			x.task(10 * s)
 			x.current("", "", 0)
@@ -221,8 +223,9 @@ func TestDiagnose(t *testing.T) {
 }
 
 // full lets a worker do as many steps at once as it may.
-func full(w *workerpb.WorkerHeartbeat) {
+func full(w *workerpb.WorkerHeartbeat) *workerpb.WorkerHeartbeat {
 	w.ActivityTaskSlotsInfo = &workerpb.WorkerSlotsInfo{CurrentUsedSlots: 2}
+	return w
 }
 
 func (s *scene) pinned(buildID string) {
@@ -271,30 +274,55 @@ func TestPausedAttempts(t *testing.T) {
 }
 
 // TestWaiting: the workers of the task queue of the order are asked for, in its namespace,
-// and a server that does not list workers is no error.
+// page by page. A server that does not list workers is no error, and of workers that were
+// not read nothing is said.
 func TestWaiting(t *testing.T) {
 	t.Parallel()
-	for name, list := range map[string]func() (*workflowservice.ListWorkersResponse, error){
-		"no list": func() (*workflowservice.ListWorkersResponse, error) {
+	const saysNone = "no worker is polling the task queue coffee-orders of the namespace bar; start one with: coffee worker"
+	list := func(queue string, next string) *workflowservice.ListWorkersResponse {
+		worker := full(&workerpb.WorkerHeartbeat{TaskQueue: queue, HeartbeatTime: timestamppb.Now(), WorkflowTaskSlotsInfo: &workerpb.WorkerSlotsInfo{CurrentUsedSlots: 1}})
+		return &workflowservice.ListWorkersResponse{WorkersInfo: []*workerpb.WorkerInfo{{WorkerHeartbeat: worker}}, NextPageToken: []byte(next)}
+	}
+	for name, test := range map[string]struct {
+		page func(number int) (*workflowservice.ListWorkersResponse, error)
+		want string
+		asks int
+	}{
+		"no list": {func(int) (*workflowservice.ListWorkersResponse, error) {
 			return nil, serviceerror.NewUnimplemented("too old")
-		},
-		"another queue": func() (*workflowservice.ListWorkersResponse, error) {
-			return &workflowservice.ListWorkersResponse{WorkersInfo: []*workerpb.WorkerInfo{{WorkerHeartbeat: &workerpb.WorkerHeartbeat{TaskQueue: "tea", HeartbeatTime: timestamppb.Now()}}}}, nil
-		},
+		}, saysNone, 1},
+		"not allowed": {func(int) (*workflowservice.ListWorkersResponse, error) {
+			return nil, serviceerror.NewPermissionDenied("", "")
+		}, saysNone, 1},
+		"overloaded":    {func(int) (*workflowservice.ListWorkersResponse, error) { return nil, serviceerror.NewUnavailable("") }, "", 1},
+		"another queue": {func(int) (*workflowservice.ListWorkersResponse, error) { return list("tea", ""), nil }, saysNone, 1},
+		"a full worker on the third page": {func(number int) (*workflowservice.ListWorkersResponse, error) {
+			if number < 3 {
+				return list("tea", "next"), nil
+			}
+			return list(TaskQueue, ""), nil
+		}, saysBusy, 3},
+		"more pages than are read": {func(int) (*workflowservice.ListWorkersResponse, error) { return list("tea", "next"), nil }, "", 10},
 	} {
-		x := newScene(t)
+		x, asks := newScene(t), 0
 		x.task(10 * time.Second)
 		server := &mocks.Client{}
 		server.On("DescribeWorkflowExecution", mock.Anything, "order-123", "").Return(x.described, nil)
-		server.On("WorkflowService").Return(&fakeService{workers: list, taskQueue: func(request *workflowservice.DescribeTaskQueueRequest) *workflowservice.DescribeTaskQueueResponse {
-			if request.GetTaskQueue().GetName() != TaskQueue || request.GetNamespace() != "bar" {
-				t.Errorf("%s: asked for %v", name, request)
-			}
-			return &workflowservice.DescribeTaskQueueResponse{}
-		}})
-		const want = "no worker is polling the task queue coffee-orders of the namespace bar; start one with: coffee worker"
-		if got, err := NewClient(server, "bar").Waiting(t.Context(), "123"); err != nil || got.String() != want {
-			t.Errorf("%s: %q, %v", name, got, err)
+		server.On("WorkflowService").Return(&fakeService{
+			workers: func(request *workflowservice.ListWorkersRequest) (*workflowservice.ListWorkersResponse, error) {
+				if asks++; request.GetNamespace() != "bar" || string(request.GetNextPageToken()) != "next" && asks > 1 {
+					t.Errorf("%s: asked for %v", name, request)
+				}
+				return test.page(asks)
+			},
+			taskQueue: func(request *workflowservice.DescribeTaskQueueRequest) *workflowservice.DescribeTaskQueueResponse {
+				if request.GetTaskQueue().GetName() != TaskQueue || request.GetNamespace() != "bar" {
+					t.Errorf("%s: asked for %v", name, request)
+				}
+				return &workflowservice.DescribeTaskQueueResponse{}
+			}})
+		if got, err := NewClient(server, "bar").Waiting(t.Context(), "123"); err != nil || got.String() != test.want || asks != test.asks {
+			t.Errorf("%s: %q, %v, after %d pages", name, got, err, asks)
 		}
 	}
 }

@@ -141,9 +141,9 @@ func diagnose(described *workflowservice.DescribeWorkflowExecutionResponse, foun
 	if task.since.IsZero() {
 		return Waiting{}
 	}
-	least, others := present, false
+	state, others := present, false
 	members := found.members(task.kind, task.since, now)
-	for _, version := range found.targets(described, task.kind) {
+	for i, version := range found.targets(described, task.kind) {
 		best := nobody
 		for _, m := range members {
 			if proto.Equal(m.version, version) {
@@ -152,11 +152,17 @@ func diagnose(described *workflowservice.DescribeWorkflowExecutionResponse, foun
 				others = true
 			}
 		}
-		if best < least {
-			least, waits.Deployment, waits.BuildID = best, version.GetDeploymentName(), version.GetBuildId()
+		if i > 0 && best != state {
+			return Waiting{} // only the server knows to which of the versions it goes
+		}
+		if i == 0 {
+			state, waits.Deployment, waits.BuildID = best, version.GetDeploymentName(), version.GetBuildId()
 		}
 	}
-	switch least {
+	if found.partial {
+		return Waiting{} // a worker that takes it may be among those that were not read
+	}
+	switch state {
 	case present:
 		return Waiting{}
 	case busy:

@@ -3,6 +3,7 @@ package coffee
 import (
 	"encoding/json"
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -177,6 +178,8 @@ func TestWireNames(t *testing.T) {
 			`{"order_id":"123","status":"CANCELLED","charged":true,"brewed":false,"receipt_sent":false,"amount_cents":525,"refunded":true}`},
 		{OrderState{OrderID: "123", AmountCents: 525, Stage: StageCharging},
 			`{"order_id":"123","cancelled":false,"charged":false,"brewed":false,"receipt_sent":false,"amount_cents":525,"stage":"CHARGING","refunded":false}`},
+		{OrderState{OrderID: "123", Stage: StageDone, Drink: "latte", Size: SizeM, Pricing: "standard", CancelReason: "late", Failure: "jammed"},
+			`{"order_id":"123","cancelled":false,"charged":false,"brewed":false,"receipt_sent":false,"amount_cents":0,"stage":"DONE","refunded":false,"drink":"latte","size":"M","pricing":"standard","cancel_reason":"late","failure":"jammed"}`},
 		{ChargeInput{OrderID: "123", AmountCents: 525}, `{"order_id":"123","amount_cents":525}`},
 		{BrewInput{"123", "latte", SizeM}, `{"order_id":"123","drink":"latte","size":"M"}`},
 		{ReceiptInput{"123"}, `{"order_id":"123"}`},
@@ -191,6 +194,47 @@ func TestWireNames(t *testing.T) {
 	} {
 		if got, err := json.Marshal(test.value); err != nil || string(got) != test.want {
 			t.Errorf("got  %s, %v\nwant %s", got, err, test.want)
+		}
+	}
+}
+
+// TestFieldsOfAnOrder: Normalize keeps each field of an order, and each text that other
+// programs send is cut to size.
+func TestFieldsOfAnOrder(t *testing.T) {
+	t.Parallel()
+	fields := func(pointer any) map[string]reflect.Value {
+		fields, v := map[string]reflect.Value{}, reflect.ValueOf(pointer).Elem()
+		for i := range v.NumField() {
+			fields[v.Type().Field(i).Name] = v.Field(i)
+		}
+		return fields
+	}
+	request := OrderRequest{OrderID: "123", Drink: "latte", Size: SizeM}
+	for _, field := range fields(&request) {
+		if field.Kind() == reflect.String && field.IsZero() {
+			field.SetString("x")
+		}
+	}
+	normal, err := request.Normalize()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, field := range fields(&normal) {
+		if field.IsZero() {
+			t.Errorf("Normalize drops %s, or this test does not fill it", name)
+		}
+	}
+	for _, value := range []interface{ clip() }{&OrderRequest{}, &OrderState{}, &OrderResult{}, &orderMemo{}} {
+		for _, field := range fields(value) {
+			if field.Kind() == reflect.String {
+				field.SetString(strings.Repeat("x", 1000))
+			}
+		}
+		value.clip()
+		for name, field := range fields(value) {
+			if field.Kind() == reflect.String && field.Len() == 1000 {
+				t.Errorf("%T.%s is not cut to size", value, name)
+			}
 		}
 	}
 }

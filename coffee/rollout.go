@@ -102,10 +102,13 @@ func (d Deployment) running(buildID string) int {
 
 // CheckWorkers returns [ErrNoWorkers] if no worker of a version is running now.
 func (c *Client) CheckWorkers(ctx context.Context, d Deployment, buildID string) (err error) {
-	if d.crew, err = c.crew(ctx, TaskQueue); err == nil && d.running(buildID) == 0 {
-		err = ErrNoWorkers
+	if d.crew, err = c.crew(ctx, TaskQueue); err != nil || d.running(buildID) > 0 {
+		return err
 	}
-	return err
+	if d.crew.partial {
+		return fmt.Errorf("%w, as far as the server's list of workers was read", ErrNoWorkers)
+	}
+	return ErrNoWorkers
 }
 
 // runningOn counts the orders of a version that are under way. It returns -1 if the server

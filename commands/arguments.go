@@ -31,13 +31,15 @@ type level struct {
 // urfave/cli v2 takes everything after an argument for another argument. A global
 // flag after the command, such as --log-level, moves in front of the command.
 // Whatever follows -- stays where it is. A last flag that lacks its value stays last,
-// so that it does not take an argument for its value.
-func flagsFirst(root *cli.App, args []string) []string {
+// so that it does not take an argument for its value. A --help anywhere becomes the command
+// help, because the parser has none for the commands of a command. The error is that of [checkNumbers].
+func flagsFirst(root *cli.App, args []string) ([]string, error) {
 	if len(args) == 0 {
-		return args
+		return args, nil
 	}
 	levels := []*level{{name: args[0], flags: root.Flags, subcommands: root.Commands}}
 	var arguments, last []string
+	helps := false
 	args = args[1:]
 	if n := len(args); n > 0 && args[n-1] == completionFlag {
 		args, last = args[:n-1], args[n-1:]
@@ -47,6 +49,8 @@ func flagsFirst(root *cli.App, args []string) []string {
 		args = args[1:]
 		switch {
 		case arg == "--" && last != nil && len(args) == 0: // the user is about to type a flag
+		case last == nil && len(arg) >= 2 && arg[0] == '-' && slices.Contains(cli.HelpFlag.Names(), flagName(arg)):
+			helps = true
 		case arg == "--":
 			arguments, args = slices.Concat([]string{"--"}, arguments, args), nil
 		case len(arg) >= 2 && arg[0] == '-':
@@ -69,11 +73,40 @@ func flagsFirst(root *cli.App, args []string) []string {
 			}
 		}
 	}
-	var line []string
+	var names, line []string
 	for _, l := range levels {
+		names = append(names, l.name)
+		if err := checkNumbers(strings.Join(names, " "), l); err != nil && last == nil {
+			return nil, err
+		}
 		line = append(append(line, l.name), l.given...)
 	}
-	return slices.Concat(line, arguments, last)
+	if helps {
+		return slices.Concat([]string{names[0], "help"}, names[1:], arguments), nil
+	}
+	return slices.Concat(line, arguments, last), nil
+}
+
+// oddNumber matches a number that Go does not read as decimal, such as 010 and 0x10, or
+// that has a _ in it.
+var oddNumber = regexp.MustCompile(`^[+-]?0[0-9xXbBoO]|^[+-]?[0-9].*_`)
+
+// checkNumbers returns a usage error for a number in another notation than the decimal one:
+// Go's flag package would take 010 for 8.
+func checkNumbers(command string, l *level) error {
+	for i, given := range l.given {
+		name, value, ok := strings.Cut(flagName(given), "=")
+		if !ok && i+1 < len(l.given) {
+			value = l.given[i+1]
+		}
+		switch findFlag(l.flags, name).(type) {
+		case *cli.IntFlag, *cli.Uint64Flag, *cli.Float64Flag:
+			if oddNumber.MatchString(value) {
+				return &usageError{command: command, message: fmt.Sprintf("--%s is %q: use decimal digits, without a leading zero", name, value)}
+			}
+		}
+	}
+	return nil
 }
 
 // ownerOf returns the innermost level that has a flag, which is the last one if none
@@ -247,7 +280,7 @@ func parsePort(c *cli.Context, flag string) (int, error) {
 // parseTime parses a number of seconds or a duration.
 func parseTime(s string) (time.Duration, error) {
 	d, err := time.ParseDuration(s)
-	if seconds, floatErr := strconv.ParseFloat(s, 64); floatErr == nil && math.Abs(seconds) < math.MaxInt64/float64(time.Second) {
+	if seconds, floatErr := strconv.ParseFloat(s, 64); floatErr == nil && !oddNumber.MatchString(s) && math.Abs(seconds) < math.MaxInt64/float64(time.Second) {
 		d, err = time.Duration(seconds*float64(time.Second)), nil
 	}
 	if err == nil && d < 0 {

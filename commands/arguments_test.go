@@ -36,12 +36,15 @@ func TestFlagsFirst(t *testing.T) {
 		"coffee timeline 123 --frmat svg":                  "coffee timeline --frmat 123 svg",
 		"coffee completion bash":                           "coffee completion bash",
 		"coffee frob --drink latte":                        "coffee --drink frob latte",
+		"coffee keys new file --help":                      "coffee help keys new file",
+		"coffee -h --log-level debug":                      "coffee help",
 		"coffee status - 123":                              "coffee status - 123",
 		"coffee backup x --generate-bash-completion":       "coffee backup x --generate-bash-completion",
 		"coffee status 1 --lim --generate-bash-completion": "coffee status --lim 1 --generate-bash-completion",
 	} {
-		if got := strings.Join(flagsFirst(root, strings.Fields(line)), " "); got != want {
-			t.Errorf("%s\ngot  %s\nwant %s", line, got, want)
+		sorted, err := flagsFirst(root, strings.Fields(line))
+		if got := strings.Join(sorted, " "); got != want || err != nil {
+			t.Errorf("%s\ngot  %s, %v\nwant %s", line, got, err, want)
 		}
 	}
 }
@@ -60,6 +63,11 @@ func TestUsageErrors(t *testing.T) {
 		"cancel 123 --reason":                     "--reason needs a value",
 		"server --log-level":                      "--log-level needs a value",
 		"status --limit many":                     `--limit is "many": use a whole number`,
+		"status --limit 010":                      `--limit is "010": use decimal digits, without a leading zero` + "\nsee coffee status --help",
+		"server --in-memory -p=0x1c41":            `--port is "0x1c41": use decimal digits`,
+		"rush --orders 1_000":                     `--orders is "1_000": use decimal digits`,
+		"rush --rate 0x1p4":                       `--rate is "0x1p4": use decimal digits`,
+		"order --drink latte --cancel-after 0x10": `--cancel-after is "0x10": use`,
 		"rush --rate fast":                        `--rate is "fast": use a number`,
 		"worker --brew-time 1":                    `--brew-time is "1": use a duration, such as 1.5s or 200ms`,
 		"order --dev=maybe --drink latte":         `--dev is "maybe": use true or false, or leave the value out`,
@@ -84,6 +92,7 @@ func TestUsageErrors(t *testing.T) {
 		"order Latte":                                              "order takes no argument: \"Latte\"; did you mean --drink latte?",
 		"order frob":                                               "order takes no argument: \"frob\"\n",
 		"cancel":                                                   "which order? coffee cancel ID",
+		"help keys rotat":                                          `no such command: "keys rotat"`,
 		"help ordr":                                                "no such command: \"ordr\"; did you mean order?",
 	} {
 		var stdout, stderr bytes.Buffer
@@ -156,6 +165,12 @@ func TestHelp(t *testing.T) {
 	worker := strings.Index(order, "WORKER (with --dev): see coffee worker --help")
 	if worker < 0 || strings.Index(order, "--brew-time") < worker || strings.Index(order, "--drink") > worker {
 		t.Errorf("the worker's flags are not shown as such:\n%s", order)
+	}
+	if rotate := help("keys", "rotate", "--help"); !strings.Contains(rotate, "--prepare") || rotate != help("help", "keys", "rotate") {
+		t.Errorf("coffee keys rotate --help:\n%s", rotate)
+	}
+	if help("server", "start-dev", "-h") != help("help", "server", "start-dev") {
+		t.Error("the help of coffee server start-dev is not that of coffee server")
 	}
 	if order != help("order", "-h") || order != help("help", "order") || help("help") != help("-h") {
 		t.Error("-h, --help and the command help differ")

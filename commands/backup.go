@@ -30,7 +30,7 @@ func backupCommand(a *app) *cli.Command {
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "db-filename", Aliases: []string{"f"}, Usage: "SQLite `FILE` of the server", DefaultText: "coffee.db in the data directory"},
 			&cli.StringFlag{Name: "ledger", Usage: "SQLite `FILE` of the ledger, or a postgres:// URL, which is not copied", DefaultText: "$" + ledgerVariable + ", or those of the server in the data directory"},
-			&cli.DurationFlag{Name: "every", Usage: "make a backup in DIR every `DURATION`"},
+			&cli.DurationFlag{Name: "every", Usage: "make a backup in DIR every `DURATION`", DefaultText: "one backup"},
 			&cli.IntFlag{Name: "keep", Usage: "with --every, keep the newest `N` backups of this server", DefaultText: "24"},
 			&cli.BoolFlag{Name: "verify", Usage: "check backups"},
 			keysetFlag(""),

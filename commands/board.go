@@ -111,7 +111,7 @@ func runBoard(ctx context.Context, a *app, plan boardPlan) (err error) {
 func (a *app) serveBoard(tasks *background, listener net.Listener, conn *connection, uiURL string, allowedHosts []string, config *tls.Config) string {
 	b := board.New(board.Options{
 		Orders:    conn.orders(),
-		Explain:   func(err error) string { return inOneLine(serverProblem(err, conn.address)) },
+		Explain:   func(err error) string { return inOneLine(serverProblem(err, conn.endpoint)) },
 		UIURL:     uiURL,
 		Namespace: conn.namespace, AllowedHosts: allowedHosts,
 	})

@@ -41,7 +41,10 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer, options O
 	}
 	setBuildID()
 	root := newRoot(a, args)
-	err := root.RunContext(ctx, flagsFirst(root, args))
+	line, err := flagsFirst(root, args)
+	if err == nil {
+		err = root.RunContext(ctx, line)
+	}
 	a.stopTracing()
 	if a.out.out.err != nil { // failing to write the data is a failure
 		err = a.out.out.err

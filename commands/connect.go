@@ -51,6 +51,8 @@ func connectFlags() []cli.Flag {
 // connectOptions say which server to connect to.
 type connectOptions struct {
 	client.Options
+	// from names what sets the address and the namespace.
+	from sources
 	// keyset encrypts what is sent; nil means that it is sent as it is.
 	keyset *encryption.Keyset
 	// tls, unless nil, has the certificates as they are now.
@@ -76,6 +78,7 @@ func parseConnect(c *cli.Context) (options connectOptions, err error) {
 	if options.Options, err = profile.ToClientOptions(envconfig.ToClientOptionsRequest{}); err != nil {
 		return options, fmt.Errorf("configuration: %w", err)
 	}
+	options.from = sourcesOf(c, profile)
 	if options.tls, err = newClientTLS(profile.TLS, options.ConnectionOptions.TLS); err != nil {
 		return options, fmt.Errorf("configuration: %w", err)
 	}
@@ -151,28 +154,37 @@ func connectProfile(c *cli.Context) (envconfig.ClientConfigProfile, error) {
 // [app.connectLater]. It decrypts what it reads.
 type connection struct {
 	client.Client
-	address   string
+	endpoint
 	namespace string
 	guard     *encryption.Guard // of its worker; nil without one
 }
 
-func newConnection(c client.Client, address string, options connectOptions) *connection {
-	return &connection{options.keyset.Client(c, options.reading), address, options.Namespace, options.reading.Guard}
+func newConnection(c client.Client, at endpoint, options connectOptions) *connection {
+	return &connection{options.keyset.Client(c, options.reading), at, options.Namespace, options.reading.Guard}
 }
+
+// endpoint is a server as the user names it.
+type endpoint struct {
+	address string
+	from    sources
+}
+
+// at returns the server, before [resolveNames] makes its address one for gRPC.
+func (o *connectOptions) at() endpoint { return endpoint{o.HostPort, o.from} }
 
 // orders returns the typed client on the connection.
 func (c *connection) orders() *coffee.Client { return coffee.NewClient(c.Client, c.namespace) }
 
 // complete adds the options that all clients of this program share.
 func (a *app) complete(options *connectOptions) error {
-	address := options.HostPort
-	if onThisMachine(address) {
+	at := options.at()
+	if onThisMachine(at.address) {
 		options.ConnectionOptions.GrpcCompression = &client.GrpcCompressionNone{} // it would only cost time
 	}
 	resolveNames(options)
 	options.Logger = a.sdkLog()
 	options.WorkerHeartbeatInterval = coffee.HeartbeatInterval
-	options.ConnectionOptions.DialOptions = slices.Concat(coffee.Reconnect(a.log, options.why(address)), []grpc.DialOption{coffee.DialOption()},
+	options.ConnectionOptions.DialOptions = slices.Concat(coffee.Reconnect(a.log, options.why(at)), []grpc.DialOption{coffee.DialOption()},
 		options.tls.dialOptions(), a.options.Dial, options.ConnectionOptions.DialOptions)
 	options.reading.Namespace = options.Namespace
 	options.keyset.Configure(&options.Options, options.reading)
@@ -197,7 +209,7 @@ func (a *app) connectUnless(ctx context.Context, options connectOptions, bad fun
 	_, err = conn.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: conn.namespace})
 	if bad(err) {
 		conn.Close()
-		return nil, serverProblem(err, conn.address)
+		return nil, serverProblem(err, conn.endpoint)
 	}
 	return conn, nil
 }
@@ -210,7 +222,7 @@ func (a *app) connectReady(ctx context.Context, options connectOptions) (*connec
 
 // dial connects to a server.
 func (a *app) dial(ctx context.Context, options connectOptions) (*connection, error) {
-	address := options.HostPort
+	at := options.at()
 	if err := a.complete(&options); err != nil {
 		return nil, err
 	}
@@ -220,24 +232,24 @@ func (a *app) dial(ctx context.Context, options connectOptions) (*connection, er
 		case errors.Is(ctx.Err(), context.Canceled):
 			return nil, ctx.Err()
 		case noAnswer(err) || ctx.Err() != nil:
-			return nil, options.why(address)(ctx, err)
+			return nil, options.why(at)(ctx, err)
 		}
-		return nil, fmt.Errorf("cannot connect to %s: %w", address, err) // the API key is not in it
+		return nil, fmt.Errorf("cannot connect to %s: %w", at.address, err) // the API key is not in it
 	}
-	return newConnection(c, address, options), nil
+	return newConnection(c, at, options), nil
 }
 
-// why returns a function that explains an error of a connection to a server at an
-// address, if the server does not answer.
-func (o *connectOptions) why(address string) func(context.Context, error) error {
+// why returns a function that explains an error of a connection to a server, if the server
+// does not answer.
+func (o *connectOptions) why(at endpoint) func(context.Context, error) error {
 	return func(ctx context.Context, err error) error {
 		if lookup := o.frontends.lookedUp(); lookup != nil {
-			return serverProblem(errors.Join(err, lookup), address)
+			return serverProblem(errors.Join(err, lookup), at)
 		}
-		if used, problem := askProxy(ctx, address, http.ProxyFromEnvironment); used {
-			return serverProblem(errors.Join(err, problem), address)
+		if used, problem := askProxy(ctx, at.address, http.ProxyFromEnvironment); used {
+			return serverProblem(errors.Join(err, problem), at)
 		}
-		return serverProblem(errors.Join(err, askTLS(ctx, address, o.tls.config(o.ConnectionOptions.TLS))), address)
+		return serverProblem(errors.Join(err, askTLS(ctx, at.address, o.tls.config(o.ConnectionOptions.TLS))), at)
 	}
 }
 
@@ -278,7 +290,7 @@ func (a *app) whenUp(ctx context.Context, waiting string, passes func(error) boo
 
 // connectLater returns a connection to a server that need not be running yet.
 func (a *app) connectLater(options connectOptions) (*connection, error) {
-	address := options.HostPort
+	at := options.at()
 	if err := a.complete(&options); err != nil {
 		return nil, err
 	}
@@ -286,7 +298,7 @@ func (a *app) connectLater(options connectOptions) (*connection, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
-	return newConnection(c, address, options), nil
+	return newConnection(c, at, options), nil
 }
 
 // withOrders connects to a server, and calls do with a client for its orders.

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -299,13 +298,16 @@ func TestWorkerDrains(t *testing.T) {
 	}
 }
 
-// TestAlarms: docs/operating.md says of each alarm why somebody should look, and each has
-// a case in which it fires. promtool runs the cases, in .ci/metrics.
+// TestAlarms: each alarm says what it means and what to do first, and has a case in which
+// it fires. promtool runs the cases, in .ci/metrics.
 func TestAlarms(t *testing.T) {
 	t.Parallel()
 	var rules struct {
 		Groups []struct {
-			Rules []struct{ Alert string }
+			Rules []struct {
+				Alert       string
+				Annotations map[string]string
+			}
 		}
 	}
 	var cases struct {
@@ -335,11 +337,6 @@ func TestAlarms(t *testing.T) {
 			}
 		}
 	}
-	page, err := os.ReadFile("../docs/operating.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	documented := regexp.MustCompile("(?m)^\\| `(Coffee\\w+)` \\|").FindAllStringSubmatch(string(page), -1)
 	alarms := 0
 	for _, group := range rules.Groups {
 		for _, rule := range group.Rules {
@@ -350,12 +347,12 @@ func TestAlarms(t *testing.T) {
 			if !fires[rule.Alert] || !silent[rule.Alert] {
 				t.Errorf("%s has no case in which it fires, or none in which it does not", rule.Alert)
 			}
-			if !slices.ContainsFunc(documented, func(match []string) bool { return match[1] == rule.Alert }) {
-				t.Errorf("%s is not documented", rule.Alert)
+			if rule.Annotations["summary"] == "" || rule.Annotations["description"] == "" {
+				t.Errorf("%s does not say what it means and what to do", rule.Alert)
 			}
 		}
 	}
-	if alarms != len(documented) || alarms < 5 {
-		t.Errorf("there are %d alarms, and %d are documented", alarms, len(documented))
+	if alarms < 5 {
+		t.Errorf("there are only %d alarms", alarms)
 	}
 }

@@ -206,7 +206,7 @@ func (l *lookers) connect(newsURL string) {
 	l.t.Cleanup(conn.Close)
 	l.service, l.orders = conn.WorkflowService(), conn.orders()
 	l.live = live{width: 200, height: 24, ctx: l.ctx, orders: l.orders, options: coffee.ListOptions{Limit: 10},
-		explain: func(err error) string { return inOneLine(serverProblem(err, l.address)) }}
+		explain: func(err error) string { return inOneLine(serverProblem(err, endpoint{address: l.address})) }}
 	var response *http.Response
 	for {
 		request, err := http.NewRequestWithContext(l.ctx, http.MethodGet, newsURL, nil)

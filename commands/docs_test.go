@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unicode"
 
 	"example.com/coffee/coffee/audit"
 )
@@ -84,10 +85,11 @@ func runBlocks(t *testing.T, blocks []consoleBlock) error {
 	return nil
 }
 
-// TestDocsLinks: what a document links to is there.
+// TestDocsLinks: what a document links to is there, headings included.
 func TestDocsLinks(t *testing.T) {
 	t.Parallel()
-	link := regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
+	link := regexp.MustCompile(`\]\(([^)#:]*)(#[^)]*)?\)`)
+	heading := regexp.MustCompile(`(?m)^#+ (.*)$`)
 	documents, err := filepath.Glob("../docs/*.md")
 	if err != nil {
 		t.Fatal(err)
@@ -98,11 +100,36 @@ func TestDocsLinks(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, match := range link.FindAllStringSubmatch(string(text), -1) {
-			if _, err := os.Stat(filepath.Join(filepath.Dir(document), match[1])); err != nil {
-				t.Errorf("%s links to %s: %v", document, match[1], err)
+			target := document
+			if match[1] != "" {
+				target = filepath.Join(filepath.Dir(document), match[1])
+			}
+			if match[2] == "" {
+				if _, err := os.Stat(target); err != nil {
+					t.Errorf("%s links to %s: %v", document, match[1], err)
+				}
+				continue
+			}
+			linked, err := os.ReadFile(target)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.ContainsFunc(heading.FindAllStringSubmatch(string(linked), -1), func(h []string) bool { return anchor(h[1]) == match[2] }) {
+				t.Errorf("%s links to %s of %s, which has no such heading", document, match[2], target)
 			}
 		}
 	}
+}
+
+// anchor is what a link to a heading has after the name of the file.
+func anchor(heading string) string {
+	kept := strings.Map(func(r rune) rune {
+		if r == '-' || r == '_' || r == ' ' || unicode.IsLetter(r) || unicode.IsDigit(r) {
+			return unicode.ToLower(r)
+		}
+		return -1
+	}, heading)
+	return "#" + strings.ReplaceAll(kept, " ", "-")
 }
 
 // TestDocsScripts: what a document says a script runs, the script runs, with the same

@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -79,9 +80,10 @@ func isNoNamespace(err error) bool {
 	return errors.As(err, &missing)
 }
 
-// serverProblem rewords a known error of the server at an address, and adds a
-// hint. It returns other errors as they are.
-func serverProblem(err error, address string) error {
+// serverProblem rewords a known error of a server, and adds a hint. It returns other errors
+// as they are.
+func serverProblem(err error, at endpoint) error {
+	address, check := at.address, "check "+cmp.Or(at.from.address, "--address")
 	var missing *serviceerror.NamespaceNotFound
 	var unavailable *serviceerror.Unavailable
 	var lookup *lookupError
@@ -91,7 +93,7 @@ func serverProblem(err error, address string) error {
 	case errors.As(err, &missing):
 		return &hintedError{
 			fmt.Errorf("there is no namespace %q on %s", missing.Namespace, address),
-			"check --namespace; or start a server that has it: coffee server --namespace NAME",
+			"check " + cmp.Or(at.from.namespace, "--namespace") + "; or start a server that has it: coffee server --namespace NAME",
 		}
 	case errors.As(err, &unavailable) && strings.Contains(unavailable.Message, coffee.ServerSays):
 		_, said, _ := strings.Cut(unavailable.Message, coffee.ServerSays)
@@ -104,13 +106,13 @@ func serverProblem(err error, address string) error {
 		return &hintedError{&awayError{fmt.Errorf("no Temporal server answers at %s: %w", address, errIsWeb)},
 			"the Web UI of coffee server is on its --port + 1000: use the port itself"}
 	case noAnswer(err) && errors.As(err, &lookup):
-		return &hintedError{&awayError{fmt.Errorf("no Temporal server answers at %s: %w", address, lookup)}, "check --address"}
+		return &hintedError{&awayError{fmt.Errorf("no Temporal server answers at %s: %w", address, lookup)}, check}
 	case noAnswer(err) && devserver.ServerVersion == "":
-		return &hintedError{away, "check --address and --tls"}
+		return &hintedError{away, check + " and --tls"}
 	case noAnswer(err) && address == client.DefaultHostPort:
 		return &hintedError{away, "start one with: coffee server"}
 	case noAnswer(err):
-		return &hintedError{away, "check --address and --tls, or start a server here with: coffee server"}
+		return &hintedError{away, check + " and --tls, or start a server here with: coffee server"}
 	}
 	return err
 }

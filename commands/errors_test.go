@@ -31,7 +31,7 @@ func TestServerProblem(t *testing.T) {
 		{errors.Join(away, errUsesTLS), "the server at shop:7233 uses TLS", "use --tls"},
 		{serviceerror.NewUnavailable(coffee.ServerSays + "its database is away"), "the server at shop:7233 cannot do it at the moment: its database is away", "the server's log"},
 	} {
-		err := serverProblem(test.err, "shop:7233")
+		err := serverProblem(test.err, endpoint{address: "shop:7233"})
 		if _, hint := explain(err); !strings.Contains(err.Error(), test.text) || !strings.Contains(hint, test.hint) {
 			t.Errorf("got %q, hint %q; want %q, hint %q", err, hint, test.text, test.hint)
 		}

@@ -166,13 +166,20 @@ func wrap(text string, indent int) string {
 // helpCommand is coffee help: the same as --help.
 func helpCommand(a *app, root *cli.App, groups []group) *cli.Command {
 	return &cli.Command{
-		Name:   "help",
-		Hidden: true,
-		Usage:  "explain the program, or a command",
+		Name:      "help",
+		Hidden:    true,
+		Usage:     "explain the program, or a command",
+		ArgsUsage: "[COMMAND]",
 		Action: func(c *cli.Context) error {
 			commands, text := root.Commands, root.CustomAppHelpTemplate
-			for _, name := range c.Args().Slice() {
+			for n, name := range c.Args().Slice() {
 				i := slices.IndexFunc(commands, func(command *cli.Command) bool { return command.HasName(name) })
+				if i < 0 && n > 0 && len(commands) == 0 {
+					break // an argument of the command, such as start-dev
+				}
+				if i < 0 && n > 0 {
+					return usageErrorf(c, "no such command: %q", strings.Join(c.Args().Slice(), " "))
+				}
 				if i < 0 {
 					return noSuchCommand(c, name, groups)
 				}

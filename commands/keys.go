@@ -21,7 +21,7 @@ const keysetVariable = "COFFEE_ENCRYPTION_KEYSET"
 func keysetFlag(category string) cli.Flag {
 	return &cli.StringFlag{
 		Name:        "encryption-keyset",
-		Usage:       "encrypt orders with the keys in `FILE`, which coffee keys makes",
+		Usage:       "keyset `FILE` that encrypts and decrypts orders, made by coffee keys",
 		DefaultText: "$" + keysetVariable,
 		Category:    category,
 	}

@@ -88,7 +88,7 @@ func (a *app) ledgerPath(ctx context.Context, choice ledgerChoice, conn *connect
 	// answer at the moment must not be: its ledger would be another.
 	info, err := conn.WorkflowService().GetClusterInfo(ctx, &workflowservice.GetClusterInfoRequest{})
 	if noAnswer(err) {
-		return "", serverProblem(err, conn.address)
+		return "", serverProblem(err, conn.endpoint)
 	}
 	if err == nil && info.GetClusterId() != "" {
 		id = info.GetClusterId()

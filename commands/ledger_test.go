@@ -234,7 +234,7 @@ func TestLedgerOfASilentServer(t *testing.T) {
 		{serviceerror.NewUnavailable("it is restarting"), ""},
 		{serviceerror.NewDeadlineExceeded("it is frozen"), ""},
 	} {
-		conn := &connection{Client: toNameless{service: nameless{err: test.err}}, address: "127.0.0.1:7233", namespace: client.DefaultNamespace}
+		conn := &connection{Client: toNameless{service: nameless{err: test.err}}, endpoint: endpoint{address: "127.0.0.1:7233"}, namespace: client.DefaultNamespace}
 		path, err := a.ledgerPath(t.Context(), ledgerChoice{}, conn)
 		if test.want == "" && !isAway(err) || !strings.HasSuffix(path, test.want) {
 			t.Errorf("%v: got %q, %v", test.err, path, err)

@@ -15,7 +15,8 @@ import (
 	"example.com/coffee/coffee"
 )
 
-// liveLimit is how many orders a live table counts by default.
+// liveLimit is how many orders a live table counts by default, and of how many it looks up
+// the details, each with a request.
 const liveLimit = 200
 
 // live is the table of orders that coffee status --watch shows on a terminal. It
@@ -39,6 +40,7 @@ type live struct {
 // liveOrders is the part of [coffee.Client] that the table needs.
 type liveOrders interface {
 	List(context.Context, coffee.ListOptions) ([]coffee.OrderView, error)
+	AddDetails(context.Context, []coffee.OrderView) error
 	Count(context.Context, coffee.ListOptions) (int, error)
 	Waiting(ctx context.Context, orderID string) (coffee.Waiting, error)
 }
@@ -80,15 +82,20 @@ func repaintSoon() tea.Cmd { return tea.Tick(watchEvery, func(time.Time) tea.Msg
 
 func (m live) ask() tea.Msg {
 	began := time.Now()
-	// Each running order of the list takes a request.
-	ctx, cancel := context.WithTimeout(m.ctx, 10*time.Second+time.Duration(m.options.Limit)*5*time.Millisecond)
+	ctx, cancel := context.WithTimeout(m.ctx, 10*time.Second+time.Duration(m.options.Limit)*time.Millisecond)
 	defer cancel()
 	var found answer
-	found.views, found.err = m.orders.List(ctx, m.options)
+	options := m.options
+	options.Brief = true
+	found.views, found.err = m.orders.List(ctx, options)
+	detailed := found.views[:min(len(found.views), liveLimit)]
+	if found.err == nil {
+		found.err = m.orders.AddDetails(ctx, detailed)
+	}
 	if found.count = len(found.views); found.err == nil && found.count == m.options.Limit {
 		found.count, found.err = m.orders.Count(ctx, m.options)
 	}
-	if id := coffee.OldestWaiting(found.views); found.err == nil && id != "" {
+	if id := cmp.Or(coffee.OldestWaiting(detailed), coffee.OldestWaiting(found.views)); found.err == nil && id != "" {
 		// If the server cannot say, the orders are shown without a reason.
 		found.waits, _ = m.orders.Waiting(ctx, id)
 	}
@@ -208,14 +215,20 @@ func (m live) text(now time.Time) string {
 	return strings.Join(lines, "\n")
 }
 
-// totals counts the orders in each stage.
+// totals counts the orders in each stage, or those that run if it knows the stage of a part
+// of them only.
 func (m live) totals(now time.Time) string {
 	counts := map[string]int{}
+	partly := slices.ContainsFunc(m.views[min(len(m.views), liveLimit):], func(view coffee.OrderView) bool { return view.Status == coffee.StatusRunning })
 	for _, view := range m.views {
+		if partly && view.Status == coffee.StatusRunning {
+			counts["running"]++
+			continue
+		}
 		counts[totalOf(view, now)]++
 	}
 	var parts []string
-	for _, name := range []string{"accepted", "charging", "brewing", "retrying", "receipt", "refunding", "completed", "failed", "cancelled"} {
+	for _, name := range []string{"running", "accepted", "charging", "brewing", "retrying", "receipt", "refunding", "completed", "failed", "cancelled"} {
 		if counts[name] > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", counts[name], name))
 		}

@@ -10,6 +10,13 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/x/ansi"
+	"github.com/stretchr/testify/mock"
+	commonpb "go.temporal.io/api/common/v1"
+	enumspb "go.temporal.io/api/enums/v1"
+	workflowpb "go.temporal.io/api/workflow/v1"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/mocks"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"example.com/coffee/coffee"
 )
@@ -145,6 +152,32 @@ func TestLiveTotals(t *testing.T) {
 	}
 }
 
+// TestLiveRequests: however many orders run, a round looks up a few hundred of them, and
+// counts all.
+func TestLiveRequests(t *testing.T) {
+	t.Parallel()
+	const running, ended = 3000, 500
+	var info []*workflowpb.WorkflowExecutionInfo
+	for i := range running + ended {
+		one := &workflowpb.WorkflowExecutionInfo{Execution: &commonpb.WorkflowExecution{WorkflowId: fmt.Sprint("order-", i)}, Status: enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING, StartTime: timestamppb.New(time.Unix(int64(-i), 0))}
+		if i >= running {
+			one.Status = enumspb.WORKFLOW_EXECUTION_STATUS_TERMINATED
+		}
+		info = append(info, one)
+	}
+	server := &mocks.Client{}
+	server.On("ListWorkflow", mock.Anything, mock.Anything).Return(&workflowservice.ListWorkflowExecutionsResponse{Executions: info}, nil)
+	server.On("DescribeWorkflowExecution", mock.Anything, mock.Anything, mock.Anything).Return(&workflowservice.DescribeWorkflowExecutionResponse{WorkflowExecutionInfo: info[0]}, nil)
+	m := live{width: 120, height: 24, ctx: t.Context(), orders: coffee.NewClient(server, "default"), options: coffee.ListOptions{Limit: 10000}}
+	after, _ := m.Update(m.ask())
+	if want, text := "3500 orders  3000 running  500 failed", ansi.Strip(after.(live).text(time.Now())); !strings.HasPrefix(text, want) {
+		t.Errorf("it begins:\n%.200s", text)
+	}
+	if asked := len(server.Calls); asked < 200 || asked > 203 { // the list, 200 orders, and why the oldest waits
+		t.Errorf("a round takes %d requests", asked)
+	}
+}
+
 // fakeServer is a server with orders.
 type fakeServer struct {
 	views []coffee.OrderView
@@ -158,6 +191,8 @@ func (f *fakeServer) List(context.Context, coffee.ListOptions) ([]coffee.OrderVi
 	f.asked++
 	return f.views, f.err
 }
+
+func (f *fakeServer) AddDetails(context.Context, []coffee.OrderView) error { return nil }
 
 func (f *fakeServer) Count(context.Context, coffee.ListOptions) (int, error) { return f.count, nil }
 

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -89,17 +90,16 @@ func (o *output) isTerminal() bool { return isTerminal(o.out.w) }
 // inColour reports whether the data may be coloured.
 func (o *output) inColour() bool { return o.isTerminal() && os.Getenv("NO_COLOR") == "" }
 
-// width returns the columns of the terminal, or 0 if the data goes elsewhere.
+// width returns the columns of the terminal, or $COLUMNS if the data goes elsewhere; 0 if
+// nothing says it.
 func (o *output) width() int {
-	file, ok := o.out.w.(*os.File)
-	if !ok {
-		return 0
+	if file, ok := o.out.w.(*os.File); ok {
+		if width, _, err := term.GetSize(int(file.Fd())); err == nil {
+			return width
+		}
 	}
-	width, _, err := term.GetSize(int(file.Fd()))
-	if err != nil {
-		return 0
-	}
-	return width
+	width, _ := strconv.Atoi(os.Getenv("COLUMNS"))
+	return max(0, width)
 }
 
 // invisibleEscaper applies escapeInvisible to the JSON that is written to it.

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/contrib/envconfig"
 
 	"example.com/coffee/coffee"
@@ -53,6 +54,21 @@ func given(c *cli.Context, flag, variable string) string {
 		return "$" + variable
 	}
 	return strings.ReplaceAll(flag, "-", "_") + " in temporal.toml"
+}
+
+// sources name what sets the address and the namespace of a server. The zero value stands
+// for the flags.
+type sources struct{ address, namespace string }
+
+// sourcesOf returns the sources of a profile. A default is one that a flag would change.
+func sourcesOf(c *cli.Context, profile envconfig.ClientConfigProfile) (from sources) {
+	if profile.Address != client.DefaultHostPort {
+		from.address = given(c, "address", "TEMPORAL_ADDRESS")
+	}
+	if profile.Namespace != client.DefaultNamespace {
+		from.namespace = given(c, "namespace", "TEMPORAL_NAMESPACE")
+	}
+	return from
 }
 
 // loadProfile merges the file and the environment. All that is wrong with them is a usage

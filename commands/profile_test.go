@@ -31,7 +31,8 @@ func TestProfile(t *testing.T) {
 		code                        int
 		want                        string
 	}{
-		{"a good file", "address = '127.0.0.1:1'", "", "", 1, away},
+		{"a good file", "address = '127.0.0.1:1'", "", "", 1, away + "\ncheck address in temporal.toml and --tls"},
+		{"a variable of a good address", "address = '127.0.0.1:2'", "TEMPORAL_ADDRESS", "127.0.0.1:1", 1, away + "\ncheck $TEMPORAL_ADDRESS and --tls"},
 		{"a key of the profile", "adress = '127.0.0.1:1'", "", "", 2, "has a key that nobody knows: profile.default.adress; did you mean address?"},
 		{"a key of a table", "tls.server_nane = 'x'", "", "", 2, "profile.default.tls.server_nane; did you mean server_name?"},
 		{"a port in the file", "address = '127.0.0.1:0'", "", "", 2, `address in temporal.toml is "127.0.0.1:0"`},

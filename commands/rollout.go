@@ -22,7 +22,7 @@ func rolloutCommand(a *app) *cli.Command {
 			"Run it with the program of that version: it first replays the orders that would move on its own code, and moves nothing if one would break (exit code 7). " +
 			"Nor does it move anything to a version that no worker is polling for.",
 		Flags: slices.Concat([]cli.Flag{
-			&cli.Float64Flag{Name: "percent", Usage: "let only this `PERCENTAGE` of the orders move"},
+			&cli.Float64Flag{Name: "percent", Usage: "let only this `PERCENTAGE` of the orders move", DefaultText: "all"},
 			&cli.BoolFlag{Name: "back", Usage: "end a --percent rollout, or return to the version before"},
 			&cli.BoolFlag{Name: "force", Usage: "do it even if no worker of the version is polling: its orders wait for one"},
 			&cli.StringFlag{Name: "move-from", Usage: "move the orders that are pinned to this `BUILD-ID`, and nothing else (a versioning override)"},

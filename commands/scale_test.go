@@ -40,7 +40,7 @@ const clusterMetricsVariable = "COFFEE_TEST_CLUSTER_METRICS"
 const costs = 40
 
 // TestCostOfAnOrder counts what an order without a jam costs a cluster, and compares
-// that with the table in docs/scale.md. What the server decides is exact; what depends
+// that with the table in docs/operating.md. What the server decides is exact; what depends
 // on the moment may differ by a third.
 func TestCostOfAnOrder(t *testing.T) {
 	postgres, metrics := os.Getenv(clusterPostgresVariable), strings.Split(os.Getenv(clusterMetricsVariable), ",")
@@ -127,22 +127,22 @@ func TestCostOfAnOrder(t *testing.T) {
 	for name, want := range documentedCosts(t) {
 		got, ok := counted[name]
 		if tolerance := want / 3; !ok || slices.Contains(exact, name) && got != want || math.Abs(got-want) > tolerance {
-			t.Errorf("%s: counted %.1f, and docs/scale.md has %.1f", name, got, want)
+			t.Errorf("%s: counted %.1f, and docs/operating.md has %.1f", name, got, want)
 		}
 	}
 }
 
-// documentedCosts returns the rows of the table in docs/scale.md.
+// documentedCosts returns the rows of the table in docs/operating.md.
 func documentedCosts(t *testing.T) map[string]float64 {
 	t.Helper()
-	text, err := os.ReadFile("../docs/scale.md")
+	text, err := os.ReadFile("../docs/operating.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, section, found := strings.Cut(string(text), "\n## What one order costs\n")
-	section, _, ended := strings.Cut(section, "\n## ")
+	_, section, found := strings.Cut(string(text), "\n### What one order costs\n")
+	section, _, ended := strings.Cut(section, "\n##")
 	if !found || !ended {
-		t.Fatal("docs/scale.md has no such section")
+		t.Fatal("docs/operating.md has no such section")
 	}
 	costs := map[string]float64{}
 	for _, match := range regexp.MustCompile(`(?m)^\| ([a-z, ]+) \| ([0-9,.]+) \|`).FindAllStringSubmatch(section, -1) {
@@ -152,7 +152,7 @@ func documentedCosts(t *testing.T) map[string]float64 {
 		}
 	}
 	if len(costs) < 8 {
-		t.Fatalf("docs/scale.md has only %v", costs)
+		t.Fatalf("docs/operating.md has only %v", costs)
 	}
 	return costs
 }

@@ -86,7 +86,7 @@ func runStatus(ctx context.Context, a *app, plan statusPlan) error {
 				plan.list.Limit = liveLimit
 			}
 			return runLive(ctx, a.out, orders, plan.list,
-				func(err error) string { return inOneLine(serverProblem(err, plan.server.HostPort)) })
+				func(err error) string { return inOneLine(serverProblem(err, plan.server.at())) })
 		}
 		return showOrders(ctx, a.out, orders, plan)
 	})

@@ -137,29 +137,6 @@ func TestDefects(t *testing.T) {
 	}
 }
 
-// TestDocsDefects holds the table of docs/durability.md to what is tested.
-func TestDocsDefects(t *testing.T) {
-	t.Parallel()
-	data, err := os.ReadFile(filepath.Join("..", "docs", "durability.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, table, _ := strings.Cut(string(data), "<!-- defects -->")
-	table, _, _ = strings.Cut(table, "\n\n")
-	rows := strings.Split(strings.TrimSpace(table), "\n")[2:]
-	if len(rows) != len(defects) || len(defects) < 20 {
-		t.Errorf("there are %d rows of %d defects", len(rows), len(defects))
-	}
-	for i, row := range rows[:min(len(rows), len(defects))] {
-		d, cells := defects[i], strings.Split(row, "|")
-		for j, want := range map[int]string{1: "`" + d.name + "`", 3: d.faults, 4: strings.Join(d.judges, ", "), 5: strings.ReplaceAll(d.without, ",", ", ")} {
-			if got := strings.TrimSpace(cells[j]); got != want {
-				t.Errorf("%s: it says %q, want %q", d.name, got, want)
-			}
-		}
-	}
-}
-
 func rule(r audit.Rule) string { return fmt.Sprint("rule ", int(r)) }
 
 // judge runs chaos with a defect, and returns which judges found something.

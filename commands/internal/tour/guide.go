@@ -42,6 +42,7 @@ type guide struct {
 	orders   *coffee.Client
 	// shown is how many lines the person has not confirmed with Enter yet.
 	shown int
+	said  time.Time // when there was the last word
 	err   error
 }
 
@@ -69,11 +70,10 @@ const patience = 40 * time.Second
 func (g *guide) until(what string, holds func() bool) {
 	began, told := time.Now(), false
 	for g.err == nil && !holds() {
-		waited := time.Since(began)
-		if waited > patience {
+		if time.Since(began) > patience {
 			g.err = fmt.Errorf("it took too long until %s", what)
 		}
-		if waited > stillness && !told {
+		if time.Since(g.said) > stillness && !told {
 			told = true
 			g.waiting(what)
 		}
@@ -101,7 +101,8 @@ func (g *guide) code(function string) {
 	body, _, ended := strings.Cut(body, "\n}\n")
 	if g.expect(found && ended, "there is no function %s", function); g.err == nil {
 		g.print("")
-		g.show("func " + function + "(" + strings.ReplaceAll(body, "\t", "    ") + "\n}")
+		head, body, _ := strings.Cut(body, ") (") // which do not fit on one line
+		g.show("func " + function + "(" + head + ") (\n    " + strings.ReplaceAll(body, "\t", "    ") + "\n}")
 	}
 }
 
@@ -157,7 +158,7 @@ func (g *guide) quietly(args ...string) (s said) {
 			shown[i] = "'" + arg + "'"
 		}
 	}
-	g.print("$ coffee " + strings.Join(shown, " "))
+	g.print(commandLine("coffee " + strings.Join(shown, " "))...)
 	ctx, cancel := context.WithTimeout(g.ctx, patience)
 	defer cancel()
 	cmd, err := g.command(ctx, args...)
@@ -360,10 +361,14 @@ func (g *guide) untilWorks(p *process) {
 
 func (g *guide) announce(command string, flags []string) {
 	if g.err == nil {
-		line := "$ " + strings.Join(append([]string{"coffee", command}, flags...), " ") + " &"
-		lines := strings.Split(strings.Join(wordwrap.Lines(line, columns-2), " \\\n    "), "\n")
-		g.print(append([]string{""}, lines...)...)
+		line := strings.Join(append([]string{"coffee", command}, flags...), " ") + " &"
+		g.print(append([]string{""}, commandLine(line)...)...)
 	}
+}
+
+// commandLine returns a command to be copied, over several lines if it is long.
+func commandLine(command string) []string {
+	return strings.Split(strings.Join(wordwrap.Lines("$ "+command, columns-6), " \\\n    "), "\n")
 }
 
 // ended ends the tour if a process has ended by itself.

@@ -29,6 +29,7 @@ func (g *guide) print(lines ...string) {
 		if g.err == nil {
 			fmt.Fprintln(g.Out, line)
 			g.shown++
+			g.said = time.Now()
 		}
 	}
 }
@@ -61,6 +62,7 @@ func (g *guide) pause() {
 	fmt.Fprint(g.Out, "\n[Enter] ")
 	select {
 	case line, ok := <-g.lines:
+		g.said = time.Now()
 		switch {
 		case !ok:
 			fmt.Fprintln(g.Out)
@@ -90,5 +92,6 @@ func (g *guide) waiting(what string) {
 	if g.err == nil {
 		fmt.Fprintf(g.Out, "  (waiting until %s)\n", what)
 		g.shown++
+		g.said = time.Now()
 	}
 }

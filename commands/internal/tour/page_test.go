@@ -44,6 +44,21 @@ func TestPage(t *testing.T) {
 	}
 }
 
+// TestCommandLine: a long command goes on in the next line, so that it can be copied.
+func TestCommandLine(t *testing.T) {
+	t.Parallel()
+	long := "coffee order" + strings.Repeat(" --order-id late", 12)
+	lines := commandLine(long)
+	for _, line := range lines {
+		if len(line) > columns {
+			t.Errorf("%d columns: %q", len(line), line)
+		}
+	}
+	if got := strings.ReplaceAll(strings.Join(lines, "\n"), " \\\n    ", " "); len(lines) < 3 || got != "$ "+long {
+		t.Errorf("got %q", lines)
+	}
+}
+
 // TestWrap: what does not fit goes on below its column.
 func TestWrap(t *testing.T) {
 	t.Parallel()

@@ -86,6 +86,7 @@ func runChapter(ctx context.Context, options Options, lines <-chan string, chapt
 	if g.env, err = child.Environment(dir.Path()); err != nil {
 		return false, err
 	}
+	g.env = append(g.env, fmt.Sprint("COLUMNS=", columns-len("  ")))
 	chapter.run(g)
 	g.pause()
 	if errors.Is(g.err, errQuit) {
