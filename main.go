@@ -8,5 +8,5 @@ import (
 )
 
 func main() {
-	os.Exit(commands.Run(commands.Signals(), os.Args, os.Stdout, os.Stderr))
+	os.Exit(commands.Run(commands.Signals(), os.Args, os.Stdout, os.Stderr, commands.Options{}))
 }

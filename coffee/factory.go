@@ -16,12 +16,8 @@ type ServiceConfig struct {
 	ChargeTime, BrewTime, ReceiptTime time.Duration
 	// BrewFailureRate is the share of brew attempts that jam, from 0 to 1.
 	BrewFailureRate float64
-	// Seed decides which attempts jam and which charges come late.
+	// Seed decides which attempts jam.
 	Seed uint64
-	// LateChargeRate is the share of charges, from 0 to 1, that continue after
-	// their attempt was given up, like a request that is already on its way to a
-	// payment provider. The ledger must withstand them.
-	LateChargeRate float64
 }
 
 // DefaultServiceConfig returns the settings of an ordinary day. With its seed the
@@ -50,9 +46,6 @@ func (c ServiceConfig) Validate() error {
 	if !(c.BrewFailureRate >= 0 && c.BrewFailureRate <= 1) { // this way round, NaN is refused
 		return fmt.Errorf("brew failure rate is %v: it must be from 0 to 1", c.BrewFailureRate)
 	}
-	if !(c.LateChargeRate >= 0 && c.LateChargeRate <= 1) {
-		return fmt.Errorf("late charge rate is %v: it must be from 0 to 1", c.LateChargeRate)
-	}
 	return nil
 }
 
@@ -69,7 +62,7 @@ type ServiceFactory struct {
 func NewServiceFactory(config ServiceConfig, ledger Ledger, log zerolog.Logger) *ServiceFactory {
 	return &ServiceFactory{
 		Payment: sync.OnceValue(func() *PaymentService {
-			return &PaymentService{ledger: ledger, chargeTime: config.ChargeTime, lateRate: config.LateChargeRate, seed: config.Seed, log: log}
+			return &PaymentService{ledger: ledger, chargeTime: config.ChargeTime, log: log}
 		}),
 		Brew: sync.OnceValue(func() *BrewService {
 			return &BrewService{brewTime: config.BrewTime, failureRate: config.BrewFailureRate, seed: config.Seed, log: log}

@@ -46,18 +46,16 @@ func TestServiceConfigValidate(t *testing.T) {
 		config coffee.ServiceConfig
 		valid  bool
 	}{
-		"zero":               {coffee.ServiceConfig{}, true},
-		"default":            {coffee.DefaultServiceConfig(), true},
-		"longest":            {coffee.ServiceConfig{ChargeTime: long, BrewTime: long, ReceiptTime: long, BrewFailureRate: 1, LateChargeRate: 1}, true},
-		"charge too long":    {coffee.ServiceConfig{ChargeTime: 10 * time.Second}, false},
-		"brew too long":      {coffee.ServiceConfig{BrewTime: 10 * time.Second}, false},
-		"receipt too long":   {coffee.ServiceConfig{ReceiptTime: 10 * time.Second}, false},
-		"negative time":      {coffee.ServiceConfig{BrewTime: -1}, false},
-		"failures below 0":   {coffee.ServiceConfig{BrewFailureRate: -0.1}, false},
-		"failures above 1":   {coffee.ServiceConfig{BrewFailureRate: 1.1}, false},
-		"failures NaN":       {coffee.ServiceConfig{BrewFailureRate: math.NaN()}, false},
-		"late charges NaN":   {coffee.ServiceConfig{LateChargeRate: math.NaN()}, false},
-		"late charges above": {coffee.ServiceConfig{LateChargeRate: 1.1}, false},
+		"zero":             {coffee.ServiceConfig{}, true},
+		"default":          {coffee.DefaultServiceConfig(), true},
+		"longest":          {coffee.ServiceConfig{ChargeTime: long, BrewTime: long, ReceiptTime: long, BrewFailureRate: 1}, true},
+		"charge too long":  {coffee.ServiceConfig{ChargeTime: 10 * time.Second}, false},
+		"brew too long":    {coffee.ServiceConfig{BrewTime: 10 * time.Second}, false},
+		"receipt too long": {coffee.ServiceConfig{ReceiptTime: 10 * time.Second}, false},
+		"negative time":    {coffee.ServiceConfig{BrewTime: -1}, false},
+		"failures below 0": {coffee.ServiceConfig{BrewFailureRate: -0.1}, false},
+		"failures above 1": {coffee.ServiceConfig{BrewFailureRate: 1.1}, false},
+		"failures NaN":     {coffee.ServiceConfig{BrewFailureRate: math.NaN()}, false},
 	} {
 		if err := test.config.Validate(); (err == nil) != test.valid {
 			t.Errorf("%s: got %v, want valid to be %v", name, err, test.valid)

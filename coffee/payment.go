@@ -12,42 +12,24 @@ import (
 type PaymentService struct {
 	ledger     Ledger
 	chargeTime time.Duration
-	lateRate   float64
-	seed       uint64
 	log        zerolog.Logger
 }
-
-// Log messages about a charge that has outlived its attempt.
-const (
-	LateCharge        = "charged late, after the attempt was given up"
-	LateChargeRefused = "late charge refused"
-)
 
 // Charge takes the payment for an order. It returns the errors of [Ledger.Charge],
 // or the context's error if the attempt ends first.
 func (s *PaymentService) Charge(ctx context.Context, charge Charge) error {
 	log := s.log.With().Ctx(ctx).Str("order_id", charge.OrderID).Stringer("amount", charge.Amount).Logger()
 	log.Info().Msg("charging")
-	attempt := ctx
-	if chance(s.seed, "late", charge.OrderID) < s.lateRate {
-		ctx = context.WithoutCancel(ctx)
-	}
 	if err := simulate(ctx, s.chargeTime); err != nil {
 		log.Info().AnErr("because", err).Msg("charge stopped")
 		return err
 	}
-	_, err := s.ledger.Charge(ctx, charge)
-	switch late := attempt.Err() != nil; {
-	case err == nil && late:
-		log.Warn().Msg(LateCharge)
-	case err == nil:
-		log.Info().Msg("charged")
-	case late && IsRefusal(err):
-		log.Warn().Err(err).Msg(LateChargeRefused)
-	default:
+	if _, err := s.ledger.Charge(ctx, charge); err != nil {
 		log.Warn().Err(err).Msg("charge not made")
+		return err
 	}
-	return err
+	log.Info().Msg("charged")
+	return nil
 }
 
 // Charged returns what the run paid for the order, refunded or not; 0 if nothing.

@@ -12,11 +12,9 @@ import (
 	"github.com/rs/zerolog"
 	"go.opentelemetry.io/otel"
 	"go.temporal.io/sdk/log"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/grpclog"
 
 	"example.com/coffee/coffee"
-	"example.com/coffee/coffee/ledger"
 	"example.com/coffee/coffee/telemetry"
 )
 
@@ -34,23 +32,12 @@ type app struct {
 	// tracing sends traces; nil if it does not.
 	tracing *telemetry.Tracing
 
-	// injected are the faults that this process injects into itself in a chaos run.
-	injected struct {
-		storage   uint64 // the seed of those of the server's database; 0 means none
-		ledger    []ledger.Option
-		noRefunds bool
-	}
-
-	// sabotage, unless nil, lets tests give a worker a defect.
-	sabotage func(options *coffee.WorkerOptions, ledger *coffee.Ledger)
-
-	// dialOptions let tests watch and break the connection to the Temporal
-	// server.
-	dialOptions []grpc.DialOption
+	// options are the caller's.
+	options Options
 }
 
-func newApp(stdout, stderr io.Writer) *app {
-	return &app{out: &output{out: &checkedWriter{w: stdout}, err: stderr}}
+func newApp(stdout, stderr io.Writer, options Options) *app {
+	return &app{out: &output{out: &checkedWriter{w: stdout}, err: stderr}, options: options}
 }
 
 // configureLogs sets up the loggers. The default level is info for the

@@ -28,13 +28,13 @@ func auditCommand(a *app) *cli.Command {
 			&cli.StringFlag{Name: "metrics-file", Usage: "also write the outcome to `FILE`, for Prometheus' node_exporter (its textfile collector)"},
 			&cli.BoolFlag{Name: "repair", Usage: "refund or void orders that were terminated or timed out without a coffee"},
 			outputFlag(),
-			ledgerFlag(""), releaseFlag(),
+			ledgerFlag(""),
 		}, connectFlags()),
 		Action: func(c *cli.Context) error {
 			if err := noArguments(c); err != nil {
 				return err
 			}
-			plan, err := parseAudit(c)
+			plan, err := parseAudit(c, a)
 			if err != nil {
 				return err
 			}
@@ -54,11 +54,9 @@ type auditPlan struct {
 	replay       func(coffee.History) error
 }
 
-func parseAudit(c *cli.Context) (plan auditPlan, err error) {
+func parseAudit(c *cli.Context, a *app) (plan auditPlan, err error) {
 	plan.repair, plan.metricsFile = c.Bool("repair"), c.String("metrics-file")
-	if plan.replay, err = parseReplayer(c); err != nil {
-		return plan, err
-	}
+	plan.replay = a.replay()
 	if plan.asJSON, err = wantsJSON(c); err != nil {
 		return plan, err
 	}

@@ -13,6 +13,7 @@
 //     line may say, how it is explained and completed, how it fails, and what an order
 //     waits for.
 //
+// options.go has what another program, such as the laboratory, can give them besides flags.
 // Whatever else is no command helps one, and is named after what it does.
 package commands
 
@@ -33,11 +34,8 @@ import (
 
 // Run runs the program and returns its exit code. When the context is
 // cancelled, commands stop cleanly.
-func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	return run(ctx, args, newApp(stdout, stderr))
-}
-
-func run(ctx context.Context, args []string, a *app) int {
+func Run(ctx context.Context, args []string, stdout, stderr io.Writer, options Options) int {
+	a := newApp(stdout, stderr, options)
 	if completesArgument(args) {
 		return exitOK
 	}
@@ -71,7 +69,7 @@ func groups(a *app, last string) []group {
 		{"ORDERS", []*cli.Command{orderCommand(a), completing(statusCommand(a), all), completing(cancelCommand(a), running)}},
 		{"LEARNING", []*cli.Command{tourCommand(a)}},
 		{"LOOKING CLOSER", []*cli.Command{completing(timelineCommand(a), all), completing(skipCommand(a), running), boardCommand(a), menuCommand(a)}},
-		{"PROVING", []*cli.Command{completing(replayCommand(a), all), auditCommand(a), chaosCommand(a), rushCommand(a)}},
+		{"PROVING", []*cli.Command{completing(replayCommand(a), all), auditCommand(a), rushCommand(a)}},
 		{"KEEPING", []*cli.Command{readyCommand(a), backupCommand(a), completing(rolloutCommand(a), deployedVersions(a)), keysCommand(a), codecCommand(a), completionCommand(a)}},
 	}
 }
@@ -96,9 +94,6 @@ func newRoot(a *app, args []string) *cli.App {
 				return err
 			}
 			if err := checkFlags(c, c.App.Flags); err != nil {
-				return err
-			}
-			if err := a.inject(); err != nil {
 				return err
 			}
 			a.adoptLoggers()

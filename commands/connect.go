@@ -185,7 +185,7 @@ func (a *app) complete(options *connectOptions) error {
 	options.Logger = a.sdkLog()
 	options.WorkerHeartbeatInterval = coffee.HeartbeatInterval
 	options.ConnectionOptions.DialOptions = slices.Concat(coffee.Reconnect(a.log, options.why(at)), []grpc.DialOption{coffee.DialOption()},
-		options.tls.dialOptions(), a.dialOptions, options.ConnectionOptions.DialOptions)
+		options.tls.dialOptions(), a.options.Dial, options.ConnectionOptions.DialOptions)
 	options.reading.Namespace = options.Namespace
 	options.keyset.Configure(&options.Options, options.reading)
 	interceptors, err := a.tracing.Interceptors()

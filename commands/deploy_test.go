@@ -156,7 +156,7 @@ func TestManifests(t *testing.T) {
 func wantFlags(t *testing.T, args []string) {
 	t.Helper()
 	var stderr bytes.Buffer
-	if code := Run(context.Background(), slices.Concat([]string{"coffee"}, args, []string{"--help"}), io.Discard, &stderr); code != 0 {
+	if code := Run(context.Background(), slices.Concat([]string{"coffee"}, args, []string{"--help"}), io.Discard, &stderr, Options{}); code != 0 {
 		t.Errorf("coffee %s: exit code %d, %s", strings.Join(args, " "), code, stderr.String())
 	}
 }

@@ -26,7 +26,6 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/timeline"
-	"example.com/coffee/commands/internal/release"
 )
 
 // TestDiagnoses kills and freezes a server and its workers. Each view says what is in
@@ -65,8 +64,8 @@ func TestDiagnoses(t *testing.T) {
 	// fit takes its place.
 	l.kill(worker)
 	l.eventually("No worker answered", "", func() string { return l.command("status", "one") })
-	broken := l.coffee("worker", "--release", "broken", "--brew-failure-rate", "0", "--address", l.address)
-	broken.Env = append(broken.Env, release.Variable+"=1")
+	broken := l.coffee("worker", "--brew-failure-rate", "0", "--address", l.address)
+	broken.Args[0] = "coffee-broken"
 	l.run(broken)
 	l.eventually("[TMPRL1100]", "start one with", func() string { return l.command("status", "one") })
 	l.eventually("[TMPRL1100]", "no worker", l.screen)

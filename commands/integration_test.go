@@ -26,8 +26,8 @@ import (
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/audit"
 	"example.com/coffee/coffee/ledger"
-	"example.com/coffee/commands/internal/child"
 	"example.com/coffee/devserver"
+	"example.com/coffee/internal/child"
 )
 
 // shop is a server in this process, with a worker if the test starts one.

@@ -225,7 +225,7 @@ func TestWaitsForTheLedger(t *testing.T) {
 // does not answer would get another ledger.
 func TestLedgerOfASilentServer(t *testing.T) {
 	t.Parallel()
-	a := newApp(io.Discard, io.Discard)
+	a := newApp(io.Discard, io.Discard, Options{})
 	for _, test := range []struct {
 		err  error
 		want string // in the path; empty if it is an error
@@ -272,8 +272,8 @@ func TestNotReadyWithoutTheLedger(t *testing.T) {
 	defer tasks.stop()
 	var log bytes.Buffer
 	broken := &readiness{Ledger: newLedger(t)}
-	options, wrapped := coffee.WorkerOptions{Log: zerolog.New(&log)}, coffee.Ledger(broken)
-	if err := m.watchWorker(&options, &wrapped); err != nil {
+	options := coffee.WorkerOptions{Log: zerolog.New(&log), Ledger: broken}
+	if err := m.watchWorker(&options); err != nil {
 		t.Fatal(err)
 	}
 	check := m.found[len(m.found)-1]

@@ -22,9 +22,11 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"example.com/coffee/coffee/ledger"
+	"example.com/coffee/internal/release"
 )
 
-// TestMain lets scripts run this test binary as the program coffee.
+// TestMain lets scripts run this test binary as the program coffee, and as coffee-broken and
+// coffee-patched, which are coffee of another release of the workflow.
 func TestMain(m *testing.M) {
 	// The tests wait for servers and services more than for the processor. This is before
 	// the flags are parsed, so -parallel still has its way.
@@ -37,18 +39,24 @@ func TestMain(m *testing.M) {
 		asked.Add(1)
 		return nil, errors.New("no name server may be asked")
 	}
-	testscript.Main(checkAsked{m, &asked}, map[string]func(){"signals": waitForSignals, "coffee": func() {
-		a := newApp(os.Stdout, os.Stderr)
-		if point := os.Getenv(failpointVariable); point != "" {
-			a.dialOptions = append(a.dialOptions, failAt(point))
+	programs := map[string]func(){"signals": waitForSignals}
+	for _, name := range []string{"", release.Broken, release.Patched} {
+		programs[strings.TrimSuffix("coffee-"+name, "-")] = func() {
+			var options Options
+			if next := release.Named(name); next != nil {
+				options.Release = next
+			}
+			if point := os.Getenv(failpointVariable); point != "" {
+				options.Dial = append(options.Dial, failAt(point))
+			}
+			code := Run(Signals(), append([]string{"coffee"}, os.Args[1:]...), os.Stdout, os.Stderr, options)
+			if asked.Load() > 0 {
+				code = askedCode
+			}
+			os.Exit(code)
 		}
-		breakApp(a, os.Getenv(defectVariable))
-		code := run(Signals(), os.Args, a)
-		if asked.Load() > 0 {
-			code = askedCode
-		}
-		os.Exit(code)
-	}})
+	}
+	testscript.Main(checkAsked{m, &asked}, programs)
 }
 
 // askedCode is the exit code of a program here that has asked a name server: server,
@@ -74,7 +82,7 @@ func (c checkAsked) Run() int {
 // input ends. Then it prints to readers that may have gone.
 func waitForSignals() {
 	ctx := Signals()
-	a := newApp(os.Stdout, os.Stderr)
+	a := newApp(os.Stdout, os.Stderr, Options{})
 	a.outliveReaders()
 	a.out.printf("ready\n")
 	go func() {

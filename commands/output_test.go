@@ -24,7 +24,7 @@ func TestHostileText(t *testing.T) {
 		OrderID: hostile, Drink: hostile, Size: hostile, Pricing: hostile, CancelReason: hostile, Failure: hostile,
 	}, Status: hostile, LastFailure: hostile, CancelRequested: true}
 	var stdout, stderr bytes.Buffer
-	a := newApp(&stdout, &stderr)
+	a := newApp(&stdout, &stderr, Options{})
 	out := a.out
 	describeOrder(out.out, view)
 	view.Failure = ""

@@ -57,7 +57,7 @@ func TestProfile(t *testing.T) {
 				t.Setenv(test.variable, test.value)
 			}
 			var stderr bytes.Buffer
-			code := Run(t.Context(), []string{"coffee", "status"}, &bytes.Buffer{}, &stderr)
+			code := Run(t.Context(), []string{"coffee", "status"}, &bytes.Buffer{}, &stderr, Options{})
 			if code != test.code || !strings.Contains(stderr.String(), test.want) || strings.Contains(stderr.String(), "sesame") {
 				t.Errorf("%s, $%s=%q: exit code %d, stderr %q, want %d, %q", test.toml, test.variable, test.value, code, stderr.String(), test.code, test.want)
 			}
@@ -78,7 +78,7 @@ func TestTelemetryEnvironment(t *testing.T) {
 			t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
 			t.Setenv(test.variable, test.value)
 			var stdout, stderr bytes.Buffer
-			code := Run(t.Context(), []string{"coffee", "menu"}, &stdout, &stderr)
+			code := Run(t.Context(), []string{"coffee", "menu"}, &stdout, &stderr, Options{})
 			if code != 0 || stdout.Len() == 0 || !strings.Contains(stderr.String(), test.want) {
 				t.Errorf("exit code %d, stderr %q, want %q", code, stderr.String(), test.want)
 			}
@@ -96,7 +96,7 @@ func TestTelemetryEnvironment(t *testing.T) {
 func TestLibraryLoggers(t *testing.T) {
 	for level, want := range map[string]int{"never": 0, "error": 0, "warn": 2} {
 		var stderr bytes.Buffer
-		if code := Run(t.Context(), []string{"coffee", "--log-level", level, "menu"}, &bytes.Buffer{}, &stderr); code != 0 {
+		if code := Run(t.Context(), []string{"coffee", "--log-level", level, "menu"}, &bytes.Buffer{}, &stderr, Options{}); code != 0 {
 			t.Fatalf("exit code %d", code)
 		}
 		stdlog.Print("http: Accept error")

@@ -28,9 +28,9 @@ func replayCommand(a *app) *cli.Command {
 			"A FILE, whose name ends in .json or has a / in it, is the history of an order, as temporal workflow show -o json writes it and as the Web UI lets you download it, without decoding; - is the standard input. " +
 			"It changes nothing. It names the orders that it cannot read, and replays the others. " +
 			"The exit code is 7 if a history does not replay, and 1 if an order cannot be read.",
-		Flags: slices.Concat([]cli.Flag{outputFlag(), releaseFlag()}, connectFlags()),
+		Flags: slices.Concat([]cli.Flag{outputFlag()}, connectFlags()),
 		Action: func(c *cli.Context) error {
-			plan, err := parseReplay(c)
+			plan, err := parseReplay(c, a)
 			if err != nil {
 				return err
 			}
@@ -48,10 +48,8 @@ type replayPlan struct {
 	replay func(coffee.History) error
 }
 
-func parseReplay(c *cli.Context) (plan replayPlan, err error) {
-	if plan.replay, err = parseReplayer(c); err != nil {
-		return plan, err
-	}
+func parseReplay(c *cli.Context, a *app) (plan replayPlan, err error) {
+	plan.replay = a.replay()
 	if plan.asJSON, err = wantsJSON(c); err != nil {
 		return plan, err
 	}

@@ -95,7 +95,7 @@ func silent(t *testing.T) (address string) {
 func TestReadyTimeout(t *testing.T) {
 	t.Parallel()
 	address := silent(t)
-	a := newApp(t.Output(), t.Output())
+	a := newApp(t.Output(), t.Output(), Options{})
 	a.log, a.platform = zerolog.Nop(), zerolog.Nop()
 	began := time.Now()
 	err := waitReady(context.Background(), a, 300*time.Millisecond, func() (connectOptions, error) {
@@ -113,7 +113,7 @@ func TestReadyTimeout(t *testing.T) {
 // one that is wrong is not.
 func TestReadyWaitsForFiles(t *testing.T) {
 	t.Parallel()
-	a := newApp(t.Output(), t.Output())
+	a := newApp(t.Output(), t.Output(), Options{})
 	a.log, a.platform = zerolog.Nop(), zerolog.Nop()
 	wrong := errors.New("wrong")
 	answers := []error{&fs.PathError{Op: "stat", Path: "temporal.toml", Err: fs.ErrNotExist}, wrong, nil}

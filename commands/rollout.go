@@ -27,10 +27,10 @@ func rolloutCommand(a *app) *cli.Command {
 			&cli.BoolFlag{Name: "force", Usage: "do it even if no worker of the version is polling: its orders wait for one"},
 			&cli.StringFlag{Name: "move-from", Usage: "move the orders that are pinned to this `BUILD-ID`, and nothing else (a versioning override)"},
 			&cli.BoolFlag{Name: "delete-version", Usage: "delete a version that is not in use"},
-			deploymentFlag(""), outputFlag(), releaseFlag(),
+			deploymentFlag(""), outputFlag(),
 		}, connectFlags()),
 		Action: func(c *cli.Context) error {
-			plan, err := parseRollout(c)
+			plan, err := parseRollout(c, a)
 			if err != nil {
 				return err
 			}
@@ -61,12 +61,9 @@ type rolloutPlan struct {
 	replay func(coffee.History) error
 }
 
-func parseRollout(c *cli.Context) (plan rolloutPlan, err error) {
+func parseRollout(c *cli.Context, a *app) (plan rolloutPlan, err error) {
 	plan = rolloutPlan{deployment: c.String("deployment"), back: c.Bool("back"), percent: 100,
-		force: c.Bool("force"), moveFrom: c.String("move-from"), remove: c.Bool("delete-version")}
-	if plan.replay, err = parseReplayer(c); err != nil {
-		return plan, err
-	}
+		force: c.Bool("force"), moveFrom: c.String("move-from"), remove: c.Bool("delete-version"), replay: a.replay()}
 	if c.Args().Len() > 1 {
 		return plan, usageErrorf(c, "rollout takes one build id")
 	}

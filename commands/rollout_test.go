@@ -13,7 +13,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"example.com/coffee/coffee"
-	"example.com/coffee/commands/internal/release"
+	"example.com/coffee/internal/release"
 )
 
 // TestRolloutReplays: a release without its patch is refused if orders would move to
@@ -137,7 +137,7 @@ func (s *shop) tryRollOut(ctx context.Context, plan rolloutPlan) error {
 	s.t.Helper()
 	for {
 		var out bytes.Buffer
-		err := rollOut(ctx, newApp(&out, io.Discard).out, s.orders, plan)
+		err := rollOut(ctx, newApp(&out, io.Discard, Options{}).out, s.orders, plan)
 		if !errors.Is(err, coffee.ErrNoVersion) && !errors.Is(err, coffee.ErrVersionRefused) {
 			return err
 		}

@@ -51,7 +51,7 @@ func TestCostOfAnOrder(t *testing.T) {
 	defer cancel()
 	log := zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel)
 	calls := &callCounter{counts: map[string]int{}}
-	conn, err := (&app{log: log, platform: log, dialOptions: []grpc.DialOption{grpc.WithChainUnaryInterceptor(calls.intercept)}}).connect(ctx, connectOptions{Options: testServer(t, false, log)})
+	conn, err := (&app{log: log, platform: log, options: Options{Dial: []grpc.DialOption{grpc.WithChainUnaryInterceptor(calls.intercept)}}}).connect(ctx, connectOptions{Options: testServer(t, false, log)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -276,8 +276,11 @@ func (a *app) startServer(ctx context.Context, tasks *background, options devser
 	if err := boundMemory(); err != nil {
 		a.log.Debug().Err(err).Msg("how much memory there is cannot be found out")
 	}
-	options.Log, options.StorageFaults = a.platform, a.injected.storage
+	options.Log = a.platform
 	options.Notify = func(line string) { a.out.notef("%s", line) }
+	if a.options.Server != nil {
+		a.options.Server(&options)
+	}
 	server, err := devserver.Start(ctx, options)
 	if err != nil {
 		return nil, err

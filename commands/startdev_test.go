@@ -61,7 +61,7 @@ func TestStartDev(t *testing.T) {
 // planned returns what coffee server would do with some arguments.
 func planned(t *testing.T, args ...string) (plan serverPlan) {
 	t.Helper()
-	a := newApp(t.Output(), t.Output())
+	a := newApp(t.Output(), t.Output(), Options{})
 	command := serverCommand(a)
 	command.Action = func(c *cli.Context) (err error) {
 		if err = takeStartDev(c); err == nil {

@@ -79,7 +79,7 @@ func (m *meters) watch(options *connectOptions) {
 }
 
 // watchWorker makes a worker and its ledger count what they do.
-func (m *meters) watchWorker(options *coffee.WorkerOptions, ledger *coffee.Ledger) (err error) {
+func (m *meters) watchWorker(options *coffee.WorkerOptions) (err error) {
 	if m == nil {
 		return nil
 	}
@@ -87,13 +87,13 @@ func (m *meters) watchWorker(options *coffee.WorkerOptions, ledger *coffee.Ledge
 	if err != nil {
 		return err
 	}
-	measured, err := m.metrics.Ledger(*ledger)
+	measured, err := m.metrics.Ledger(options.Ledger)
 	if err != nil {
 		return err
 	}
 	options.Interceptors = append(options.Interceptors, refunds)
-	plain, log := *ledger, options.Log
-	*ledger = measured
+	plain, log := options.Ledger, options.Log
+	options.Ledger = measured
 	var unwritable atomic.Bool
 	m.check(m.polls.Check)
 	m.check(func(ctx context.Context) error {
@@ -197,7 +197,7 @@ func (a *app) stopTracing() {
 
 // ledgerOptions are the options of all ledgers that this program writes to.
 func (a *app) ledgerOptions() []ledger.Option {
-	options := slices.Clone(a.injected.ledger)
+	options := slices.Clone(a.options.Ledger)
 	if a.tracing != nil {
 		options = append(options, ledger.Traced(a.tracing.Provider()))
 	}

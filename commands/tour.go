@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -10,8 +11,10 @@ import (
 	"github.com/urfave/cli/v2"
 	"go.temporal.io/sdk/client"
 
+	"example.com/coffee/coffee"
 	"example.com/coffee/commands/internal/tour"
 	"example.com/coffee/devserver"
+	"example.com/coffee/internal/release"
 )
 
 func tourCommand(a *app) *cli.Command {
@@ -43,16 +46,37 @@ func tourCommand(a *app) *cli.Command {
 			if devserver.ServerVersion == "" {
 				return devserver.ErrNoServer
 			}
-			err = tour.Run(c.Context, tour.Options{
-				In: os.Stdin, Out: a.out.out, Auto: c.Bool("auto"), First: first, Only: c.Bool("only"),
-				Connect: func(ctx context.Context, address string) (client.Client, error) {
-					return a.connect(ctx, connectOptions{Options: client.Options{HostPort: address, Namespace: client.DefaultNamespace}})
-				},
-			})
+			options := tourOptions(a)
+			options.In, options.Out, options.Auto, options.First, options.Only = os.Stdin, a.out.out, c.Bool("auto"), first, c.Bool("only")
+			err = tour.Run(c.Context, options)
 			if c.Context.Err() != nil { // whatever it interrupted
 				return c.Context.Err()
 			}
 			return err
+		},
+	}
+}
+
+// tourOptions returns the options of a tour that say how to do what this program does.
+func tourOptions(a *app) tour.Options {
+	at := func(address string) connectOptions {
+		return connectOptions{Options: client.Options{HostPort: address, Namespace: client.DefaultNamespace}}
+	}
+	return tour.Options{
+		Connect: func(ctx context.Context, address string) (client.Client, error) { return a.connect(ctx, at(address)) },
+		Work: func(ctx context.Context, next release.Release, address, ledger string, w io.Writer) error {
+			worker := newApp(w, w, Options{Release: next})
+			if err := worker.configureLogs("", "text"); err != nil {
+				return err
+			}
+			services := coffee.DefaultServiceConfig()
+			services.BrewFailureRate = 0
+			return runWorker(ctx, worker, at(address), workerOptions{WorkerOptions: coffee.WorkerOptions{Services: services, Concurrency: coffee.DefaultConcurrency},
+				ledger: ledgerChoice{where: ledger, named: true}})
+		},
+		Replay: func(ctx context.Context, next release.Release, address string, stdout, stderr io.Writer) int {
+			replayer := newApp(stdout, stderr, Options{Release: next})
+			return replayer.out.fail(ctx, runReplay(ctx, replayer, replayPlan{server: at(address), replay: replayer.replay()}))
 		},
 	}
 }

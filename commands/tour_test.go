@@ -9,25 +9,20 @@ import (
 	"strings"
 	"testing"
 
-	"go.temporal.io/sdk/client"
-
 	"example.com/coffee/commands/internal/tour"
 )
 
 // TestTour goes through the tour. A chapter fails if what it says does not happen.
 func TestTour(t *testing.T) {
 	t.Parallel()
-	a := newApp(io.Discard, io.Discard)
+	a := newApp(io.Discard, io.Discard, Options{})
 	for i, chapter := range tour.Chapters {
 		t.Run(chapter.Name, func(t *testing.T) {
 			t.Parallel()
 			var out bytes.Buffer
-			err := tour.Run(context.Background(), tour.Options{
-				Out: &out, Auto: true, First: i + 1, Only: true,
-				Connect: func(ctx context.Context, address string) (client.Client, error) {
-					return a.connect(ctx, connectOptions{Options: client.Options{HostPort: address, Namespace: client.DefaultNamespace}})
-				},
-			})
+			options := tourOptions(a)
+			options.Out, options.Auto, options.First, options.Only = &out, true, i+1, true
+			err := tour.Run(context.Background(), options)
 			if err != nil {
 				t.Fatalf("%v\n%s", err, out.String())
 			}

@@ -24,7 +24,7 @@ func workerCommand(a *app) *cli.Command {
 			"Start as many workers as you like, on any number of machines. " +
 			"On an interrupt a worker takes no more work and lets running activities finish.",
 		Flags: slices.Concat(
-			[]cli.Flag{devFlag("also run a server in memory, on a free port that is printed"), releaseFlag(), metricsFlag("")},
+			[]cli.Flag{devFlag("also run a server in memory, on a free port that is printed"), metricsFlag("")},
 			workerFlags("WORKER"), connectFlags()),
 		Action: func(c *cli.Context) error {
 			if err := noArguments(c); err != nil {
@@ -45,19 +45,10 @@ func workerCommand(a *app) *cli.Command {
 				if options.metrics, err = parseMetrics(c); err != nil {
 					return err
 				}
-				named, err := parseRelease(c)
-				if err != nil {
-					return err
-				}
-				if named != nil {
-					options.Register = named.Register
-				}
 				return runWorker(c.Context, a, server, options)
 			}
-			for _, flag := range []string{"metrics-address", "release"} {
-				if c.IsSet(flag) {
-					return usageErrorf(c, "--%s makes no sense with --dev", flag)
-				}
+			if c.IsSet("metrics-address") {
+				return usageErrorf(c, "--metrics-address makes no sense with --dev")
 			}
 			_, options, err := parseWhere(c)
 			if err != nil {
@@ -82,7 +73,6 @@ func workerFlags(category string) []cli.Flag {
 		&cli.DurationFlag{Name: "receipt-time", Usage: "`DURATION` of sending a receipt", Value: defaults.ReceiptTime, Category: category},
 		&cli.Uint64Flag{Name: "seed", Usage: "the number `N` decides which brew attempts jam: the same N and order id, the same jams", Value: defaults.Seed, Category: category},
 		&cli.StringFlag{Name: "pricing", Usage: "`NAME` of the pricing strategy: " + strings.Join(strategies, ", "), Value: strategies[0], Category: category},
-		&cli.Float64Flag{Name: "late-charge-rate", Usage: "`FRACTION` of charges that go on after their attempt was given up, 0 to 1", Category: category, Hidden: true},
 		&cli.IntFlag{Name: "concurrency", Usage: "run at most `N` activities (steps of orders) at once", Value: coffee.DefaultConcurrency, Category: category},
 		ledgerFlag(category),
 		&cli.BoolFlag{Name: "new-ledger", Usage: "start an empty ledger although the orders of the namespace have been kept in another: for when that is lost for good", Category: category},
@@ -131,7 +121,6 @@ func parseWorker(c *cli.Context) (workerOptions, error) {
 			ReceiptTime:     c.Duration("receipt-time"),
 			BrewFailureRate: c.Float64("brew-failure-rate"),
 			Seed:            c.Uint64("seed"),
-			LateChargeRate:  c.Float64("late-charge-rate"),
 		},
 		Concurrency: c.Int("concurrency"),
 		DrainTime:   c.Duration("drain-time"),
@@ -196,17 +185,16 @@ func checkBuildID(c *cli.Context, id string) error {
 // guard stops the worker, that ends the tasks, unless inServer is true: a server goes on,
 // whatever its worker can read. The context bounds only the start.
 func (a *app) startWorker(ctx context.Context, tasks *background, conn *connection, options coffee.WorkerOptions, ledger coffee.Ledger, meters *meters, inServer bool) error {
-	if a.injected.noRefunds {
-		ledger = noRefunds{ledger}
+	options.Namespace, options.Ledger, options.Orders, options.Log = conn.namespace, ledger, conn.orders(), a.log
+	if a.options.Release != nil {
+		options.Register = a.options.Release.Register
 	}
-	if a.sabotage != nil {
-		a.sabotage(&options, &ledger)
+	if a.options.Worker != nil {
+		a.options.Worker(&options)
 	}
-	options.Log = a.log
-	if err := meters.watchWorker(&options, &ledger); err != nil {
+	if err := meters.watchWorker(&options); err != nil {
 		return errors.Join(err, ledger.Close())
 	}
-	options.Namespace, options.Ledger, options.Orders = conn.namespace, ledger, conn.orders()
 	if options.Version.BuildID != "" {
 		check := func() error { return conn.orders().CheckDeployments(ctx) }
 		if err := a.whenUp(ctx, "waiting for the server", noAnswer, check); err != nil {

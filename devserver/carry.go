@@ -175,7 +175,7 @@ func eachRow(ctx context.Context, conn *sql.Conn, query string, do func(scanner)
 const batch = 20_000
 
 // copyTo writes everything to a draft, compares it with the old database, and stamps
-// it. The draft is not synced.
+// it.
 func (c *carrier) copyTo(ctx context.Context, draft, clusterID string, progress *progress) (err error) {
 	// What is in the draft does not count until it is complete.
 	db, err := sql.Open("sqlite", sqlitefile.DSN(draft, "rw", map[string]string{"synchronous": "off", "journal_mode": "off"}))
@@ -209,7 +209,12 @@ func (c *carrier) copyTo(ctx context.Context, draft, clusterID string, progress 
 	if _, err := conn.ExecContext(ctx, `DETACH DATABASE old`); err != nil {
 		return err
 	}
-	return sqlitefile.Check(ctx, conn)
+	if err := sqlitefile.Check(ctx, conn); err != nil {
+		return err
+	}
+	// A commit that SQLite syncs, and with it the whole file.
+	_, err = conn.ExecContext(ctx, `PRAGMA synchronous = full; PRAGMA user_version = 0`)
+	return err
 }
 
 // copyTable copies the rows of a table, with their row ids.

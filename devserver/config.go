@@ -49,6 +49,9 @@ var addresses = map[primitives.ServiceName]string{
 // inProcessPort is the same for a frontend that is reached inside the process.
 const inProcessPort = 4
 
+// ServerConfig is the configuration of a Temporal server.
+type ServerConfig = config.Config
+
 // serverConfig returns the configuration of the Temporal server. It is a pure
 // function: it opens nothing.
 func serverConfig(o Options, id identity, frontendPort int, metricsSocket string) *config.Config {
@@ -65,7 +68,7 @@ func serverConfig(o Options, id identity, frontendPort int, metricsSocket string
 			DefaultStore:     storeName,
 			VisibilityStore:  storeName,
 			NumHistoryShards: 1,
-			DataStores:       map[string]config.DataStore{storeName: {SQL: sqlConfig(id), FaultInjection: storageFaults(o.StorageFaults)}},
+			DataStores:       map[string]config.DataStore{storeName: {SQL: sqlConfig(id)}},
 		},
 		ClusterMetadata: &cluster.Config{
 			FailoverVersionIncrement: 10,
@@ -101,6 +104,9 @@ func serverConfig(o Options, id identity, frontendPort int, metricsSocket string
 		if o.MetricTypes != nil {
 			conf.Global.Metrics.ExcludeTags = map[string][]string{"workflowType": o.MetricTypes, "activityType": o.MetricTypes}
 		}
+	}
+	if o.Configure != nil {
+		o.Configure(conf)
 	}
 	return conf
 }

@@ -11,6 +11,9 @@ import (
 	"google.golang.org/grpc"
 )
 
+// ServerConfig is empty: there is no server to configure.
+type ServerConfig struct{}
+
 // ServerVersion is "": there is no server in this program.
 const ServerVersion = ""
 
@@ -25,9 +28,6 @@ func CheckDynamicConfig(map[string]any) error { return nil }
 
 // CheckSearchAttributes returns nil: there is no server that has any.
 func CheckSearchAttributes(map[string]enumspb.IndexedValueType) error { return nil }
-
-// MakeOlder returns [ErrNoServer].
-func MakeOlder(context.Context, string) error { return ErrNoServer }
 
 func (*Server) Address() string                { return "" }
 func (*Server) ClientOptions() client.Options  { return client.Options{} }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"reflect"
 	"slices"
 	"time"
@@ -98,9 +99,12 @@ type Options struct {
 	// override the values that the server sets itself; see [CheckDynamicConfig].
 	DynamicConfig map[string]any
 
-	// StorageFaults, unless 0, makes calls of the database fail, for tests. It is the seed
-	// of which calls do; some of those are done all the same.
-	StorageFaults uint64
+	// Configure, unless nil, changes the configuration of the Temporal server before it
+	// starts.
+	Configure func(*ServerConfig)
+	// SyncLog makes durable what SQLite has written to the log of DatabaseFile; nil means
+	// [os.File.Sync].
+	SyncLog func(log *os.File) error
 
 	// Log receives the server's messages; the zero value is a disabled logger.
 	Log zerolog.Logger
@@ -157,6 +161,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.InProcess && (o.UI || o.HTTPPort != 0) {
 		return o, errors.New("the Web UI and the HTTP API cannot reach a server inside the process: leave them out")
+	}
+	if o.SyncLog == nil {
+		o.SyncLog = (*os.File).Sync
 	}
 	if reflect.ValueOf(o.Log).IsZero() {
 		o.Log = zerolog.Nop() // whose level says that it is disabled

@@ -281,7 +281,7 @@ func (s *Server) startTemporal(frontend net.Listener) error {
 	s.address = hostPort(dialable(s.options.IP), port)
 	interceptors := []grpc.UnaryServerInterceptor{sendPlain, withoutStickyBacklog, s.endPolls}
 	if syncsReplies(s.options) {
-		s.syncer = newSyncer(s.identity.DatabaseName, s.store.Writes, s.alarm.fail)
+		s.syncer = newSyncer(s.identity.DatabaseName, s.store.Writes, s.options.SyncLog, s.alarm.fail)
 		interceptors = slices.Insert(interceptors, 0, s.syncer.beforeReply)
 	}
 	var server temporal.Server

@@ -12,8 +12,6 @@ import (
 
 	"go.temporal.io/api/serviceerror"
 	"google.golang.org/grpc"
-
-	"example.com/coffee/internal/sqlitefile"
 )
 
 // syncer makes what the server has written to its database durable before anyone
@@ -59,17 +57,18 @@ type file interface {
 }
 
 // logFile is SQLite's write-ahead log.
-type logFile struct{ *os.File }
-
-func openLog(path string) (file, error) {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	return logFile{f}, err
+type logFile struct {
+	*os.File
+	sync func(*os.File) error
 }
 
-func (f logFile) Sync() error { return sqlitefile.Sync(f.File) }
+func (f logFile) Sync() error { return f.sync(f.File) }
 
-func newSyncer(path string, writes func() (uint64, bool), failed func(error)) *syncer {
-	s := &syncer{path: path, writes: writes, failed: failed, open: openLog}
+func newSyncer(path string, writes func() (uint64, bool), syncLog func(*os.File) error, failed func(error)) *syncer {
+	s := &syncer{path: path, writes: writes, failed: failed, open: func(path string) (file, error) {
+		f, err := os.OpenFile(path, os.O_RDWR, 0)
+		return logFile{f, syncLog}, err
+	}}
 	s.ended = sync.NewCond(&s.mu)
 	return s
 }

@@ -181,7 +181,7 @@ func fakeSyncer(t *testing.T, sync func() error) (s *syncer, writes *fakeWrites,
 		t.Fatal(err)
 	}
 	writes, failures = &fakeWrites{}, &atomic.Int32{}
-	s = newSyncer(path, writes.count, func(error) { failures.Add(1) })
+	s = newSyncer(path, writes.count, nil, func(error) { failures.Add(1) })
 	s.open = func(path string) (file, error) {
 		f, err := os.Open(path)
 		return fakeFile{f, sync}, err

@@ -20,8 +20,8 @@ type settings struct {
 	provider trace.TracerProvider
 	// now is the clock of entries.
 	now func() time.Time
-	// faults, unless nil, says what goes wrong.
-	faults func() Fault
+	// wrap, unless nil, wraps what opens connections to the database.
+	wrap func(driver.Connector) driver.Connector
 }
 
 func newSettings(options []Option) settings {
@@ -44,10 +44,16 @@ func Clock(now func() time.Time) Option {
 	return func(s *settings) { s.now = now }
 }
 
+// Wrapped puts something between the ledger and the driver of its database: wrap returns
+// what opens the connections, in place of the driver's own.
+func Wrapped(wrap func(driver.Connector) driver.Connector) Option {
+	return func(s *settings) { s.wrap = wrap }
+}
+
 // openDB opens a database with an SQL driver.
 func openDB(system string, connector driver.Connector, s settings) *sql.DB {
-	if s.faults != nil {
-		connector = faultyConnector{connector, s.faults}
+	if s.wrap != nil {
+		connector = s.wrap(connector)
 	}
 	if s.provider != nil {
 		return otelsql.OpenDB(connector, spanOptions(system, s.provider)...)

@@ -77,7 +77,7 @@ func (d *Draft) Name() string { return d.name }
 // must still be closed.
 func (d *Draft) Publish() error {
 	// What is in it must be durable before its name is.
-	if err := Sync(d.hold.file); err != nil {
+	if err := d.hold.file.Sync(); err != nil {
 		return err
 	}
 	if err := renameNew(d.name, d.path); err != nil {
@@ -100,7 +100,7 @@ func (d *Draft) Replace(kept string) error {
 			return errors.New(filepath.Base(d.path) + ending + " is there: another program has changed the file")
 		}
 	}
-	if err := Sync(d.hold.file); err != nil {
+	if err := d.hold.file.Sync(); err != nil {
 		return err
 	}
 	err := os.Link(d.path, kept)

@@ -59,10 +59,6 @@ func CheckName(name string) error {
 	return nil
 }
 
-// Sync syncs a file that SQLite does not sync. A test of power failures replaces it,
-// before any file is open, to learn what is durable.
-var Sync = (*os.File).Sync
-
 // CheckNames returns an error if a file has more than one name. SQLite finds a
 // database's log by the database's name. What was written under one name would be
 // lost under another, and what is then written there no longer matches the log

@@ -12,7 +12,7 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"example.com/coffee/coffee"
-	"example.com/coffee/commands/internal/release"
+	"example.com/coffee/internal/release"
 )
 
 // Chapters are the chapters of the tour, in their order.
@@ -264,14 +264,14 @@ func saga(g *guide) {
 func replay(g *guide) {
 	g.startServer()
 	w := g.startWorker(noJams, slow)
-	g.say("(For the flag --release, which may break orders, type also: export " + release.Variable + "=1)")
 	g.say("An order is brewing on today's code:")
 	g.coffee("order", "--order-id", "old", "--drink", "latte", "--no-wait")
 	g.untilBrewing("old")
 	g.say("A new release is to greet customers before it charges them. Somebody puts a step at the top of the workflow, and rolls it out:")
 	g.code("greetFirst")
 	g.kill(w)
-	w = g.startWorker("--release", "broken", noJams)
+	g.say("(This program has neither of the two releases that come now. The tour runs them itself, in its own process.)")
+	w = g.workOn(release.Named(release.Broken), "new")
 	g.until("the new release has met the old order", func() bool { return g.taskFailed("old") })
 	g.story(w)
 	g.say("A workflow must be deterministic: run on its own history, it must ask for the same steps in the same order. " +
@@ -280,16 +280,17 @@ func replay(g *guide) {
 	stuck := g.coffee("status", "old")
 	g.expect(strings.Contains(stuck.stdout, "Charged      yes") && strings.Contains(stuck.stdout, "The last worker could not go on with it: [TMPRL1100]"), "the status does not say what is wrong")
 	g.say("[TMPRL1100] is the SDK's number for that error; its words differ from case to case.")
-	g.ask("Could you have known before the rollout?", "Yes. The new program replays the existing orders, without changing them (here it is the broken release that does so):")
-	told := g.coffee("replay", "--release", "broken")
+	g.ask("Could you have known before the rollout?", "Yes. The new program replays the existing orders, without changing them:")
+	told := g.replayOn(release.Named(release.Broken), "new")
 	g.expect(told.code == 7 && strings.Contains(told.stdout, "ScheduleActivityTask greet_customer"), "the replay ended with exit code %d", told.code)
 	g.say("With a patch, the code asks the history first: did this order pass this point without a greeting? An old one did, a new one did not:")
 	g.code("greetPatched")
-	told = g.coffee("replay", "--release", "patched")
+	told = g.replayOn(release.Named(release.Patched), "patched")
 	g.expect(told.code == 0, "the replay of the patched release ended with exit code %d", told.code)
 	g.pause()
-	g.kill(w)
-	g.startWorker("--release", "patched", noJams)
+	g.say("The worker of the new release is stopped, and one of the patched release takes its place:")
+	g.end(w)
+	g.workOn(release.Named(release.Patched), "patched")
 	g.untilOver("old", coffee.StatusCompleted)
 	g.coffee("order", "--order-id", "new", "--drink", "latte", "--no-wait")
 	g.untilOver("new", coffee.StatusCompleted)
@@ -301,7 +302,7 @@ func replay(g *guide) {
 	g.expect(slices.Equal(kinds, []string{"charge"}), "the ledger has %v", kinds)
 	g.say("(\"waiting\" in the timeline: the server kept the next task for two seconds for the worker that had the order last, and that was killed; then any worker could take it. The empty seconds before the receipt are the wait until the server offered the failed task again.) " +
 		"You may delete the old branch when no order from before the patch is left, running or finished: finished orders are deleted after their retention, three days by default, and until then an operator can reset them to an earlier point. Keep the call, with version 1 as its minimum.")
-	g.where("commands/internal/release/release.go both ways to write it", "coffee/replay.go                     Replay, which coffee replay and every audit call", "coffee/replay_test.go                recorded histories on today's code", "docs/design.md                       how to change the workflow")
+	g.where("internal/release/release.go   both ways to write it", "coffee/replay.go              Replay, which coffee replay and every audit call", "coffee/replay_test.go         recorded histories on today's code", "docs/design.md                how to change the workflow")
 }
 
 // taskFailed reports whether an order has a workflow task that failed because its code

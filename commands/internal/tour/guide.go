@@ -20,9 +20,9 @@ import (
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"example.com/coffee/coffee"
-	"example.com/coffee/commands/internal/child"
-	"example.com/coffee/commands/internal/release"
 	"example.com/coffee/commands/internal/wordwrap"
+	"example.com/coffee/internal/child"
+	"example.com/coffee/internal/release"
 	"example.com/coffee/internal/sqlitefile"
 )
 
@@ -119,11 +119,31 @@ func (g *guide) coffee(args ...string) said {
 	if g.err != nil {
 		return s
 	}
+	g.showSaid(s)
+	return s
+}
+
+func (g *guide) showSaid(s said) {
 	printed := s.stdout + s.stderr
 	if s.code != 0 {
 		printed += fmt.Sprintf("(exit code %d)\n", s.code)
 	}
 	g.show(printed)
+}
+
+// replayOn shows coffee replay of another release, which the tour runs in this process.
+func (g *guide) replayOn(next release.Release, name string) said {
+	if g.err != nil {
+		return said{}
+	}
+	g.print("", "$ coffee replay    # of the "+name+" release")
+	var stdout, stderr bytes.Buffer
+	s := said{code: g.Replay(g.ctx, next, g.address, &stdout, &stderr)}
+	if g.err = g.ctx.Err(); g.err != nil {
+		return s
+	}
+	s.stdout, s.stderr = stdout.String(), stderr.String()
+	g.showSaid(s)
 	return s
 }
 
@@ -198,21 +218,57 @@ type process struct {
 	log  string // its file
 	read int    // how much of the log was shown
 	done chan struct{}
+	stop context.CancelFunc // of a worker in this process; nil otherwise
+}
+
+// begin makes a process that has not started yet, and the file of its log; nil after an
+// error.
+func (g *guide) begin(name string) (p *process, log *os.File) {
+	p = &process{name: name, done: make(chan struct{})}
+	if g.err == nil {
+		p.log = filepath.Join(g.dir, fmt.Sprintf("%d.log", len(g.others)))
+		g.others = append(g.others, p)
+		log, g.err = os.Create(p.log)
+	}
+	if g.err != nil {
+		close(p.done)
+	}
+	return p, log
+}
+
+// workOn starts a worker of another release, in this process: the program itself has no
+// such release. It returns when the worker polls.
+func (g *guide) workOn(next release.Release, name string) *process {
+	ledger := ""
+	if g.err == nil {
+		ledger, g.err = g.ledgerFile()
+	}
+	p, log := g.begin("worker")
+	if g.err != nil {
+		return p
+	}
+	g.print("", "$ coffee worker &    # of the "+name+" release")
+	ctx, cancel := context.WithCancel(g.ctx)
+	p.stop = cancel
+	go func() {
+		defer close(p.done)
+		defer log.Close()
+		if err := g.Work(ctx, next, g.address, ledger, log); err != nil {
+			fmt.Fprintln(log, err)
+		}
+	}()
+	g.untilWorks(p)
+	return p
 }
 
 // start starts a process in the background.
 func (g *guide) start(name string, args ...string) *process {
-	p := &process{name: name, done: make(chan struct{})}
+	p, log := g.begin(name)
 	if g.err != nil {
-		close(p.done)
 		return p
 	}
-	p.log = filepath.Join(g.dir, fmt.Sprintf("%d.log", len(g.others)))
-	g.others = append(g.others, p)
-	log, err := os.Create(p.log)
-	if err == nil {
-		p.cmd, err = g.command(g.ctx, args...)
-	}
+	var err error
+	p.cmd, err = g.command(g.ctx, args...)
 	if err != nil {
 		g.err = err
 		close(p.done)
@@ -252,8 +308,11 @@ func (g *guide) kill(p *process) {
 }
 
 func (g *guide) end(p *process) {
-	if p.cmd != nil {
+	switch {
+	case p.cmd != nil:
 		_ = p.cmd.Process.Kill() // it may have ended
+	case p.stop != nil:
+		p.stop()
 	}
 	<-p.done
 }
@@ -291,9 +350,13 @@ func (g *guide) startServer(flags ...string) {
 func (g *guide) startWorker(flags ...string) *process {
 	g.announce("worker", flags)
 	p := g.start("worker", append([]string{"worker", "--log-format", "text"}, flags...)...)
+	g.untilWorks(p)
+	return p
+}
+
+func (g *guide) untilWorks(p *process) {
 	g.until("the worker is ready", func() bool { return strings.Contains(p.text(), "worker started") || g.ended(p) })
 	p.read = len(p.text())
-	return p
 }
 
 func (g *guide) announce(command string, flags []string) {
@@ -352,15 +415,24 @@ func (g *guide) ledger(orderID string) (kinds []string) {
 	return kinds
 }
 
-func (g *guide) rows(orderID string) (kinds []string, err error) {
+// ledgerFile returns the file of the chapter's ledger.
+func (g *guide) ledgerFile() (string, error) {
 	files, err := filepath.Glob(filepath.Join(g.dir, "coffee", "ledger-*.db"))
+	if err == nil && len(files) != 1 {
+		err = fmt.Errorf("there are %d ledgers", len(files))
+	}
+	if err != nil {
+		return "", err
+	}
+	return files[0], nil
+}
+
+func (g *guide) rows(orderID string) (kinds []string, err error) {
+	file, err := g.ledgerFile()
 	if err != nil {
 		return nil, err
 	}
-	if len(files) != 1 {
-		return nil, fmt.Errorf("there are %d ledgers", len(files))
-	}
-	db, err := sql.Open("sqlite", sqlitefile.DSN(files[0], "ro"))
+	db, err := sql.Open("sqlite", sqlitefile.DSN(file, "ro"))
 	if err != nil {
 		return nil, err
 	}

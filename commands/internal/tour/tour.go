@@ -14,8 +14,8 @@ import (
 
 	"go.temporal.io/sdk/client"
 
-	"example.com/coffee/commands/internal/child"
-	"example.com/coffee/commands/internal/release"
+	"example.com/coffee/internal/child"
+	"example.com/coffee/internal/release"
 	"example.com/coffee/internal/tempdir"
 )
 
@@ -32,6 +32,11 @@ type Options struct {
 	Only bool
 	// Connect connects to the namespace default of the server at an address.
 	Connect func(ctx context.Context, address string) (client.Client, error)
+	// Work runs a worker of a release of the workflow, on the server at an address and a
+	// ledger, until the context ends. It writes its log to w. Replay is coffee replay of that
+	// release.
+	Work   func(ctx context.Context, next release.Release, address, ledger string, w io.Writer) error
+	Replay func(ctx context.Context, next release.Release, address string, stdout, stderr io.Writer) (code int)
 }
 
 // Chapter is a part of the tour.
@@ -81,7 +86,7 @@ func runChapter(ctx context.Context, options Options, lines <-chan string, chapt
 	if g.env, err = child.Environment(dir.Path()); err != nil {
 		return false, err
 	}
-	g.env = append(g.env, release.Variable+"=1", fmt.Sprint("COLUMNS=", columns-len("  ")))
+	g.env = append(g.env, fmt.Sprint("COLUMNS=", columns-len("  ")))
 	chapter.run(g)
 	g.pause()
 	if errors.Is(g.err, errQuit) {

@@ -1,0 +1,231 @@
+//go:build unix
+
+package chaos
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+
+	"example.com/coffee/coffee"
+	"example.com/coffee/lab/chaos/operations"
+)
+
+// history is what a chaos run needs from an order's history, in addition to the
+// auditor's report.
+type history struct {
+	// steps are the times of its start and of its completed workflow tasks.
+	steps []time.Time
+	// cancelled is true if a request to cancel it has arrived.
+	cancelled bool
+	// misfit is true if a worker's code did not fit the history.
+	misfit bool
+	// workers are the identities of the workers that worked on it.
+	workers []string
+}
+
+// readHistories reads the histories of orders, by id. The history of a lost order
+// is empty: the auditor reports it.
+func readHistories(ctx context.Context, orders *coffee.Client, ids []string) (map[string]*history, error) {
+	histories := map[string]*history{}
+	for _, id := range ids {
+		recorded, err := orders.History(ctx, id)
+		if err != nil && !errors.Is(err, coffee.ErrNotFound) {
+			return nil, err
+		}
+		h := &history{}
+		histories[id] = h
+		for _, event := range recorded.Events {
+			switch event.GetEventType() {
+			case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
+				h.steps = append(h.steps, event.GetEventTime().AsTime())
+			case enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
+				h.steps = append(h.steps, event.GetEventTime().AsTime())
+				h.workers = append(h.workers, event.GetWorkflowTaskCompletedEventAttributes().GetIdentity())
+			case enumspb.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
+				h.workers = append(h.workers, event.GetActivityTaskCompletedEventAttributes().GetIdentity())
+			case enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED:
+				h.misfit = h.misfit || event.GetWorkflowTaskFailedEventAttributes().GetCause() == enumspb.WORKFLOW_TASK_FAILED_CAUSE_NON_DETERMINISTIC_ERROR
+			case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
+				h.cancelled = h.cancelled || event.GetWorkflowExecutionSignaledEventAttributes().GetSignalName() == coffee.SignalCancelOrder
+			}
+		}
+	}
+	return histories, nil
+}
+
+// recovery measures how long orders in progress took to recover from a fault.
+func (r *run) recovery(histories map[string]*history) Recovery {
+	var took []float64
+	for _, h := range histories {
+		for _, fault := range r.injected {
+			// The first step is the order's acceptance by the server.
+			if next, _ := slices.BinarySearchFunc(h.steps, fault.when, time.Time.Compare); next > 0 && next < len(h.steps) {
+				took = append(took, h.steps[next].Sub(fault.when).Seconds())
+			}
+		}
+	}
+	if len(took) == 0 {
+		return Recovery{}
+	}
+	slices.Sort(took)
+	return Recovery{Orders: len(took), P50: took[len(took)/2], P99: took[len(took)*99/100], Max: took[len(took)-1]}
+}
+
+// unexplained reports the orders whose operations cannot have had the outcomes that they
+// had, and leaves a picture of each in the run's directory.
+func (r *run) unexplained(all []operations.Operation) (incidents []string, err error) {
+	violated, undecided := operations.Check(all, r.deleted)
+	for _, id := range undecided {
+		incidents = append(incidents, "what the clients were told of order "+id+" has too many explanations to find one")
+	}
+	for _, id := range violated {
+		path := r.path("operations-" + id + ".html")
+		file, err := os.Create(path)
+		if err != nil {
+			return nil, err
+		}
+		if err := errors.Join(operations.Draw(file, all, id), file.Close()); err != nil {
+			return nil, err
+		}
+		incidents = append(incidents, "what the clients were told of order "+id+" cannot have been so; see "+path)
+	}
+	return incidents, nil
+}
+
+// lostCancels reports the cancels that were acknowledged but never arrived. An operator
+// who resets an order can leave them out.
+func (r *run) lostCancels(histories map[string]*history, all []operations.Operation) (incidents []string) {
+	for _, op := range all {
+		if op.Kind != operations.Cancel || op.Outcome != operations.OK || r.deleted(op.Order) || slices.Contains(r.touched[op.Order], operations.Reset) {
+			continue
+		}
+		if h := histories[op.Order]; h == nil || !h.cancelled {
+			incidents = append(incidents, "the request to cancel order "+op.Order+" was acknowledged, and is not in its history")
+		}
+	}
+	return incidents
+}
+
+// misfits reports the orders that came to a worker whose code did not fit them.
+func misfits(histories map[string]*history) (incidents []string) {
+	for _, id := range slices.Sorted(maps.Keys(histories)) {
+		if histories[id].misfit {
+			incidents = append(incidents, "the code of a worker did not fit the history of order "+id)
+		}
+	}
+	return incidents
+}
+
+// enoughForAll is how many orders it takes until each worker has done some of the work.
+const enoughForAll = 20
+
+// idleWorkers reports the workers that have done nothing, although enough orders began
+// while they could.
+func (r *run) idleWorkers(histories map[string]*history) (incidents []string) {
+	worked := map[int]bool{} // by process id, which the SDK's identities begin with
+	for _, h := range histories {
+		for _, identity := range h.workers {
+			if pid, err := strconv.Atoi(strings.SplitN(identity, "@", 2)[0]); err == nil {
+				worked[pid] = true
+			}
+		}
+	}
+	for _, i := range r.workers() {
+		p, began := r.processes[i], 0
+		for _, h := range histories {
+			if len(h.steps) > 0 && r.canWork(i, h.steps[0]) {
+				began++
+			}
+		}
+		if began >= enoughForAll && !slices.ContainsFunc(p.pids, func(pid int) bool { return worked[pid] }) {
+			incidents = append(incidents, "the "+p.name+" has done nothing; see "+p.log)
+		}
+	}
+	return incidents
+}
+
+// canWork reports whether an order that begins at a time can come to a worker: its
+// release is current, and no fault keeps it from working.
+func (r *run) canWork(worker int, when time.Time) bool {
+	if r.current(when) != r.processes[worker].buildID {
+		return false
+	}
+	return !slices.ContainsFunc(r.injected, func(f injectedFault) bool {
+		lasts := f.pause
+		if f.kind == forever && worker == r.lost {
+			lasts = time.Hour
+		}
+		return f.victim == worker && !when.Before(f.when) && when.Before(f.when.Add(lasts))
+	})
+}
+
+// lateCharges counts the charges in the workers' logs that outlived their attempts.
+func (r *run) lateCharges() (all, refused int, err error) {
+	for _, i := range r.workers() {
+		log, err := os.ReadFile(r.processes[i].log)
+		if err != nil {
+			return 0, 0, err
+		}
+		refused += strings.Count(string(log), LateChargeRefused)
+		all += strings.Count(string(log), LateCharge)
+	}
+	return all + refused, refused, nil
+}
+
+// outages records when the server could not be reached.
+type outages struct {
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	mu    sync.Mutex
+	times []time.Time // when it did not answer
+}
+
+// watchOutages probes the server once, and then at short intervals until stop is
+// called.
+func watchOutages(address string) *outages {
+	ctx, cancel := context.WithCancel(context.Background())
+	o := &outages{cancel: cancel, done: make(chan struct{})}
+	o.probe(address)
+	go func() {
+		defer close(o.done)
+		for sleep(ctx, 20*time.Millisecond) {
+			o.probe(address)
+		}
+	}()
+	return o
+}
+
+func (o *outages) probe(address string) {
+	conn, err := net.DialTimeout("tcp", address, time.Second)
+	if err == nil {
+		err = conn.Close()
+	}
+	if err != nil {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.times = append(o.times, time.Now())
+	}
+}
+
+func (o *outages) stop() {
+	o.cancel()
+	<-o.done
+}
+
+// during reports whether the server could not be reached at some time in between.
+func (o *outages) during(from, to time.Time) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.ContainsFunc(o.times, func(t time.Time) bool { return t.After(from) && t.Before(to) })
+}

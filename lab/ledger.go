@@ -1,0 +1,90 @@
+//go:build unix && !noserver
+
+package main
+
+import (
+	"context"
+	"errors"
+	"hash/fnv"
+	"math/rand/v2"
+
+	"github.com/rs/zerolog"
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/interceptor"
+
+	"example.com/coffee/coffee"
+	"example.com/coffee/lab/chaos"
+)
+
+// refuseRefunds gives a worker a ledger that takes no refunds.
+func refuseRefunds(options *coffee.WorkerOptions) { options.Ledger = noRefunds{options.Ledger} }
+
+type noRefunds struct{ coffee.Ledger }
+
+// Refund implements [coffee.Ledger].
+func (noRefunds) Refund(context.Context, string, string) (coffee.Entry, error) {
+	return coffee.Entry{}, errors.New("injected fault: the ledger takes no refunds")
+}
+
+// lateRate is the share of charges that come late.
+const lateRate = 0.7
+
+// attemptKey is the key of the context of an attempt to charge in that of a charge that goes
+// on without it.
+type attemptKey struct{}
+
+// chargeLate lets charges go on after their attempt was given up, like a request that is
+// already on its way to a payment provider. The ledger must withstand them. The seed
+// decides which do.
+func chargeLate(options *coffee.WorkerOptions, seed uint64) {
+	options.Ledger = lateLedger{options.Ledger, options.Log}
+	options.Interceptors = append(options.Interceptors, &activityInterceptor{around: func(ctx context.Context, next func(context.Context) (any, error)) (any, error) {
+		info := activity.GetInfo(ctx)
+		id := fnv.New64a()
+		id.Write([]byte(info.WorkflowExecution.ID))
+		if info.ActivityType.Name == coffee.ActivityChargeCustomer && rand.New(rand.NewPCG(seed, id.Sum64())).Float64() < lateRate {
+			ctx = context.WithValue(context.WithoutCancel(ctx), attemptKey{}, ctx)
+		}
+		return next(ctx)
+	}})
+}
+
+// lateLedger logs which charges come late, for the report of the run.
+type lateLedger struct {
+	coffee.Ledger
+	log zerolog.Logger
+}
+
+// Charge implements [coffee.Ledger].
+func (l lateLedger) Charge(ctx context.Context, charge coffee.Charge) (coffee.Entry, error) {
+	entry, err := l.Ledger.Charge(ctx, charge)
+	if attempt, ok := ctx.Value(attemptKey{}).(context.Context); ok && attempt.Err() != nil {
+		log := l.log.Warn().Ctx(ctx).Str("order_id", charge.OrderID)
+		switch {
+		case err == nil:
+			log.Msg(chaos.LateCharge)
+		case coffee.IsRefusal(err):
+			log.Err(err).Msg(chaos.LateChargeRefused)
+		}
+	}
+	return entry, err
+}
+
+// activityInterceptor puts something around each attempt of an activity.
+type activityInterceptor struct {
+	interceptor.WorkerInterceptorBase
+	interceptor.ActivityInboundInterceptorBase
+	around func(ctx context.Context, next func(context.Context) (any, error)) (any, error)
+}
+
+// InterceptActivity implements [interceptor.WorkerInterceptor].
+func (i *activityInterceptor) InterceptActivity(_ context.Context, next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {
+	inbound := &activityInterceptor{around: i.around}
+	inbound.ActivityInboundInterceptorBase.Next = next
+	return inbound
+}
+
+// ExecuteActivity implements [interceptor.ActivityInboundInterceptor].
+func (i *activityInterceptor) ExecuteActivity(ctx context.Context, in *interceptor.ExecuteActivityInput) (any, error) {
+	return i.around(ctx, func(ctx context.Context) (any, error) { return i.Next.ExecuteActivity(ctx, in) })
+}

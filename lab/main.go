@@ -1,0 +1,165 @@
+//go:build unix && !noserver
+
+// Command lab proves what coffee promises: that no order is lost and nobody is charged
+// twice.
+//
+//	go run ./lab chaos --seed 42    orders, while everything fails that can fail
+//	go run ./lab shrink --seed 3    the fewest orders and faults with which a run fails
+//
+// The processes of a run are this program again: called coffee it is that, with the faults
+// that the run injects into it (inject.go), which reach the commands through
+// [commands.Options]. chaos/ has the run, its judges and its schedule, powerfailure/ what a
+// power failure leaves of a disk, and cluster/ a distributed Temporal cluster to run it on.
+// TestDefects proves that the judges see what is wrong.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/urfave/cli/v2"
+
+	"example.com/coffee/commands"
+	"example.com/coffee/lab/chaos"
+	"example.com/coffee/lab/powerfailure"
+)
+
+func main() { os.Exit(run(commands.Signals(), os.Args, record)) }
+
+// record begins to record what SQLite writes.
+func record(dir string) (syncLog, error) {
+	recorder, err := powerfailure.Record(dir)
+	if err != nil {
+		return nil, err
+	}
+	return recorder.Sync, nil
+}
+
+// run runs the program under the name that it was called, and returns its exit code. The
+// changes, unless nil, are made to what commands get.
+func run(ctx context.Context, args []string, record recording, changes ...func(*commands.Options)) int {
+	var options commands.Options
+	if filepath.Base(args[0]) != "coffee" {
+		for _, change := range changes {
+			change(&options)
+		}
+		return (&lab{os.Stdout, os.Stderr, options}).run(ctx, args)
+	}
+	faults := os.Getenv(chaos.InjectVariable)
+	options, err := injected(faults, record)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "lab:", err)
+		return exitFailure
+	}
+	if faults != "" {
+		fmt.Fprintln(os.Stderr, "this process injects faults into itself:", faults)
+	}
+	for _, change := range changes {
+		change(&options)
+	}
+	return commands.Run(ctx, args, os.Stdout, os.Stderr, options)
+}
+
+// The exit codes.
+const (
+	exitFailure     = 1
+	exitUsage       = 2
+	exitBreach      = 6 // a judge has found something
+	exitInterrupted = 130
+)
+
+// exitError is an error with an exit code of its own.
+type exitError struct {
+	code int
+	error
+	hint string // empty means none
+}
+
+func (e *exitError) Unwrap() error { return e.error }
+
+func usageErrorf(c *cli.Context, format string, args ...any) error {
+	return &exitError{exitUsage, fmt.Errorf(format, args...), "see " + c.Command.HelpName + " --help"}
+}
+
+// lab is what its commands work with.
+type lab struct {
+	out, err io.Writer
+	options  commands.Options // of its client
+}
+
+func (l *lab) run(ctx context.Context, args []string) int {
+	onUsageError := func(c *cli.Context, err error, _ bool) error { return usageErrorf(c, "%w", err) }
+	app := &cli.App{
+		Name: "lab", HelpName: "lab", Usage: "prove that coffee keeps its promise, by injecting faults",
+		Commands:                  []*cli.Command{l.chaosCommand(), l.shrinkCommand(), l.clientCommand()},
+		Writer:                    l.out,
+		ErrWriter:                 l.err,
+		OnUsageError:              onUsageError,
+		DisableSliceFlagSeparator: true,
+		ExitErrHandler:            func(*cli.Context, error) {}, // printed below
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return &exitError{exitUsage, fmt.Errorf("no such command: %q", c.Args().First()), "see lab --help"}
+			}
+			return cli.ShowAppHelp(c)
+		},
+	}
+	for _, command := range app.Commands {
+		command.OnUsageError = onUsageError
+		command.HideHelpCommand = true
+		command.Before = func(c *cli.Context) error {
+			if c.Args().Present() {
+				return usageErrorf(c, "%s takes no argument: %q", c.Command.Name, c.Args().First())
+			}
+			return nil
+		}
+	}
+	err := app.RunContext(ctx, args)
+	var exit *exitError
+	var connecting *commands.Error
+	switch {
+	case err == nil:
+		return 0
+	case ctx.Err() != nil:
+		l.notef("lab: interrupted")
+		return exitInterrupted
+	case errors.As(err, &connecting):
+		exit = &exitError{code: connecting.Code, hint: connecting.Hint}
+	case !errors.As(err, &exit):
+		exit = &exitError{code: exitFailure}
+	}
+	l.notef("lab: %v", err)
+	if exit.hint != "" {
+		l.notef("%s", exit.hint)
+	}
+	return exit.code
+}
+
+// notef prints a message to stderr.
+func (l *lab) notef(format string, args ...any) { fmt.Fprintf(l.err, format+"\n", args...) }
+
+// line prints a name and its value.
+func (l *lab) line(name, format string, args ...any) {
+	fmt.Fprintf(l.out, "%-12s %s\n", name, fmt.Sprintf(format, args...))
+}
+
+// json prints data as indented JSON.
+func (l *lab) json(v any) error {
+	encoder := json.NewEncoder(l.out)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(v)
+}
+
+// plural returns a count and what is counted.
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}

@@ -1,0 +1,99 @@
+//go:build unix && !noserver
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"example.com/coffee/commands"
+)
+
+// defectVariable names the environment variable that gives this test binary a defect that
+// a run has to find; see TestDefects. The program itself does not read it.
+const defectVariable = "LAB_TEST_DEFECT"
+
+// TestMain lets this test binary be the programs lab and coffee. A process that asks a
+// name server ends with an exit code that no run takes for a good one: server, worker and
+// clients on this machine tell nobody that they are there.
+func TestMain(m *testing.M) {
+	program := func() {
+		var asked atomic.Bool
+		net.DefaultResolver.PreferGo = true
+		net.DefaultResolver.Dial = func(context.Context, string, string) (net.Conn, error) {
+			asked.Store(true)
+			return nil, errors.New("no name server may be asked")
+		}
+		defect := os.Getenv(defectVariable)
+		code := run(commands.Signals(), os.Args, recordBroken(defect), func(o *commands.Options) { breakProgram(o, defect) })
+		if asked.Load() {
+			code = 99
+		}
+		os.Exit(code)
+	}
+	testscript.Main(m, map[string]func(){"lab": program, "coffee": program})
+}
+
+// patience is how long a script waits for something that must happen.
+const patience = time.Minute
+
+// TestScripts runs the scripts in testdata.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("XDG_DATA_HOME", filepath.Join(env.WorkDir, "data"))
+			env.Setenv("HOME", env.WorkDir)
+			listener, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				return err
+			}
+			_, port, err := net.SplitHostPort(listener.Addr().String())
+			env.Setenv("PORT", port)
+			env.Setenv("NOPORT", "1") // nothing listens there
+			env.Setenv("TEMPORAL_ADDRESS", "127.0.0.1:"+port)
+			return errors.Join(err, listener.Close())
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"code": cmdCode, "eventually": cmdEventually},
+	})
+}
+
+// cmdCode runs a program that must end with the exit code.
+func cmdCode(ts *testscript.TestScript, _ bool, args []string) {
+	code := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) {
+			ts.Fatalf("%v", err)
+		}
+		code = exit.ExitCode()
+	}
+	if fmt.Sprint(code) != args[0] {
+		ts.Fatalf("exit code %d, want %s", code, args[0])
+	}
+}
+
+// cmdEventually runs a program until it succeeds and its output matches.
+func cmdEventually(ts *testscript.TestScript, _ bool, args []string) {
+	want := regexp.MustCompile("(?m)" + args[0])
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		err := ts.Exec(args[1], args[2:]...)
+		if err == nil && want.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%q did not come; last error: %v", args[0], err)
+		}
+	}
+}
