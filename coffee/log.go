@@ -33,11 +33,11 @@ func (l sdkLogger) write(level zerolog.Level, msg string, keyvals []any) {
 	if isAftermath(keyvals) {
 		level = zerolog.DebugLevel
 	}
-	if doesNotFit(keyvals) {
+	if isNondeterminism(keyvals) {
 		if msg != workflowPanic { // it is said there already
 			level = zerolog.DebugLevel
 		}
-		msg, keyvals = "this worker's code does not fit the order's history: the order waits for a worker whose code does; coffee replay says where they part", withoutStack(keyvals)
+		msg, keyvals = "nondeterminism error: this worker's code does not fit the order's history: the order waits for a worker whose code does; coffee replay says where they part", withoutStack(keyvals)
 	}
 	if l.logger.GetLevel() > level {
 		return
@@ -68,13 +68,12 @@ func isAftermath(keyvals []any) bool {
 	return false
 }
 
-// workflowPanic is what the SDK says first when the code of a workflow does not fit its
-// history.
+// workflowPanic is what the SDK says first of a nondeterminism error.
 const workflowPanic = "Workflow panic"
 
-// doesNotFit reports whether the SDK says that the code of a workflow does not fit its
-// history. A rule of its own names that error (https://github.com/temporalio/rules).
-func doesNotFit(keyvals []any) bool {
+// isNondeterminism reports whether the SDK logs a nondeterminism error, which is rule
+// TMPRL1100 of https://github.com/temporalio/rules.
+func isNondeterminism(keyvals []any) bool {
 	return slices.ContainsFunc(keyvals, func(v any) bool {
 		err, ok := v.(error)
 		return ok && strings.Contains(err.Error(), "[TMPRL1100]")

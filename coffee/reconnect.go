@@ -19,12 +19,12 @@ import (
 )
 
 // longestReconnectPause bounds the pause between two attempts to connect to a server
-// that is away. It is most of what a worker needs to be back after the server is. The
-// SDK's own is ten seconds, and so is its pause between two polls that fail.
+// that is away. It dominates how long a worker takes to reconnect after a restart of the
+// server. The SDK's own is ten seconds, and so is its pause between two polls that fail.
 const longestReconnectPause = time.Second
 
-// Reconnect returns options for a client that is back soon after its server is. A long
-// poll, that of a worker or of a client that waits for a result, waits for the
+// Reconnect returns dial options with which a client reconnects within a second of a
+// restart of its server. A long poll, that of a worker or of a client that waits for a result, waits for the
 // connection while the server is away; by default it fails, again and again, with
 // longer and longer pauses. All other requests fail at once, as by default. The log
 // gets a line when a worker loses the server, one for each other reason why it cannot

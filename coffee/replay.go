@@ -15,8 +15,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// ReplayError reports that a workflow would not do again what a history says it did.
-// A worker with such code cannot go on with the order.
+// ReplayError reports a nondeterminism error: the workflow issues other commands than the
+// history records. A worker with this code cannot continue the order.
 type ReplayError struct {
 	// EventID is the id of the event at which they part; 0 if that is unknown.
 	EventID int64
@@ -94,10 +94,9 @@ func isTaskCompleted(event *historypb.HistoryEvent) bool {
 	return event.GetEventType() == enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
 }
 
-// withNextTask returns a history up to what the workflow did last, and what the server
-// would add if it then ran the workflow twice without news. Only then does the SDK
-// compare what the workflow did last: it does so when it sees that the next task was
-// completed.
+// withNextTask cuts a history after the events of the last commands, and appends two empty
+// workflow tasks: the SDK's replayer checks the commands of a task only when it sees the
+// next one completed.
 func withNextTask(events []*historypb.HistoryEvent) []*historypb.HistoryEvent {
 	completed, end := int64(0), 0
 	for i, event := range events {
@@ -160,9 +159,9 @@ func isOver(event *historypb.HistoryEvent) bool {
 	return false
 }
 
-// cutShort reports whether what has come since the workflow did something last will never
-// be answered as it is: somebody or a timeout has ended the workflow, or a reset has
-// taken its task away. To the SDK it looks as if it had been answered.
+// cutShort reports whether a history ends in a workflow task that was never completed,
+// because of a termination, a timeout or a reset. The SDK's replayer would take it for
+// completed.
 func cutShort(events []*historypb.HistoryEvent) bool {
 	for _, event := range slices.Backward(events) {
 		switch event.GetEventType() {

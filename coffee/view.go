@@ -25,7 +25,7 @@ type OrderView struct {
 	// LastFailure is why the last attempt of the current step failed.
 	LastFailure string `json:"last_failure,omitempty"`
 	// WorkflowTaskFailure is why a worker could not go on with the workflow, if the last
-	// one that tried could not: mostly that its code does not fit the history.
+	// one that tried could not: mostly a nondeterminism error.
 	WorkflowTaskFailure string `json:"workflow_task_failure,omitempty"`
 	// Unindexed is true if that worker could not because the server has lost the search
 	// attribute that the order writes its outcome to.

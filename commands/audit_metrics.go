@@ -34,7 +34,7 @@ func writeAuditMetrics(path string, report *audit.Report, now time.Time) error {
 	} {
 		orders.WithLabelValues(outcome).Set(float64(count))
 	}
-	gauge("coffee_audit_stuck_orders", "Running orders whose worker's code does not fit their history.").WithLabelValues().Set(float64(len(report.Stuck)))
+	gauge("coffee_audit_stuck_orders", "Running orders that are stuck in a nondeterminism error.").WithLabelValues().Set(float64(len(report.Stuck)))
 	gauge("coffee_audit_unreadable_orders", "Orders that cannot be read, and are not judged.").WithLabelValues().Set(float64(len(report.Unreadable)))
 	gauge("coffee_audit_net_cents", "Charges less refunds, in the ledger.").WithLabelValues().Set(float64(report.Ledger.NetCents))
 	gauge("coffee_audit_last_run_timestamp_seconds", "When the audit was made.").WithLabelValues().Set(float64(now.Unix()))

@@ -25,9 +25,9 @@ const backupTime = "20060102T150405Z"
 // of a draft.
 var rotated = regexp.MustCompile(`^(coffee-\d{8}T\d{6}Z)(-ledger.*)?\.db(` + regexp.QuoteMeta(sqlitefile.DraftInfix) + `.*)?$`)
 
-// runBackups makes a backup in a directory now and then, and keeps the newest ones, until
-// the context ends. A backup that fails is told and tried again when the next is due,
-// unless it is the first.
+// runBackups makes a backup in a directory every plan.every, and keeps the newest ones, until
+// the context ends. A failed one is reported, and the next is made on schedule, unless it is
+// the first.
 func runBackups(ctx context.Context, a *app, plan backupPlan) error {
 	a.outliveReaders()
 	dir := plan.to

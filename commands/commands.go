@@ -68,9 +68,9 @@ func groups(a *app, last string) []group {
 		{"RUNNING", []*cli.Command{serverCommand(a), workerCommand(a)}},
 		{"ORDERS", []*cli.Command{orderCommand(a), completing(statusCommand(a), all), completing(cancelCommand(a), running)}},
 		{"LEARNING", []*cli.Command{tourCommand(a)}},
-		{"LOOKING CLOSER", []*cli.Command{completing(timelineCommand(a), all), completing(skipCommand(a), running), boardCommand(a), menuCommand(a)}},
-		{"PROVING", []*cli.Command{completing(replayCommand(a), all), auditCommand(a), rushCommand(a)}},
-		{"KEEPING", []*cli.Command{readyCommand(a), backupCommand(a), completing(rolloutCommand(a), deployedVersions(a)), keysCommand(a), codecCommand(a), completionCommand(a)}},
+		{"INSPECTING", []*cli.Command{completing(timelineCommand(a), all), completing(skipCommand(a), running), boardCommand(a), menuCommand(a)}},
+		{"VERIFYING", []*cli.Command{completing(replayCommand(a), all), auditCommand(a), rushCommand(a)}},
+		{"OPERATING", []*cli.Command{readyCommand(a), backupCommand(a), completing(rolloutCommand(a), deployedVersions(a)), keysCommand(a), codecCommand(a), completionCommand(a)}},
 	}
 }
 

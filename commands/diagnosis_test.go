@@ -72,7 +72,7 @@ func TestDiagnoses(t *testing.T) {
 	l.eventually(`"stuck":"[TMPRL1100]`, "", l.boardOrders)
 	l.eventually(`"diagnosis":""`, "", l.board)
 	l.eventually("heartbeat timeout: no sign", "", func() string { return l.command("timeline", "one") })
-	l.eventually("its code does not fit", "", func() string { return l.command("timeline", "one") })
+	l.eventually("nondeterminism error", "", func() string { return l.command("timeline", "one") })
 	l.eventually("Stuck        order one: its worker's code does not fit its history", "", func() string { return l.command("audit") })
 	l.kill(broken)
 	worker = startWorker("10ms")

@@ -21,7 +21,7 @@ const replayedOver = 1000
 func replayCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:      "replay",
-		Usage:     "check that this program can go on with the orders there are",
+		Usage:     "replay orders on this build, to find nondeterminism before a rollout",
 		ArgsUsage: "[ID...|FILE...]",
 		Description: "Replays histories on this program's workflow, to find out before a new release is rolled out whether it would break an order. " +
 			"Without arguments it replays those of all orders that run, and of the 1,000 that ended last. " +

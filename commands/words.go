@@ -28,7 +28,7 @@ func statusInWords(view coffee.OrderView) string {
 	}
 	switch {
 	case strings.HasPrefix(view.WorkflowTaskFailure, "[TMPRL1100]"):
-		return "stuck: worker's code does not fit"
+		return "stuck: nondeterminism error"
 	case view.Unindexed:
 		return "stuck: no search attribute"
 	}

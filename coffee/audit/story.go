@@ -55,7 +55,7 @@ type story struct {
 	stopped bool
 
 	// stuck is true while the last worker that tried could not go on with the run,
-	// because its code does not fit the history.
+	// because of a nondeterminism error.
 	stuck bool
 	// unreplayable is why the history does not replay; empty if it does.
 	unreplayable string

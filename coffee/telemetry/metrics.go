@@ -1,5 +1,5 @@
-// Package telemetry tells those who run workers how they are: in metrics for
-// Prometheus, in traces for OpenTelemetry, and in a health check.
+// Package telemetry exposes how workers are: metrics for Prometheus, traces for
+// OpenTelemetry, and a health check.
 //
 // metrics.go collects and serves metrics. Those of orders are counted where things
 // happen, with the metrics handler that Temporal gives to workflows and activities:
@@ -57,7 +57,7 @@ func (m *Metrics) Handler() client.MetricsHandler {
 	return bounded{opentelemetry.NewMetricsHandler(opentelemetry.MetricsHandlerOptions{
 		Meter:                m.meter,
 		UseMonotonicCounters: true,
-		// A metric that cannot be had must not stop an order.
+		// Metrics are best effort: a failure must not stop an order.
 		OnError: func(error) {},
 	})}
 }

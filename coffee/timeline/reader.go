@@ -60,7 +60,7 @@ func (r *reader) read(event *historypb.HistoryEvent) {
 		case enumspb.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW:
 			r.moment(event, "reset", StateWaiting, "back to this point")
 		case enumspb.WORKFLOW_TASK_FAILED_CAUSE_NON_DETERMINISTIC_ERROR:
-			r.moment(event, "worker failed", StateFailed, "its code does not fit the history")
+			r.moment(event, "worker failed", StateFailed, "nondeterminism error")
 		default:
 			r.moment(event, "worker failed", StateFailed, message(attributes.GetFailure()))
 		}

@@ -112,10 +112,10 @@ type run struct {
 	freezeBy  time.Time // until then a freeze waits for a charge
 	journal   *operations.Journal
 	reader    *operations.Reader
-	// lasting is what goes on while other faults are injected, and strikes are those at
-	// the cluster, one at a time.
+	// lasting are faults that overlap with others, and strikes are those at the cluster,
+	// one at a time.
 	lasting, strikes errgroup.Group
-	watching         sync.WaitGroup // what goes on until the run has ended
+	watching         sync.WaitGroup // goroutines that live as long as the run
 	releases         []released
 	rolledOut        chan struct{} // closed when the latest rollout is over; nil if there was none
 	wanted           string        // the release of that; empty if there was none
@@ -125,7 +125,7 @@ type run struct {
 	page    page         // of the order board
 	backup  *backup      // unless there is none yet
 	undoing atomic.Int64 // how many actions of operators are still to be taken back
-	// lost is the process that is lost for good; theServer if none is. noRefunds is true
+	// lost is the worker that is never restarted; theServer if there is none. noRefunds is true
 	// while the ledger takes no refunds.
 	lost      int
 	noRefunds bool

@@ -37,9 +37,8 @@ func longestOrder() time.Duration {
 
 func (r *run) patience() time.Duration { return cmp.Or(r.Patience, longestOrder()) }
 
-// workflowTask is how long it may take until a worker has a workflow task that another
-// worker took with it: the task's timeout, which is Temporal's default, and that of the
-// queue of the worker that is gone.
+// workflowTask is for how long a workflow task is lost with its worker: the task's timeout,
+// which is Temporal's default, and the schedule-to-start timeout of the sticky queue.
 const workflowTask = 10*time.Second + 5*time.Second
 
 // waitForEnd returns when the client has seen the end of every order and has ended, or

@@ -14,8 +14,8 @@ import (
 	"example.com/coffee/coffee"
 )
 
-// The faults that stay. What can go on has to go on, and what cannot has to say so and
-// must not spin.
+// Permanent faults. Unaffected orders must finish; blocked ones must say why, and must not
+// retry in a tight loop.
 const (
 	noWorker   = iota // a worker is gone
 	noFrontend        // a worker cannot reach the server

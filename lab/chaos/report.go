@@ -154,7 +154,7 @@ func (r *run) audit(ctx context.Context, conn client.Client, acknowledged []stri
 	if err != nil {
 		return nil, err
 	}
-	// That the money of a deleted order has no order is so.
+	// A deleted order leaves ledger rows without a history: that is expected.
 	report.Breaches = slices.DeleteFunc(report.Breaches, func(b audit.Breach) bool {
 		return b.Rule == audit.RuleOwner && r.deleted(b.OrderID)
 	})
