@@ -64,10 +64,10 @@ type Worker struct {
 }
 
 // NewWorker returns a worker that has not started yet. It adds the search attribute
-// [SearchAttributeStatus] to the namespace if that lacks it and the server allows it. The client may be one that
-// wraps the SDK's, and has a method Unwrap that returns that. NewWorker returns an error if
-// there is no ledger or a service setting is invalid, and [ErrForeignLedger] if the ledger
-// and the namespace do not belong together.
+// [SearchAttributeStatus] to the namespace if that lacks it and the server allows it. The
+// client may be one that wraps the SDK's, and has a method Unwrap that returns that.
+// NewWorker returns an error if there is no ledger or a service setting is invalid, and
+// [ErrForeignLedger] if the ledger and the namespace do not belong together.
 func NewWorker(ctx context.Context, c client.Client, options WorkerOptions) (*Worker, error) {
 	if options.Ledger == nil {
 		return nil, errors.New("worker: no ledger")

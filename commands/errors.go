@@ -161,6 +161,7 @@ func explain(err error) (code int, hint string) {
 		missing  *encryption.UnreadableError
 		foreign  *coffee.UnreadableError
 		kind     *coffee.AttributeTypeError
+		late     *serviceerror.DeadlineExceeded
 	)
 	switch {
 	case errors.As(err, &exit):
@@ -210,6 +211,8 @@ func explain(err error) (code int, hint string) {
 		return exitFailure, "remove it with: temporal operator search-attribute remove --name " + coffee.SearchAttributeStatus + "; the next worker to start adds it as a Keyword"
 	case errors.Is(err, coffee.ErrNotIndexed):
 		return exitFailure, "add it with: temporal operator search-attribute create --name " + coffee.SearchAttributeStatus + " --type Keyword"
+	case errors.As(err, &late):
+		return exitFailure, "the server did not answer in time; its log may say why, such as a full disk"
 	}
 	return exitFailure, ""
 }

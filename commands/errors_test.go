@@ -38,6 +38,14 @@ func TestServerProblem(t *testing.T) {
 	}
 }
 
+// TestLateAnswer: a server that answered before, and then does not, may have a full disk.
+func TestLateAnswer(t *testing.T) {
+	t.Parallel()
+	if code, hint := explain(fmt.Errorf("order 1: %w", serviceerror.NewDeadlineExceeded("context deadline exceeded"))); code != 1 || !strings.Contains(hint, "such as a full disk") {
+		t.Errorf("%d, %q", code, hint)
+	}
+}
+
 // TestPortHint: another port does not help where no file can be opened.
 func TestPortHint(t *testing.T) {
 	t.Parallel()

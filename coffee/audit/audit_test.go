@@ -23,6 +23,7 @@ import (
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/mocks"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"example.com/coffee/coffee"
@@ -652,7 +653,7 @@ type iterator struct{ events []*historypb.HistoryEvent }
 func (i *iterator) HasNext() bool { return len(i.events) > 0 }
 
 func (i *iterator) Next() (*historypb.HistoryEvent, error) {
-	next := i.events[0]
+	next := proto.CloneOf(i.events[0]) // as of a server, whose messages nobody shares
 	i.events = i.events[1:]
 	return next, nil
 }
