@@ -295,7 +295,7 @@ func replay(g *guide) {
 	g.coffee("order", "--order-id", "new", "--drink", "latte", "--no-wait")
 	g.untilOver("new", coffee.StatusCompleted)
 	stopped := g.coffee("timeline", "old")
-	g.expect(strings.Contains(stopped.stdout, "its code does not fit"), "the timeline does not say what stopped the order")
+	g.expect(strings.Contains(stopped.stdout, "nondeterminism error"), "the timeline does not say what stopped the order")
 	greeted := g.coffee("timeline", "new")
 	g.expect(strings.Contains(greeted.stdout, "greet"), "the new order was not greeted")
 	kinds := g.ledger("old")
