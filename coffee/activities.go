@@ -1,10 +1,8 @@
 package coffee
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"go.temporal.io/sdk/activity"
@@ -70,16 +68,11 @@ func (a *Activities) BrewCoffee(ctx context.Context, in BrewInput) (bool, error)
 	if delivered, err := a.services.Payment().Paid(ctx, in.OrderID); err != nil || delivered {
 		return delivered, final(err)
 	}
-	attempt := startAttempt(ctx)
-	stop := heartbeat(ctx, func() { activity.RecordHeartbeat(ctx, attempt.list(nil)) })
+	stop := heartbeat(ctx, func() { activity.RecordHeartbeat(ctx) })
 	defer stop()
 	err := a.services.Brew().Brew(ctx, OrderRequest(in), int(activity.GetInfo(ctx).Attempt))
-	countBrew(ctx, errors.Is(err, ErrJammed))
 	if errors.Is(err, ErrJammed) {
-		attempts := attempt.list(err)
-		stop()
-		activity.RecordHeartbeat(ctx, attempts) // the next attempt reads it
-		return false, expected(err, ErrorTypeJammed, temporal.ApplicationErrorOptions{Details: []any{attempts}})
+		return false, expected(err, ErrorTypeJammed, temporal.ApplicationErrorOptions{})
 	}
 	if err == nil { // it may have been refunded while this attempt was frozen
 		_, err = a.services.Payment().Paid(ctx, in.OrderID)
@@ -122,28 +115,6 @@ func (a *Activities) RefundCustomer(ctx context.Context, in RefundInput) (Refund
 	return RefundOutput{Refunded: refunded != 0, AmountCents: refunded}, final(err)
 }
 
-// RecallOrder says what the runs of an order before a reset were accepted as. What
-// was charged is the price, even if a history says something else.
-func (a *Activities) RecallOrder(ctx context.Context, in RecallInput) (RecallOutput, error) {
-	if err := ValidateOrderID(in.OrderID); err != nil {
-		return RecallOutput{}, invalidInput(err)
-	}
-	info, orders := activity.GetInfo(ctx), a.Orders
-	if orders == nil {
-		orders = NewClient(activity.GetClient(ctx), info.Namespace)
-	}
-	accepted, err := orders.accepted(ctx, in.OrderID, in.RunID, info.WorkflowExecution.RunID)
-	if err != nil {
-		return RecallOutput{}, err
-	}
-	charged, err := a.services.Payment().Charged(ctx, in.OrderID, in.RunID)
-	if err != nil {
-		return RecallOutput{}, err
-	}
-	price := cmp.Or(charged, accepted.AmountCents)
-	return RecallOutput{Accepted: price != 0, AmountCents: price, Pricing: accepted.Pricing}, nil
-}
-
 // originalRun returns the original run id that the workflow sent. A workflow in
 // another language may not send it; its current run id serves as well, unless it
 // was reset.
@@ -183,8 +154,7 @@ func invalidInput(err error) error {
 }
 
 // heartbeat calls record every [heartbeatInterval], the first time at once, until the
-// context ends or stop is called. stop returns when the last call is over, and may be
-// called again.
+// context ends or stop is called. stop returns when the last call is over.
 func heartbeat(ctx context.Context, record func()) (stop func()) {
 	stopping := make(chan struct{})
 	stopped := make(chan struct{})
@@ -203,8 +173,8 @@ func heartbeat(ctx context.Context, record func()) (stop func()) {
 			}
 		}
 	}()
-	return sync.OnceFunc(func() {
+	return func() {
 		close(stopping)
 		<-stopped
-	})
+	}
 }

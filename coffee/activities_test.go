@@ -15,7 +15,7 @@ import (
 // activityEnvironment runs single activities, whose services write to the ledger.
 func activityEnvironment(config coffee.ServiceConfig, ledger coffee.Ledger) *testsuite.TestActivityEnvironment {
 	var suite testsuite.WorkflowTestSuite
-	suite.SetLogger(coffee.NewSDKLogger(zerolog.Nop()))
+	suite.SetLogger(quiet)
 	env := suite.NewTestActivityEnvironment()
 	coffee.NewActivities(coffee.NewServiceFactory(config, ledger, zerolog.Nop())).Register(env)
 	return env

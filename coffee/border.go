@@ -6,6 +6,8 @@ import (
 
 	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/temporal"
+
+	"example.com/coffee/internal/text"
 )
 
 // border is where errors of activities leave the program. Their texts come from
@@ -39,7 +41,7 @@ func plainError(err error) error {
 	}
 	failure := temporal.GetDefaultFailureConverter().ErrorToFailure(err)
 	info := failure.GetApplicationFailureInfo()
-	return temporal.NewApplicationErrorWithOptions(plainText(failure.GetMessage()), info.GetType(), temporal.ApplicationErrorOptions{
+	return temporal.NewApplicationErrorWithOptions(text.Plain(failure.GetMessage()), info.GetType(), temporal.ApplicationErrorOptions{
 		NonRetryable:   info.GetNonRetryable(),
 		NextRetryDelay: info.GetNextRetryDelay().AsDuration(),
 		Category:       temporal.ApplicationErrorCategory(info.GetCategory()),
@@ -49,7 +51,7 @@ func plainError(err error) error {
 // isSendable reports whether Temporal can send an error and its causes as they are.
 func isSendable(err error) bool {
 	for ; err != nil; err = errors.Unwrap(err) {
-		if text := err.Error(); text != plainText(text) {
+		if said := err.Error(); said != text.Plain(said) {
 			return false
 		}
 	}

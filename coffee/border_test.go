@@ -66,23 +66,3 @@ func TestWorkersHaveTheBorder(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
-
-// TestPrintableBytes: what is not UTF-8 is escaped as well.
-func TestPrintableBytes(t *testing.T) {
-	t.Parallel()
-	for s, want := range map[string]string{"café": "café", "caf\xe9": `"caf\xe9"`, "\x9b31m": `"\x9b31m"`, "a\nb": `"a\nb"`} {
-		if got := Printable(s); got != want {
-			t.Errorf("%q: got %s", s, got)
-		}
-	}
-}
-
-// TestQuoteValue: a value of a visibility query ends where it should.
-func TestQuoteValue(t *testing.T) {
-	t.Parallel()
-	for s, want := range map[string]string{"v1": `'v1'`, "it's": `'it''s'`, `back2\`: `'back2\\'`, `\' OR 1=1`: `'\\'' OR 1=1'`} {
-		if got := quoteValue(s); got != want {
-			t.Errorf("%s: got %s, want %s", s, got, want)
-		}
-	}
-}

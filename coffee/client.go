@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
 	"time"
 
@@ -14,8 +15,10 @@ import (
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
+	"google.golang.org/protobuf/proto"
+
+	"example.com/coffee/internal/text"
 )
 
 // Client places, watches, lists and cancels orders. It works against any Temporal
@@ -29,6 +32,19 @@ type Client struct {
 // the Temporal client's own, which that client does not reveal.
 func NewClient(c client.Client, namespace string) *Client {
 	return &Client{temporal: c, namespace: namespace}
+}
+
+// Temporal returns the Temporal client that c uses.
+func (c *Client) Temporal() client.Client { return c.temporal }
+
+// Namespace returns the namespace of the orders.
+func (c *Client) Namespace() string { return c.namespace }
+
+// Lookup returns the server's description of a run of an order; of its latest one if runID
+// is empty. It returns [ErrNotFound] if there is none.
+func (c *Client) Lookup(ctx context.Context, orderID, runID string) (*workflowservice.DescribeWorkflowExecutionResponse, error) {
+	described, err := c.temporal.DescribeWorkflowExecution(ctx, WorkflowID(orderID), runID)
+	return described, notFound(orderID, err)
 }
 
 // The errors that a caller may want to tell apart. Others come from the
@@ -50,9 +66,9 @@ type ConflictError struct {
 
 func (e *ConflictError) Error() string {
 	if e.Existing.Drink == "" {
-		return fmt.Sprintf("order id %s belongs to a workflow that is not a coffee order", Quote(e.OrderID))
+		return fmt.Sprintf("order id %s belongs to a workflow that is not a coffee order", text.Quote(e.OrderID))
 	}
-	return fmt.Sprintf("order id %s is already taken: %s", e.OrderID, Printable(e.Existing.String()))
+	return fmt.Sprintf("order id %s is already taken: %s", e.OrderID, text.Printable(e.Existing.String()))
 }
 
 // EndedError reports that an order's workflow ended without a result, for example
@@ -64,7 +80,7 @@ type EndedError struct {
 }
 
 func (e *EndedError) Error() string {
-	return fmt.Sprintf("order %s ended without a result: %s", Printable(e.OrderID), e.Problem)
+	return fmt.Sprintf("order %s ended without a result: %s", text.Printable(e.OrderID), e.Problem)
 }
 
 func (e *EndedError) Unwrap() error { return e.cause }
@@ -95,7 +111,7 @@ func (c *Client) Place(ctx context.Context, request OrderRequest) (Placed, error
 		WorkflowIDConflictPolicy:                 enumspb.WORKFLOW_ID_CONFLICT_POLICY_FAIL,
 		WorkflowExecutionErrorWhenAlreadyStarted: true,
 		StaticSummary:                            request.String(),
-		Memo:                                     map[string]any{memoOrder: orderMemo{Drink: request.Drink, Size: request.Size}},
+		Memo:                                     map[string]any{MemoOrder: OrderMemo{Drink: request.Drink, Size: request.Size}},
 	}, WorkflowType, request)
 	var started *serviceerror.WorkflowExecutionAlreadyStarted
 	if errors.As(err, &started) {
@@ -131,28 +147,65 @@ func (c *Client) ordered(ctx context.Context, orderID, runID string) (OrderReque
 		if started.GetWorkflowType().GetName() != WorkflowType {
 			return OrderRequest{}, nil
 		}
-		if err := CheckReadable(orderID, []*historypb.HistoryEvent{event}); err != nil {
-			return OrderRequest{}, err
+		if problem := EncryptionProblem(started.GetInput().GetPayloads()...); problem != "" {
+			return OrderRequest{}, &UnreadableError{OrderID: orderID, Err: errors.New("its input is " + problem), Encrypted: true}
 		}
 		// The menu may have changed since. What is no order conflicts with every other.
 		request, _ := decodeOrder(started.GetWorkflowId(), firstPayload(started.GetInput()))
 		return request, nil
 	}
-	return OrderRequest{}, fmt.Errorf("%w: %s", ErrNotFound, Printable(orderID))
+	return OrderRequest{}, fmt.Errorf("%w: %s", ErrNotFound, text.Printable(orderID))
 }
 
-func firstPayload(payloads *commonpb.Payloads) converter.RawValue {
-	if len(payloads.GetPayloads()) == 0 {
-		return converter.RawValue{}
+// A server ends a workflow whose history has more than 51,200 events or 50 MB, unless it
+// is configured otherwise. What is much longer is no history.
+const (
+	mostEvents       = 2 * 51_200
+	mostHistoryBytes = 2 * 50 << 20
+)
+
+// Events iterates over the events of a run, oldest first. It ends after an error, which
+// is [ErrNotFound] if there is no such run, and an [*UnreadableError] if only this history
+// cannot be read.
+func (c *Client) Events(ctx context.Context, execution *commonpb.WorkflowExecution) iter.Seq2[*historypb.HistoryEvent, error] {
+	id := OrderID(execution.GetWorkflowId())
+	return func(yield func(*historypb.HistoryEvent, error) bool) {
+		var last int64
+		size := 0
+		events := c.temporal.GetWorkflowHistory(ctx, execution.GetWorkflowId(), execution.GetRunId(), false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+		for events.HasNext() {
+			event, err := events.Next()
+			if err != nil {
+				yield(nil, Unreadable(id, notFound(id, err)))
+				return
+			}
+			size += proto.Size(event)
+			switch number := event.GetEventId(); {
+			case number != last+1:
+				err = fmt.Errorf("its history is damaged: event %d follows event %d", number, last)
+			case number > mostEvents, size > mostHistoryBytes:
+				err = errors.New("its history is longer than any that a server keeps")
+			}
+			if err != nil {
+				yield(nil, Unreadable(id, err))
+				return
+			}
+			last++
+			if !yield(event, nil) {
+				return
+			}
+		}
+		if last == 0 {
+			yield(nil, Unreadable(id, errors.New("its history is empty")))
+		}
 	}
-	return converter.NewRawValue(payloads.GetPayloads()[0])
 }
 
 // Result waits until the order is over and returns its result. If an operator
 // resets the order meanwhile, which terminates its run and starts another, Result
 // waits for the new run. It returns [ErrNotFound], an [*EndedError] if the workflow ended
 // without a result. If there is one that cannot be decrypted here, Result returns an error
-// that [IsUnreadable] recognizes, and what the server knows: the id and, mostly, the status.
+// that [IsUnreadable] recognizes.
 func (c *Client) Result(ctx context.Context, orderID string) (OrderResult, error) {
 	for runID := ""; ; { // the current run
 		var result OrderResult
@@ -163,15 +216,15 @@ func (c *Client) Result(ctx context.Context, orderID string) (OrderResult, error
 			return result, nil
 		}
 		if IsUnreadable(err) {
-			return c.end(ctx, orderID), err
+			return OrderResult{}, err
 		}
 		var failed *temporal.WorkflowExecutionError
 		if !errors.As(err, &failed) {
 			return OrderResult{}, notFound(orderID, err)
 		}
-		described, describeErr := c.temporal.DescribeWorkflowExecution(ctx, WorkflowID(orderID), "")
-		if describeErr != nil {
-			return OrderResult{}, notFound(orderID, describeErr)
+		described, lookupErr := c.Lookup(ctx, orderID, "")
+		if lookupErr != nil {
+			return OrderResult{}, lookupErr
 		}
 		current := described.GetWorkflowExecutionInfo().GetExecution().GetRunId()
 		if current == run.GetRunID() { // which the SDK has looked up, if it was empty
@@ -179,17 +232,6 @@ func (c *Client) Result(ctx context.Context, orderID string) (OrderResult, error
 		}
 		runID = current
 	}
-}
-
-// end returns what the server knows about the result of an order that is over. The status
-// is empty if it does not know that.
-func (c *Client) end(ctx context.Context, orderID string) OrderResult {
-	result := OrderResult{OrderID: orderID}
-	described, err := c.temporal.DescribeWorkflowExecution(ctx, WorkflowID(orderID), "")
-	if err == nil {
-		result.Status = viewOf(described.GetWorkflowExecutionInfo()).Status
-	}
-	return result
 }
 
 // State queries the order itself, through a worker, with [QueryGetStatus]. Without
@@ -265,11 +307,10 @@ func (c *Client) ended(ctx context.Context, orderID string, err error) error {
 	if err = notFound(orderID, err); !errors.Is(err, ErrNotFound) {
 		return err
 	}
-	_, err = c.temporal.DescribeWorkflowExecution(ctx, WorkflowID(orderID), "")
-	if err == nil {
+	if _, err = c.Lookup(ctx, orderID, ""); err == nil {
 		return ErrEnded
 	}
-	return notFound(orderID, err) // it may also be that the server is away by now
+	return err // it may also be that the server is away by now
 }
 
 // notFound turns the server's NotFound error about an order into [ErrNotFound]. A
@@ -277,7 +318,7 @@ func (c *Client) ended(ctx context.Context, orderID string, err error) error {
 func notFound(id string, err error) error {
 	var notFound *serviceerror.NotFound
 	if errors.As(err, &notFound) {
-		return fmt.Errorf("%w: %s", ErrNotFound, Printable(id))
+		return fmt.Errorf("%w: %s", ErrNotFound, text.Printable(id))
 	}
 	return err
 }
@@ -295,9 +336,9 @@ func endProblem(err error) string {
 	case errors.As(err, &cancelled):
 		var problem string
 		if cancelled.HasDetails() && cancelled.Details(&problem) == nil && problem != "" {
-			return clip(problem, maxText)
+			return text.Clip(problem, text.MaxText)
 		}
 		return "its workflow was cancelled"
 	}
-	return strings.TrimSuffix(clip(rootCause(err), 1000), ".")
+	return strings.TrimSuffix(text.Clip(rootCause(err), 1000), ".")
 }

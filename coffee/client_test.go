@@ -26,21 +26,11 @@ import (
 // fakeService has the calls that the client makes without the SDK.
 type fakeService struct {
 	workflowservice.WorkflowServiceClient
-	signal    func(*workflowservice.SignalWorkflowExecutionRequest) error
-	taskQueue func(*workflowservice.DescribeTaskQueueRequest) *workflowservice.DescribeTaskQueueResponse
-	workers   func(*workflowservice.ListWorkersRequest) (*workflowservice.ListWorkersResponse, error)
-}
-
-func (s *fakeService) ListWorkers(_ context.Context, request *workflowservice.ListWorkersRequest, _ ...grpc.CallOption) (*workflowservice.ListWorkersResponse, error) {
-	return s.workers(request)
+	signal func(*workflowservice.SignalWorkflowExecutionRequest) error
 }
 
 func (s *fakeService) SignalWorkflowExecution(_ context.Context, request *workflowservice.SignalWorkflowExecutionRequest, _ ...grpc.CallOption) (*workflowservice.SignalWorkflowExecutionResponse, error) {
 	return &workflowservice.SignalWorkflowExecutionResponse{}, s.signal(request)
-}
-
-func (s *fakeService) DescribeTaskQueue(_ context.Context, request *workflowservice.DescribeTaskQueueRequest, _ ...grpc.CallOption) (*workflowservice.DescribeTaskQueueResponse, error) {
-	return s.taskQueue(request), nil
 }
 
 // described is the server's description of a run of order 123.
@@ -196,38 +186,6 @@ func TestCancelErrors(t *testing.T) {
 	}
 }
 
-// TestDescribeCancelled: the reason for a cancel is read from the history, which takes
-// no worker.
-func TestDescribeCancelled(t *testing.T) {
-	t.Parallel()
-	server := &mocks.Client{}
-	server.On("DescribeWorkflowExecution", mock.Anything, "order-123", "").
-		Return(described("run", enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED), nil)
-	server.On("GetWorkflowHistory", mock.Anything, "order-123", "run", false, mock.Anything).Return(iterate(
-		startedAs("OrderCoffeeWorkflow", payloads(t, OrderRequest{"123", "latte", "M"})),
-		&historypb.HistoryEvent{
-			EventType: enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED,
-			Attributes: &historypb.HistoryEvent_WorkflowExecutionSignaledEventAttributes{WorkflowExecutionSignaledEventAttributes: &historypb.WorkflowExecutionSignaledEventAttributes{
-				SignalName: "cancel_order", Input: payloads(t, CancelRequest{Reason: "too slow"}),
-			}},
-		},
-		&historypb.HistoryEvent{
-			EventType: enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED,
-			Attributes: &historypb.HistoryEvent_WorkflowExecutionCompletedEventAttributes{WorkflowExecutionCompletedEventAttributes: &historypb.WorkflowExecutionCompletedEventAttributes{
-				Result: payloads(t, OrderResult{OrderID: "123", Status: StatusCancelled, AmountCents: 525}),
-			}},
-		},
-	))
-	got, err := NewClient(server, "default").Describe(t.Context(), "123")
-	want := OrderView{
-		OrderState: OrderState{OrderID: "123", Drink: "latte", Size: "M", Stage: StageDone, AmountCents: 525, Cancelled: true, CancelReason: "too slow"},
-		Status:     StatusCancelled, CancelRequested: true, WorkerAnswered: true, RunID: "run",
-	}
-	if err != nil || got != want {
-		t.Errorf("got  %+v, %v\nwant %+v", got, err, want)
-	}
-}
-
 // TestForeignTextIsCut: a worker in another language may answer with text of any
 // length, which is cut to size.
 func TestForeignTextIsCut(t *testing.T) {
@@ -242,24 +200,6 @@ func TestForeignTextIsCut(t *testing.T) {
 	want := OrderState{OrderID: name, Stage: Stage(name), Drink: Drink(name), Size: Size(name), Pricing: name, CancelReason: text, Failure: text}
 	if err != nil || got != want {
 		t.Errorf("got  %+v, %v\nwant %+v", got, err, want)
-	}
-}
-
-// TestStatusQuery: the visibility query for each status. A terminated order counts as
-// failed, although it never wrote its status.
-func TestStatusQuery(t *testing.T) {
-	t.Parallel()
-	for status, want := range map[OrderStatus]string{
-		"":          "WorkflowType = 'OrderCoffeeWorkflow'",
-		"RUNNING":   "WorkflowType = 'OrderCoffeeWorkflow' AND ExecutionStatus = 'Running'",
-		"COMPLETED": "WorkflowType = 'OrderCoffeeWorkflow' AND CoffeeStatus = 'COMPLETED'",
-		"FAILED": "WorkflowType = 'OrderCoffeeWorkflow' AND (CoffeeStatus = 'FAILED' OR ExecutionStatus = 'Failed'" +
-			" OR ExecutionStatus = 'Terminated' OR ExecutionStatus = 'TimedOut')",
-		"CANCELLED": "WorkflowType = 'OrderCoffeeWorkflow' AND (CoffeeStatus = 'CANCELLED' OR ExecutionStatus = 'Canceled')",
-	} {
-		if got := statusQuery(status); got != want {
-			t.Errorf("%q:\ngot  %s\nwant %s", status, got, want)
-		}
 	}
 }
 

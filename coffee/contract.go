@@ -1,5 +1,7 @@
 package coffee
 
+import "strings"
+
 // The names in this file cross the wire. Clients and workers in other
 // languages rely on them, so they never change; fields may only be added.
 const (
@@ -50,12 +52,15 @@ const (
 	// SearchAttributeStatus is the Keyword search attribute that holds the
 	// [OrderStatus] of an order that has ended.
 	SearchAttributeStatus = "CoffeeStatus"
-	// memoOrder is the memo key that holds the [orderMemo].
-	memoOrder = "order"
+	// MemoOrder is the key of the memo that holds the [OrderMemo].
+	MemoOrder = "order"
 )
 
 // WorkflowID returns the workflow id of an order: "order-" and the order id.
 func WorkflowID(orderID string) string { return workflowIDPrefix + orderID }
+
+// OrderID returns the order id in the id of an order's workflow.
+func OrderID(workflowID string) string { return strings.TrimPrefix(workflowID, workflowIDPrefix) }
 
 // OrderStatus is how an order ended, or [StatusRunning] while it has not.
 type OrderStatus string
@@ -201,9 +206,9 @@ type acceptance struct {
 	Reset bool `json:"reset,omitempty"`
 }
 
-// orderMemo is stored in the workflow's memo, so that listing orders needs neither
+// OrderMemo is stored in the workflow's memo, so that listing orders needs neither
 // a worker nor each order's history.
-type orderMemo struct {
+type OrderMemo struct {
 	Drink       Drink  `json:"drink"`
 	Size        Size   `json:"size"`
 	AmountCents Cents  `json:"amount_cents"`

@@ -24,7 +24,7 @@ func Example() {
 	}
 	defer money.Close()
 	var suite testsuite.WorkflowTestSuite
-	suite.SetLogger(coffee.NewSDKLogger(zerolog.Nop()))
+	suite.SetLogger(quiet)
 	env := suite.NewTestWorkflowEnvironment()
 	env.SetStartWorkflowOptions(client.StartWorkflowOptions{ID: coffee.WorkflowID("123"), TaskQueue: coffee.TaskQueue})
 	(&coffee.OrderWorkflow{Pricing: coffee.StandardPricing{}}).Register(env)

@@ -2,53 +2,53 @@ package coffee
 
 import (
 	"fmt"
-	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	commonpb "go.temporal.io/api/common/v1"
-)
+	"go.temporal.io/sdk/converter"
 
-// Clients and workers in other languages may write text of any kind and length. It
-// is cut to size where it comes in, so that lists and pages need not do it.
-const (
-	maxName = 64  // characters of a drink, a size, a price list
-	maxText = 200 // characters of a reason or a failure
+	"example.com/coffee/internal/text"
 )
 
 // clip cuts the texts of a state to size.
 func (s *OrderState) clip() {
-	s.OrderID = clip(s.OrderID, MaxOrderIDLength)
-	s.Stage = Stage(clip(string(s.Stage), maxName))
-	s.Drink, s.Size = Drink(clip(string(s.Drink), maxName)), Size(clip(string(s.Size), maxName))
-	s.Pricing = clip(s.Pricing, maxName)
-	s.CancelReason, s.Failure = clip(s.CancelReason, maxText), clip(s.Failure, maxText)
+	s.OrderID = text.Clip(s.OrderID, MaxOrderIDLength)
+	s.Stage = Stage(text.Clip(string(s.Stage), text.MaxName))
+	s.Drink, s.Size = Drink(text.Clip(string(s.Drink), text.MaxName)), Size(text.Clip(string(s.Size), text.MaxName))
+	s.Pricing = text.Clip(s.Pricing, text.MaxName)
+	s.CancelReason, s.Failure = text.Clip(s.CancelReason, text.MaxText), text.Clip(s.Failure, text.MaxText)
 }
 
 // clip cuts the texts of a request to size.
 func (r *OrderRequest) clip() {
-	r.OrderID = clip(r.OrderID, MaxOrderIDLength)
-	r.Drink, r.Size = Drink(clip(string(r.Drink), maxName)), Size(clip(string(r.Size), maxName))
+	r.OrderID = text.Clip(r.OrderID, MaxOrderIDLength)
+	r.Drink, r.Size = Drink(text.Clip(string(r.Drink), text.MaxName)), Size(text.Clip(string(r.Size), text.MaxName))
 }
 
 // clip cuts the texts of a result to size.
 func (r *OrderResult) clip() {
-	r.OrderID = clip(r.OrderID, MaxOrderIDLength)
-	r.Status = OrderStatus(clip(string(r.Status), maxName))
+	r.OrderID = text.Clip(r.OrderID, MaxOrderIDLength)
+	r.Status = OrderStatus(text.Clip(string(r.Status), text.MaxName))
 }
 
 // clip cuts the texts of a memo to size.
-func (m *orderMemo) clip() {
-	m.Drink, m.Size = Drink(clip(string(m.Drink), maxName)), Size(clip(string(m.Size), maxName))
-	m.Pricing = clip(m.Pricing, maxName)
+func (m *OrderMemo) clip() {
+	m.Drink, m.Size = Drink(text.Clip(string(m.Drink), text.MaxName)), Size(text.Clip(string(m.Size), text.MaxName))
+	m.Pricing = text.Clip(m.Pricing, text.MaxName)
+}
+
+// Decode decodes the first of the payloads, as the SDK's default data converter does. It
+// reports whether there is one that value can hold.
+func Decode(payloads *commonpb.Payloads, value any) bool {
+	payload := firstPayload(payloads).Payload()
+	return payload != nil && converter.GetDefaultDataConverter().FromPayload(payload, value) == nil
 }
 
 // DecodeRequest decodes the input of an order's workflow, whichever client started
 // it, and cuts its texts to size. It returns false if the input is not an order.
 func DecodeRequest(payloads *commonpb.Payloads) (OrderRequest, bool) {
 	var request OrderRequest
-	payload := firstPayload(payloads).Payload()
-	if payload == nil || decode(payload, &request) != nil {
+	if !Decode(payloads, &request) {
 		return OrderRequest{}, false
 	}
 	request.clip()
@@ -59,12 +59,35 @@ func DecodeRequest(payloads *commonpb.Payloads) (OrderRequest, bool) {
 // and cuts its texts to size. It returns false if the result is not an order's.
 func DecodeResult(payloads *commonpb.Payloads) (OrderResult, bool) {
 	var result OrderResult
-	payload := firstPayload(payloads).Payload()
-	if payload == nil || decode(payload, &result) != nil {
+	if !Decode(payloads, &result) {
 		return OrderResult{}, false
 	}
 	result.clip()
 	return result, true
+}
+
+// DecodeMemo decodes the memo of an order's workflow, and cuts its texts to size. It returns
+// false if it is not an order's.
+func DecodeMemo(memo *commonpb.Memo) (OrderMemo, bool) {
+	var order OrderMemo
+	payload, ok := memo.GetFields()[MemoOrder]
+	if !ok || converter.GetDefaultDataConverter().FromPayload(payload, &order) != nil {
+		return OrderMemo{}, false
+	}
+	order.clip()
+	return order, true
+}
+
+// CancelReason returns the reason in the argument of a cancel signal; empty if there is
+// none that can be decoded.
+func CancelReason(argument *commonpb.Payloads) string { return cancelReason(firstPayload(argument)) }
+
+func cancelReason(argument converter.RawValue) string {
+	var request CancelRequest
+	if argument.Payload() == nil || converter.GetDefaultDataConverter().FromPayload(argument.Payload(), &request) != nil {
+		return ""
+	}
+	return text.Clip(request.Reason, text.MaxText)
 }
 
 // ValidateForeignID returns an [*InvalidOrderError] for an order id that no workflow can
@@ -72,7 +95,7 @@ func DecodeResult(payloads *commonpb.Payloads) (OrderResult, bool) {
 // that is not too long.
 func ValidateForeignID(orderID string) error {
 	if orderID == "" || !utf8.ValidString(orderID) || len(WorkflowID(orderID)) > maxWorkflowID {
-		return &InvalidOrderError{Field: "order_id", Problem: fmt.Sprintf("bad order id %s", Quote(orderID))}
+		return &InvalidOrderError{Field: "order_id", Problem: fmt.Sprintf("bad order id %s", text.Quote(orderID))}
 	}
 	return nil
 }
@@ -80,21 +103,9 @@ func ValidateForeignID(orderID string) error {
 // maxWorkflowID is how many bytes a server takes as the id of a workflow by default.
 const maxWorkflowID = 1000
 
-// plainText makes a text from outside one that every program takes: valid UTF-8, in one
-// line, without what a terminal may obey, and not too long.
-func plainText(s string) string {
-	s = strings.Map(func(r rune) rune {
-		switch {
-		case unicode.IsPrint(r):
-			return r
-		case unicode.IsSpace(r):
-			return ' '
-		}
-		return utf8.RuneError
-	}, strings.ToValidUTF8(s, string(utf8.RuneError)))
-	return clip(strings.TrimSpace(s), maxPlain)
+func firstPayload(payloads *commonpb.Payloads) converter.RawValue {
+	if len(payloads.GetPayloads()) == 0 {
+		return converter.RawValue{}
+	}
+	return converter.NewRawValue(payloads.GetPayloads()[0])
 }
-
-// maxPlain is the length of the longest message of a failure, in characters. The server
-// cuts the messages of failures that are longer than a few kilobytes.
-const maxPlain = 1000

@@ -3,7 +3,6 @@ package coffee
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 )
 
@@ -54,23 +53,6 @@ type Ledger interface {
 	// Entries returns the entries of an order, oldest first. Having none is not an
 	// error.
 	Entries(ctx context.Context, orderID string) ([]Entry, error)
-
-	// Balance sums up the whole ledger.
-	Balance(ctx context.Context) (Balance, error)
-
-	// ID returns what distinguishes this ledger from all others; empty if it can belong
-	// to any number of namespaces.
-	ID() string
-
-	// Bind records whose orders the ledger keeps, unless that is recorded already. It
-	// returns [ErrForeignLedger] if it keeps those of another.
-	Bind(ctx context.Context, owner Owner) error
-
-	// Ready returns nil if the ledger could record an entry now.
-	Ready(ctx context.Context) error
-
-	// Close releases the database.
-	Close() error
 }
 
 // The ledger's final refusals.
@@ -82,34 +64,6 @@ var (
 	ErrNotCharged     = errors.New("the order was not charged")
 	ErrDelivered      = errors.New("the coffee was handed out already")
 )
-
-// ErrNoLedger means that there is no ledger where one was expected.
-var ErrNoLedger = errors.New("there is no ledger")
-
-// ErrNewerLedger means that a newer program has changed the ledger in a way that this
-// one does not know. It is no refusal: another worker may be able to do it.
-var ErrNewerLedger = errors.New("the ledger was changed by a newer program")
-
-// ErrForeignLedger means that the ledger keeps the orders of another namespace, or that
-// the orders of this one are kept in another ledger.
-var ErrForeignLedger = errors.New("this is not the ledger of these orders")
-
-// Owner is the namespace whose orders a ledger keeps.
-type Owner struct {
-	// NamespaceID is the server's own id of the namespace. No other namespace has it,
-	// on any server; a replica, a backup or a restored database of the server does.
-	NamespaceID string
-	Namespace   string // its name, for people
-}
-
-// Check returns [ErrForeignLedger] unless both are the same namespace.
-func (o Owner) Check(other Owner) error {
-	if o.NamespaceID == other.NamespaceID {
-		return nil
-	}
-	return fmt.Errorf("%w: it keeps those of namespace %s with the id %s, and these are of namespace %s with the id %s", ErrForeignLedger,
-		Quote(o.Namespace), Quote(o.NamespaceID), Quote(other.Namespace), Quote(other.NamespaceID))
-}
 
 // IsRefusal reports whether err is one of the ledger's final refusals, which no
 // retry can change.
@@ -152,12 +106,3 @@ type Entry struct {
 	RunID      string
 	RecordedAt time.Time // UTC
 }
-
-// Balance sums up a ledger.
-type Balance struct {
-	Charges, Refunds, Voids int64 // how many there are
-	Charged, Refunded       Cents // what they add up to
-}
-
-// Net returns what the shop has earned: the charges less the refunds.
-func (b Balance) Net() Cents { return b.Charged - b.Refunded }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"example.com/coffee/internal/text"
 	"example.com/coffee/internal/typo"
 )
 
@@ -32,7 +33,7 @@ func ParseDrink(s string) (Drink, error) {
 	for i, d := range menu {
 		names[i] = string(d)
 	}
-	problem := fmt.Sprintf("no such drink: %s", Quote(s))
+	problem := fmt.Sprintf("no such drink: %s", text.Quote(s))
 	if near, ok := typo.Nearest(string(drink), names); ok {
 		problem += fmt.Sprintf("; did you mean %s?", near)
 	} else {

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
-	"unicode"
-	"unicode/utf8"
+
+	"example.com/coffee/internal/text"
 )
 
 // InvalidOrderError says what is wrong with an order.
@@ -37,7 +37,7 @@ func ParseSize(s string) (Size, error) {
 	case SizeS, SizeM, SizeL:
 		return size, nil
 	}
-	return "", &InvalidOrderError{Field: "size", Problem: fmt.Sprintf("no such size: %s; sizes are S, M and L", Quote(s))}
+	return "", &InvalidOrderError{Field: "size", Problem: fmt.Sprintf("no such size: %s; sizes are S, M and L", text.Quote(s))}
 }
 
 // MaxOrderIDLength is the length of the longest order id, in characters.
@@ -55,7 +55,7 @@ func ValidateOrderID(id string) error {
 	return &InvalidOrderError{
 		Field: "order_id",
 		Problem: fmt.Sprintf("bad order id %s: use 1 to %d letters, digits, '.', '_' and '-', starting with a letter or a digit",
-			Quote(id), MaxOrderIDLength),
+			text.Quote(id), MaxOrderIDLength),
 	}
 }
 
@@ -101,28 +101,3 @@ func (r OrderRequest) canonical() OrderRequest {
 
 // String describes what is ordered, for example "latte (M)".
 func (r OrderRequest) String() string { return fmt.Sprintf("%s (%s)", r.Drink, r.Size) }
-
-// Quote makes text from outside safe to show in a message: quoted, cut to 64
-// characters, with control characters, bidirectional marks and the like escaped.
-func Quote(s string) string { return fmt.Sprintf("%q", clip(s, 64)) }
-
-// Printable returns s unchanged if a terminal can show it harmlessly, and quoted
-// with escapes otherwise.
-func Printable(s string) string {
-	if utf8.ValidString(s) && strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) < 0 {
-		return s
-	}
-	return fmt.Sprintf("%q", s)
-}
-
-// clip cuts s after n characters, and marks the cut with an ellipsis.
-func clip(s string, n int) string {
-	count := 0
-	for i := range s {
-		if count == n {
-			return s[:i] + "…"
-		}
-		count++
-	}
-	return s
-}

@@ -8,15 +8,13 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/mock"
 	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/mocks"
 	"go.temporal.io/sdk/testsuite"
-
-	"go.temporal.io/sdk/activity"
 )
 
 // TestPolicy pins the numbers that orders are made by, written out. The first four are
@@ -61,7 +59,7 @@ func TestRetryPolicies(t *testing.T) {
 func TestTimeoutsOfSteps(t *testing.T) {
 	t.Parallel()
 	var suite testsuite.WorkflowTestSuite
-	suite.SetLogger(NewSDKLogger(zerolog.Nop()))
+	suite.SetLogger(silent)
 	env := suite.NewTestWorkflowEnvironment()
 	(&OrderWorkflow{Pricing: StandardPricing{}}).Register(env)
 	NewActivities(nil).Register(env)

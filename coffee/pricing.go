@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"example.com/coffee/internal/text"
 )
 
 // Cents is an amount of money in hundredths of a dollar.
@@ -54,7 +56,7 @@ func PricingByName(name string) (PricingStrategy, error) {
 		}
 		names = append(names, strategy.Name())
 	}
-	return nil, fmt.Errorf("no such pricing strategy: %s; choose one of %s", Quote(name), strings.Join(names, ", "))
+	return nil, fmt.Errorf("no such pricing strategy: %s; choose one of %s", text.Quote(name), strings.Join(names, ", "))
 }
 
 // StandardPricing charges by size, plus a surcharge for drinks with a lot of milk.

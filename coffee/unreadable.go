@@ -1,16 +1,18 @@
 package coffee
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	commonpb "go.temporal.io/api/common/v1"
-	historypb "go.temporal.io/api/history/v1"
-	"go.temporal.io/api/proxy"
-	sdkpb "go.temporal.io/api/sdk/v1"
+	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/converter"
-	"google.golang.org/protobuf/proto"
+	"google.golang.org/grpc/status"
+
+	"example.com/coffee/internal/text"
 )
 
 // A payload that nobody here could decrypt has an encoding that is also that of Temporal's
@@ -30,7 +32,7 @@ type UnreadableError struct {
 }
 
 func (e *UnreadableError) Error() string {
-	return fmt.Sprintf("order %s: %s", Printable(e.OrderID), Printable(e.Err.Error()))
+	return fmt.Sprintf("order %s: %s", text.Printable(e.OrderID), text.Printable(e.Err.Error()))
 }
 
 func (e *UnreadableError) Unwrap() error { return e.Err }
@@ -48,53 +50,39 @@ func IsUnreadable(err error) bool {
 	return errors.As(err, &e) && e.Unreadable()
 }
 
-// CheckReadable returns an [*UnreadableError] if something in a history is encrypted on which
-// the order depends. Others can add to a history what they like, but only where it does not
-// matter: signals, memos, summaries and headers.
-func CheckReadable(orderID string, events []*historypb.HistoryEvent) error {
-	for _, event := range events {
-		if event.GetWorkflowExecutionSignaledEventAttributes() != nil || event.GetWorkflowTaskFailedEventAttributes() != nil {
-			continue
-		}
-		problem := ""
-		err := proxy.VisitPayloads(context.Background(), event, proxy.VisitPayloadsOptions{
-			SkipSearchAttributes: true,
-			Visitor: func(visit *proxy.VisitPayloadsContext, payloads []*commonpb.Payload) ([]*commonpb.Payload, error) {
-				for _, payload := range payloads {
-					if problem == "" && !isAside(visit.Parent) {
-						problem = unreadable(payload)
-					}
-				}
-				return payloads, nil
-			},
-		})
-		if err == nil && problem != "" {
-			err = &UnreadableError{OrderID: orderID, Err: errors.New("its history is " + problem), Encrypted: true}
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// isAside reports whether nothing depends on the payloads of a message.
-func isAside(message proto.Message) bool {
-	switch message.(type) {
-	case *commonpb.Memo, *commonpb.Header, *sdkpb.UserMetadata:
-		return true
-	}
-	return false
-}
-
-// unreadable returns why a payload cannot be read here; empty if it is not encrypted.
-func unreadable(payload *commonpb.Payload) string {
-	metadata := payload.GetMetadata()
+// Unreadable returns an [*UnreadableError] for an error that is about one order alone, and
+// any other error as it is. Whatever the server does not say itself is about the order:
+// it came, and cannot be decrypted or decoded. What it does say mostly concerns all
+// orders: it is away, overloaded, or lets nobody in.
+func Unreadable(orderID string, err error) error {
+	var all interface{ Status() *status.Status } // as all errors of the server have
+	var lost *serviceerror.DataLoss
+	var internal *serviceerror.Internal // also from gRPC, for a message that it cannot decode
+	var invalid *serviceerror.InvalidArgument
 	switch {
-	case string(metadata[converter.MetadataEncoding]) != encodingEncrypted:
-		return ""
-	case len(metadata[metadataProblem]) > 0:
-		return clip(string(metadata[metadataProblem]), maxText)
+	case err == nil, errors.Is(err, ErrNotFound), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	case errors.As(err, &lost), errors.As(err, &internal), errors.As(err, &invalid), isTooLarge(err):
+	case errors.As(err, &all):
+		return err
 	}
-	return "encrypted"
+	return &UnreadableError{OrderID: orderID, Err: err}
+}
+
+// isTooLarge reports whether gRPC refused a message because of its size.
+func isTooLarge(err error) bool {
+	var exhausted *serviceerror.ResourceExhausted
+	return errors.As(err, &exhausted) && strings.Contains(exhausted.Error(), "message larger than max")
+}
+
+// EncryptionProblem returns why one of the payloads cannot be read here; empty if none is
+// encrypted.
+func EncryptionProblem(payloads ...*commonpb.Payload) string {
+	for _, payload := range payloads {
+		metadata := payload.GetMetadata()
+		if string(metadata[converter.MetadataEncoding]) == encodingEncrypted {
+			return cmp.Or(text.Clip(string(metadata[metadataProblem]), text.MaxText), "encrypted")
+		}
+	}
+	return ""
 }

@@ -1,49 +1,48 @@
-package coffee_test
+package coffee
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"testing"
 
-	commonpb "go.temporal.io/api/common/v1"
-	failurepb "go.temporal.io/api/failure/v1"
-	historypb "go.temporal.io/api/history/v1"
-	sdkpb "go.temporal.io/api/sdk/v1"
-
-	"example.com/coffee/coffee"
+	"go.temporal.io/api/serviceerror"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
-// TestCheckReadable: a history is unreadable if the order depends on what is encrypted in it,
-// and not if somebody else can have added that.
-func TestCheckReadable(t *testing.T) {
+// TestUnreadableOrAway: what the server says of itself is no matter of one order.
+func TestUnreadableOrAway(t *testing.T) {
 	t.Parallel()
-	encrypted := &commonpb.Payload{Metadata: map[string][]byte{"encoding": []byte("binary/encrypted"), "encryption-problem": []byte("unreadable: so it is")}}
-	list := &commonpb.Payloads{Payloads: []*commonpb.Payload{encrypted}}
-	memo := &commonpb.Memo{Fields: map[string]*commonpb.Payload{"order": encrypted}}
-	header := &commonpb.Header{Fields: map[string]*commonpb.Payload{"trace": encrypted}}
-	started := func(a *historypb.WorkflowExecutionStartedEventAttributes) *historypb.HistoryEvent {
-		return &historypb.HistoryEvent{Attributes: &historypb.HistoryEvent_WorkflowExecutionStartedEventAttributes{WorkflowExecutionStartedEventAttributes: a}}
-	}
 	for name, test := range map[string]struct {
-		event    *historypb.HistoryEvent
-		readable bool
+		code codes.Code
+		text string
+		one  bool
 	}{
-		"the input":           {started(&historypb.WorkflowExecutionStartedEventAttributes{Input: list}), false},
-		"a memo and a header": {started(&historypb.WorkflowExecutionStartedEventAttributes{Memo: memo, Header: header}), true},
-		"a summary":           {&historypb.HistoryEvent{UserMetadata: &sdkpb.UserMetadata{Summary: encrypted}}, true},
-		"a signal": {&historypb.HistoryEvent{Attributes: &historypb.HistoryEvent_WorkflowExecutionSignaledEventAttributes{
-			WorkflowExecutionSignaledEventAttributes: &historypb.WorkflowExecutionSignaledEventAttributes{Input: list}}}, true},
-		"why a task failed": {&historypb.HistoryEvent{Attributes: &historypb.HistoryEvent_WorkflowTaskFailedEventAttributes{
-			WorkflowTaskFailedEventAttributes: &historypb.WorkflowTaskFailedEventAttributes{Failure: &failurepb.Failure{EncodedAttributes: encrypted}}}}, true},
-		"why a step failed": {&historypb.HistoryEvent{Attributes: &historypb.HistoryEvent_ActivityTaskFailedEventAttributes{
-			ActivityTaskFailedEventAttributes: &historypb.ActivityTaskFailedEventAttributes{Failure: &failurepb.Failure{EncodedAttributes: encrypted}}}}, false},
-		"the result": {&historypb.HistoryEvent{Attributes: &historypb.HistoryEvent_WorkflowExecutionCompletedEventAttributes{
-			WorkflowExecutionCompletedEventAttributes: &historypb.WorkflowExecutionCompletedEventAttributes{Result: list}}}, false},
+		"lost":                  {codes.DataLoss, "corrupt", true},
+		"cannot be decoded":     {codes.Internal, "grpc: error while unmarshaling", true},
+		"an id that it refuses": {codes.InvalidArgument, "WorkflowId length exceeds limit", true},
+		"too large for gRPC":    {codes.ResourceExhausted, "grpc: received message larger than max (5 vs. 4)", true},
+		"overloaded":            {codes.ResourceExhausted, "namespace rate limit exceeded", false},
+		"away":                  {codes.Unavailable, "connection refused", false},
+		"slow":                  {codes.DeadlineExceeded, "context deadline exceeded", false},
+		"denied":                {codes.PermissionDenied, "Request unauthorized", false},
 	} {
-		err := coffee.CheckReadable("1", []*historypb.HistoryEvent{{}, test.event})
-		if (err == nil) != test.readable || coffee.IsUnreadable(err) == test.readable {
-			t.Errorf("%s: %v", name, err)
+		err := Unreadable("1", serviceerror.FromStatus(status.New(test.code, test.text)))
+		var one *UnreadableError
+		if err == nil || errors.As(err, &one) != test.one {
+			t.Errorf("%s: got %v", name, err)
 		}
-		if err != nil && err.Error() != "order 1: its history is unreadable: so it is" {
-			t.Errorf("%s: %v", name, err)
+	}
+	for err, want := range map[error]bool{
+		errors.New("it is encrypted with a key that is not there"): true,
+		fmt.Errorf("%w: 1", ErrNotFound):                           false,
+		context.Canceled:                                           false,
+		context.DeadlineExceeded:                                   false,
+	} {
+		var one *UnreadableError
+		if got := Unreadable("1", err); errors.As(got, &one) != want || !errors.Is(got, err) {
+			t.Errorf("%v: got %v", err, got)
 		}
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
+
+	"example.com/coffee/internal/text"
 )
 
 // statusAttribute is the typed key of [SearchAttributeStatus].
@@ -23,12 +25,21 @@ const changeUnindexed = "unindexed"
 type OrderWorkflow struct {
 	// Pricing computes the price of new orders.
 	Pricing PricingStrategy
-	// Indexed makes orders write their outcome to the search attribute
-	// [SearchAttributeStatus]. Set it only if the server has that attribute.
-	Indexed bool
-
-	attribute *attributeWatch // nil means that nobody watches it
+	// Index says whether the server has [SearchAttributeStatus] now; nil means that it has
+	// not. If it has, orders write their outcome to it.
+	Index func() Index
 }
+
+// Index is what is known of a server's search attribute: anybody can add it, remove it, or
+// replace it by one of another type.
+type Index int
+
+// The zero value is [IndexUnknown].
+const (
+	IndexUnknown Index = iota
+	IndexThere
+	IndexGone
+)
 
 // Register registers the workflow under its name in the contract.
 func (w *OrderWorkflow) Register(r worker.WorkflowRegistry) {
@@ -76,9 +87,8 @@ type order struct {
 	request OrderRequest
 	state   OrderState
 	indexed bool
+	index   func() Index
 	runID   string // the original run, the same after a reset
-
-	attribute *attributeWatch
 
 	// cancellable is the context of everything that a cancel interrupts, whether it
 	// comes by signal or as Temporal's own cancellation.
@@ -103,7 +113,7 @@ func (w *OrderWorkflow) accept(ctx workflow.Context, input converter.RawValue) (
 	if err != nil {
 		return nil, err
 	}
-	o.request, o.indexed, o.attribute = accepted.Order, accepted.Indexed, w.attribute
+	o.request, o.indexed, o.index = accepted.Order, accepted.Indexed, w.Index
 	o.state.OrderID, o.state.Drink, o.state.Size = o.request.OrderID, o.request.Drink, o.request.Size
 	o.cancellable, o.cancel = workflow.WithCancel(ctx)
 	o.signals = workflow.GetSignalChannel(ctx, SignalCancelOrder)
@@ -129,14 +139,14 @@ func (w *OrderWorkflow) accept(ctx workflow.Context, input converter.RawValue) (
 func (w *OrderWorkflow) decide(ctx workflow.Context, input converter.RawValue) (decided acceptance, err error) {
 	info := workflow.GetInfo(ctx)
 	err = workflow.SideEffectWithOptions(ctx, workflow.SideEffectOptions{Summary: "accept or refuse"}, func(ctx workflow.Context) any {
-		if problem := unreadable(input.Payload()); problem != "" {
+		if problem := EncryptionProblem(input.Payload()); problem != "" {
 			panic(problem) // fails the task: the order waits for a worker that can read it
 		}
 		request, err := decodeOrder(info.WorkflowExecution.ID, input)
 		// Pinned as well, because a replayer may not know the run id. The SDK's test
 		// environment has no original run.
 		reset := info.OriginalRunID != "" && info.OriginalRunID != info.WorkflowExecution.RunID
-		decided := acceptance{Order: request, Indexed: (w.Indexed || w.attribute.there()) && !w.attribute.lost(), Reset: reset}
+		decided := acceptance{Order: request, Indexed: w.Index != nil && w.Index() == IndexThere, Reset: reset}
 		if err == nil {
 			_, err = request.Normalize()
 		}
@@ -187,7 +197,7 @@ func (o *order) recall(ctx workflow.Context, decided acceptance) (acceptance, er
 // pin sets the price of the order, and shows it to lists.
 func (o *order) pin(ctx workflow.Context, price Cents) error {
 	o.state.AmountCents = price
-	return workflow.UpsertMemo(ctx, map[string]any{memoOrder: orderMemo{
+	return workflow.UpsertMemo(ctx, map[string]any{MemoOrder: OrderMemo{
 		Drink: o.request.Drink, Size: o.request.Size, AmountCents: price, Pricing: o.state.Pricing,
 	}})
 }
@@ -201,7 +211,7 @@ func decodeOrder(workflowID string, input converter.RawValue) (OrderRequest, err
 	}
 	var request OrderRequest
 	if err := converter.GetDefaultDataConverter().FromPayload(input.Payload(), &request); err != nil {
-		return OrderRequest{}, &InvalidOrderError{Problem: "the workflow's input is not an order: " + Quote(err.Error())}
+		return OrderRequest{}, &InvalidOrderError{Problem: "the workflow's input is not an order: " + text.Quote(err.Error())}
 	}
 	if err := ValidateOrderID(request.OrderID); err != nil {
 		return OrderRequest{}, err
@@ -209,7 +219,7 @@ func decodeOrder(workflowID string, input converter.RawValue) (OrderRequest, err
 	if want := WorkflowID(request.OrderID); workflowID != want {
 		return OrderRequest{}, &InvalidOrderError{
 			Field:   "order_id",
-			Problem: fmt.Sprintf("the workflow id is %s: for order %s it must be %s", Quote(workflowID), request.OrderID, want),
+			Problem: fmt.Sprintf("the workflow id is %s: for order %s it must be %s", text.Quote(workflowID), request.OrderID, want),
 		}
 	}
 	request = request.canonical()
@@ -323,7 +333,7 @@ func (o *order) undo(ctx workflow.Context) (delivered bool, err error) {
 	case out.Delivered: // so some run charged and brewed it
 		o.state.Charged, o.state.Brewed = true, true
 	case o.state.Charged:
-		o.state.Failure = failureOtherLedger
+		o.state.Failure = FailureOtherLedger
 	}
 	return out.Delivered, err
 }
@@ -342,7 +352,7 @@ func (o *order) finish(ctx workflow.Context, status OrderStatus) (OrderResult, e
 			return OrderResult{}, err
 		}
 	}
-	result := OrderResult{
+	return OrderResult{
 		OrderID:     o.request.OrderID,
 		Status:      status,
 		Charged:     o.state.Charged,
@@ -350,16 +360,14 @@ func (o *order) finish(ctx workflow.Context, status OrderStatus) (OrderResult, e
 		ReceiptSent: o.state.ReceiptSent,
 		AmountCents: o.state.AmountCents,
 		Refunded:    o.state.Refunded,
-	}
-	countEnd(ctx, result)
-	return result, nil
+	}, nil
 }
 
 // unindexed reports whether the order ends without the search attribute that the server had
 // when it was accepted. An order that wrote to it could not end. What was decided is in the
 // history if it is not the usual.
 func (o *order) unindexed(ctx workflow.Context) bool {
-	if !o.attribute.lost() && !workflow.IsReplaying(ctx) {
+	if lost := o.index != nil && o.index() == IndexGone; !lost && !workflow.IsReplaying(ctx) {
 		return false
 	}
 	return workflow.GetVersion(ctx, changeUnindexed, workflow.DefaultVersion, 1) != workflow.DefaultVersion
@@ -394,25 +402,15 @@ func (o *order) checkCancel() error {
 	return o.cancellable.Err()
 }
 
-// cancelReason returns the reason that came with the signal; empty if there is none
-// that can be decoded.
-func cancelReason(argument converter.RawValue) string {
-	var request CancelRequest
-	if argument.Payload() == nil || converter.GetDefaultDataConverter().FromPayload(argument.Payload(), &request) != nil {
-		return ""
-	}
-	return clip(request.Reason, maxText)
-}
-
 // recordFailure records why a step failed, for queries and the log.
 func (o *order) recordFailure(ctx workflow.Context, err error) {
-	o.state.Failure = clip(rootCause(err), maxText)
+	o.state.Failure = text.Clip(rootCause(err), text.MaxText)
 	workflow.GetLogger(ctx).Warn("step failed", "stage", string(o.state.Stage), "failure", o.state.Failure)
 }
 
-// failureOtherLedger is the failure of an order that this ledger has no charge of,
+// FailureOtherLedger is the failure of an order that this ledger has no charge of,
 // although its history has one.
-const failureOtherLedger = "charged in another ledger, and not refunded: this one has no charge of it"
+const FailureOtherLedger = "charged in another ledger, and not refunded: this one has no charge of it"
 
 // enter moves the order to a stage, and shows it in the Web UI.
 func (o *order) enter(ctx workflow.Context, stage Stage) {

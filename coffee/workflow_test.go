@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +18,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/interceptor"
+	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/worker"
@@ -37,7 +39,7 @@ const maxAttempts = 5
 type kitchen struct {
 	*testsuite.TestWorkflowEnvironment
 	t          *testing.T
-	ledger     coffee.Ledger
+	ledger     ledger.Store
 	activities *coffee.Activities
 
 	// info, unless nil, changes what the workflow is told about itself.
@@ -51,10 +53,13 @@ type kitchen struct {
 	started  time.Time
 }
 
+// quiet discards what the SDK logs.
+var quiet = log.NewStructuredLogger(slog.New(slog.DiscardHandler))
+
 func newKitchen(t *testing.T) *kitchen {
 	t.Helper()
 	var suite testsuite.WorkflowTestSuite
-	suite.SetLogger(coffee.NewSDKLogger(zerolog.Nop()))
+	suite.SetLogger(quiet)
 	k := &kitchen{TestWorkflowEnvironment: suite.NewTestWorkflowEnvironment(), t: t, ledger: memoryLedger(t), attempts: map[string]int{}}
 	k.activities = coffee.NewActivities(coffee.NewServiceFactory(coffee.ServiceConfig{}, k.ledger, zerolog.Nop()))
 	k.past = &past{runs: map[string][]*historypb.HistoryEvent{}}
@@ -103,7 +108,7 @@ func (b *watchBegin) Init(outbound interceptor.WorkflowOutboundInterceptor) erro
 }
 
 // memoryLedger returns a real ledger in memory, which is closed when the test ends.
-func memoryLedger(t *testing.T) coffee.Ledger {
+func memoryLedger(t *testing.T) ledger.Store {
 	t.Helper()
 	book, err := ledger.OpenMemory(context.Background())
 	if err != nil {
@@ -693,7 +698,7 @@ func TestInvalidInput(t *testing.T) {
 			if len(application.Message()) > 1000 {
 				t.Errorf("the message has %d characters", len(application.Message()))
 			}
-			if balance, err := k.ledger.Balance(context.Background()); err != nil || balance != (coffee.Balance{}) {
+			if balance, err := k.ledger.Balance(context.Background()); err != nil || balance != (ledger.Balance{}) {
 				t.Errorf("the ledger has %+v, %v", balance, err)
 			}
 		})

@@ -20,6 +20,7 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/audit"
+	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/ledger"
 	"example.com/coffee/devserver"
 )
@@ -180,7 +181,7 @@ func testKilledWhileAdopting(t *testing.T, archive string) {
 		return start("server", "--headless", "--adopt", "--port", ports[0], "--db-filename", filepath.Join(dir, "coffee.db"))
 	}
 	server := startServer()
-	awaitReady := func() *coffee.Client {
+	awaitReady := func() *desk.Client {
 		for {
 			conn, err := (&app{log: zerolog.Nop(), platform: zerolog.Nop()}).connect(ctx, connectOptions{Options: client.Options{HostPort: address, Namespace: client.DefaultNamespace}})
 			if err == nil {

@@ -14,8 +14,9 @@ import (
 	"go.temporal.io/sdk/log"
 	"google.golang.org/grpc/grpclog"
 
-	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/dial"
 	"example.com/coffee/coffee/telemetry"
+	"example.com/coffee/internal/text"
 )
 
 // app is what every command works with. It opens what else a command needs: a
@@ -71,7 +72,7 @@ func (a *app) configureLogs(level, format string) error {
 				if message == nil {
 					return ""
 				}
-				return coffee.Printable(fmt.Sprint(message))
+				return text.Printable(fmt.Sprint(message))
 			},
 		}
 	case format == "json" || format == "":
@@ -118,4 +119,4 @@ func (l grpcLog) Errorln(args ...any)               { l.log.Warn().Msg(fmt.Sprin
 func (l grpcLog) Errorf(format string, args ...any) { l.log.Warn().Msgf(format, args...) }
 
 // sdkLog is the logger for a Temporal client.
-func (a *app) sdkLog() log.Logger { return coffee.NewSDKLogger(a.platform) }
+func (a *app) sdkLog() log.Logger { return dial.NewLogger(a.platform) }

@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/internal/text"
 	"example.com/coffee/internal/typo"
 )
 
@@ -154,16 +155,16 @@ func onUsageError(c *cli.Context, err error, _ bool) error {
 	message := err.Error()
 	flags := slices.Concat(c.Command.Flags, c.App.Flags)
 	if match := unknownFlag.FindStringSubmatch(message); match != nil {
-		message = "no such flag: " + coffee.Printable("--"+match[1])
+		message = "no such flag: " + text.Printable("--"+match[1])
 		if near, ok := typo.Nearest(match[1], visibleNames(flags)); ok {
 			message += "; did you mean --" + near + "?"
 		}
 	} else if match := missingValue.FindStringSubmatch(message); match != nil {
-		message = coffee.Printable("--"+match[1]) + " needs a value"
+		message = text.Printable("--"+match[1]) + " needs a value"
 	} else if match := badValue.FindStringSubmatch(message); match != nil {
 		message = fmt.Sprintf("--%s is %s: use %s", match[2], match[1], expected(findFlag(flags, match[2])))
 	} else {
-		message = coffee.Printable(message)
+		message = text.Printable(message)
 	}
 	return usageErrorf(c, "%s", message)
 }

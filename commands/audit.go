@@ -13,7 +13,9 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/audit"
+	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/ledger"
+	"example.com/coffee/internal/text"
 )
 
 func auditCommand(a *app) *cli.Command {
@@ -51,7 +53,7 @@ type auditPlan struct {
 	repair       bool
 	asJSON       bool
 	metricsFile  string // empty means none
-	replay       func(coffee.History) error
+	replay       func(desk.History) error
 }
 
 func parseAudit(c *cli.Context, a *app) (plan auditPlan, err error) {
@@ -91,7 +93,7 @@ func runAudit(ctx context.Context, a *app, plan auditPlan) error {
 		return &hintedError{err, hint}
 	}
 	defer book.Close()
-	if err := conn.orders().CheckLedger(ctx, book.ID(), book.Owner()); err != nil {
+	if err := ledger.CheckOwner(ctx, conn.orders().Client, book.ID(), book.Owner()); err != nil {
 		return err
 	}
 	options := audit.Options{
@@ -179,11 +181,11 @@ func printAudit(out *output, report *audit.Report) {
 			ends = append(ends, fmt.Sprintf("%d %s", end.count, end.name))
 		}
 	}
-	text := fmt.Sprint(orders.Total())
+	count := fmt.Sprint(orders.Total())
 	if len(ends) > 0 {
-		text += ": " + strings.Join(ends, ", ")
+		count += ": " + strings.Join(ends, ", ")
 	}
-	out.line("Orders", "%s", text)
+	out.line("Orders", "%s", count)
 	out.line("Ledger", "%s, %s, %s; net %s", plural(ledger.Charges, "charge", "charges"),
 		plural(ledger.Refunds, "refund", "refunds"), plural(ledger.Voids, "void", "voids"), ledger.NetCents)
 	out.line("Replayed", "%s", plural(report.Replayed, "history", "histories"))
@@ -191,22 +193,22 @@ func printAudit(out *output, report *audit.Report) {
 		out.line("Acknowledged", "%s", plural(report.Acknowledged, "order", "orders"))
 	}
 	for _, id := range report.Stuck {
-		out.line("Stuck", "order %s: its worker's code does not fit its history; see coffee replay", coffee.Printable(id))
+		out.line("Stuck", "order %s: its worker's code does not fit its history; see coffee replay", text.Printable(id))
 	}
 	for _, order := range report.Unreadable {
-		out.line("Unreadable", "order %s: %s", coffee.Printable(order.OrderID), coffee.Printable(order.Problem))
+		out.line("Unreadable", "order %s: %s", text.Printable(order.OrderID), text.Printable(order.Problem))
 	}
 	for _, repair := range report.Repairs {
-		out.line("Repaired", "order %s: %s; %s", coffee.Printable(repair.OrderID), coffee.Printable(repair.Problem), repair.Done)
+		out.line("Repaired", "order %s: %s; %s", text.Printable(repair.OrderID), text.Printable(repair.Problem), repair.Done)
 	}
 	for _, breach := range report.Breaches {
 		whose := "the ledger"
 		if breach.OrderID != "" {
-			whose = "order " + coffee.Printable(breach.OrderID)
+			whose = "order " + text.Printable(breach.OrderID)
 		}
-		out.printf("\nBREACH of rule %d: %s\n  %s: %s\n", int(breach.Rule), breach.Rule, whose, coffee.Printable(breach.Problem))
+		out.printf("\nBREACH of rule %d: %s\n  %s: %s\n", int(breach.Rule), breach.Rule, whose, text.Printable(breach.Problem))
 		for _, evidence := range breach.Evidence {
-			out.printf("    %s\n", coffee.Printable(evidence))
+			out.printf("    %s\n", text.Printable(evidence))
 		}
 	}
 	switch {

@@ -15,6 +15,7 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/audit"
+	"example.com/coffee/coffee/desk"
 )
 
 // TestAuditFindsCookedBooks removes the ledger's safeguards and tampers with its
@@ -30,7 +31,7 @@ func TestAuditFindsCookedBooks(t *testing.T) {
 	stop()
 	stop = s.startWorkerWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{BrewTime: 9 * time.Second}})
 	s.place(ctx, "undone")
-	s.await(ctx, "undone", func(view coffee.OrderView) bool { return view.Stage == coffee.StageBrewing })
+	s.await(ctx, "undone", func(view desk.OrderView) bool { return view.Stage == coffee.StageBrewing })
 	s.cancelled(ctx, "undone")
 	stop()
 	g := newGate(s.ledger)

@@ -13,9 +13,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/encryption"
 	"example.com/coffee/devserver"
+	"example.com/coffee/internal/text"
 )
 
 func backupCommand(a *app) *cli.Command {
@@ -151,9 +151,9 @@ func runBackup(ctx context.Context, a *app, plan backupPlan) error {
 	if plan.asJSON {
 		return a.out.json(done)
 	}
-	a.out.printf("Database  %s\n", coffee.Printable(done.Database))
+	a.out.printf("Database  %s\n", text.Printable(done.Database))
 	for _, ledger := range done.Ledgers {
-		a.out.printf("Ledger    %s\n", coffee.Printable(ledger))
+		a.out.printf("Ledger    %s\n", text.Printable(ledger))
 	}
 	return nil
 }

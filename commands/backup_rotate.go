@@ -12,9 +12,9 @@ import (
 	"strings"
 	"time"
 
-	"example.com/coffee/coffee"
 	"example.com/coffee/devserver"
 	"example.com/coffee/internal/sqlitefile"
+	"example.com/coffee/internal/text"
 )
 
 // backupTime is the time in the name of a backup in a directory, in UTC. Sorted by
@@ -32,7 +32,7 @@ func runBackups(ctx context.Context, a *app, plan backupPlan) error {
 	a.outliveReaders()
 	dir := plan.to
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		return fmt.Errorf("%s is not a directory", coffee.Printable(dir))
+		return fmt.Errorf("%s is not a directory", text.Printable(dir))
 	}
 	told := map[string]bool{}
 	for first := true; ; first = false {
@@ -111,11 +111,11 @@ func removeOldBackups(ctx context.Context, made string, keep int) (ignored []str
 			reason = "it is none, or cannot be read"
 		} else if stamp.ClusterID != ours.ClusterID {
 			// One line is enough for all of them.
-			ignored = append(ignored, fmt.Sprintf("backups of the server %s in %s stay: --keep is about this server's", stamp.ClusterID, coffee.Printable(dir)))
+			ignored = append(ignored, fmt.Sprintf("backups of the server %s in %s stay: --keep is about this server's", stamp.ClusterID, text.Printable(dir)))
 			continue
 		}
 		if reason != "" {
-			ignored = append(ignored, fmt.Sprintf("%s is not counted as a backup, and stays: %s", coffee.Printable(filepath.Join(dir, name+".db")), reason))
+			ignored = append(ignored, fmt.Sprintf("%s is not counted as a backup, and stays: %s", text.Printable(filepath.Join(dir, name+".db")), reason))
 			continue
 		}
 		counted = append(counted, name)

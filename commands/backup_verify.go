@@ -14,11 +14,12 @@ import (
 	"github.com/shirou/gopsutil/v4/disk"
 	"go.temporal.io/sdk/client"
 
-	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/audit"
 	"example.com/coffee/coffee/encryption"
+	"example.com/coffee/coffee/ledger"
 	"example.com/coffee/devserver"
 	"example.com/coffee/internal/tempdir"
+	"example.com/coffee/internal/text"
 )
 
 // verified is what coffee backup --verify says about a backup.
@@ -64,7 +65,7 @@ func runVerify(ctx context.Context, a *app, plan backupPlan) error {
 		}
 		v, err := verify(ctx, a, file, plan)
 		if err != nil {
-			return fmt.Errorf("%s: %w", coffee.Printable(file), err)
+			return fmt.Errorf("%s: %w", text.Printable(file), err)
 		}
 		backups = append(backups, v)
 		missing += len(v.Missing)
@@ -98,16 +99,16 @@ func runVerify(ctx context.Context, a *app, plan backupPlan) error {
 // printVerified prints the verified backups for people.
 func printVerified(out *output, backups []verified) {
 	for _, v := range backups {
-		out.line("Database", "%s: whole, of Temporal server %s", coffee.Printable(v.Database), coffee.Printable(v.ServerVersion))
+		out.line("Database", "%s: whole, of Temporal server %s", text.Printable(v.Database), text.Printable(v.ServerVersion))
 		if len(v.Ledgers) == 0 {
 			out.line("Ledger", "none beside it")
 		}
 		for _, l := range v.Ledgers {
-			out.line("Ledger", "%s", coffee.Printable(l.Ledger))
+			out.line("Ledger", "%s", text.Printable(l.Ledger))
 			printAudit(out, l.Report)
 		}
 		for _, m := range v.Missing {
-			out.line("Missing", "the ledger of namespace %s, ledger %s", coffee.Printable(m.Namespace), coffee.Printable(m.Ledger))
+			out.line("Missing", "the ledger of namespace %s, ledger %s", text.Printable(m.Namespace), text.Printable(m.Ledger))
 		}
 	}
 }
@@ -146,7 +147,7 @@ func verify(ctx context.Context, a *app, file string, plan backupPlan) (v verifi
 	copied := map[string]string{} // the copy of each namespace's ledger
 	for i, ledger := range ledgers {
 		if !slices.Contains(namespaces, ledger.namespace) {
-			return v, fmt.Errorf("%s is the ledger of namespace %s, which is not in the database", coffee.Printable(ledger.file), coffee.Printable(ledger.namespace))
+			return v, fmt.Errorf("%s is the ledger of namespace %s, which is not in the database", text.Printable(ledger.file), text.Printable(ledger.namespace))
 		}
 		copied[ledger.namespace] = copies[i+1].To
 	}
@@ -179,7 +180,7 @@ func verify(ctx context.Context, a *app, file string, plan backupPlan) (v verifi
 		if err != nil {
 			return v, err
 		}
-		recorded, err := conn.orders().RecordedLedger(ctx)
+		recorded, err := ledger.RecordedFor(ctx, conn.orders().Client)
 		conn.Close()
 		if err != nil {
 			return v, err
@@ -219,13 +220,13 @@ func connectCopy(ctx context.Context, a *app, server *devserver.Server, namespac
 }
 
 // auditCopy audits the orders of a namespace with a ledger.
-func auditCopy(ctx context.Context, conn *connection, ledger string) (*audit.Report, error) {
-	book, err := audit.OpenBook(ctx, ledger)
+func auditCopy(ctx context.Context, conn *connection, file string) (*audit.Report, error) {
+	book, err := audit.OpenBook(ctx, file)
 	if err != nil {
 		return nil, err
 	}
 	defer book.Close()
-	if err := conn.orders().CheckLedger(ctx, book.ID(), book.Owner()); err != nil {
+	if err := ledger.CheckOwner(ctx, conn.orders().Client, book.ID(), book.Owner()); err != nil {
 		return nil, err
 	}
 	return audit.Run(ctx, audit.Options{Client: conn.Client, Namespace: conn.namespace, Book: book})

@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
 )
 
 func cancelCommand(a *app) *cli.Command {
@@ -28,7 +29,7 @@ func cancelCommand(a *app) *cli.Command {
 			if err != nil {
 				return err
 			}
-			return a.withOrders(c.Context, plan.server, func(orders *coffee.Client) error {
+			return a.withOrders(c.Context, plan.server, func(orders *desk.Client) error {
 				return cancelOrder(c.Context, a.out, orders, plan)
 			})
 		},
@@ -58,7 +59,7 @@ func parseCancel(c *cli.Context) (plan cancelPlan, err error) {
 	return plan, err
 }
 
-func cancelOrder(ctx context.Context, out *output, orders *coffee.Client, plan cancelPlan) error {
+func cancelOrder(ctx context.Context, out *output, orders *desk.Client, plan cancelPlan) error {
 	err := orders.Cancel(ctx, plan.id, plan.reason)
 	if err != nil && !errors.Is(err, coffee.ErrEnded) {
 		return err
@@ -99,13 +100,13 @@ func cancelOrder(ctx context.Context, out *output, orders *coffee.Client, plan c
 }
 
 // unmannedError means that nobody is there to take an order.
-type unmannedError struct{ coffee.Waiting }
+type unmannedError struct{ desk.Waiting }
 
 func (e *unmannedError) Error() string { return e.String() }
 
 // awaitCancelled waits for the result. It returns an [*unmannedError] if nobody is there
 // to handle the request.
-func awaitCancelled(ctx context.Context, orders *coffee.Client, id string) (coffee.OrderResult, error) {
+func awaitCancelled(ctx context.Context, orders *desk.Client, id string) (coffee.OrderResult, error) {
 	waitCtx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {

@@ -9,6 +9,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
+	"example.com/coffee/coffee/rollout"
 	"example.com/coffee/commands/internal/tour"
 )
 
@@ -161,8 +163,8 @@ func valuesOf(flag string) (values []string) {
 // orderIDs returns a function that lists the ids of the latest orders with a
 // status; empty means any.
 func orderIDs(a *app, status coffee.OrderStatus) func(*cli.Context) []string {
-	return askedFor(a, func(ctx context.Context, _ *cli.Context, orders *coffee.Client) (ids []string, err error) {
-		views, err := orders.List(ctx, coffee.ListOptions{Status: status})
+	return askedFor(a, func(ctx context.Context, _ *cli.Context, orders *desk.Client) (ids []string, err error) {
+		views, err := orders.List(ctx, desk.ListOptions{Status: status})
 		for _, view := range views {
 			if coffee.ValidateOrderID(view.OrderID) == nil {
 				ids = append(ids, view.OrderID)
@@ -174,8 +176,8 @@ func orderIDs(a *app, status coffee.OrderStatus) func(*cli.Context) []string {
 
 // deployedVersions returns a function that lists the build ids of a deployment's versions.
 func deployedVersions(a *app) func(*cli.Context) []string {
-	return askedFor(a, func(ctx context.Context, c *cli.Context, orders *coffee.Client) (ids []string, err error) {
-		d, err := orders.Deployment(ctx, c.String("deployment"))
+	return askedFor(a, func(ctx context.Context, c *cli.Context, orders *desk.Client) (ids []string, err error) {
+		d, err := rollout.New(orders).Deployment(ctx, c.String("deployment"))
 		for _, version := range d.Versions {
 			ids = append(ids, version.BuildID)
 		}
@@ -185,7 +187,7 @@ func deployedVersions(a *app) func(*cli.Context) []string {
 
 // askedFor returns a function that asks the server for completions. If it does not
 // answer soon there are none: a missing completion is not an error.
-func askedFor(a *app, ask func(context.Context, *cli.Context, *coffee.Client) ([]string, error)) func(*cli.Context) []string {
+func askedFor(a *app, ask func(context.Context, *cli.Context, *desk.Client) ([]string, error)) func(*cli.Context) []string {
 	return func(c *cli.Context) (words []string) {
 		options, err := parseConnect(c)
 		if err != nil {
@@ -193,7 +195,7 @@ func askedFor(a *app, ask func(context.Context, *cli.Context, *coffee.Client) ([
 		}
 		ctx, cancel := context.WithTimeout(c.Context, 2*time.Second)
 		defer cancel()
-		err = a.withOrders(ctx, options, func(orders *coffee.Client) error {
+		err = a.withOrders(ctx, options, func(orders *desk.Client) error {
 			words, err = ask(ctx, c, orders)
 			return err
 		})

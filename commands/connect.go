@@ -14,8 +14,10 @@ import (
 	"go.temporal.io/sdk/contrib/envconfig"
 	"google.golang.org/grpc"
 
-	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
+	"example.com/coffee/coffee/dial"
 	"example.com/coffee/coffee/encryption"
+	"example.com/coffee/coffee/rollout"
 )
 
 // connectFlags say how to reach a Temporal server. A flag takes precedence over its
@@ -173,7 +175,10 @@ type endpoint struct {
 func (o *connectOptions) at() endpoint { return endpoint{o.HostPort, o.from} }
 
 // orders returns the typed client on the connection.
-func (c *connection) orders() *coffee.Client { return coffee.NewClient(c.Client, c.namespace) }
+func (c *connection) orders() *desk.Client { return desk.NewClient(c.Client, c.namespace) }
+
+// versions returns the typed client for the versions of the workers.
+func (c *connection) versions() *rollout.Client { return rollout.New(c.orders()) }
 
 // complete adds the options that all clients of this program share.
 func (a *app) complete(options *connectOptions) error {
@@ -183,8 +188,8 @@ func (a *app) complete(options *connectOptions) error {
 	}
 	resolveNames(options)
 	options.Logger = a.sdkLog()
-	options.WorkerHeartbeatInterval = coffee.HeartbeatInterval
-	options.ConnectionOptions.DialOptions = slices.Concat(coffee.Reconnect(a.log, options.why(at)), []grpc.DialOption{coffee.DialOption()},
+	options.WorkerHeartbeatInterval = desk.HeartbeatInterval
+	options.ConnectionOptions.DialOptions = slices.Concat(dial.Reconnect(a.log, options.why(at)), []grpc.DialOption{dial.Guarded()},
 		options.tls.dialOptions(), a.options.Dial, options.ConnectionOptions.DialOptions)
 	options.reading.Namespace = options.Namespace
 	options.keyset.Configure(&options.Options, options.reading)
@@ -302,7 +307,7 @@ func (a *app) connectLater(options connectOptions) (*connection, error) {
 }
 
 // withOrders connects to a server, and calls do with a client for its orders.
-func (a *app) withOrders(ctx context.Context, options connectOptions, do func(*coffee.Client) error) error {
+func (a *app) withOrders(ctx context.Context, options connectOptions, do func(*desk.Client) error) error {
 	conn, err := a.connect(ctx, options)
 	if err != nil {
 		return err

@@ -9,9 +9,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"example.com/coffee/coffee"
 	"example.com/coffee/internal/private"
 	"example.com/coffee/internal/sqlitefile"
+	"example.com/coffee/internal/text"
 )
 
 // dataDir returns the directory of the user's data, which need not exist: coffee in
@@ -56,5 +56,5 @@ func checkDatabaseName(c *cli.Context, name string) error {
 	case name == ":memory:" && c.Command.Name == "server":
 		return usageErrorf(c, "--db-filename is SQLite's name for a database in memory: use --in-memory")
 	}
-	return usageErrorf(c, "the database %s %v", coffee.Printable(name), err)
+	return usageErrorf(c, "the database %s %v", text.Printable(name), err)
 }

@@ -23,6 +23,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
 )
 
 // manifests are the objects in deploy/kubernetes.
@@ -274,7 +275,7 @@ func TestWorkerDrains(t *testing.T) {
 	}
 	worker := start("3s")
 	s.place(ctx, "brewing")
-	s.await(ctx, "brewing", func(view coffee.OrderView) bool { return view.BrewAttempts > 0 })
+	s.await(ctx, "brewing", func(view desk.OrderView) bool { return view.BrewAttempts > 0 })
 	if err := worker.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}

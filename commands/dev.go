@@ -6,8 +6,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/encryption"
+	"example.com/coffee/coffee/ledger"
 	"example.com/coffee/devserver"
 )
 
@@ -43,7 +43,7 @@ func parseWhere(c *cli.Context, but ...string) (server connectOptions, own *work
 type dev struct {
 	background
 	*connection
-	ledger coffee.Ledger
+	ledger ledger.Store
 	where  string // where the ledger is, for people
 }
 
@@ -68,5 +68,5 @@ func (a *app) startDev(ctx context.Context, options workerOptions, skipTime bool
 	if d.ledger, d.where, err = a.openLedger(ctx, options.ledger, d.connection, true); err != nil {
 		return nil, err
 	}
-	return d, a.startWorker(ctx, &d.background, d.connection, options.WorkerOptions, d.ledger, nil, true)
+	return d, a.startWorker(ctx, &d.background, d.connection, options, d.ledger, nil, true)
 }

@@ -25,6 +25,7 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/timeline"
 )
 
@@ -119,7 +120,7 @@ type lookers struct {
 	address string // of the server
 	dir     string // of the server's data, and the ledger's
 	service workflowservice.WorkflowServiceClient
-	orders  *coffee.Client
+	orders  *desk.Client
 	live    tea.Model
 
 	mu   sync.Mutex
@@ -205,7 +206,7 @@ func (l *lookers) connect(newsURL string) {
 	}
 	l.t.Cleanup(conn.Close)
 	l.service, l.orders = conn.WorkflowService(), conn.orders()
-	l.live = live{width: 200, height: 24, ctx: l.ctx, orders: l.orders, options: coffee.ListOptions{Limit: 10},
+	l.live = live{width: 200, height: 24, ctx: l.ctx, orders: l.orders, options: desk.ListOptions{Limit: 10},
 		explain: func(err error) string { return inOneLine(serverProblem(err, endpoint{address: l.address})) }}
 	var response *http.Response
 	for {
@@ -287,7 +288,7 @@ func (l *lookers) reported(id string) string {
 	}
 	count := 0
 	for _, activity := range history.Pending {
-		count += len(coffee.DecodeAttempts(activity.GetHeartbeatDetails()))
+		count += len(timeline.DecodeAttempts(activity.GetHeartbeatDetails()))
 	}
 	return fmt.Sprintf("%d attempts", count)
 }

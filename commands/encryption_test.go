@@ -33,6 +33,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/encryption"
 	"example.com/coffee/coffee/ledger"
 	"example.com/coffee/devserver"
@@ -340,7 +341,7 @@ func TestOrderInAnotherNamespace(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		copied.in.await(ctx, copied.id, func(view coffee.OrderView) bool { return view.WorkflowTaskFailure != "" })
+		copied.in.await(ctx, copied.id, func(view desk.OrderView) bool { return view.WorkflowTaskFailure != "" })
 		view, err := copied.in.orders.Describe(ctx, copied.id)
 		if err != nil || view.WorkflowTaskFailure != "unreadable: it belongs to another workflow or namespace" || !view.Encrypted || view.Charged {
 			t.Errorf("the copy is %+v, %v", view, err)

@@ -13,8 +13,13 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
+	"example.com/coffee/coffee/dial"
 	"example.com/coffee/coffee/encryption"
+	"example.com/coffee/coffee/ledger"
+	"example.com/coffee/coffee/rollout"
 	"example.com/coffee/devserver"
+	"example.com/coffee/internal/text"
 )
 
 // The exit codes.
@@ -95,9 +100,9 @@ func serverProblem(err error, at endpoint) error {
 			fmt.Errorf("there is no namespace %q on %s", missing.Namespace, address),
 			"check " + cmp.Or(at.from.namespace, "--namespace") + "; or start a server that has it: coffee server --namespace NAME",
 		}
-	case errors.As(err, &unavailable) && strings.Contains(unavailable.Message, coffee.ServerSays):
-		_, said, _ := strings.Cut(unavailable.Message, coffee.ServerSays)
-		return &hintedError{&awayError{fmt.Errorf("the server at %s cannot do it at the moment: %s", address, coffee.Printable(said))}, "look at the server's log"}
+	case errors.As(err, &unavailable) && strings.Contains(unavailable.Message, dial.ServerSays):
+		_, said, _ := strings.Cut(unavailable.Message, dial.ServerSays)
+		return &hintedError{&awayError{fmt.Errorf("the server at %s cannot do it at the moment: %s", address, text.Printable(said))}, "look at the server's log"}
 	case noAnswer(err) && errors.As(err, &proxy):
 		return &hintedError{&awayError{fmt.Errorf("no Temporal server answers at %s: %w", address, proxy)}, "check HTTPS_PROXY; NO_PROXY names the hosts to reach without it"}
 	case noAnswer(err) && tlsProblem(err, address) != nil:
@@ -160,7 +165,7 @@ func explain(err error) (code int, hint string) {
 		denied   *serviceerror.PermissionDenied
 		missing  *encryption.UnreadableError
 		foreign  *coffee.UnreadableError
-		kind     *coffee.AttributeTypeError
+		kind     *desk.AttributeTypeError
 		late     *serviceerror.DeadlineExceeded
 	)
 	switch {
@@ -195,21 +200,21 @@ func explain(err error) (code int, hint string) {
 		return exitFailure, "check --api-key or the TLS certificate, and --namespace"
 	case errors.As(err, &missing), errors.As(err, &foreign) && foreign.Encrypted:
 		return exitFailure, "name the keyset that has the key with --encryption-keyset or $" + keysetVariable
-	case errors.Is(err, coffee.ErrNewerLedger):
+	case errors.Is(err, ledger.ErrNewerLedger):
 		return exitFailure, "use the program that changed it, or a newer one"
 	case errors.Is(err, coffee.ErrNotFound):
 		return exitFailure, "list the orders with: coffee status"
-	case errors.Is(err, coffee.ErrNoDeployments):
+	case errors.Is(err, rollout.ErrNoDeployments):
 		return exitFailure, "leave --build-id out, or use a newer Temporal server"
-	case errors.Is(err, coffee.ErrNoTimeSkipping):
+	case errors.Is(err, desk.ErrNoTimeSkipping):
 		return exitFailure, "start one that does with: coffee server --time-skipping"
-	case errors.Is(err, coffee.ErrForeignLedger):
+	case errors.Is(err, ledger.ErrForeignLedger):
 		return exitFailure, "name their ledger with --ledger; if it is lost for good, start a new one with --new-ledger"
 	case errors.Is(err, devserver.ErrNoServer):
 		return exitFailure, "build it without -tags noserver, or start a Temporal server another way and use it with --address"
 	case errors.As(err, &kind):
 		return exitFailure, "remove it with: temporal operator search-attribute remove --name " + coffee.SearchAttributeStatus + "; the next worker to start adds it as a Keyword"
-	case errors.Is(err, coffee.ErrNotIndexed):
+	case errors.Is(err, desk.ErrNotIndexed):
 		return exitFailure, "add it with: temporal operator search-attribute create --name " + coffee.SearchAttributeStatus + " --type Keyword"
 	case errors.As(err, &late):
 		return exitFailure, "the server did not answer in time; its log may say why, such as a full disk"

@@ -14,6 +14,7 @@ import (
 	"go.temporal.io/api/serviceerror"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/dial"
 	"example.com/coffee/devserver"
 )
 
@@ -29,7 +30,7 @@ func TestServerProblem(t *testing.T) {
 		{errors.Join(away, &lookupError{"shop", &net.DNSError{IsNotFound: true}}), "there is no host shop", "check --address"},
 		{errors.Join(away, &proxyError{"http://proxy:3128", errors.New("it answers 403 Forbidden")}), "the proxy http://proxy:3128: it answers 403 Forbidden", "HTTPS_PROXY"},
 		{errors.Join(away, errUsesTLS), "the server at shop:7233 uses TLS", "use --tls"},
-		{serviceerror.NewUnavailable(coffee.ServerSays + "its database is away"), "the server at shop:7233 cannot do it at the moment: its database is away", "the server's log"},
+		{serviceerror.NewUnavailable(dial.ServerSays + "its database is away"), "the server at shop:7233 cannot do it at the moment: its database is away", "the server's log"},
 	} {
 		err := serverProblem(test.err, endpoint{address: "shop:7233"})
 		if _, hint := explain(err); !strings.Contains(err.Error(), test.text) || !strings.Contains(hint, test.hint) {

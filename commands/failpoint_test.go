@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
 )
 
 // failpointVariable names the environment variable that makes this test binary,
@@ -116,7 +117,7 @@ func testWorkerDies(t *testing.T, activity, instant string) {
 
 	s.place(ctx, "123")
 	if cancelled {
-		s.await(ctx, "123", func(view coffee.OrderView) bool { return view.BrewAttempts > 0 })
+		s.await(ctx, "123", func(view desk.OrderView) bool { return view.BrewAttempts > 0 })
 		if err := s.orders.Cancel(ctx, "123", ""); err != nil {
 			t.Fatal(err)
 		}

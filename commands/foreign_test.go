@@ -20,6 +20,8 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
+	"example.com/coffee/coffee/rollout"
 )
 
 // TestOrderWithACronSchedule: Temporal would start such an order again and again,
@@ -120,9 +122,9 @@ func TestForeignTexts(t *testing.T) {
 		view, err := s.orders.Describe(ctx, id)
 		short("the view of "+id, view, err)
 	}
-	s.await(ctx, "failed", func(view coffee.OrderView) bool { return !view.EndedAt.IsZero() })
+	s.await(ctx, "failed", func(view desk.OrderView) bool { return !view.EndedAt.IsZero() })
 	for _, brief := range []bool{true, false} {
-		views, err := s.orders.List(ctx, coffee.ListOptions{Brief: brief})
+		views, err := s.orders.List(ctx, desk.ListOptions{Brief: brief})
 		if len(views) != 3 {
 			t.Errorf("there are %d orders", len(views))
 		}
@@ -166,9 +168,9 @@ func TestOrdersOfOtherPrograms(t *testing.T) {
 	}
 	s.startWorker()
 	for _, id := range append(ids, "same") {
-		s.await(ctx, id, func(view coffee.OrderView) bool { return view.Status == coffee.StatusFailed })
+		s.await(ctx, id, func(view desk.OrderView) bool { return view.Status == coffee.StatusFailed })
 	}
-	views, err := s.orders.List(ctx, coffee.ListOptions{})
+	views, err := s.orders.List(ctx, desk.ListOptions{})
 	if err != nil || len(views) != len(ids)+1 {
 		t.Fatalf("got %d orders, %v", len(views), err)
 	}
@@ -194,22 +196,21 @@ func TestVersionNames(t *testing.T) {
 	s := newShop(t)
 	running := map[string]int64{`it's`: 1, `%`: 1, `x' OR 'a' = 'a`: 1, `back2\`: -1, `"quoted"`: -1, `'`: -1}
 	for name := range running {
-		s.startWorkerWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{ChargeTime: 9 * time.Second, BrewTime: 9 * time.Second, BrewFailureRate: 1}, Version: coffee.WorkerVersion{
-			Deployment: "coffee", BuildID: name, Behavior: workflow.VersioningBehaviorPinned}})
+		s.startWorkerWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{ChargeTime: 9 * time.Second, BrewTime: 9 * time.Second, BrewFailureRate: 1}, Version: versioned(name, workflow.VersioningBehaviorPinned)})
 	}
 	for name := range running {
-		s.rollOut(ctx, rolloutPlan{deployment: "coffee", buildID: name, percent: 100, force: true, replay: func(coffee.History) error { return nil }})
+		s.rollOut(ctx, rolloutPlan{deployment: "coffee", buildID: name, percent: 100, force: true, replay: func(desk.History) error { return nil }})
 		id := "on-" + url.QueryEscape(name)
 		id = strings.NewReplacer("%", "-", "+", "-").Replace(id)
 		s.place(ctx, id)
-		s.await(ctx, id, func(view coffee.OrderView) bool { return view.WorkerBuildID == name })
+		s.await(ctx, id, func(view desk.OrderView) bool { return view.WorkerBuildID == name })
 	}
 	for {
-		d, err := s.orders.Deployment(ctx, "coffee")
+		d, err := s.versions().Deployment(ctx, "coffee")
 		if err != nil || len(d.Versions) != len(running) {
 			t.Fatalf("got %+v, %v", d, err)
 		}
-		i := slices.IndexFunc(d.Versions, func(v coffee.DeployedVersion) bool { return v.Running != running[v.BuildID] })
+		i := slices.IndexFunc(d.Versions, func(v rollout.DeployedVersion) bool { return v.Running != running[v.BuildID] })
 		if i < 0 {
 			return
 		}
@@ -234,7 +235,7 @@ func TestAddedSearchAttribute(t *testing.T) {
 		return list.GetCustomAttributes()
 	}
 	listed := func() int {
-		views, err := s.orders.List(ctx, coffee.ListOptions{Status: coffee.StatusCompleted})
+		views, err := s.orders.List(ctx, desk.ListOptions{Status: coffee.StatusCompleted})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -278,7 +279,7 @@ func TestLostSearchAttribute(t *testing.T) {
 			s := newShop(t)
 			s.startWorkerWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{BrewTime: 3 * time.Second}})
 			s.place(ctx, "123")
-			s.await(ctx, "123", func(view coffee.OrderView) bool { return view.Stage == coffee.StageBrewing })
+			s.await(ctx, "123", func(view desk.OrderView) bool { return view.Stage == coffee.StageBrewing })
 			operator := s.conn.OperatorService()
 			_, err := operator.RemoveSearchAttributes(ctx, &operatorservice.RemoveSearchAttributesRequest{
 				Namespace: s.conn.namespace, SearchAttributes: []string{coffee.SearchAttributeStatus}})
@@ -291,12 +292,12 @@ func TestLostSearchAttribute(t *testing.T) {
 			}
 			s.wantResult(ctx, "123", 525)
 			s.wantNoBreach(ctx)
-			var other *coffee.AttributeTypeError
-			_, err = s.orders.List(ctx, coffee.ListOptions{Status: coffee.StatusCompleted})
+			var other *desk.AttributeTypeError
+			_, err = s.orders.List(ctx, desk.ListOptions{Status: coffee.StatusCompleted})
 			if kind != enumspb.INDEXED_VALUE_TYPE_UNSPECIFIED && !errors.As(err, &other) {
 				t.Errorf("the list of completed orders: %v", err)
 			}
-			if _, err := s.orders.List(ctx, coffee.ListOptions{}); err != nil {
+			if _, err := s.orders.List(ctx, desk.ListOptions{}); err != nil {
 				t.Error(err)
 			}
 		})

@@ -6,7 +6,10 @@ import (
 	"sync"
 	"time"
 
+	"go.temporal.io/sdk/worker"
+
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/rollout"
 )
 
 // versionInterval is how often a worker asks whether its version gets orders.
@@ -15,18 +18,18 @@ const versionInterval = 5 * time.Second
 // versionWatch knows whether the version of a worker gets orders.
 type versionWatch struct {
 	mu   sync.Mutex
-	idle *coffee.IdleError // nil if it gets orders, or if that is not known
+	idle *rollout.IdleError // nil if it gets orders, or if that is not known
 }
 
 // watchVersion logs when the version of a worker gets no orders, and when it does again.
 // The worker is not ready in between.
-func (a *app) watchVersion(tasks *background, conn *connection, version coffee.WorkerVersion, meters *meters) {
+func (a *app) watchVersion(tasks *background, conn *connection, version worker.WorkerDeploymentVersion, meters *meters) {
 	var w versionWatch
 	meters.check(w.check)
 	tasks.start(func(ctx context.Context) error {
 		for {
 			asking, cancel := context.WithTimeout(ctx, answerPatience)
-			err := conn.orders().CheckVersion(asking, version)
+			err := conn.versions().CheckVersion(asking, version)
 			cancel()
 			if ctx.Err() != nil {
 				return nil
@@ -48,7 +51,7 @@ func (a *app) watchVersion(tasks *background, conn *connection, version coffee.W
 // set takes the answer, and returns whether the version was idle, and whether that or the
 // reason has changed. Without an answer nothing has.
 func (w *versionWatch) set(err error) (was, changed bool) {
-	var idle *coffee.IdleError
+	var idle *rollout.IdleError
 	if !errors.As(err, &idle) && err != nil {
 		return false, false
 	}
@@ -71,7 +74,7 @@ func (w *versionWatch) check(context.Context) error {
 }
 
 // idleHint says what to do about a version that gets no orders.
-func idleHint(version coffee.WorkerVersion) string {
+func idleHint(version worker.WorkerDeploymentVersion) string {
 	if version.BuildID == "" {
 		return "name the worker's version with --build-id"
 	}
@@ -79,9 +82,9 @@ func idleHint(version coffee.WorkerVersion) string {
 }
 
 // deploymentArgument returns the flag for a deployment that is not the default one.
-func deploymentArgument(version coffee.WorkerVersion) string {
-	if version.Deployment == coffee.DefaultDeployment {
+func deploymentArgument(version worker.WorkerDeploymentVersion) string {
+	if version.DeploymentName == coffee.DefaultDeployment {
 		return ""
 	}
-	return " --deployment " + version.Deployment
+	return " --deployment " + version.DeploymentName
 }

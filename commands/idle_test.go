@@ -7,9 +7,12 @@ import (
 	"testing"
 	"time"
 
+	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
+	"example.com/coffee/coffee/rollout"
 )
 
 // TestIdleVersions: the workers of a version that is not rolled out, of none while one is,
@@ -20,16 +23,16 @@ func TestIdleVersions(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	s := newShop(t)
-	version := func(deployment, buildID string) coffee.WorkerVersion {
-		return coffee.WorkerVersion{Deployment: deployment, BuildID: buildID, Behavior: workflow.VersioningBehaviorPinned}
+	version := func(deployment, buildID string) worker.WorkerDeploymentVersion {
+		return worker.WorkerDeploymentVersion{DeploymentName: deployment, BuildID: buildID}
 	}
 	// await waits until an answer is as it should be: the server's parts learn of a
 	// change one after another.
-	await := func(what string, v coffee.WorkerVersion, idle bool, current string) {
+	await := func(what string, v worker.WorkerDeploymentVersion, idle bool, current string) {
 		t.Helper()
 		for {
-			err := s.orders.CheckVersion(ctx, v)
-			var said *coffee.IdleError
+			err := s.versions().CheckVersion(ctx, v)
+			var said *rollout.IdleError
 			if !errors.As(err, &said) && err != nil {
 				t.Fatal(err)
 			}
@@ -41,18 +44,21 @@ func TestIdleVersions(t *testing.T) {
 			}
 		}
 	}
-	v1, v2, none, typo := version("coffee", "v1"), version("coffee", "v2"), coffee.WorkerVersion{}, version("cofee", "v1")
+	pinned := func(version worker.WorkerDeploymentVersion) worker.DeploymentOptions {
+		return worker.DeploymentOptions{UseVersioning: true, Version: version, DefaultVersioningBehavior: workflow.VersioningBehaviorPinned}
+	}
+	v1, v2, none, typo := version("coffee", "v1"), version("coffee", "v2"), worker.WorkerDeploymentVersion{}, version("cofee", "v1")
 	slow := coffee.ServiceConfig{BrewTime: 5 * time.Second}
-	s.startWorkerWith(coffee.WorkerOptions{Services: slow, Version: v1})
+	s.startWorkerWith(coffee.WorkerOptions{Services: slow, Version: pinned(v1)})
 	await("before a rollout", v1, true, "")
 	await("before a rollout, without a version", none, false, "")
-	plan := rolloutPlan{deployment: "coffee", buildID: "v1", percent: 100, force: true, replay: func(coffee.History) error { return nil }}
+	plan := rolloutPlan{deployment: "coffee", buildID: "v1", percent: 100, force: true, replay: func(desk.History) error { return nil }}
 	s.rollOut(ctx, plan)
 	await("current", v1, false, "")
 	await("without a version", none, true, "v1")
-	s.startWorkerWith(coffee.WorkerOptions{Version: typo})
+	s.startWorkerWith(coffee.WorkerOptions{Version: pinned(typo)})
 	await("of another deployment", typo, true, "v1")
-	s.startWorkerWith(coffee.WorkerOptions{Version: v2})
+	s.startWorkerWith(coffee.WorkerOptions{Version: pinned(v2)})
 	await("before its rollout", v2, true, "v1")
 	s.placeSome(ctx, "old")
 	plan.buildID, plan.percent = "v2", 10
@@ -62,7 +68,7 @@ func TestIdleVersions(t *testing.T) {
 	s.rollOut(ctx, plan)
 	await("with orders that are under way", v1, false, "")
 	await("when those have ended", v1, true, "v2")
-	if err := s.orders.CheckVersion(ctx, v1); err == nil || err.Error() != "this worker gets no orders: it has coffee:v1, and coffee:v2 is current" {
+	if err := s.versions().CheckVersion(ctx, v1); err == nil || err.Error() != "this worker gets no orders: it has coffee:v1, and coffee:v2 is current" {
 		t.Errorf("it says: %v", err)
 	}
 }
@@ -72,7 +78,7 @@ func TestIdleVersions(t *testing.T) {
 func TestVersionWatch(t *testing.T) {
 	t.Parallel()
 	idle := func(current string) error {
-		return &coffee.IdleError{Current: coffee.WorkerVersion{BuildID: current}}
+		return &rollout.IdleError{Current: worker.WorkerDeploymentVersion{BuildID: current}}
 	}
 	var w versionWatch
 	type heard struct{ was, changed bool }

@@ -20,12 +20,16 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/audit"
+	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/ledger"
+	"example.com/coffee/coffee/rollout"
+	"example.com/coffee/coffee/timeline"
 	"example.com/coffee/devserver"
 	"example.com/coffee/internal/child"
 )
@@ -34,8 +38,8 @@ import (
 type shop struct {
 	t      *testing.T
 	conn   *connection
-	orders *coffee.Client
-	ledger coffee.Ledger
+	orders *desk.Client
+	ledger ledger.Store
 	book   string // the ledger's file
 	log    zerolog.Logger
 }
@@ -62,7 +66,7 @@ func openShop(t *testing.T, skipTime bool, book string) *shop {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { ledger.Close() })
-	return &shop{t: t, conn: conn, orders: coffee.NewClient(conn, conn.namespace), ledger: ledger, book: book, log: log}
+	return &shop{t: t, conn: conn, orders: desk.NewClient(conn, conn.namespace), ledger: ledger, book: book, log: log}
 }
 
 // clusterVariable names the environment variable with the addresses of a cluster that
@@ -154,15 +158,24 @@ func (s *shop) startWorker() {
 // have their own. The test's cleanup calls stop if the test has not.
 func (s *shop) startWorkerWith(options coffee.WorkerOptions) (stop func()) {
 	s.t.Helper()
-	options.Namespace = s.conn.namespace
 	if options.Ledger == nil {
 		options.Ledger = s.ledger
 	}
-	w, err := coffee.NewWorker(context.Background(), s.conn.Client, options)
+	ctx, cancel := context.WithCancel(context.Background())
+	if err := ledger.Claim(ctx, s.orders.Client, s.ledger, false, s.log); err != nil {
+		s.t.Fatal(err)
+	}
+	var index desk.IndexWatch
+	if err := index.Ensure(ctx, s.conn.Client, s.conn.namespace); err != nil {
+		s.t.Log(err)
+	}
+	go index.Run(ctx, s.conn.Client, s.conn.namespace)
+	options.Index = index.Index
+	options.Interceptors = append(options.Interceptors, timeline.Recorder())
+	w, err := coffee.NewWorker(s.conn.Client, options)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- w.Run(ctx) }()
 	stop = sync.OnceFunc(func() {
@@ -194,7 +207,7 @@ func (s *shop) wantResult(ctx context.Context, id string, amount coffee.Cents) {
 }
 
 // await polls an order until it is ready.
-func (s *shop) await(ctx context.Context, id string, ready func(coffee.OrderView) bool) {
+func (s *shop) await(ctx context.Context, id string, ready func(desk.OrderView) bool) {
 	s.t.Helper()
 	for {
 		view, err := s.orders.Describe(ctx, id)
@@ -272,7 +285,7 @@ func TestAnotherPriceList(t *testing.T) {
 	s := newShop(t)
 	stop := s.startWorkerWith(coffee.WorkerOptions{Pricing: flatPricing(100), Services: coffee.ServiceConfig{BrewTime: 9 * time.Second}})
 	s.place(ctx, "123")
-	s.await(ctx, "123", func(view coffee.OrderView) bool { return view.Stage == coffee.StageBrewing })
+	s.await(ctx, "123", func(view desk.OrderView) bool { return view.Stage == coffee.StageBrewing })
 	stop()
 	worker.PurgeStickyWorkflowCache() // the workers of a process share it
 	s.startWorkerWith(coffee.WorkerOptions{Pricing: flatPricing(999)})
@@ -500,4 +513,13 @@ func TestInvalidOrderFromAForeignClient(t *testing.T) {
 // sdk returns the SDK's own client, the only one that its workers take.
 func (c *connection) sdk() client.Client {
 	return c.Client.(interface{ Unwrap() client.Client }).Unwrap()
+}
+
+// versions returns the client for the versions of the workers.
+func (s *shop) versions() *rollout.Client { return rollout.New(s.orders) }
+
+// versioned is the version of a worker.
+func versioned(buildID string, behavior workflow.VersioningBehavior) worker.DeploymentOptions {
+	return worker.DeploymentOptions{UseVersioning: true, DefaultVersioningBehavior: behavior,
+		Version: worker.WorkerDeploymentVersion{DeploymentName: "coffee", BuildID: buildID}}
 }

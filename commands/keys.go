@@ -13,6 +13,7 @@ import (
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/encryption"
 	"example.com/coffee/internal/private"
+	"example.com/coffee/internal/text"
 )
 
 // keysetVariable is the environment variable for the flag --encryption-keyset.
@@ -45,7 +46,7 @@ func parseKeyset(c *cli.Context) (*encryption.Keyset, error) {
 // noteExposed says so if other people could read or change a file with secrets.
 func noteExposed(c *cli.Context, what, path string) {
 	if exposed := private.Exposed(path); exposed != "" {
-		fmt.Fprintf(c.App.ErrWriter, "the %s is not private: %s\n", what, coffee.Printable(exposed))
+		fmt.Fprintf(c.App.ErrWriter, "the %s is not private: %s\n", what, text.Printable(exposed))
 	}
 }
 

@@ -15,9 +15,9 @@ import (
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
 
-	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/ledger"
 	"example.com/coffee/internal/sqlitefile"
+	"example.com/coffee/internal/text"
 )
 
 // ledgerVariable is the environment variable for the flag --ledger.
@@ -102,7 +102,7 @@ func (a *app) ledgerPath(ctx context.Context, choice ledgerChoice, conn *connect
 // not belong in a ledger that is kept.
 //
 // A database that cannot be used yet is waited for.
-func (a *app) openLedger(ctx context.Context, choice ledgerChoice, conn *connection, inMemory bool) (opened coffee.Ledger, where string, err error) {
+func (a *app) openLedger(ctx context.Context, choice ledgerChoice, conn *connection, inMemory bool) (opened ledger.Store, where string, err error) {
 	if inMemory && !choice.named {
 		opened, err = ledger.OpenMemory(ctx, a.ledgerOptions()...)
 		return opened, "in memory", err
@@ -124,9 +124,9 @@ func (a *app) openLedger(ctx context.Context, choice ledgerChoice, conn *connect
 
 // beginLedger opens the ledger, or begins it if the server knows of no other. One that takes
 // no entries at the moment is opened all the same: the worker is not ready, and says so.
-func (a *app) beginLedger(ctx context.Context, choice ledgerChoice, where string, conn *connection) (coffee.Ledger, error) {
+func (a *app) beginLedger(ctx context.Context, choice ledgerChoice, where string, conn *connection) (ledger.Store, error) {
 	opened, err := ledger.OpenExisting(ctx, where, a.ledgerOptions()...)
-	if errors.Is(err, coffee.ErrNoLedger) {
+	if errors.Is(err, ledger.ErrNoLedger) {
 		if !choice.begin {
 			if err := refuseNewLedger(ctx, conn, redacted(where)); err != nil {
 				return nil, err
@@ -148,7 +148,7 @@ func (a *app) beginLedger(ctx context.Context, choice ledgerChoice, where string
 // refuseNewLedger returns an error if the server knows the ledger of the orders: it is
 // somewhere else then, or was lost.
 func refuseNewLedger(ctx context.Context, conn *connection, where string) error {
-	recorded, err := conn.orders().RecordedLedger(ctx)
+	recorded, err := ledger.RecordedFor(ctx, conn.orders().Client)
 	var denied *serviceerror.PermissionDenied
 	if errors.As(err, &denied) || err == nil && recorded.ID == "" {
 		return nil // the ledger alone has to know whose it is
@@ -157,26 +157,26 @@ func refuseNewLedger(ctx context.Context, conn *connection, where string) error 
 		return err
 	}
 	return &hintedError{
-		fmt.Errorf("there is no ledger %s, but orders of namespace %q are kept in ledger %s: it was moved or lost", where, conn.namespace, coffee.Printable(recorded.ID)),
+		fmt.Errorf("there is no ledger %s, but orders of namespace %q are kept in ledger %s: it was moved or lost", where, conn.namespace, text.Printable(recorded.ID)),
 		"put it back, name it with --ledger, or start a new one with --new-ledger",
 	}
 }
 
 // ledgerIfAny opens the ledger to read it. It returns nil if there is no ledger on
 // this machine.
-func (a *app) ledgerIfAny(ctx context.Context, choice ledgerChoice, conn *connection) (coffee.Ledger, error) {
+func (a *app) ledgerIfAny(ctx context.Context, choice ledgerChoice, conn *connection) (ledger.Store, error) {
 	where, err := a.ledgerPath(ctx, choice, conn)
 	if err != nil {
 		return nil, err
 	}
 	opened, err := ledger.OpenExisting(ctx, where)
-	if errors.Is(err, coffee.ErrNoLedger) {
+	if errors.Is(err, ledger.ErrNoLedger) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	if err := conn.orders().CheckLedger(ctx, opened.ID(), coffee.Owner{}); err != nil {
+	if err := ledger.CheckOwner(ctx, conn.orders().Client, opened.ID(), ledger.Owner{}); err != nil {
 		return nil, errors.Join(err, opened.Close())
 	}
 	return opened, nil

@@ -21,11 +21,12 @@ import (
 	"google.golang.org/grpc"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/ledger"
 	"example.com/coffee/coffee/ledger/ledgertest"
 )
 
-func newLedger(t *testing.T) coffee.Ledger {
+func newLedger(t *testing.T) ledger.Store {
 	t.Helper()
 	l, err := ledger.Open(context.Background(), filepath.Join(t.TempDir(), "ledger.db"))
 	if err != nil {
@@ -35,10 +36,9 @@ func newLedger(t *testing.T) coffee.Ledger {
 	return l
 }
 
-// bind makes a worker for the ledger, which does not start.
-func (s *shop) bind(l coffee.Ledger, begin bool) error {
-	_, err := coffee.NewWorker(context.Background(), s.conn.Client, coffee.WorkerOptions{Namespace: s.conn.namespace, Ledger: l, NewLedger: begin, Log: s.log})
-	return err
+// bind claims the ledger, as a worker does that starts.
+func (s *shop) bind(l ledger.Store, begin bool) error {
+	return ledger.Claim(context.Background(), s.orders.Client, l, begin, s.log)
 }
 
 // TestOneLedgerPerNamespace: the first worker's ledger is that of the namespace, and the
@@ -53,7 +53,7 @@ func TestOneLedgerPerNamespace(t *testing.T) {
 	}
 	refused := func(what string, err error, texts ...string) {
 		t.Helper()
-		if !errors.Is(err, coffee.ErrForeignLedger) {
+		if !errors.Is(err, ledger.ErrForeignLedger) {
 			t.Errorf("%s: got %v", what, err)
 			return
 		}
@@ -79,15 +79,15 @@ func TestOneLedgerPerNamespace(t *testing.T) {
 	accepted("an empty one in its place", s.bind(third, true))
 	refused("the one before", s.bind(first, false), third.ID())
 	accepted("the new one again", s.bind(third, true))
-	accepted("a reader of it", s.orders.CheckLedger(ctx, third.ID(), coffee.Owner{}))
-	refused("a reader of the one before", s.orders.CheckLedger(ctx, first.ID(), coffee.Owner{}))
-	refused("a reader of what belongs elsewhere", s.orders.CheckLedger(ctx, third.ID(), coffee.Owner{NamespaceID: "x", Namespace: "x"}))
+	accepted("a reader of it", ledger.CheckOwner(ctx, s.orders.Client, third.ID(), ledger.Owner{}))
+	refused("a reader of the one before", ledger.CheckOwner(ctx, s.orders.Client, first.ID(), ledger.Owner{}))
+	refused("a reader of what belongs elsewhere", ledger.CheckOwner(ctx, s.orders.Client, third.ID(), ledger.Owner{NamespaceID: "x", Namespace: "x"}))
 
 	if err := s.conn.TerminateWorkflow(ctx, "coffee-ledger", "", "the old ledger was found"); err != nil {
 		t.Fatal(err)
 	}
 	accepted("the one before, after the record was terminated", s.bind(first, false))
-	if views, err := s.orders.List(ctx, coffee.ListOptions{}); err != nil || len(views) != 0 {
+	if views, err := s.orders.List(ctx, desk.ListOptions{}); err != nil || len(views) != 0 {
 		t.Errorf("the record is listed as an order: %v, %v", views, err)
 	}
 	described, err := s.conn.DescribeWorkflowExecution(ctx, "coffee-ledger", "")
@@ -102,7 +102,7 @@ func TestLedgersAtOnce(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
 	for _, begin := range []bool{false, true} { // the second time, in place of the first time's
-		ledgers := []coffee.Ledger{newLedger(t), newLedger(t), newLedger(t)}
+		ledgers := []ledger.Store{newLedger(t), newLedger(t), newLedger(t)}
 		bound := make([]error, 2*len(ledgers))
 		var wg sync.WaitGroup
 		for i := range bound {
@@ -118,12 +118,12 @@ func TestLedgersAtOnce(t *testing.T) {
 			}
 			for _, err := range []error{one, other} {
 				// A worker that looked before the new ledger was recorded may yet win against its twin.
-				if err != nil && !errors.Is(err, coffee.ErrForeignLedger) {
+				if err != nil && !errors.Is(err, ledger.ErrForeignLedger) {
 					t.Error(err)
 				}
 			}
 		}
-		recorded, err := s.orders.RecordedLedger(context.Background())
+		recorded, err := ledger.RecordedFor(context.Background(), s.orders.Client)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -156,11 +156,11 @@ func TestLedgerWithoutPermission(t *testing.T) {
 	}
 	defer c.Close()
 	var log bytes.Buffer
-	_, err = coffee.NewWorker(context.Background(), c, coffee.WorkerOptions{Namespace: s.conn.namespace, Ledger: s.ledger, Log: zerolog.New(&log)})
+	err = ledger.Claim(context.Background(), coffee.NewClient(c, s.conn.namespace), s.ledger, false, zerolog.New(&log))
 	if err != nil || !strings.Contains(log.String(), "does not let this worker record") {
 		t.Errorf("got %v, %s", err, log.String())
 	}
-	if err := newShop(t).bind(s.ledger, false); !errors.Is(err, coffee.ErrForeignLedger) {
+	if err := newShop(t).bind(s.ledger, false); !errors.Is(err, ledger.ErrForeignLedger) {
 		t.Errorf("elsewhere: got %v", err)
 	}
 }
@@ -271,9 +271,9 @@ func TestNotReadyWithoutTheLedger(t *testing.T) {
 	}
 	defer tasks.stop()
 	var log bytes.Buffer
-	broken := &readiness{Ledger: newLedger(t)}
+	broken := &readiness{Store: newLedger(t)}
 	options := coffee.WorkerOptions{Log: zerolog.New(&log), Ledger: broken}
-	if err := m.watchWorker(&options); err != nil {
+	if err := m.watchWorker(&options, broken); err != nil {
 		t.Fatal(err)
 	}
 	check := m.found[len(m.found)-1]
@@ -289,7 +289,7 @@ func TestNotReadyWithoutTheLedger(t *testing.T) {
 
 // readiness is a ledger that may not be ready.
 type readiness struct {
-	coffee.Ledger
+	ledger.Store
 	err error
 }
 

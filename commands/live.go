@@ -13,6 +13,8 @@ import (
 	"github.com/charmbracelet/x/ansi"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
+	"example.com/coffee/internal/text"
 )
 
 // liveLimit is how many orders a live table counts by default, and of how many it looks up
@@ -23,33 +25,33 @@ const liveLimit = 200
 // is a Bubble Tea model.
 type live struct {
 	orders  liveOrders
-	options coffee.ListOptions
+	options desk.ListOptions
 	explain func(error) string
 	ctx     context.Context
 
 	width, height int
-	views         []coffee.OrderView
+	views         []desk.OrderView
 	count         int       // how many orders there are in truth
 	asked         time.Time // when the open request was sent; zero if there is none
 	answered      bool      // the server has answered at least once
 	problem       string    // why there is no newer answer
-	diagnoser     coffee.Diagnoser
-	waits         coffee.Waiting
+	diagnoser     desk.Diagnoser
+	waits         desk.Waiting
 }
 
-// liveOrders is the part of [coffee.Client] that the table needs.
+// liveOrders is the part of [desk.Client] that the table needs.
 type liveOrders interface {
-	List(context.Context, coffee.ListOptions) ([]coffee.OrderView, error)
-	AddDetails(context.Context, []coffee.OrderView) error
-	Count(context.Context, coffee.ListOptions) (int, error)
-	Waiting(ctx context.Context, orderID string) (coffee.Waiting, error)
+	List(context.Context, desk.ListOptions) ([]desk.OrderView, error)
+	AddDetails(context.Context, []desk.OrderView) error
+	Count(context.Context, desk.ListOptions) (int, error)
+	Waiting(ctx context.Context, orderID string) (desk.Waiting, error)
 }
 
 // answer is the outcome of asking the server.
 type answer struct {
-	views []coffee.OrderView
+	views []desk.OrderView
 	count int
-	waits coffee.Waiting // why the oldest order does not go on
+	waits desk.Waiting // why the oldest order does not go on
 	err   error
 	took  time.Duration
 }
@@ -64,7 +66,7 @@ type repaint struct{}
 const silence = 2 * time.Second
 
 // runLive shows the table until the user quits or the context ends.
-func runLive(ctx context.Context, out *output, orders liveOrders, options coffee.ListOptions, explain func(error) string) error {
+func runLive(ctx context.Context, out *output, orders liveOrders, options desk.ListOptions, explain func(error) string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // a request may still be in flight
 	_, err := tea.NewProgram(live{ctx: ctx, orders: orders, options: options, explain: explain, width: 80, height: 24, asked: time.Now()},
@@ -95,7 +97,7 @@ func (m live) ask() tea.Msg {
 	if found.count = len(found.views); found.err == nil && found.count == m.options.Limit {
 		found.count, found.err = m.orders.Count(ctx, m.options)
 	}
-	if id := cmp.Or(coffee.OldestWaiting(detailed), coffee.OldestWaiting(found.views)); found.err == nil && id != "" {
+	if id := cmp.Or(desk.OldestWaiting(detailed), desk.OldestWaiting(found.views)); found.err == nil && id != "" {
 		// If the server cannot say, the orders are shown without a reason.
 		found.waits, _ = m.orders.Waiting(ctx, id)
 	}
@@ -148,21 +150,21 @@ func (m live) View() tea.View {
 var liveColumns = []struct {
 	name  string
 	width int
-	value func(coffee.OrderView) string
+	value func(desk.OrderView) string
 }{
 	{"ORDER", 14, idInTable},
-	{"DRINK", 16, func(v coffee.OrderView) string {
-		return strings.TrimSpace(ansi.Truncate(coffee.Printable(string(v.Drink)), 13, "…") + " " + string(v.Size))
+	{"DRINK", 16, func(v desk.OrderView) string {
+		return strings.TrimSpace(ansi.Truncate(text.Printable(string(v.Drink)), 13, "…") + " " + string(v.Size))
 	}},
 	{"STATUS", 34, statusInWords},
 	{"TOOK", 8, age},
-	{"PRICE", 8, func(v coffee.OrderView) string {
+	{"PRICE", 8, func(v desk.OrderView) string {
 		if v.AmountCents == 0 {
 			return ""
 		}
 		return v.AmountCents.String()
 	}},
-	{"WHY", 40, func(v coffee.OrderView) string {
+	{"WHY", 40, func(v desk.OrderView) string {
 		if v.Status == coffee.StatusRunning {
 			return cmp.Or(v.Unreadable, v.WorkflowTaskFailure, v.LastFailure)
 		}
@@ -187,14 +189,14 @@ func (m live) text(now time.Time) string {
 	for _, view := range m.views[:min(len(m.views), room)] {
 		var line strings.Builder
 		for _, c := range liveColumns[:columns] {
-			line.WriteString(cell(coffee.Printable(c.value(view)), c.width))
+			line.WriteString(cell(text.Printable(c.value(view)), c.width))
 		}
 		lines = append(lines, colourOf(view, now)+strings.TrimRight(line.String(), " ")+"\x1b[0m")
 	}
 	last := "q quit"
 	switch waiting := now.Sub(m.asked); {
 	case m.problem != "":
-		last = "\x1b[31m" + coffee.Printable(m.problem) + "\x1b[0m"
+		last = "\x1b[31m" + text.Printable(m.problem) + "\x1b[0m"
 	case !m.asked.IsZero() && waiting > silence:
 		last = fmt.Sprintf("\x1b[31mthe server has not answered for %.0f s\x1b[0m; %s", waiting.Seconds(), last)
 	case m.waits.Unmanned():
@@ -219,7 +221,7 @@ func (m live) text(now time.Time) string {
 // of them only.
 func (m live) totals(now time.Time) string {
 	counts := map[string]int{}
-	partly := slices.ContainsFunc(m.views[min(len(m.views), liveLimit):], func(view coffee.OrderView) bool { return view.Status == coffee.StatusRunning })
+	partly := slices.ContainsFunc(m.views[min(len(m.views), liveLimit):], func(view desk.OrderView) bool { return view.Status == coffee.StatusRunning })
 	for _, view := range m.views {
 		if partly && view.Status == coffee.StatusRunning {
 			counts["running"]++
@@ -240,7 +242,7 @@ func (m live) totals(now time.Time) string {
 	return strings.Join(slices.Concat([]string{title}, parts), "  ")
 }
 
-func totalOf(view coffee.OrderView, now time.Time) string {
+func totalOf(view desk.OrderView, now time.Time) string {
 	if view.Status != coffee.StatusRunning {
 		return strings.ToLower(string(view.Status))
 	}
@@ -255,7 +257,7 @@ func totalOf(view coffee.OrderView, now time.Time) string {
 	}
 }
 
-func colourOf(view coffee.OrderView, now time.Time) string {
+func colourOf(view desk.OrderView, now time.Time) string {
 	switch totalOf(view, now) {
 	case "completed":
 		return "\x1b[32m"

@@ -19,11 +19,12 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
 )
 
-func ordersOnScreen(now time.Time) (views []coffee.OrderView) {
-	add := func(id string, status coffee.OrderStatus, stage coffee.Stage, change func(*coffee.OrderView)) {
-		v := coffee.OrderView{OrderState: coffee.OrderState{OrderID: id, Drink: "latte", Size: "M", AmountCents: 525, Stage: stage}, Status: status, StartedAt: now.Add(-3 * time.Second)}
+func ordersOnScreen(now time.Time) (views []desk.OrderView) {
+	add := func(id string, status coffee.OrderStatus, stage coffee.Stage, change func(*desk.OrderView)) {
+		v := desk.OrderView{OrderState: coffee.OrderState{OrderID: id, Drink: "latte", Size: "M", AmountCents: 525, Stage: stage}, Status: status, StartedAt: now.Add(-3 * time.Second)}
 		if status != coffee.StatusRunning {
 			v.EndedAt = now
 		}
@@ -33,13 +34,13 @@ func ordersOnScreen(now time.Time) (views []coffee.OrderView) {
 		views = append(views, v)
 	}
 	add("1", coffee.StatusRunning, coffee.StageCharging, nil)
-	add("2", coffee.StatusRunning, coffee.StageBrewing, func(v *coffee.OrderView) { v.BrewAttempts = 2 })
-	add("3", coffee.StatusRunning, coffee.StageBrewing, func(v *coffee.OrderView) {
+	add("2", coffee.StatusRunning, coffee.StageBrewing, func(v *desk.OrderView) { v.BrewAttempts = 2 })
+	add("3", coffee.StatusRunning, coffee.StageBrewing, func(v *desk.OrderView) {
 		v.BrewAttempts, v.LastFailure, v.NextAttemptAt = 1, "brew machine jammed", now.Add(time.Minute)
 	})
 	add("\x1b[2Jevil", coffee.StatusRunning, coffee.StageAccepted, nil)
 	add("4", coffee.StatusCompleted, coffee.StageDone, nil)
-	add("5", coffee.StatusCancelled, coffee.StageDone, func(v *coffee.OrderView) { v.OrderID = strings.Repeat("五", 20) })
+	add("5", coffee.StatusCancelled, coffee.StageDone, func(v *desk.OrderView) { v.OrderID = strings.Repeat("五", 20) })
 	return views
 }
 
@@ -123,7 +124,7 @@ func TestLiveTroubles(t *testing.T) {
 	if text := ansi.Strip(m.(live).text(now)); !strings.Contains(text, noWorker.String()+"; q quit") {
 		t.Errorf("without a worker:\n%s", text)
 	}
-	server.waits, server.views[0].WorkflowTaskFailure = coffee.Waiting{}, "[TMPRL1100] it does not fit"
+	server.waits, server.views[0].WorkflowTaskFailure = desk.Waiting{}, "[TMPRL1100] it does not fit"
 	m, _ = live{width: 150, height: 24, ctx: t.Context(), orders: server}.Update(first.ask())
 	if text := ansi.Strip(m.(live).text(now)); !strings.Contains(text, "[TMPRL1100] it does not fit") || strings.Contains(text, "no worker") {
 		t.Errorf("with code that does not fit:\n%s", text)
@@ -140,7 +141,7 @@ func TestLiveTroubles(t *testing.T) {
 func TestLiveTotals(t *testing.T) {
 	now := time.Now()
 	server := &fakeServer{views: ordersOnScreen(now), count: 10000}
-	m := live{width: 120, height: 24, ctx: t.Context(), orders: server, options: coffee.ListOptions{Limit: len(server.views)}}
+	m := live{width: 120, height: 24, ctx: t.Context(), orders: server, options: desk.ListOptions{Limit: len(server.views)}}
 	after, _ := m.Update(m.ask())
 	if text, want := ansi.Strip(after.(live).text(now)), fmt.Sprintf("10000 orders; of %d:  ", len(server.views)); !strings.HasPrefix(text, want) {
 		t.Errorf("it begins:\n%s", text)
@@ -168,7 +169,7 @@ func TestLiveRequests(t *testing.T) {
 	server := &mocks.Client{}
 	server.On("ListWorkflow", mock.Anything, mock.Anything).Return(&workflowservice.ListWorkflowExecutionsResponse{Executions: info}, nil)
 	server.On("DescribeWorkflowExecution", mock.Anything, mock.Anything, mock.Anything).Return(&workflowservice.DescribeWorkflowExecutionResponse{WorkflowExecutionInfo: info[0]}, nil)
-	m := live{width: 120, height: 24, ctx: t.Context(), orders: coffee.NewClient(server, "default"), options: coffee.ListOptions{Limit: 10000}}
+	m := live{width: 120, height: 24, ctx: t.Context(), orders: desk.NewClient(server, "default"), options: desk.ListOptions{Limit: 10000}}
 	after, _ := m.Update(m.ask())
 	if want, text := "3500 orders  3000 running  500 failed", ansi.Strip(after.(live).text(time.Now())); !strings.HasPrefix(text, want) {
 		t.Errorf("it begins:\n%.200s", text)
@@ -180,29 +181,29 @@ func TestLiveRequests(t *testing.T) {
 
 // fakeServer is a server with orders.
 type fakeServer struct {
-	views []coffee.OrderView
-	waits coffee.Waiting
+	views []desk.OrderView
+	waits desk.Waiting
 	err   error
 	asked int
 	count int
 }
 
-func (f *fakeServer) List(context.Context, coffee.ListOptions) ([]coffee.OrderView, error) {
+func (f *fakeServer) List(context.Context, desk.ListOptions) ([]desk.OrderView, error) {
 	f.asked++
 	return f.views, f.err
 }
 
-func (f *fakeServer) AddDetails(context.Context, []coffee.OrderView) error { return nil }
+func (f *fakeServer) AddDetails(context.Context, []desk.OrderView) error { return nil }
 
-func (f *fakeServer) Count(context.Context, coffee.ListOptions) (int, error) { return f.count, nil }
+func (f *fakeServer) Count(context.Context, desk.ListOptions) (int, error) { return f.count, nil }
 
-func (f *fakeServer) Waiting(context.Context, string) (coffee.Waiting, error) { return f.waits, nil }
+func (f *fakeServer) Waiting(context.Context, string) (desk.Waiting, error) { return f.waits, nil }
 
 // TestLiveDrink: a long name of a drink leaves room for its size.
 func TestLiveDrink(t *testing.T) {
 	t.Parallel()
 	column := liveColumns[1]
-	var view coffee.OrderView
+	var view desk.OrderView
 	view.Drink, view.Size = "caramel-macchiato", "L"
 	got := cell(column.value(view), column.width)
 	if got != "caramel-macc… L " {

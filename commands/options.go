@@ -12,7 +12,9 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/audit"
+	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/ledger"
+	"example.com/coffee/coffee/replay"
 	"example.com/coffee/devserver"
 )
 
@@ -35,16 +37,17 @@ type Options struct {
 // Release is a release of the workflow, with the activities that only it has.
 type Release interface {
 	Register(worker.Registry)
-	// Replay replays a history, like [coffee.OrderWorkflow.Replay].
-	Replay(coffee.History) error
+	// Replay replays a history, like [replay.Check].
+	Replay(desk.History) error
 }
 
 // replay returns what replays a history on the workflow that workers of this program run.
-func (a *app) replay() func(coffee.History) error {
+func (a *app) replay() func(desk.History) error {
 	if a.options.Release != nil {
 		return a.options.Release.Replay
 	}
-	return (&coffee.OrderWorkflow{Pricing: coffee.StandardPricing{}}).Replay
+	current := (&coffee.OrderWorkflow{Pricing: coffee.StandardPricing{}}).OrderCoffeeWorkflow
+	return func(history desk.History) error { return replay.Check(current, history) }
 }
 
 // ConnectFlags returns the flags that say how to reach a Temporal server, for [Connect].

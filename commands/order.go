@@ -12,6 +12,8 @@ import (
 	"go.temporal.io/api/serviceerror"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
+	"example.com/coffee/internal/text"
 )
 
 func orderCommand(a *app) *cli.Command {
@@ -99,7 +101,7 @@ func parseOrder(c *cli.Context) (plan orderPlan, err error) {
 
 func runOrder(ctx context.Context, a *app, plan orderPlan) (err error) {
 	if plan.dev == nil {
-		return a.withOrders(ctx, withSkipTime(plan.server, plan.skipTime), func(orders *coffee.Client) error {
+		return a.withOrders(ctx, withSkipTime(plan.server, plan.skipTime), func(orders *desk.Client) error {
 			return (&ordering{out: a.out, orders: orders, plan: plan}).run(ctx)
 		})
 	}
@@ -114,7 +116,7 @@ func runOrder(ctx context.Context, a *app, plan orderPlan) (err error) {
 // ordering is one order on its way through this command.
 type ordering struct {
 	out    *output
-	orders *coffee.Client
+	orders *desk.Client
 	plan   orderPlan
 }
 
@@ -260,7 +262,7 @@ func (o *ordering) outcome(ctx context.Context, result coffee.OrderResult) error
 	case result.Status == coffee.StatusFailed || !result.ReceiptSent:
 		reason := ""
 		if view, err := o.orders.Describe(ctx, result.OrderID); err == nil && view.Failure != "" {
-			reason = ": " + coffee.Printable(view.Failure)
+			reason = ": " + text.Printable(view.Failure)
 		}
 		if result.Status == coffee.StatusFailed {
 			return &exitError{code: exitFailed, message: "order " + result.OrderID + " failed" + reason + refundInWords(result)}

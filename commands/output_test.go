@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
 )
 
 // hostile is text that would clear the screen, ring the bell, and reverse the
@@ -20,7 +21,7 @@ const hostile = "\x1b[2J\x07\u202e\u009b31m\u200bx"
 // it.
 func TestHostileText(t *testing.T) {
 	t.Parallel()
-	view := coffee.OrderView{OrderState: coffee.OrderState{
+	view := desk.OrderView{OrderState: coffee.OrderState{
 		OrderID: hostile, Drink: hostile, Size: hostile, Pricing: hostile, CancelReason: hostile, Failure: hostile,
 	}, Status: hostile, LastFailure: hostile, CancelRequested: true}
 	var stdout, stderr bytes.Buffer
@@ -29,7 +30,7 @@ func TestHostileText(t *testing.T) {
 	describeOrder(out.out, view)
 	view.Failure = ""
 	describeOrder(out.out, view)
-	describeOrders(out.out, []coffee.OrderView{view})
+	describeOrders(out.out, []desk.OrderView{view})
 	if err := out.json(view); err != nil {
 		t.Fatal(err)
 	}

@@ -12,8 +12,8 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/contrib/envconfig"
 
-	"example.com/coffee/coffee"
 	"example.com/coffee/internal/namespaces"
+	"example.com/coffee/internal/text"
 	"example.com/coffee/internal/typo"
 )
 
@@ -95,7 +95,7 @@ func loadProfile(c *cli.Context) (profile envconfig.ClientConfigProfile, err err
 	message := "configuration: " + err.Error()
 	if _, keys, ok := strings.Cut(err.Error(), "key(s) unrecognized: "); ok {
 		key, _, _ := strings.Cut(keys, ", ")
-		message = fmt.Sprintf("configuration: %s has a key that nobody knows: %s", coffee.Printable(cmp.Or(path, envconfig.DefaultConfigFilePath())), coffee.Printable(key))
+		message = fmt.Sprintf("configuration: %s has a key that nobody knows: %s", text.Printable(cmp.Or(path, envconfig.DefaultConfigFilePath())), text.Printable(key))
 		if near, ok := typo.Nearest(key[strings.LastIndex(key, ".")+1:], profileKeys); ok {
 			message += "; did you mean " + near + "?"
 		}

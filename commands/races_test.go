@@ -20,6 +20,7 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/audit"
+	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/ledger"
 	"example.com/coffee/coffee/ledger/ledgertest"
 )
@@ -27,26 +28,26 @@ import (
 // gate is a ledger whose first charge blocks and ignores its context, like a
 // frozen process or a request that is delayed on its way.
 type gate struct {
-	coffee.Ledger
+	ledger.Store
 	once     sync.Once
 	reached  chan struct{} // closed when the first charge is there
 	open     chan struct{} // close it to let the charge through
 	returned chan error    // has the charge's error
 }
 
-func newGate(ledger coffee.Ledger) *gate {
-	return &gate{Ledger: ledger, reached: make(chan struct{}), open: make(chan struct{}), returned: make(chan error, 1)}
+func newGate(ledger ledger.Store) *gate {
+	return &gate{Store: ledger, reached: make(chan struct{}), open: make(chan struct{}), returned: make(chan error, 1)}
 }
 
 func (g *gate) Charge(ctx context.Context, charge coffee.Charge) (coffee.Entry, error) {
 	first := false
 	g.once.Do(func() { first = true })
 	if !first {
-		return g.Ledger.Charge(ctx, charge)
+		return g.Store.Charge(ctx, charge)
 	}
 	close(g.reached)
 	<-g.open
-	entry, err := g.Ledger.Charge(context.WithoutCancel(ctx), charge)
+	entry, err := g.Store.Charge(context.WithoutCancel(ctx), charge)
 	g.returned <- err
 	return entry, err
 }
@@ -110,7 +111,7 @@ func TestZombieCharge(t *testing.T) {
 	s.startWorkerWith(coffee.WorkerOptions{Ledger: g, Services: coffee.ServiceConfig{BrewTime: 9 * time.Second}})
 	s.place(ctx, "123")
 	g.wait(ctx, t)
-	s.await(ctx, "123", func(view coffee.OrderView) bool { return view.Stage == coffee.StageBrewing })
+	s.await(ctx, "123", func(view desk.OrderView) bool { return view.Stage == coffee.StageBrewing })
 	if err := s.orders.Cancel(ctx, "123", ""); err != nil {
 		t.Fatal(err)
 	}
@@ -242,7 +243,7 @@ func TestLedgerIsBusy(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.place(ctx, "123")
-	s.await(ctx, "123", func(view coffee.OrderView) bool { return view.LastFailure != "" })
+	s.await(ctx, "123", func(view desk.OrderView) bool { return view.LastFailure != "" })
 	if err := tx.Rollback(); err != nil {
 		t.Fatal(err)
 	}
@@ -325,7 +326,7 @@ func TestPostgresLedgerOnTwoMachines(t *testing.T) {
 		if i%4 != 0 {
 			continue
 		}
-		s.await(ctx, ids[i], func(view coffee.OrderView) bool { return view.Charged })
+		s.await(ctx, ids[i], func(view desk.OrderView) bool { return view.Charged })
 		if err := s.orders.Cancel(ctx, ids[i], ""); err != nil && !errors.Is(err, coffee.ErrEnded) {
 			t.Error(err)
 		}
@@ -360,12 +361,12 @@ func TestStoppedFromOutside(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, id := range []string{"terminated", "timed-out"} {
-		s.await(ctx, id, func(view coffee.OrderView) bool { return view.Stage == coffee.StageBrewing })
+		s.await(ctx, id, func(view desk.OrderView) bool { return view.Stage == coffee.StageBrewing })
 	}
 	if err := s.conn.TerminateWorkflow(ctx, coffee.WorkflowID("terminated"), "", "test"); err != nil {
 		t.Fatal(err)
 	}
-	s.await(ctx, "timed-out", func(view coffee.OrderView) bool { return !view.EndedAt.IsZero() })
+	s.await(ctx, "timed-out", func(view desk.OrderView) bool { return !view.EndedAt.IsZero() })
 
 	report := s.audit(ctx, s.book, audit.Options{})
 	broken := map[string]audit.Rule{}
@@ -429,7 +430,7 @@ func TestHostileClient(t *testing.T) {
 	s.startWorkerWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{BrewTime: 9 * time.Second}})
 	s.place(ctx, "victim")
 	s.place(ctx, "bystander")
-	s.await(ctx, "victim", func(view coffee.OrderView) bool { return view.Stage == coffee.StageBrewing })
+	s.await(ctx, "victim", func(view desk.OrderView) bool { return view.Stage == coffee.StageBrewing })
 	big := strings.Repeat("\x1b[2J\u202e", 150_000) // 1.8 MB of JSON; the server takes 2
 	for _, argument := range []any{nil, 42, "\x00", []any{map[string]any{}}, map[string]any{"reason": 7}, big} {
 		if err := s.conn.SignalWorkflow(ctx, coffee.WorkflowID("victim"), "", "no_such_signal", argument); err != nil {
@@ -487,18 +488,18 @@ type refundGate struct {
 }
 
 func (g *refundGate) Charge(ctx context.Context, charge coffee.Charge) (coffee.Entry, error) {
-	return g.Ledger.Charge(ctx, charge)
+	return g.Store.Charge(ctx, charge)
 }
 
 func (g *refundGate) Refund(ctx context.Context, orderID, runID string) (coffee.Entry, error) {
 	first := false
 	g.once.Do(func() { first = true })
 	if !first {
-		return g.Ledger.Refund(ctx, orderID, runID)
+		return g.Store.Refund(ctx, orderID, runID)
 	}
 	close(g.reached)
 	<-g.open
-	entry, err := g.Ledger.Refund(context.WithoutCancel(ctx), orderID, runID)
+	entry, err := g.Store.Refund(context.WithoutCancel(ctx), orderID, runID)
 	g.returned <- err
 	return entry, err
 }
@@ -514,7 +515,7 @@ func TestZombieRefund(t *testing.T) {
 	g := &refundGate{newGate(s.ledger)}
 	stop := s.startWorkerWith(coffee.WorkerOptions{Ledger: g, Services: coffee.ServiceConfig{BrewTime: 9 * time.Second}})
 	s.place(ctx, "123")
-	s.await(ctx, "123", func(view coffee.OrderView) bool { return view.Stage == coffee.StageBrewing })
+	s.await(ctx, "123", func(view desk.OrderView) bool { return view.Stage == coffee.StageBrewing })
 	if err := s.orders.Cancel(ctx, "123", ""); err != nil {
 		t.Fatal(err)
 	}
@@ -542,16 +543,16 @@ type frozenBrew struct {
 }
 
 func (f *frozenBrew) Charge(ctx context.Context, charge coffee.Charge) (coffee.Entry, error) {
-	return f.Ledger.Charge(ctx, charge)
+	return f.Store.Charge(ctx, charge)
 }
 
 func (f *frozenBrew) Paid(ctx context.Context, orderID string) (bool, error) {
 	if f.looks.Add(1) != 2 {
-		return f.Ledger.Paid(ctx, orderID)
+		return f.Store.Paid(ctx, orderID)
 	}
 	close(f.reached)
 	<-f.open
-	delivered, err := f.Ledger.Paid(context.WithoutCancel(ctx), orderID)
+	delivered, err := f.Store.Paid(context.WithoutCancel(ctx), orderID)
 	f.returned <- err
 	return delivered, err
 }

@@ -183,7 +183,7 @@ func (s *stage) startWorker() (stop func()) {
 	s.t.Helper()
 	w := worker.New(s.conn.sdk(), coffee.TaskQueue, worker.Options{DisableRegistrationAliasing: true, Identity: "worker"})
 	firstRun := func(info *workflow.Info) bool { return info.OriginalRunID == info.WorkflowExecution.RunID }
-	w.RegisterWorkflowWithOptions(withUnicorns(&coffee.OrderWorkflow{Pricing: s.pricing, Indexed: true}, firstRun),
+	w.RegisterWorkflowWithOptions(withUnicorns(&coffee.OrderWorkflow{Pricing: s.pricing, Index: func() coffee.Index { return coffee.IndexThere }}, firstRun),
 		workflow.RegisterOptions{Name: coffee.WorkflowType})
 	activities := coffee.NewActivities(coffee.NewServiceFactory(coffee.ServiceConfig{}, s.ledger, zerolog.Nop()))
 	perform(s, w, coffee.ActivityChargeCustomer, activities.ChargeCustomer)

@@ -12,7 +12,10 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/encryption"
+	"example.com/coffee/coffee/replay"
+	"example.com/coffee/internal/text"
 )
 
 // replayedOver is how many orders that are over coffee replay replays.
@@ -45,7 +48,7 @@ type replayPlan struct {
 	ids, files []string // if both are empty: the server's orders
 	asJSON     bool
 	// replay replays a history on the workflow that is to take over.
-	replay func(coffee.History) error
+	replay func(desk.History) error
 }
 
 func parseReplay(c *cli.Context, a *app) (plan replayPlan, err error) {
@@ -74,25 +77,25 @@ func isFile(arg string) bool {
 
 // readHistory reads the history of an order from a file, and decrypts it. The file - is the
 // standard input.
-func readHistory(path string, keyset *encryption.Keyset) (history coffee.History, err error) {
+func readHistory(path string, keyset *encryption.Keyset) (history desk.History, err error) {
 	file := os.Stdin
 	if path != "-" {
 		file, err = os.Open(path)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return history, fmt.Errorf("there is no file %s", coffee.Printable(path))
+		return history, fmt.Errorf("there is no file %s", text.Printable(path))
 	}
 	if err != nil {
 		return history, err
 	}
 	defer file.Close()
-	if history, err = coffee.HistoryFromJSON(file); err != nil {
-		return history, fmt.Errorf("cannot read %s: %w", coffee.Printable(path), err)
+	if history, err = desk.HistoryFromJSON(file); err != nil {
+		return history, fmt.Errorf("cannot read %s: %w", text.Printable(path), err)
 	}
 	if err := keyset.DecryptHistory(coffee.WorkflowID(history.OrderID), history.Events); err != nil {
 		return history, err
 	}
-	return history, coffee.CheckReadable(history.OrderID, history.Events)
+	return history, desk.CheckReadable(history.OrderID, history.Events)
 }
 
 // replayed is the output of coffee replay.
@@ -131,14 +134,14 @@ type broken struct {
 
 // add replays a history, and adds the outcome. file is where it is from; empty means
 // the server.
-func (r *replayed) add(history coffee.History, file string, replay func(coffee.History) error) error {
+func (r *replayed) add(history desk.History, file string, check func(desk.History) error) error {
 	r.Histories++
 	running := history.Running()
 	if running {
 		r.Running++
 	}
-	err := replay(history)
-	var e *coffee.ReplayError
+	err := check(history)
+	var e *replay.Error
 	if errors.As(err, &e) {
 		r.Broken = append(r.Broken, broken{history.OrderID, history.RunID, file, running, e.EventID, e.Event, e.Problem})
 		return nil
@@ -148,9 +151,9 @@ func (r *replayed) add(history coffee.History, file string, replay func(coffee.H
 
 // take replays a history that was read from file, or from the server if that is empty. An
 // order that cannot be read is only named. take returns any other error.
-func (r *replayed) take(history coffee.History, err error, file string, replay func(coffee.History) error) error {
+func (r *replayed) take(history desk.History, err error, file string, check func(desk.History) error) error {
 	if err == nil {
-		err = r.add(history, file, replay)
+		err = r.add(history, file, check)
 	}
 	var unreadable *coffee.UnreadableError
 	if !errors.As(err, &unreadable) {
@@ -171,7 +174,7 @@ func runReplay(ctx context.Context, a *app, plan replayPlan) error {
 	if len(plan.ids) == 0 && len(plan.files) > 0 {
 		return printReplay(a.out, report, plan.asJSON)
 	}
-	err := a.withOrders(ctx, plan.server, func(orders *coffee.Client) error {
+	err := a.withOrders(ctx, plan.server, func(orders *desk.Client) error {
 		for _, id := range plan.ids {
 			history, err := orders.History(ctx, id)
 			if err = report.take(history, err, "", plan.replay); err != nil {
@@ -210,10 +213,10 @@ func printReplay(out *output, report replayed, asJSON bool) error {
 			if b.Running {
 				state = "running"
 			}
-			out.line("Breaks", "order %s (%s)%s: %s", coffee.Printable(b.OrderID), state, where, coffee.Printable(b.Problem))
+			out.line("Breaks", "order %s (%s)%s: %s", text.Printable(b.OrderID), state, where, text.Printable(b.Problem))
 		}
 		for _, order := range report.Unreadable {
-			out.line("Unreadable", "order %s: %s", coffee.Printable(order.OrderID), coffee.Printable(order.Problem))
+			out.line("Unreadable", "order %s: %s", text.Printable(order.OrderID), text.Printable(order.Problem))
 		}
 	}
 	if len(report.Broken) == 0 && len(report.Unreadable) > 0 {

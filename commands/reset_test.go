@@ -29,6 +29,7 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/audit"
+	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/ledger/ledgertest"
 )
 
@@ -111,8 +112,8 @@ func TestResetOfACompletedOrder(t *testing.T) {
 	s.startWorkerWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{BrewTime: 9 * time.Second, BrewFailureRate: 1}})
 	s.wantResult(ctx, "cancelled", 525)
 	s.wantResult(ctx, "let", 525)
-	s.await(ctx, "let", func(coffee.OrderView) bool {
-		views, err := s.orders.List(ctx, coffee.ListOptions{})
+	s.await(ctx, "let", func(desk.OrderView) bool {
+		views, err := s.orders.List(ctx, desk.ListOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -126,7 +127,7 @@ func TestResetOfACompletedOrder(t *testing.T) {
 	// The first run of each order has completed. With a limit of 3 the one that does not
 	// count is among the first three, and another order comes in its stead.
 	for limit, want := range map[int]int{0: 3, 1: 1, 3: 3} {
-		completed, err := s.orders.List(ctx, coffee.ListOptions{Status: coffee.StatusCompleted, Limit: limit})
+		completed, err := s.orders.List(ctx, desk.ListOptions{Status: coffee.StatusCompleted, Limit: limit})
 		if err != nil || len(completed) != want {
 			t.Errorf("of %d orders that completed the list has %+v, %v", want, completed, err)
 		}
@@ -136,7 +137,7 @@ func TestResetOfACompletedOrder(t *testing.T) {
 			}
 		}
 	}
-	if two, err := s.orders.List(ctx, coffee.ListOptions{Limit: 2}); err != nil || len(two) != 2 || two[0].OrderID == two[1].OrderID {
+	if two, err := s.orders.List(ctx, desk.ListOptions{Limit: 2}); err != nil || len(two) != 2 || two[0].OrderID == two[1].OrderID {
 		t.Errorf("of two orders the list has %+v, %v", two, err)
 	}
 	report := s.audit(ctx, s.book, audit.Options{Repair: s.ledger})
@@ -163,7 +164,7 @@ func TestWaitingThroughAReset(t *testing.T) {
 		result, err := s.orders.Result(ctx, "123")
 		waiting <- answer{result, err}
 	}()
-	s.await(ctx, "123", func(view coffee.OrderView) bool { return view.Stage == coffee.StageBrewing })
+	s.await(ctx, "123", func(view desk.OrderView) bool { return view.Stage == coffee.StageBrewing })
 	stop()
 	for range 2 {
 		if err := s.resetTo(ctx, "123", firstTask, true); err != nil {
@@ -376,7 +377,7 @@ func TestResetUnderAnotherMenu(t *testing.T) {
 		}})
 	}
 	stage := func(id string, stage coffee.Stage) {
-		s.await(ctx, id, func(view coffee.OrderView) bool { return view.Stage == stage })
+		s.await(ctx, id, func(view desk.OrderView) bool { return view.Stage == stage })
 	}
 
 	// An order that is stopped before it is accepted.
@@ -385,7 +386,7 @@ func TestResetUnderAnotherMenu(t *testing.T) {
 			workflow.RegisterOptions{Name: coffee.WorkflowType})
 	}})
 	place(unicornLatte, "stopped")
-	s.await(ctx, "stopped", func(view coffee.OrderView) bool { return view.WorkflowTaskFailure != "" })
+	s.await(ctx, "stopped", func(view desk.OrderView) bool { return view.WorkflowTaskFailure != "" })
 	stop()
 	if err := s.conn.TerminateWorkflow(ctx, coffee.WorkflowID("stopped"), "", "test"); err != nil {
 		t.Fatal(err)

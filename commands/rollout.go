@@ -9,6 +9,9 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
+	"example.com/coffee/coffee/rollout"
+	"example.com/coffee/internal/text"
 )
 
 func rolloutCommand(a *app) *cli.Command {
@@ -34,8 +37,8 @@ func rolloutCommand(a *app) *cli.Command {
 			if err != nil {
 				return err
 			}
-			return a.withOrders(c.Context, plan.server, func(orders *coffee.Client) error {
-				return rollOut(c.Context, a.out, orders, plan)
+			return a.withOrders(c.Context, plan.server, func(orders *desk.Client) error {
+				return rollOut(c.Context, a.out, rollout.New(orders), plan)
 			})
 		},
 	}
@@ -58,7 +61,7 @@ type rolloutPlan struct {
 	remove     bool
 	asJSON     bool
 	// replay replays a history on the workflow that is to take over.
-	replay func(coffee.History) error
+	replay func(desk.History) error
 }
 
 func parseRollout(c *cli.Context, a *app) (plan rolloutPlan, err error) {
@@ -86,7 +89,7 @@ func parseRollout(c *cli.Context, a *app) (plan rolloutPlan, err error) {
 	case c.IsSet("move-from") && plan.moveFrom == "":
 		return plan, usageErrorf(c, "--move-from is empty: name a version")
 	case c.IsSet("move-from") && plan.moveFrom == plan.buildID:
-		return plan, usageErrorf(c, "--move-from is %s, the version to move orders to", coffee.Printable(plan.moveFrom))
+		return plan, usageErrorf(c, "--move-from is %s, the version to move orders to", text.Printable(plan.moveFrom))
 	}
 	if c.IsSet("percent") {
 		if plan.percent = float32(c.Float64("percent")); !(plan.percent > 0 && plan.percent < 100) {
@@ -106,13 +109,13 @@ func parseRollout(c *cli.Context, a *app) (plan rolloutPlan, err error) {
 }
 
 // rollOut looks at the versions, or changes which of them gets the orders.
-func rollOut(ctx context.Context, out *output, orders *coffee.Client, plan rolloutPlan) error {
+func rollOut(ctx context.Context, out *output, orders *rollout.Client, plan rolloutPlan) error {
 	d, err := orders.Deployment(ctx, plan.deployment)
 	if err != nil {
 		return err
 	}
 	if plan.back || plan.buildID != "" {
-		r := &rollout{out: out, orders: orders, d: d, plan: plan}
+		r := &change{out: out, orders: orders, d: d, plan: plan}
 		if err = r.change(ctx); err != nil {
 			return err
 		}
@@ -128,7 +131,7 @@ func rollOut(ctx context.Context, out *output, orders *coffee.Client, plan rollo
 }
 
 // printVersions prints the versions for people.
-func printVersions(out *output, d coffee.Deployment) {
+func printVersions(out *output, d rollout.Deployment) {
 	if len(d.Versions) == 0 {
 		out.printf("no versions: workers get one with coffee worker --build-id\n")
 		return
@@ -139,7 +142,7 @@ func printVersions(out *output, d coffee.Deployment) {
 		if v.Percent > 0 {
 			state += fmt.Sprintf(" %g %%", v.Percent)
 		}
-		out.printf("%-20s %-16s %8d %8s  %s\n", coffee.Printable(v.BuildID), state, v.Workers, known(v.Running), v.CreatedAt.Local().Format(time.DateTime))
+		out.printf("%-20s %-16s %8d %8s  %s\n", text.Printable(v.BuildID), state, v.Workers, known(v.Running), v.CreatedAt.Local().Format(time.DateTime))
 	}
 }
 

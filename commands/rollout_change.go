@@ -12,17 +12,20 @@ import (
 	"go.temporal.io/api/serviceerror"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
+	"example.com/coffee/coffee/rollout"
+	"example.com/coffee/internal/text"
 )
 
-// rollout is a change of the versions, as they were when it began.
-type rollout struct {
+// change is a change of the versions, as they were when it began.
+type change struct {
 	out    *output
-	orders *coffee.Client
-	d      coffee.Deployment
+	orders *rollout.Client
+	d      rollout.Deployment
 	plan   rolloutPlan
 }
 
-func (r *rollout) change(ctx context.Context) error {
+func (r *change) change(ctx context.Context) error {
 	if r.plan.back {
 		return r.back(ctx)
 	}
@@ -46,14 +49,14 @@ func (r *rollout) change(ctx context.Context) error {
 			return r.orders.SetRamping(ctx, r.d, version.BuildID, r.plan.percent)
 		}
 		if ramping, ok := r.d.Ramping(); ok && ramping.BuildID != version.BuildID {
-			r.out.notef("ending the rollout of %s", coffee.Printable(ramping.BuildID))
+			r.out.notef("ending the rollout of %s", text.Printable(ramping.BuildID))
 		}
 		return r.orders.SetCurrent(ctx, r.d, version.BuildID)
 	})
 }
 
 // replay replays the orders that would move. It returns an error if one would break.
-func (r *rollout) replay(ctx context.Context, histories iter.Seq2[coffee.History, error]) (replayed, error) {
+func (r *change) replay(ctx context.Context, histories iter.Seq2[desk.History, error]) (replayed, error) {
 	report := replayed{Broken: []broken{}}
 	for history, err := range histories {
 		if err = report.take(history, err, "", r.plan.replay); err != nil {
@@ -64,7 +67,7 @@ func (r *rollout) replay(ctx context.Context, histories iter.Seq2[coffee.History
 		return report, printReplay(r.out, report, r.plan.asJSON)
 	}
 	for _, order := range report.Unreadable { // whatever version it goes to, it waits for its key
-		r.out.notef("order %s cannot be read, and no worker has begun it: %s", coffee.Printable(order.OrderID), coffee.Printable(order.Problem))
+		r.out.notef("order %s cannot be read, and no worker has begun it: %s", text.Printable(order.OrderID), text.Printable(order.Problem))
 	}
 	return report, nil
 }
@@ -74,7 +77,7 @@ func (r *rollout) replay(ctx context.Context, histories iter.Seq2[coffee.History
 const pollsPatience = 5 * time.Second
 
 // move changes where orders go, if a worker of the version that gets them polls.
-func (r *rollout) move(ctx context.Context, buildID string, change func() error) error {
+func (r *change) move(ctx context.Context, buildID string, change func() error) error {
 	for began := time.Now(); ; {
 		var err error
 		if !r.plan.force {
@@ -83,7 +86,7 @@ func (r *rollout) move(ctx context.Context, buildID string, change func() error)
 		if err == nil {
 			err = change()
 		}
-		early := errors.Is(err, coffee.ErrNoWorkers) ||
+		early := errors.Is(err, rollout.ErrNoWorkers) ||
 			err != nil && strings.Contains(err.Error(), "is missing active task queues")
 		if !early || time.Since(began) > pollsPatience || !sleep(ctx, 100*time.Millisecond) {
 			return r.unattended(err, buildID)
@@ -92,10 +95,10 @@ func (r *rollout) move(ctx context.Context, buildID string, change func() error)
 }
 
 // back ends a ramp, or returns to the version that was current before.
-func (r *rollout) back(ctx context.Context) error {
+func (r *change) back(ctx context.Context) error {
 	if ramping, ok := r.d.Ramping(); ok {
 		end := func() error {
-			r.out.notef("ending the rollout of %s", coffee.Printable(ramping.BuildID))
+			r.out.notef("ending the rollout of %s", text.Printable(ramping.BuildID))
 			return r.orders.SetRamping(ctx, r.d, "", 0)
 		}
 		if current, ok := r.d.Current(); ok {
@@ -111,19 +114,19 @@ func (r *rollout) back(ctx context.Context) error {
 		return err
 	}
 	return r.move(ctx, previous.BuildID, func() error {
-		r.out.notef("returning to %s", coffee.Printable(previous.BuildID))
+		r.out.notef("returning to %s", text.Printable(previous.BuildID))
 		return r.orders.SetCurrent(ctx, r.d, previous.BuildID)
 	})
 }
 
 // repin moves the orders that are pinned to a version to another one.
-func (r *rollout) repin(ctx context.Context) error {
+func (r *change) repin(ctx context.Context) error {
 	if _, err := r.d.Version(r.plan.moveFrom); err != nil {
 		return r.unknown(err, r.plan.moveFrom)
 	}
 	var ids []string
 	pinned := r.orders.PinnedTo(ctx, r.d, r.plan.moveFrom)
-	if _, err := r.replay(ctx, func(yield func(coffee.History, error) bool) {
+	if _, err := r.replay(ctx, func(yield func(desk.History, error) bool) {
 		for history, err := range pinned {
 			if err == nil {
 				ids = append(ids, history.OrderID)
@@ -138,17 +141,17 @@ func (r *rollout) repin(ctx context.Context) error {
 	return r.move(ctx, r.plan.buildID, func() error {
 		for i, id := range ids {
 			if err := r.orders.Repin(ctx, r.d, r.plan.buildID, id); err != nil {
-				return fmt.Errorf("%d of %s moved, and order %s did not: %w", i, plural(len(ids), "order", "orders"), coffee.Printable(id), err)
+				return fmt.Errorf("%d of %s moved, and order %s did not: %w", i, plural(len(ids), "order", "orders"), text.Printable(id), err)
 			}
 		}
-		r.out.notef("%s moved from %s to %s", plural(len(ids), "order", "orders"), coffee.Printable(r.plan.moveFrom), coffee.Printable(r.plan.buildID))
+		r.out.notef("%s moved from %s to %s", plural(len(ids), "order", "orders"), text.Printable(r.plan.moveFrom), text.Printable(r.plan.buildID))
 		return nil
 	})
 }
 
 // remove deletes a version that is not in use.
-func (r *rollout) remove(ctx context.Context, version coffee.DeployedVersion) error {
-	name := coffee.Printable(version.BuildID)
+func (r *change) remove(ctx context.Context, version rollout.DeployedVersion) error {
+	name := text.Printable(version.BuildID)
 	err := version.Removable()
 	if err == nil {
 		err = r.orders.DeleteVersion(ctx, r.d, version.BuildID)
@@ -167,25 +170,25 @@ func (r *rollout) remove(ctx context.Context, version coffee.DeployedVersion) er
 }
 
 // unattended names the version whose workers are missing, and says what to do about it.
-func (r *rollout) unattended(err error, buildID string) error {
-	name := coffee.Printable(buildID)
-	if errors.Is(err, coffee.ErrNoWorkers) {
+func (r *change) unattended(err error, buildID string) error {
+	name := text.Printable(buildID)
+	if errors.Is(err, rollout.ErrNoWorkers) {
 		return &hintedError{fmt.Errorf("orders would wait on version %s: %w", name, err), "start one with: " + r.worker(buildID) + "; or insist with --force"}
 	}
 	return err
 }
 
 // unknown explains that there is no such version.
-func (r *rollout) unknown(err error, buildID string) error {
+func (r *change) unknown(err error, buildID string) error {
 	hint := "start one with: " + r.worker(buildID)
-	if errors.Is(err, coffee.ErrVersionRefused) {
+	if errors.Is(err, rollout.ErrVersionRefused) {
 		hint = fmt.Sprintf("unless it has just started, the deployment has all the versions it may have (%d; matching.maxVersionsInDeployment): delete one with --delete-version", len(r.d.Versions))
 	}
-	return &hintedError{fmt.Errorf("there is no version %s: %w", coffee.Printable(buildID), err), hint}
+	return &hintedError{fmt.Errorf("there is no version %s: %w", text.Printable(buildID), err), hint}
 }
 
 // worker returns the command that starts a worker of a version.
-func (r *rollout) worker(buildID string) string {
+func (r *change) worker(buildID string) string {
 	command := "coffee worker --build-id " + buildID
 	if r.d.Name != coffee.DefaultDeployment {
 		command += " --deployment " + r.d.Name

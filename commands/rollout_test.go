@@ -13,6 +13,8 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
+	"example.com/coffee/coffee/rollout"
 	"example.com/coffee/internal/release"
 )
 
@@ -45,13 +47,13 @@ func TestRolloutReplays(t *testing.T) {
 			case test.refused:
 				first = coffee.ServiceConfig{BrewTime: 9 * time.Second}
 			}
-			stop := s.startWorkerWith(coffee.WorkerOptions{Services: first, Version: coffee.WorkerVersion{Deployment: "coffee", BuildID: "v1", Behavior: test.behavior}})
-			plan := rolloutPlan{deployment: "coffee", buildID: "v1", percent: 100, force: true, replay: func(coffee.History) error { return nil }}
+			stop := s.startWorkerWith(coffee.WorkerOptions{Services: first, Version: versioned("v1", test.behavior)})
+			plan := rolloutPlan{deployment: "coffee", buildID: "v1", percent: 100, force: true, replay: func(desk.History) error { return nil }}
 			s.rollOut(ctx, plan)
 			ids := s.placeSome(ctx, "old")
 
 			next := release.Named(test.release)
-			s.startWorkerWith(coffee.WorkerOptions{Services: services, Register: next.Register, Version: coffee.WorkerVersion{Deployment: "coffee", BuildID: "v2", Behavior: test.behavior}})
+			s.startWorkerWith(coffee.WorkerOptions{Services: services, Register: next.Register, Version: versioned("v2", test.behavior)})
 			plan.buildID, plan.replay = "v2", next.Replay
 			if test.refused {
 				err := s.tryRollOut(ctx, plan)
@@ -99,7 +101,7 @@ func TestRolloutMovesOrdersWithoutVersion(t *testing.T) {
 	for i, name := range []string{release.Broken, release.Patched} {
 		next, buildID := release.Named(name), fmt.Sprintf("v%d", i+1)
 		s.startWorkerWith(coffee.WorkerOptions{Services: services, Register: next.Register,
-			Version: coffee.WorkerVersion{Deployment: "coffee", BuildID: buildID, Behavior: workflow.VersioningBehaviorPinned}})
+			Version: versioned(buildID, workflow.VersioningBehaviorPinned)})
 		err := s.tryRollOut(ctx, rolloutPlan{deployment: "coffee", buildID: buildID, percent: 100, force: true, replay: next.Replay})
 		var exit *exitError
 		if refused := errors.As(err, &exit) && exit.code == 7; refused != (name == release.Broken) || err != nil && !refused {
@@ -120,7 +122,7 @@ func (s *shop) placeSome(ctx context.Context, prefix string) (ids []string) {
 		s.place(ctx, ids[i])
 	}
 	for _, id := range ids {
-		s.await(ctx, id, func(view coffee.OrderView) bool { return view.BrewAttempts > 0 })
+		s.await(ctx, id, func(view desk.OrderView) bool { return view.BrewAttempts > 0 })
 	}
 	return ids
 }
@@ -137,8 +139,8 @@ func (s *shop) tryRollOut(ctx context.Context, plan rolloutPlan) error {
 	s.t.Helper()
 	for {
 		var out bytes.Buffer
-		err := rollOut(ctx, newApp(&out, io.Discard, Options{}).out, s.orders, plan)
-		if !errors.Is(err, coffee.ErrNoVersion) && !errors.Is(err, coffee.ErrVersionRefused) {
+		err := rollOut(ctx, newApp(&out, io.Discard, Options{}).out, s.versions(), plan)
+		if !errors.Is(err, rollout.ErrNoVersion) && !errors.Is(err, rollout.ErrVersionRefused) {
 			return err
 		}
 		if !sleep(ctx, 50*time.Millisecond) {

@@ -16,6 +16,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
+	"example.com/coffee/coffee/ledger"
 )
 
 func rushCommand(a *app) *cli.Command {
@@ -89,7 +91,7 @@ func parseRush(c *cli.Context) (plan rushPlan, err error) {
 type rush struct {
 	rushPlan
 	out    *output
-	orders *coffee.Client
+	orders *desk.Client
 
 	mu       sync.Mutex
 	placed   []string                // order ids
@@ -141,7 +143,7 @@ func runRush(ctx context.Context, a *app, plan rushPlan) (err error) {
 	var tasks background
 	defer func() { err = errors.Join(err, tasks.stop()) }()
 	var conn *connection
-	var ledger coffee.Ledger // nil if there is none on this machine
+	var ledger ledger.Store // nil if there is none on this machine
 	if plan.dev != nil {
 		if plan.quiet {
 			a.log = a.log.Level(zerolog.Disabled)
@@ -188,7 +190,7 @@ func runRush(ctx context.Context, a *app, plan rushPlan) (err error) {
 
 // run places all orders and waits for their results. The report is never nil: if
 // something has gone wrong, it is about what there was until then.
-func (r *rush) run(ctx context.Context, ledger coffee.Ledger) (*rushReport, error) {
+func (r *rush) run(ctx context.Context, ledger ledger.Store) (*rushReport, error) {
 	if isTerminal(r.out.err) {
 		r.bar = progressbar.NewOptions(r.count, progressbar.OptionSetWriter(r.out.err), progressbar.OptionShowCount(),
 			progressbar.OptionShowIts(), progressbar.OptionSetItsString("orders"), progressbar.OptionThrottle(100*time.Millisecond),
@@ -219,7 +221,7 @@ func (r *rush) run(ctx context.Context, ledger coffee.Ledger) (*rushReport, erro
 }
 
 // sumLedger sums up what a ledger has of some orders. Others may be using it, too.
-func sumLedger(ctx context.Context, ledger coffee.Ledger, ids []string) (*rushLedger, error) {
+func sumLedger(ctx context.Context, ledger ledger.Store, ids []string) (*rushLedger, error) {
 	sum := &rushLedger{}
 	for _, id := range ids {
 		entries, err := ledger.Entries(ctx, id)

@@ -249,11 +249,11 @@ func (a *app) startAll(ctx context.Context, tasks *background, plan serverPlan) 
 		if err != nil {
 			return err
 		}
-		if err := a.startWorker(ctx, tasks, conn, plan.worker.WorkerOptions, opened, meters, true); err != nil {
+		if err := a.startWorker(ctx, tasks, conn, *plan.worker, opened, meters, true); err != nil {
 			return err
 		}
 		meters.check(conn.guard.Check)
-		a.watchVersion(tasks, conn, plan.worker.Version, meters)
+		a.watchVersion(tasks, conn, plan.worker.Version.Version, meters)
 		meters.started(conn)
 		meters.serve(tasks, server.WebTLS) // the server goes on, whatever its worker can read
 		ledger = where

@@ -10,9 +10,10 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
 
-	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/telemetry"
 	"example.com/coffee/devserver"
 	"example.com/coffee/internal/namespaces"
+	"example.com/coffee/internal/text"
 )
 
 // serverOptions turns the flags into options, and notes what has no effect.
@@ -40,7 +41,7 @@ func serverOptions(c *cli.Context, notef func(format string, args ...any)) (opti
 		Adopt:            c.Bool("adopt"),
 	}
 	if !isStartDev(c) { // which is for workflows of any type
-		options.MetricTypes = coffee.Types()
+		options.MetricTypes = telemetry.Types()
 	}
 	if path := options.UIPublicPath; path != "" && (!strings.HasPrefix(path, "/") || strings.HasSuffix(path, "/")) {
 		return options, usageErrorf(c, "--ui-public-path is %q: use a path such as /temporal", path)
@@ -99,7 +100,7 @@ func addPairs(c *cli.Context, options *devserver.Options, notef func(format stri
 			return usageErrorf(c, "--search-attribute %s: there is no type %q; there are Bool, Datetime, Double, Int, Keyword, KeywordList, Text", name, value)
 		}
 		if has, ok := options.SearchAttributes[name]; ok && has != kind {
-			return usageErrorf(c, "--search-attribute %s: it is of type %s, not %s", coffee.Printable(name), has, kind)
+			return usageErrorf(c, "--search-attribute %s: it is of type %s, not %s", text.Printable(name), has, kind)
 		}
 		options.SearchAttributes[name] = kind
 	}

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
 	"example.com/coffee/devserver"
 )
 
@@ -39,7 +40,7 @@ func skipCommand(a *app) *cli.Command {
 			if err != nil {
 				return err
 			}
-			return a.withOrders(c.Context, server, func(orders *coffee.Client) error {
+			return a.withOrders(c.Context, server, func(orders *desk.Client) error {
 				err := orders.SkipTime(c.Context, id, by)
 				if errors.Is(err, coffee.ErrEnded) {
 					return errors.New("order " + id + " has ended")
@@ -66,7 +67,7 @@ func withSkipTime(options connectOptions, skip bool) connectOptions {
 
 // noteIfTimeRuns says on stderr when the server no longer skips the order's time, until
 // stop is called.
-func noteIfTimeRuns(ctx context.Context, out *output, orders *coffee.Client, id string) (stop func()) {
+func noteIfTimeRuns(ctx context.Context, out *output, orders *desk.Client, id string) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {

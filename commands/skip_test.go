@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/dial"
 	"example.com/coffee/coffee/timeline"
 )
 
@@ -30,7 +31,7 @@ func TestForeignClientSkipsTime(t *testing.T) {
 	defer cancel()
 	s := openShop(t, true, ledgerFile(t))
 	s.startWorkerWith(coffee.WorkerOptions{Services: alwaysJams})
-	foreign, err := client.DialContext(ctx, client.Options{HostPort: s.conn.address, Logger: coffee.NewSDKLogger(s.log)})
+	foreign, err := client.DialContext(ctx, client.Options{HostPort: s.conn.address, Logger: dial.NewLogger(s.log)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +123,7 @@ func TestCancelInASkippedBackoff(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	w, err := coffee.NewWorker(ctx, conn.Client, coffee.WorkerOptions{Namespace: s.conn.namespace, Ledger: s.ledger, Services: coffee.ServiceConfig{BrewFailureRate: 1, BrewTime: 300 * time.Millisecond}, Log: s.log})
+	w, err := coffee.NewWorker(conn.Client, coffee.WorkerOptions{Ledger: s.ledger, Services: coffee.ServiceConfig{BrewFailureRate: 1, BrewTime: 300 * time.Millisecond}, Log: s.log})
 	if err != nil {
 		t.Fatal(err)
 	}

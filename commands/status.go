@@ -13,6 +13,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
+	"example.com/coffee/internal/text"
 )
 
 func statusCommand(a *app) *cli.Command {
@@ -21,7 +23,7 @@ func statusCommand(a *app) *cli.Command {
 		Usage:     "show one order, or list the latest",
 		ArgsUsage: "[ID]",
 		Flags: slices.Concat([]cli.Flag{
-			&cli.IntFlag{Name: "limit", Usage: "show at most `N` orders", Value: coffee.DefaultListLimit},
+			&cli.IntFlag{Name: "limit", Usage: "show at most `N` orders", Value: desk.DefaultListLimit},
 			&cli.StringFlag{Name: "status", Usage: "list only orders of this `STATUS`: running, completed, failed or cancelled"},
 			&cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "keep showing it until the order is over, or until an interrupt"},
 			outputFlag(),
@@ -40,7 +42,7 @@ func statusCommand(a *app) *cli.Command {
 type statusPlan struct {
 	server connectOptions
 	id     string // empty means the list
-	list   coffee.ListOptions
+	list   desk.ListOptions
 	// limited is true if the user has set the limit.
 	limited bool
 	asJSON  bool
@@ -49,7 +51,7 @@ type statusPlan struct {
 
 func parseStatus(c *cli.Context) (plan statusPlan, err error) {
 	plan = statusPlan{
-		list:    coffee.ListOptions{Limit: c.Int("limit"), Status: coffee.OrderStatus(strings.ToUpper(c.String("status")))},
+		list:    desk.ListOptions{Limit: c.Int("limit"), Status: coffee.OrderStatus(strings.ToUpper(c.String("status")))},
 		limited: c.IsSet("limit"),
 		watch:   c.Bool("watch"),
 	}
@@ -77,7 +79,7 @@ func parseStatus(c *cli.Context) (plan statusPlan, err error) {
 }
 
 func runStatus(ctx context.Context, a *app, plan statusPlan) error {
-	return a.withOrders(ctx, plan.server, func(orders *coffee.Client) error {
+	return a.withOrders(ctx, plan.server, func(orders *desk.Client) error {
 		switch {
 		case plan.id != "":
 			return showOrder(ctx, a.out, orders, plan)
@@ -92,7 +94,7 @@ func runStatus(ctx context.Context, a *app, plan statusPlan) error {
 	})
 }
 
-func showOrder(ctx context.Context, out *output, orders *coffee.Client, plan statusPlan) error {
+func showOrder(ctx context.Context, out *output, orders *desk.Client, plan statusPlan) error {
 	return out.watch(ctx, plan.watch, func() ([]byte, bool, error) {
 		view, err := orders.Describe(ctx, plan.id)
 		if err != nil {
@@ -108,14 +110,14 @@ func showOrder(ctx context.Context, out *output, orders *coffee.Client, plan sta
 	})
 }
 
-func showOrders(ctx context.Context, out *output, orders *coffee.Client, plan statusPlan) error {
+func showOrders(ctx context.Context, out *output, orders *desk.Client, plan statusPlan) error {
 	return out.watch(ctx, plan.watch, func() ([]byte, bool, error) {
 		views, err := orders.List(ctx, plan.list)
 		if err != nil {
 			return nil, false, err
 		}
 		if plan.asJSON {
-			return nil, false, out.json(append([]coffee.OrderView{}, views...)) // [], not null
+			return nil, false, out.json(append([]desk.OrderView{}, views...)) // [], not null
 		}
 		var text bytes.Buffer
 		describeOrders(&text, views)
@@ -124,21 +126,21 @@ func showOrders(ctx context.Context, out *output, orders *coffee.Client, plan st
 }
 
 // describeOrder writes everything that is known about an order.
-func describeOrder(w io.Writer, view coffee.OrderView) {
+func describeOrder(w io.Writer, view desk.OrderView) {
 	line := func(name, format string, args ...any) {
 		fmt.Fprintf(w, "%-12s %s\n", name, fmt.Sprintf(format, args...))
 	}
 	what := yesNo(view.Encrypted, "(encrypted)", "?")
 	if view.Drink != "" {
-		what = coffee.Printable(string(view.Drink)) + " (" + coffee.Printable(string(view.Size)) + ")"
+		what = text.Printable(string(view.Drink)) + " (" + text.Printable(string(view.Size)) + ")"
 	}
 	if view.AmountCents != 0 {
 		what += fmt.Sprintf(", %s", view.AmountCents)
 	}
 	if view.Pricing != "" && view.Pricing != (coffee.StandardPricing{}).Name() {
-		what += " (" + coffee.Printable(view.Pricing) + ")"
+		what += " (" + text.Printable(view.Pricing) + ")"
 	}
-	line("Order", "%s: %s", coffee.Printable(view.OrderID), what)
+	line("Order", "%s: %s", text.Printable(view.OrderID), what)
 	line("Status", "%s", statusInWords(view))
 	line("Charged", "%s", paymentInWords(view))
 	line("Brewed", "%s", brewInWords(view))
@@ -146,30 +148,30 @@ func describeOrder(w io.Writer, view coffee.OrderView) {
 	if view.CancelRequested {
 		cancel := "requested"
 		if view.CancelReason != "" {
-			cancel += ": " + coffee.Printable(view.CancelReason)
+			cancel += ": " + text.Printable(view.CancelReason)
 		}
 		line("Cancel", "%s", cancel)
 	}
 	if view.Failure != "" {
-		line("Failure", "%s", coffee.Printable(view.Failure))
+		line("Failure", "%s", text.Printable(view.Failure))
 	} else if view.LastFailure != "" {
-		line("Last failure", "%s", coffee.Printable(view.LastFailure))
+		line("Last failure", "%s", text.Printable(view.LastFailure))
 	}
 	if view.Waiting != "" && view.WorkflowTaskFailure == "" {
 		line("Waiting", "%s", view.Waiting)
 	}
 	if view.WorkerBuildID != "" {
-		line("Version", "%s", coffee.Printable(view.WorkerBuildID))
+		line("Version", "%s", text.Printable(view.WorkerBuildID))
 	}
 	line("Started", "%s", view.StartedAt.Local().Format(time.DateTime))
 	line("Took", "%s", yesNo(view.EndedAt.IsZero(), age(view)+" so far", age(view)))
 	switch {
 	case view.Unindexed:
 		fmt.Fprintf(w, "The last worker could not end it: the server has no search attribute %s of type Keyword any more (%s).\n",
-			coffee.SearchAttributeStatus, coffee.Printable(view.WorkflowTaskFailure))
+			coffee.SearchAttributeStatus, text.Printable(view.WorkflowTaskFailure))
 		fmt.Fprintln(w, "It is not lost: workers of this version notice that within seconds, and end it without the attribute at its next attempt.")
 	case view.WorkflowTaskFailure != "":
-		fmt.Fprintf(w, "The last worker could not go on with it: %s\n", coffee.Printable(view.WorkflowTaskFailure))
+		fmt.Fprintf(w, "The last worker could not go on with it: %s\n", text.Printable(view.WorkflowTaskFailure))
 		fmt.Fprintln(w, "It is not lost: it goes on with a worker whose code fits its history and whose keyset has its keys. Run coffee replay to see where a program departs from it.")
 	case !view.WorkerAnswered:
 		fmt.Fprintln(w, "No worker answered: this is only what the server knows.")
@@ -177,7 +179,7 @@ func describeOrder(w io.Writer, view coffee.OrderView) {
 }
 
 // describeOrders writes a table of orders.
-func describeOrders(w io.Writer, views []coffee.OrderView) {
+func describeOrders(w io.Writer, views []desk.OrderView) {
 	if len(views) == 0 {
 		fmt.Fprintln(w, "no orders")
 		return
@@ -189,12 +191,12 @@ func describeOrders(w io.Writer, views []coffee.OrderView) {
 		if view.AmountCents != 0 {
 			price = view.AmountCents.String()
 		}
-		drink := coffee.Printable(string(view.Drink))
+		drink := text.Printable(string(view.Drink))
 		if view.Encrypted {
 			drink = "(encrypted)"
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
-			idInTable(view), drink, coffee.Printable(string(view.Size)), price,
+			idInTable(view), drink, text.Printable(string(view.Size)), price,
 			statusInWords(view), view.StartedAt.Local().Format(time.DateTime), age(view))
 	}
 	table.Flush() // into a buffer, which does not fail

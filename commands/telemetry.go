@@ -79,7 +79,7 @@ func (m *meters) watch(options *connectOptions) {
 }
 
 // watchWorker makes a worker and its ledger count what they do.
-func (m *meters) watchWorker(options *coffee.WorkerOptions) (err error) {
+func (m *meters) watchWorker(options *coffee.WorkerOptions, ledger ledger.Store) error {
 	if m == nil {
 		return nil
 	}
@@ -92,12 +92,12 @@ func (m *meters) watchWorker(options *coffee.WorkerOptions) (err error) {
 		return err
 	}
 	options.Interceptors = append(options.Interceptors, refunds)
-	plain, log := options.Ledger, options.Log
+	log := options.Log
 	options.Ledger = measured
 	var unwritable atomic.Bool
 	m.check(m.polls.Check)
 	m.check(func(ctx context.Context) error {
-		err := plain.Ready(ctx)
+		err := ledger.Ready(ctx)
 		if was := unwritable.Swap(err != nil); was != (err != nil) {
 			if err == nil {
 				log.Info().Msg("the ledger takes entries again")

@@ -7,7 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/timeline"
 )
 
@@ -29,10 +29,10 @@ func timelineCommand(a *app) *cli.Command {
 				return err
 			}
 			if plan.file != "" {
-				return showTimeline(c.Context, a.out, plan, func() (coffee.History, error) { return readHistory(plan.file, plan.server.keyset) })
+				return showTimeline(c.Context, a.out, plan, func() (desk.History, error) { return readHistory(plan.file, plan.server.keyset) })
 			}
-			return a.withOrders(c.Context, plan.server, func(orders *coffee.Client) error {
-				return showTimeline(c.Context, a.out, plan, func() (coffee.History, error) { return orders.History(c.Context, plan.id) })
+			return a.withOrders(c.Context, plan.server, func(orders *desk.Client) error {
+				return showTimeline(c.Context, a.out, plan, func() (desk.History, error) { return orders.History(c.Context, plan.id) })
 			})
 		},
 	}
@@ -75,7 +75,7 @@ func parseTimeline(c *cli.Context) (plan timelinePlan, err error) {
 	return plan, err
 }
 
-func showTimeline(ctx context.Context, out *output, plan timelinePlan, read func() (coffee.History, error)) error {
+func showTimeline(ctx context.Context, out *output, plan timelinePlan, read func() (desk.History, error)) error {
 	return out.watch(ctx, plan.watch, func() ([]byte, bool, error) {
 		history, err := read()
 		if err != nil {

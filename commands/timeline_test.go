@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/timeline"
 )
 
@@ -30,7 +31,7 @@ func TestTimelineOfAttempts(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.place(ctx, id)
-	s.await(ctx, id, func(view coffee.OrderView) bool { return view.BrewAttempts == 1 })
+	s.await(ctx, id, func(view desk.OrderView) bool { return view.BrewAttempts == 1 })
 	// The brew has said that it began once a heartbeat has arrived.
 	var began time.Time
 	for began.IsZero() {
@@ -39,7 +40,7 @@ func TestTimelineOfAttempts(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, pending := range history.Pending {
-			if len(coffee.DecodeAttempts(pending.GetHeartbeatDetails())) == 1 {
+			if len(timeline.DecodeAttempts(pending.GetHeartbeatDetails())) == 1 {
 				began = pending.GetLastStartedTime().AsTime()
 			}
 		}
@@ -53,7 +54,7 @@ func TestTimelineOfAttempts(t *testing.T) {
 	_ = killed.Wait() // it was killed
 
 	s.startWorkerWith(coffee.WorkerOptions{Services: services})
-	s.await(ctx, id, func(view coffee.OrderView) bool { return view.BrewAttempts == 2 && !view.NextAttemptAt.IsZero() })
+	s.await(ctx, id, func(view desk.OrderView) bool { return view.BrewAttempts == 2 && !view.NextAttemptAt.IsZero() })
 	check := func(when string) {
 		history, err := s.orders.History(ctx, id)
 		if err != nil {

@@ -14,6 +14,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
 )
 
 // TestUpgradeSideBySide runs a worker with the old code beside one with the new,
@@ -36,7 +37,7 @@ func TestUpgradeSideBySide(t *testing.T) {
 	}
 	place("old")
 	for _, id := range ids {
-		s.await(ctx, id, func(view coffee.OrderView) bool { return view.BrewAttempts > 0 })
+		s.await(ctx, id, func(view desk.OrderView) bool { return view.BrewAttempts > 0 })
 	}
 
 	// The next release greets customers first: see coffee/upgrade_test.go.
@@ -57,7 +58,7 @@ func TestUpgradeSideBySide(t *testing.T) {
 	}
 	defer upgraded.Stop()
 	place("new")
-	s.await(ctx, ids[len(ids)-1], func(view coffee.OrderView) bool { return view.BrewAttempts > 0 })
+	s.await(ctx, ids[len(ids)-1], func(view desk.OrderView) bool { return view.BrewAttempts > 0 })
 	stopOld()
 	place("newest")
 	for _, id := range ids {

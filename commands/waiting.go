@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
 )
 
 const (
@@ -17,7 +17,7 @@ const (
 
 // hintIfStuck tells the user why nothing happens to an order: nobody is there to take it,
 // or the server is away.
-func hintIfStuck(ctx context.Context, out *output, orders *coffee.Client, id string) (stop func()) {
+func hintIfStuck(ctx context.Context, out *output, orders *desk.Client, id string) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
@@ -43,15 +43,15 @@ func hintIfStuck(ctx context.Context, out *output, orders *coffee.Client, id str
 
 // hinter remembers what it has told the user, to say each thing once.
 type hinter struct {
-	diagnoser coffee.Diagnoser
-	last      coffee.Diagnosis
+	diagnoser desk.Diagnoser
+	last      desk.Diagnosis
 	told      []string
 	unmanned  bool // the user knows that nobody is there
 }
 
 // hint returns what to tell the user now, or "": why the order waits, or what came instead
 // of an answer.
-func (h *hinter) hint(now time.Time, waits coffee.Waiting, err error, id string) string {
+func (h *hinter) hint(now time.Time, waits desk.Waiting, err error, id string) string {
 	if err != nil && !noAnswer(err) { // it surfaces in the command itself
 		return ""
 	}
@@ -60,13 +60,13 @@ func (h *hinter) hint(now time.Time, waits coffee.Waiting, err error, id string)
 	h.last = waits.Diagnosis
 	text := "order " + id + " is waiting: " + waits.String()
 	switch {
-	case h.last == coffee.DiagnosisServerAway:
+	case h.last == desk.DiagnosisServerAway:
 		return yesNo(before == h.last, "", "the server does not answer: waiting for it; order "+id+" is recorded there")
-	case before == coffee.DiagnosisServerAway && h.unmanned:
+	case before == desk.DiagnosisServerAway && h.unmanned:
 		return "the server is back"
-	case before == coffee.DiagnosisServerAway:
+	case before == desk.DiagnosisServerAway:
 		text = reconnectingText
-	case h.last == coffee.DiagnosisReconnecting:
+	case h.last == desk.DiagnosisReconnecting:
 		text = yesNo(h.unmanned, "", reconnectingText)
 	case h.last == "":
 		return ""
@@ -78,16 +78,16 @@ func (h *hinter) hint(now time.Time, waits coffee.Waiting, err error, id string)
 	return text
 }
 
-var reconnectingText = coffee.Waiting{Diagnosis: coffee.DiagnosisReconnecting}.String()
+var reconnectingText = desk.Waiting{Diagnosis: desk.DiagnosisReconnecting}.String()
 
 // waitUntilUnmanned returns why nobody takes the order once it has waited too long, or the
 // zero value if the context ends first.
-func waitUntilUnmanned(ctx context.Context, orders *coffee.Client, id string) coffee.Waiting {
+func waitUntilUnmanned(ctx context.Context, orders *desk.Client, id string) desk.Waiting {
 	for sleep(ctx, hintPatience) {
 		// An error of the server will surface in the command itself.
 		if waits, err := orders.Waiting(ctx, id); err == nil && waits.Unmanned() {
 			return waits
 		}
 	}
-	return coffee.Waiting{}
+	return desk.Waiting{}
 }

@@ -16,10 +16,11 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/timeline"
 )
 
-var noWorker = coffee.Waiting{Diagnosis: coffee.DiagnosisNoWorker, Queue: coffee.TaskQueue}
+var noWorker = desk.Waiting{Diagnosis: desk.DiagnosisNoWorker, Queue: coffee.TaskQueue}
 
 // TestHint: what an order waits for is said once, and no worker is called for while
 // workers reconnect.
@@ -31,12 +32,12 @@ func TestHint(t *testing.T) {
 		away = "the server does not answer: waiting for it; order 7 is recorded there"
 		back = "the server is back; its workers reconnect within seconds"
 	)
-	nothing, busy := coffee.Waiting{}, coffee.Waiting{Diagnosis: coffee.DiagnosisBusy}
+	nothing, busy := desk.Waiting{}, desk.Waiting{Diagnosis: desk.DiagnosisBusy}
 	unavailable := serviceerror.NewUnavailable("gone")
 	var h hinter
 	for _, step := range []struct {
 		second time.Duration
-		waits  coffee.Waiting
+		waits  desk.Waiting
 		err    error
 		want   string
 	}{
@@ -69,14 +70,14 @@ func TestHint(t *testing.T) {
 func TestAskers(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
-	for _, diagnosis := range []coffee.Diagnosis{coffee.DiagnosisNoWorker, coffee.DiagnosisNoVersion, coffee.DiagnosisLeaving, coffee.DiagnosisBusy, coffee.DiagnosisPaused, coffee.DiagnosisReconnecting, ""} {
-		waits := coffee.Waiting{Diagnosis: diagnosis, Queue: coffee.TaskQueue, Deployment: "coffee", BuildID: "v1", Paused: "by ann"}
-		view := coffee.OrderView{OrderState: coffee.OrderState{OrderID: "7"}, Status: coffee.StatusRunning, StartedAt: now.Add(-time.Minute), Waiting: waits.String()}
+	for _, diagnosis := range []desk.Diagnosis{desk.DiagnosisNoWorker, desk.DiagnosisNoVersion, desk.DiagnosisLeaving, desk.DiagnosisBusy, desk.DiagnosisPaused, desk.DiagnosisReconnecting, ""} {
+		waits := desk.Waiting{Diagnosis: diagnosis, Queue: coffee.TaskQueue, Deployment: "coffee", BuildID: "v1", Paused: "by ann"}
+		view := desk.OrderView{OrderState: coffee.OrderState{OrderID: "7"}, Status: coffee.StatusRunning, StartedAt: now.Add(-time.Minute), Waiting: waits.String()}
 		var status bytes.Buffer
 		describeOrder(&status, view)
-		screen := live{width: 200, height: 24, ctx: t.Context(), orders: &fakeServer{views: []coffee.OrderView{view}, waits: waits}}
+		screen := live{width: 200, height: 24, ctx: t.Context(), orders: &fakeServer{views: []desk.OrderView{view}, waits: waits}}
 		after, _ := screen.Update(screen.ask())
-		drawn := timeline.New(coffee.History{ReadAt: now, Waiting: waits.String(), Events: []*historypb.HistoryEvent{
+		drawn := timeline.New(desk.History{ReadAt: now, Waiting: waits.String(), Events: []*historypb.HistoryEvent{
 			{EventType: enumspb.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED, EventTime: timestamppb.New(now.Add(-time.Minute))},
 		}})
 		for asker, says := range map[string]string{
@@ -85,7 +86,7 @@ func TestAskers(t *testing.T) {
 			if diagnosis != "" && !strings.Contains(says, waits.String()) {
 				t.Errorf("%s: %s does not say %q:\n%s", diagnosis, asker, waits, says)
 			}
-			if waits.Diagnosis != coffee.DiagnosisNoWorker && strings.Contains(says, "no worker is polling") {
+			if waits.Diagnosis != desk.DiagnosisNoWorker && strings.Contains(says, "no worker is polling") {
 				t.Errorf("%s: %s says\n%s", diagnosis, asker, says)
 			}
 		}
@@ -114,13 +115,13 @@ func TestWaitingOnAServer(t *testing.T) {
 	eventually("first", noWorker.String())
 	worker := func(buildID string, services coffee.ServiceConfig) (stop func()) {
 		return s.startWorkerWith(coffee.WorkerOptions{Services: services, Concurrency: 1,
-			Version: coffee.WorkerVersion{Deployment: "coffee", BuildID: buildID, Behavior: workflow.VersioningBehaviorPinned}})
+			Version: versioned(buildID, workflow.VersioningBehaviorPinned)})
 	}
 	stop := worker("v1", coffee.ServiceConfig{BrewTime: 9 * time.Second})
 	eventually("first", "no worker without a version is polling the task queue coffee-orders, and no version is current; make one current with: coffee rollout")
-	plan := rolloutPlan{deployment: "coffee", buildID: "v1", percent: 100, replay: func(coffee.History) error { return nil }}
+	plan := rolloutPlan{deployment: "coffee", buildID: "v1", percent: 100, replay: func(desk.History) error { return nil }}
 	s.rollOut(ctx, plan)
-	s.await(ctx, "first", func(view coffee.OrderView) bool { return view.Stage == coffee.StageBrewing && view.BrewAttempts == 1 })
+	s.await(ctx, "first", func(view desk.OrderView) bool { return view.Stage == coffee.StageBrewing && view.BrewAttempts == 1 })
 	s.place(ctx, "second")
 	eventually("second", "all workers are busy; it goes on when one has room")
 	described, err := s.conn.DescribeWorkflowExecution(ctx, coffee.WorkflowID("first"), "")

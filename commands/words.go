@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
+	"example.com/coffee/internal/text"
 )
 
 // How this program words statuses, outcomes and amounts, wherever it shows them.
@@ -19,12 +21,12 @@ var stagesInWords = map[coffee.Stage]string{
 	coffee.StageDone:           "done",
 }
 
-func statusInWords(view coffee.OrderView) string {
+func statusInWords(view desk.OrderView) string {
 	if view.Unreadable != "" && (view.Status == "" || view.Status == coffee.StatusRunning) {
 		return "unreadable"
 	}
 	if view.Status != coffee.StatusRunning {
-		return coffee.Printable(strings.ToLower(string(view.Status)))
+		return text.Printable(strings.ToLower(string(view.Status)))
 	}
 	switch {
 	case strings.HasPrefix(view.WorkflowTaskFailure, "[TMPRL1100]"):
@@ -45,7 +47,7 @@ func statusInWords(view coffee.OrderView) string {
 	return words
 }
 
-func paymentInWords(view coffee.OrderView) string {
+func paymentInWords(view desk.OrderView) string {
 	switch {
 	case view.Refunded:
 		return "yes, and refunded"
@@ -55,7 +57,7 @@ func paymentInWords(view coffee.OrderView) string {
 	return "no"
 }
 
-func brewInWords(view coffee.OrderView) string {
+func brewInWords(view desk.OrderView) string {
 	switch {
 	case view.BrewAttempts == 0:
 		return yesNo(view.Brewed, "yes", "no")
@@ -69,9 +71,9 @@ func brewInWords(view coffee.OrderView) string {
 
 func cancelledInWords(result coffee.OrderResult) string {
 	if !result.Charged {
-		return fmt.Sprintf("order %s was cancelled before anything was charged", coffee.Printable(result.OrderID))
+		return fmt.Sprintf("order %s was cancelled before anything was charged", text.Printable(result.OrderID))
 	}
-	return fmt.Sprintf("order %s was cancelled%s", coffee.Printable(result.OrderID), refundInWords(result))
+	return fmt.Sprintf("order %s was cancelled%s", text.Printable(result.OrderID), refundInWords(result))
 }
 
 func refundInWords(result coffee.OrderResult) string {
@@ -90,7 +92,7 @@ func yesNo(condition bool, yes, no string) string {
 
 // shortID returns an order id for a table or a line: another program's can be long.
 func shortID(orderID string) string {
-	id := []rune(coffee.Printable(orderID))
+	id := []rune(text.Printable(orderID))
 	if len(id) > coffee.MaxOrderIDLength {
 		return string(id[:coffee.MaxOrderIDLength-1]) + "…"
 	}
@@ -98,7 +100,7 @@ func shortID(orderID string) string {
 }
 
 // idInTable is the id of an order, or what else a workflow is that is not called order-….
-func idInTable(view coffee.OrderView) string {
+func idInTable(view desk.OrderView) string {
 	if view.WorkflowID != "" {
 		return "workflow " + shortID(view.WorkflowID)
 	}
@@ -106,7 +108,7 @@ func idInTable(view coffee.OrderView) string {
 }
 
 // age is in seconds, with one decimal if it is less than a minute.
-func age(view coffee.OrderView) string {
+func age(view desk.OrderView) string {
 	age := view.Age()
 	if age < time.Minute {
 		return fmt.Sprintf("%.1f s", age.Seconds())

@@ -10,10 +10,16 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
+	"go.temporal.io/sdk/interceptor"
+	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/encryption"
+	"example.com/coffee/coffee/ledger"
+	"example.com/coffee/coffee/telemetry"
+	"example.com/coffee/coffee/timeline"
 )
 
 func workerCommand(a *app) *cli.Command {
@@ -99,6 +105,8 @@ func refuseWorkerFlags(c *cli.Context, unless string, but ...string) error {
 type workerOptions struct {
 	coffee.WorkerOptions
 	ledger ledgerChoice
+	// newLedger lets an empty ledger take the place of the one that orders were kept in.
+	newLedger bool
 	// metrics is the address to serve metrics on; empty means none.
 	metrics string
 	// encryptionRequired makes the worker refuse what is not encrypted.
@@ -124,8 +132,7 @@ func parseWorker(c *cli.Context) (workerOptions, error) {
 		},
 		Concurrency: c.Int("concurrency"),
 		DrainTime:   c.Duration("drain-time"),
-		NewLedger:   c.Bool("new-ledger"),
-	}}
+	}, newLedger: c.Bool("new-ledger")}
 	if err := options.Services.Validate(); err != nil {
 		return options, usageErrorf(c, "%v", err)
 	}
@@ -146,7 +153,7 @@ func parseWorker(c *cli.Context) (workerOptions, error) {
 
 // parseVersion returns the version of the worker that the flags name; the zero value
 // if they name none.
-func parseVersion(c *cli.Context) (version coffee.WorkerVersion, err error) {
+func parseVersion(c *cli.Context) (version worker.DeploymentOptions, err error) {
 	if !c.IsSet("build-id") {
 		for _, flag := range []string{"deployment", "versioning"} {
 			if c.IsSet(flag) {
@@ -155,19 +162,20 @@ func parseVersion(c *cli.Context) (version coffee.WorkerVersion, err error) {
 		}
 		return version, nil
 	}
-	version = coffee.WorkerVersion{Deployment: c.String("deployment"), BuildID: c.String("build-id")}
+	version.UseVersioning = true
+	version.Version = worker.WorkerDeploymentVersion{DeploymentName: c.String("deployment"), BuildID: c.String("build-id")}
 	switch way := c.String("versioning"); way {
 	case "pinned":
-		version.Behavior = workflow.VersioningBehaviorPinned
+		version.DefaultVersioningBehavior = workflow.VersioningBehaviorPinned
 	case "auto-upgrade":
-		version.Behavior = workflow.VersioningBehaviorAutoUpgrade
+		version.DefaultVersioningBehavior = workflow.VersioningBehaviorAutoUpgrade
 	default:
 		return version, usageErrorf(c, "--versioning is %q: use pinned, auto-upgrade", way)
 	}
-	if err := checkBuildID(c, version.Deployment); err != nil {
+	if err := checkBuildID(c, version.Version.DeploymentName); err != nil {
 		return version, err
 	}
-	return version, checkBuildID(c, version.BuildID)
+	return version, checkBuildID(c, version.Version.BuildID)
 }
 
 var buildIDs = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
@@ -184,30 +192,40 @@ func checkBuildID(c *cli.Context, id string) error {
 // startWorker starts a worker on a ledger, which is closed when the worker stops. If its
 // guard stops the worker, that ends the tasks, unless inServer is true: a server goes on,
 // whatever its worker can read. The context bounds only the start.
-func (a *app) startWorker(ctx context.Context, tasks *background, conn *connection, options coffee.WorkerOptions, ledger coffee.Ledger, meters *meters, inServer bool) error {
-	options.Namespace, options.Ledger, options.Orders, options.Log = conn.namespace, ledger, conn.orders(), a.log
+func (a *app) startWorker(ctx context.Context, tasks *background, conn *connection, plan workerOptions, store ledger.Store, meters *meters, inServer bool) (err error) {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, store.Close())
+		}
+	}()
+	if err := ledger.Claim(ctx, conn.orders().Client, store, plan.newLedger, a.log); err != nil {
+		return err
+	}
+	options := plan.WorkerOptions
+	options.Ledger, options.Orders, options.Log = store, conn.orders().Client, a.log
+	options.Interceptors = []interceptor.WorkerInterceptor{telemetry.Counter(), timeline.Recorder()}
+	options.Index = a.watchIndex(ctx, tasks, conn)
 	if a.options.Release != nil {
 		options.Register = a.options.Release.Register
 	}
 	if a.options.Worker != nil {
 		a.options.Worker(&options)
 	}
-	if err := meters.watchWorker(&options); err != nil {
-		return errors.Join(err, ledger.Close())
+	if err := meters.watchWorker(&options, store); err != nil {
+		return err
 	}
-	if options.Version.BuildID != "" {
-		check := func() error { return conn.orders().CheckDeployments(ctx) }
+	if options.Version.UseVersioning {
+		check := func() error { return conn.versions().CheckDeployments(ctx) }
 		if err := a.whenUp(ctx, "waiting for the server", noAnswer, check); err != nil {
-			return errors.Join(err, ledger.Close())
+			return err
 		}
 	}
-	var err error
 	if options.Tuner, err = conn.guard.Tuner(options.Concurrency); err != nil {
-		return errors.Join(err, ledger.Close())
+		return err
 	}
-	w, err := coffee.NewWorker(ctx, conn.Client, options)
+	w, err := coffee.NewWorker(conn.Client, options)
 	if err != nil {
-		return errors.Join(err, ledger.Close())
+		return err
 	}
 	tasks.start(func(ctx context.Context) error {
 		err := guarded(ctx, conn, w.Run) // lets running activities finish within the drain time
@@ -215,12 +233,26 @@ func (a *app) startWorker(ctx context.Context, tasks *background, conn *connecti
 			a.log.Error().Err(err).Msg("the server goes on without its worker")
 			err = nil
 		}
-		if closeErr := ledger.Close(); closeErr != nil {
+		if closeErr := store.Close(); closeErr != nil {
 			err = errors.Join(err, fmt.Errorf("cannot close the ledger: %w", closeErr))
 		}
 		return err
 	})
 	return nil
+}
+
+// watchIndex adds the search attribute that orders write their outcome to, if the namespace
+// lacks it and the server allows that. It returns what knows whether the attribute is there.
+func (a *app) watchIndex(ctx context.Context, tasks *background, conn *connection) func() coffee.Index {
+	var watch desk.IndexWatch
+	if err := watch.Ensure(ctx, conn.Client, conn.namespace); err != nil {
+		a.log.Warn().Err(err).Msgf("orders cannot be listed by how they ended: there is no search attribute %s", coffee.SearchAttributeStatus)
+	}
+	tasks.start(func(ctx context.Context) error {
+		watch.Run(ctx, conn.Client, conn.namespace)
+		return nil
+	})
+	return watch.Index
 }
 
 func runWorker(ctx context.Context, a *app, server connectOptions, options workerOptions) (err error) {
@@ -243,11 +275,11 @@ func runWorker(ctx context.Context, a *app, server connectOptions, options worke
 	if err != nil {
 		return err
 	}
-	if err := a.startWorker(ctx, &tasks, conn, options.WorkerOptions, ledger, meters, false); err != nil {
+	if err := a.startWorker(ctx, &tasks, conn, options, ledger, meters, false); err != nil {
 		return err
 	}
 	meters.check(conn.guard.Check)
-	a.watchVersion(&tasks, conn, options.Version, meters)
+	a.watchVersion(&tasks, conn, options.Version.Version, meters)
 	meters.started(conn)
 	a.workerStarted(conn, where)
 	return a.workUntilInterrupted(ctx, &tasks)

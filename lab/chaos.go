@@ -20,7 +20,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"google.golang.org/grpc"
 
-	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/dial"
 	"example.com/coffee/coffee/encryption"
 	"example.com/coffee/commands"
 	"example.com/coffee/lab/chaos"
@@ -162,7 +162,9 @@ func parseConnection(c *cli.Context, p *plan) error {
 		}
 		p.Flags, p.again = append(p.Flags, "--encryption-keyset="+keyset.Path()), " --encryption-keyset …"
 	}
-	p.Connect = func(ctx context.Context, address string) (client.Client, error) { return dial(ctx, address, keyset) }
+	p.Connect = func(ctx context.Context, address string) (client.Client, error) {
+		return dialServer(ctx, address, keyset)
+	}
 	for _, flag := range commands.ConnectFlags() {
 		switch name := flag.Names()[0]; {
 		case !c.IsSet(name), name == "encryption-keyset":
@@ -181,10 +183,10 @@ func parseConnection(c *cli.Context, p *plan) error {
 	return nil
 }
 
-// dial connects to a run's own server.
-func dial(ctx context.Context, address string, keyset *encryption.Keyset) (client.Client, error) {
-	options := client.Options{HostPort: address, Namespace: client.DefaultNamespace, Logger: coffee.NewSDKLogger(zerolog.Nop())}
-	options.ConnectionOptions.DialOptions = []grpc.DialOption{coffee.DialOption()}
+// dialServer connects to a run's own server.
+func dialServer(ctx context.Context, address string, keyset *encryption.Keyset) (client.Client, error) {
+	options := client.Options{HostPort: address, Namespace: client.DefaultNamespace, Logger: dial.NewLogger(zerolog.Nop())}
+	options.ConnectionOptions.DialOptions = []grpc.DialOption{dial.Guarded()}
 	reading := encryption.Options{Namespace: options.Namespace}
 	keyset.Configure(&options, reading)
 	c, err := client.DialContext(ctx, options)

@@ -117,12 +117,12 @@ func TestLedgerFaultsAtRandom(t *testing.T) {
 			return err
 		})
 	}
-	if balance, err := sound.Balance(ctx); err != nil || balance != (coffee.Balance{Charges: 20, Refunds: 20, Charged: 6000, Refunded: 6000}) {
+	if balance, err := sound.Balance(ctx); err != nil || balance != (ledger.Balance{Charges: 20, Refunds: 20, Charged: 6000, Refunded: 6000}) {
 		t.Errorf("seed %d: %+v, %v", seed, balance, err)
 	}
 }
 
-func openLedger(t *testing.T, where string) coffee.Ledger {
+func openLedger(t *testing.T, where string) ledger.Store {
 	t.Helper()
 	opened, err := ledger.Open(context.Background(), where)
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
-	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/dial"
 	"example.com/coffee/devserver"
 )
 
@@ -54,7 +54,7 @@ func TestStorageFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { server.Stop() })
-	c, err := client.DialContext(ctx, client.Options{HostPort: server.Address(), Namespace: client.DefaultNamespace, Logger: coffee.NewSDKLogger(zerolog.Nop())})
+	c, err := client.DialContext(ctx, client.Options{HostPort: server.Address(), Namespace: client.DefaultNamespace, Logger: dial.NewLogger(zerolog.Nop())})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,10 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
+	"example.com/coffee/coffee/ledger"
+	"example.com/coffee/coffee/replay"
+	"example.com/coffee/internal/text"
 )
 
 // Options configure [Run].
@@ -28,10 +32,10 @@ type Options struct {
 	Acknowledged []string
 	// Repair, unless nil, is the same ledger opened for writing. Run settles there
 	// what can be settled, and changes nothing else.
-	Repair coffee.Ledger
+	Repair ledger.Store
 	// Replay replays a history on the workflow that has to fit it; nil means
 	// [coffee.OrderWorkflow.Replay].
-	Replay func(coffee.History) error
+	Replay func(desk.History) error
 	// Progress, unless nil, is called after each history is read, with how many
 	// were read and how many are known so far. Calls do not overlap.
 	Progress func(read, known int)
@@ -42,10 +46,11 @@ type Options struct {
 // judges the others. An error means that there is no verdict.
 func Run(ctx context.Context, options Options) (*Report, error) {
 	if options.Replay == nil {
-		options.Replay = (&coffee.OrderWorkflow{Pricing: coffee.StandardPricing{}}).Replay
+		current := (&coffee.OrderWorkflow{Pricing: coffee.StandardPricing{}}).OrderCoffeeWorkflow
+		options.Replay = func(history desk.History) error { return replay.Check(current, history) }
 	}
 	a := &auditor{Options: options, report: &Report{Breaches: []Breach{}, Repairs: []Repair{}}, stories: map[string][]*story{}, unreadable: map[string]*unread{}}
-	a.orders = coffee.NewClient(options.Client, options.Namespace)
+	a.orders = desk.NewClient(options.Client, options.Namespace)
 	if err := a.run(ctx); err != nil {
 		return nil, err
 	}
@@ -55,7 +60,7 @@ func Run(ctx context.Context, options Options) (*Report, error) {
 // auditor is one audit.
 type auditor struct {
 	Options
-	orders *coffee.Client
+	orders *desk.Client
 	report *Report
 	// keep is how long the server keeps the history of an order that has ended; 0
 	// means for ever.
@@ -240,7 +245,7 @@ func (a *auditor) settle(ctx context.Context, f *file, chain []*story, breaches 
 		return nil // the breach remains
 	}
 	if err != nil {
-		return fmt.Errorf("cannot settle order %s: %w", coffee.Printable(f.orderID), err)
+		return fmt.Errorf("cannot settle order %s: %w", text.Printable(f.orderID), err)
 	}
 	if entry.Kind == coffee.EntryRefund {
 		repair.Done = "refunded " + entry.Amount.String()

@@ -27,8 +27,10 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/ledger"
 	"example.com/coffee/coffee/ledger/ledgertest"
+	"example.com/coffee/coffee/replay"
 )
 
 const runID = "run-1"
@@ -660,7 +662,7 @@ func (i *iterator) Next() (*historypb.HistoryEvent, error) {
 
 // chargedLedger returns a ledger in a file, in which order 123 is charged, and its
 // path.
-func chargedLedger(t *testing.T) (coffee.Ledger, string) {
+func chargedLedger(t *testing.T) (ledger.Store, string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "ledger.db")
 	book, err := ledger.Open(context.Background(), path)
@@ -805,7 +807,7 @@ func TestSettle(t *testing.T) {
 
 // refusing is a ledger that may refuse every refund.
 type refusing struct {
-	coffee.Ledger
+	ledger.Store
 	refusal error
 }
 
@@ -813,13 +815,13 @@ func (l *refusing) Refund(ctx context.Context, orderID, runID string) (coffee.En
 	if l.refusal != nil {
 		return coffee.Entry{}, l.refusal
 	}
-	return l.Ledger.Refund(ctx, orderID, runID)
+	return l.Store.Refund(ctx, orderID, runID)
 }
 
 // replayToday replays an order's history on the workflow of this program.
 func replayToday(h *historypb.History) error {
 	w := &coffee.OrderWorkflow{Pricing: coffee.StandardPricing{}}
-	return w.Replay(coffee.History{OrderID: "123", RunID: execution().GetRunId(), Events: h.GetEvents()})
+	return replay.Check(w.OrderCoffeeWorkflow, desk.History{OrderID: "123", RunID: execution().GetRunId(), Events: h.GetEvents()})
 }
 
 // TestReplayOfAnotherWorkflow: a history that this workflow cannot have written.
@@ -840,7 +842,7 @@ func TestReplayOfAnotherWorkflow(t *testing.T) {
 func TestNewerLedger(t *testing.T) {
 	t.Parallel()
 	path := alteredLedger(t, `UPDATE ledger_schema SET version = 2`)
-	if _, err := OpenBook(context.Background(), path); !errors.Is(err, coffee.ErrNewerLedger) || !strings.Contains(err.Error(), "its schema has version 2, and this program knows version 1") {
+	if _, err := OpenBook(context.Background(), path); !errors.Is(err, ledger.ErrNewerLedger) || !strings.Contains(err.Error(), "its schema has version 2, and this program knows version 1") {
 		t.Errorf("got %v", err)
 	}
 }

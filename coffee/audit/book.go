@@ -60,7 +60,7 @@ type Book struct {
 	safeguards func(ctx context.Context, db querier) (missing []string, err error)
 
 	id    string
-	owner coffee.Owner
+	owner ledger.Owner
 }
 
 // querier is a transaction, or a database.
@@ -161,7 +161,7 @@ func sqliteDSN(absolute string) string {
 func (b *Book) ID() string { return b.id }
 
 // Owner returns whose orders the ledger keeps; the zero value if it was never used.
-func (b *Book) Owner() coffee.Owner { return b.owner }
+func (b *Book) Owner() ledger.Owner { return b.owner }
 
 // Close releases the database.
 func (b *Book) Close() error { return b.db.Close() }

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/internal/text"
 )
 
 // file is everything known about one workflow id: its runs, and the ledger's rows
@@ -191,7 +192,7 @@ func (j *judge) chain(chain []*story, own rows) {
 		}
 	}
 	if s.result != nil && coffee.WorkflowID(s.result.OrderID) != s.workflowID {
-		j.breach(RuleHistory, s, "the result is that of order %s", coffee.Quote(s.result.OrderID))
+		j.breach(RuleHistory, s, "the result is that of order %s", text.Quote(s.result.OrderID))
 	}
 	price, accepted := priceOf(chain)
 	for _, s := range chain {

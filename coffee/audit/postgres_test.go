@@ -177,7 +177,7 @@ func TestPostgresBookThatIsNone(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
 	where := ledgertest.PostgresURL(t)
-	if _, err := OpenBook(ctx, where); !errors.Is(err, coffee.ErrNoLedger) || err.Error() != "cannot read the ledger: there is no ledger" {
+	if _, err := OpenBook(ctx, where); !errors.Is(err, ledger.ErrNoLedger) || err.Error() != "cannot read the ledger: there is no ledger" {
 		t.Errorf("got %v", err)
 	}
 	database := ledgertest.DatabaseURL(t)

@@ -15,6 +15,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
+	"example.com/coffee/internal/text"
 )
 
 // run is one run of a workflow.
@@ -152,7 +154,7 @@ func (a *auditor) readRuns(ctx context.Context, runs []run) error {
 }
 
 func cannotRead(workflowID string, err error) error {
-	return fmt.Errorf("cannot read the history of %s: %w", coffee.Printable(workflowID), err)
+	return fmt.Errorf("cannot read the history of %s: %w", text.Printable(workflowID), err)
 }
 
 // readRun reads and replays one history. It returns nil if the history was deleted
@@ -169,11 +171,11 @@ func (a *auditor) readRun(ctx context.Context, r run) (*story, error) {
 		history.Events = append(history.Events, event)
 	}
 	orderID := strings.TrimPrefix(r.execution.GetWorkflowId(), coffee.WorkflowID(""))
-	if err := coffee.CheckReadable(orderID, history.GetEvents()); err != nil {
+	if err := desk.CheckReadable(orderID, history.GetEvents()); err != nil {
 		return nil, err
 	}
 	s := readStory(r.execution, r.startedAt, history)
-	if err := a.Replay(coffee.History{
+	if err := a.Replay(desk.History{
 		OrderID: orderID,
 		RunID:   r.execution.GetRunId(),
 		Events:  history.GetEvents(),

@@ -11,6 +11,7 @@ import (
 	"go.temporal.io/sdk/converter"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/internal/text"
 )
 
 // story is what the history of one run says about an order.
@@ -236,7 +237,7 @@ func (s *story) closed(event *historypb.HistoryEvent) {
 			s.end = "ended with a result that cannot be decoded"
 		}
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
-		s.end = "ended with an error: " + coffee.Quote(event.GetWorkflowExecutionFailedEventAttributes().GetFailure().GetMessage())
+		s.end = "ended with an error: " + text.Quote(event.GetWorkflowExecutionFailedEventAttributes().GetFailure().GetMessage())
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT:
 		s.end, s.stopped = "timed out", true
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED:

@@ -16,17 +16,18 @@ import (
 	"time"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
 )
 
-// Orders is the part of a [coffee.Client] that a board needs.
+// Orders is the part of a [desk.Client] that a board needs.
 type Orders interface {
 	Place(ctx context.Context, request coffee.OrderRequest) (coffee.Placed, error)
 	Cancel(ctx context.Context, orderID, reason string) error
-	List(ctx context.Context, options coffee.ListOptions) ([]coffee.OrderView, error)
-	AddDetails(ctx context.Context, views []coffee.OrderView) error
-	History(ctx context.Context, orderID string) (coffee.History, error)
-	Count(ctx context.Context, options coffee.ListOptions) (int, error)
-	Waiting(ctx context.Context, orderID string) (coffee.Waiting, error)
+	List(ctx context.Context, options desk.ListOptions) ([]desk.OrderView, error)
+	AddDetails(ctx context.Context, views []desk.OrderView) error
+	History(ctx context.Context, orderID string) (desk.History, error)
+	Count(ctx context.Context, options desk.ListOptions) (int, error)
+	Waiting(ctx context.Context, orderID string) (desk.Waiting, error)
 }
 
 // Limits on what is shown, and on what is asked of the server.
@@ -75,7 +76,7 @@ type Board struct {
 	viewers map[chan []byte]struct{}
 	news    news // without the orders
 	// diagnoser has seen all answers of the server.
-	diagnoser coffee.Diagnoser
+	diagnoser desk.Diagnoser
 	// The orders that ended in each second of the window, by the second modulo its
 	// length. They are kept here because more orders may end than are shown.
 	seconds [window]map[string]order
@@ -113,8 +114,8 @@ type news struct {
 	// Known means that the server said which orders there are when it was asked last.
 	Known bool `json:"known"`
 	// Diagnosis is why orders do not go on, if that is known. Waiting says it in words.
-	Diagnosis coffee.Diagnosis `json:"diagnosis"`
-	Waiting   string           `json:"waiting,omitempty"`
+	Diagnosis desk.Diagnosis `json:"diagnosis"`
+	Waiting   string         `json:"waiting,omitempty"`
 	// Running and Over are how many orders run, and how many are over, shown or not.
 	Running int `json:"running"`
 	Over    int `json:"over"`
@@ -190,10 +191,10 @@ func (b *Board) explain(err error) string {
 
 // seen is what the server was seen to have.
 type seen struct {
-	views         []coffee.OrderView
+	views         []desk.OrderView
 	looked        map[string]bool // the ids of those that were looked up one by one
 	running, over int             // how many orders there are in truth
-	waits         coffee.Waiting  // why the oldest one does not go on
+	waits         desk.Waiting    // why the oldest one does not go on
 }
 
 // ask lists the orders, and looks some of them up one by one. The two kinds have a list
@@ -213,7 +214,7 @@ func (b *Board) ask(ctx context.Context) (found seen, err error) {
 		return before[found.views[i].OrderID].Compare(before[found.views[j].OrderID])
 	})
 	some = some[:min(len(some), mostLooks)]
-	closer := make([]coffee.OrderView, len(some))
+	closer := make([]desk.OrderView, len(some))
 	for n, i := range some {
 		closer[n] = found.views[i]
 	}
@@ -225,7 +226,7 @@ func (b *Board) ask(ctx context.Context) (found seen, err error) {
 		found.views[i] = closer[n]
 		found.looked[closer[n].OrderID] = true
 	}
-	if id := coffee.OldestWaiting(found.views); id != "" {
+	if id := desk.OldestWaiting(found.views); id != "" {
 		// If the server cannot say, the orders are shown without a reason.
 		found.waits, _ = b.options.Orders.Waiting(ctx, id)
 	}
@@ -235,22 +236,22 @@ func (b *Board) ask(ctx context.Context) (found seen, err error) {
 // list returns the newest orders that run, those that ended last, and how many there are.
 func (b *Board) list(ctx context.Context) (found seen, err error) {
 	orders := b.options.Orders
-	running, err := orders.List(ctx, coffee.ListOptions{Status: coffee.StatusRunning, Limit: mostRunning, Brief: true})
+	running, err := orders.List(ctx, desk.ListOptions{Status: coffee.StatusRunning, Limit: mostRunning, Brief: true})
 	if err != nil {
 		return seen{}, err
 	}
-	found.views, err = orders.List(ctx, coffee.ListOptions{Over: true, Limit: mostCounted, Brief: true})
+	found.views, err = orders.List(ctx, desk.ListOptions{Over: true, Limit: mostCounted, Brief: true})
 	if err != nil {
 		return seen{}, err
 	}
 	found.running, found.over = len(running), len(found.views)
 	if found.running == mostRunning {
-		if found.running, err = orders.Count(ctx, coffee.ListOptions{Status: coffee.StatusRunning}); err != nil {
+		if found.running, err = orders.Count(ctx, desk.ListOptions{Status: coffee.StatusRunning}); err != nil {
 			return seen{}, err
 		}
 	}
 	if found.over == mostCounted {
-		if found.over, err = orders.Count(ctx, coffee.ListOptions{Over: true}); err != nil {
+		if found.over, err = orders.Count(ctx, desk.ListOptions{Over: true}); err != nil {
 			return seen{}, err
 		}
 	}
@@ -263,14 +264,14 @@ func (b *Board) list(ctx context.Context) (found seen, err error) {
 			found.views = append(found.views, view)
 		}
 	}
-	slices.SortStableFunc(found.views, func(a, b coffee.OrderView) int { return b.EndedAt.Compare(a.EndedAt) })
+	slices.SortStableFunc(found.views, func(a, b desk.OrderView) int { return b.EndedAt.Compare(a.EndedAt) })
 	return found, nil
 }
 
 // unclear returns which orders of a list have to be looked up one by one: it lacks the
 // stage of running orders and, on some servers, the outcome of the others. The latter are
 // looked up once; an outcome that is known from then is filled in.
-func (b *Board) unclear(views []coffee.OrderView) (some []int) {
+func (b *Board) unclear(views []desk.OrderView) (some []int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	ended, counted := 0, time.Now().Add(-window*time.Second)
@@ -294,7 +295,7 @@ func (b *Board) unclear(views []coffee.OrderView) (some []int) {
 }
 
 // take stores what was learned, and returns what is new.
-func (b *Board) take(views []coffee.OrderView, looked map[string]bool) (changed []order, gone []string) {
+func (b *Board) take(views []desk.OrderView, looked map[string]bool) (changed []order, gone []string) {
 	now := time.Now()
 	b.advance(now.Unix())
 	seen := map[string]bool{}
@@ -334,7 +335,7 @@ func same(a, b order) bool {
 	return a == b
 }
 
-func toOrder(view coffee.OrderView, before *order, looked bool, now time.Time) order {
+func toOrder(view desk.OrderView, before *order, looked bool, now time.Time) order {
 	o := order{ID: view.OrderID, Drink: view.Drink, Size: view.Size, Status: view.Status, Stage: view.Stage,
 		StartedAt: view.StartedAt.UnixMilli()}
 	if view.AmountCents != 0 {

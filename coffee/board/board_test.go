@@ -20,14 +20,15 @@ import (
 	"go.temporal.io/api/serviceerror"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
 )
 
 // fakeOrders is a fake server whose orders the test sets.
 type fakeOrders struct {
 	mu    sync.Mutex
-	views []coffee.OrderView
+	views []desk.OrderView
 	err   error
-	waits coffee.Waiting
+	waits desk.Waiting
 	lists int
 	// outcomes are what a list does not say of orders that have ended, by their ids.
 	outcomes  map[string]coffee.OrderStatus
@@ -60,7 +61,7 @@ func (f *fakeOrders) Cancel(_ context.Context, id, _ string) error {
 	return f.err
 }
 
-func (f *fakeOrders) List(_ context.Context, options coffee.ListOptions) ([]coffee.OrderView, error) {
+func (f *fakeOrders) List(_ context.Context, options desk.ListOptions) ([]desk.OrderView, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.lists++
@@ -71,7 +72,7 @@ func (f *fakeOrders) List(_ context.Context, options coffee.ListOptions) ([]coff
 	return views[:min(len(views), options.Limit)], f.err
 }
 
-func (f *fakeOrders) selected(options coffee.ListOptions) (views []coffee.OrderView) {
+func (f *fakeOrders) selected(options desk.ListOptions) (views []desk.OrderView) {
 	for _, view := range f.views {
 		if options.Over != (view.Status == coffee.StatusRunning) {
 			views = append(views, view)
@@ -80,14 +81,14 @@ func (f *fakeOrders) selected(options coffee.ListOptions) (views []coffee.OrderV
 	return views
 }
 
-func (f *fakeOrders) Count(_ context.Context, options coffee.ListOptions) (int, error) {
+func (f *fakeOrders) Count(_ context.Context, options desk.ListOptions) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return len(f.selected(options)), f.err
 }
 
 // AddDetails reports that every order is brewing, or how it ended.
-func (f *fakeOrders) AddDetails(_ context.Context, views []coffee.OrderView) error {
+func (f *fakeOrders) AddDetails(_ context.Context, views []desk.OrderView) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i := range views {
@@ -101,14 +102,14 @@ func (f *fakeOrders) AddDetails(_ context.Context, views []coffee.OrderView) err
 	return f.err
 }
 
-func (f *fakeOrders) History(_ context.Context, id string) (coffee.History, error) {
+func (f *fakeOrders) History(_ context.Context, id string) (desk.History, error) {
 	if id == "nobody" {
-		return coffee.History{}, coffee.ErrNotFound
+		return desk.History{}, coffee.ErrNotFound
 	}
-	return coffee.History{OrderID: id, ReadAt: time.Now()}, nil
+	return desk.History{OrderID: id, ReadAt: time.Now()}, nil
 }
 
-func (f *fakeOrders) Waiting(context.Context, string) (coffee.Waiting, error) {
+func (f *fakeOrders) Waiting(context.Context, string) (desk.Waiting, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.waits, nil
@@ -120,12 +121,12 @@ func (f *fakeOrders) set(change func()) {
 	change()
 }
 
-func running(id string, age time.Duration) coffee.OrderView {
-	return coffee.OrderView{OrderState: coffee.OrderState{OrderID: id, Drink: "latte", Size: "M", AmountCents: 525, Stage: coffee.StageAccepted},
+func running(id string, age time.Duration) desk.OrderView {
+	return desk.OrderView{OrderState: coffee.OrderState{OrderID: id, Drink: "latte", Size: "M", AmountCents: 525, Stage: coffee.StageAccepted},
 		Status: coffee.StatusRunning, StartedAt: time.Now().Add(-age)}
 }
 
-func ended(view coffee.OrderView, status coffee.OrderStatus) coffee.OrderView {
+func ended(view desk.OrderView, status coffee.OrderStatus) desk.OrderView {
 	view.Status, view.Stage, view.EndedAt = status, coffee.StageDone, time.Now()
 	return view
 }
@@ -160,7 +161,7 @@ func run(t *testing.T, orders *fakeOrders) *Board {
 
 func TestNews(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		orders := &fakeOrders{views: []coffee.OrderView{running("1", time.Second)}}
+		orders := &fakeOrders{views: []desk.OrderView{running("1", time.Second)}}
 		b := run(t, orders)
 		time.Sleep(time.Minute)
 		if orders.lists != 0 {
@@ -202,8 +203,8 @@ func TestNews(t *testing.T) {
 			t.Errorf("without a server: %+v", n)
 		}
 		orders.set(func() {
-			orders.err, orders.waits.Diagnosis = nil, coffee.DiagnosisNoWorker
-			orders.views = []coffee.OrderView{running("2", time.Minute)}
+			orders.err, orders.waits.Diagnosis = nil, desk.DiagnosisNoWorker
+			orders.views = []desk.OrderView{running("2", time.Minute)}
 		})
 		if n := next(t, viewer); n.Problem != "" || n.Diagnosis != "reconnecting" || len(n.Gone) != 1 || n.Gone[0] != "1" || len(n.Orders) != 1 {
 			t.Errorf("with a server again: %+v", n)
@@ -254,7 +255,7 @@ func TestCounters(t *testing.T) {
 // TestMany: however many orders run, those that end are seen, and the totals are true.
 func TestMany(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		orders := &fakeOrders{waits: coffee.Waiting{Diagnosis: coffee.DiagnosisBusy}}
+		orders := &fakeOrders{waits: desk.Waiting{Diagnosis: desk.DiagnosisBusy}}
 		for i := range 2000 {
 			orders.views = append(orders.views, running(fmt.Sprint(i), time.Minute))
 		}
@@ -288,11 +289,11 @@ func TestMany(t *testing.T) {
 // TestReached: of an order that was cancelled or failed, the last step that it was seen at
 // is known, and of one that was seen only then, none.
 func TestReached(t *testing.T) {
-	at := func(stage coffee.Stage) coffee.OrderView { v := running("1", time.Second); v.Stage = stage; return v }
+	at := func(stage coffee.Stage) desk.OrderView { v := running("1", time.Second); v.Stage = stage; return v }
 	cancelled := ended(at(coffee.StageDone), coffee.StatusCancelled)
 	var before *order
 	for _, step := range []struct {
-		view coffee.OrderView
+		view desk.OrderView
 		want coffee.Stage
 	}{{at(coffee.StageAccepted), ""}, {at(coffee.StageBrewing), coffee.StageBrewing}, {at(coffee.StageRefunding), coffee.StageBrewing}, {cancelled, coffee.StageBrewing}, {cancelled, coffee.StageBrewing}} {
 		o := toOrder(step.view, before, true, time.Now())
@@ -587,7 +588,7 @@ func TestPage(t *testing.T) {
 
 // TestStream: a page receives server-sent events until it leaves.
 func TestStream(t *testing.T) {
-	orders := &fakeOrders{views: []coffee.OrderView{running("1", time.Second)}}
+	orders := &fakeOrders{views: []desk.OrderView{running("1", time.Second)}}
 	server := serve(t, orders)
 	ctx, cancel := context.WithCancel(t.Context())
 	request, err := http.NewRequestWithContext(ctx, "GET", server.URL+"/news", nil)

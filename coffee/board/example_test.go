@@ -7,8 +7,8 @@ import (
 
 	"go.temporal.io/sdk/client"
 
-	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/board"
+	"example.com/coffee/coffee/desk"
 )
 
 // A board watches the orders and serves its page until either fails.
@@ -22,7 +22,7 @@ func ExampleNew() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	b := board.New(board.Options{Orders: coffee.NewClient(temporal, "default"), Namespace: "default"})
+	b := board.New(board.Options{Orders: desk.NewClient(temporal, "default"), Namespace: "default"})
 	go b.Run(context.Background())
 	log.Fatal(b.Server(listener.Addr()).Serve(listener))
 }

@@ -19,7 +19,7 @@ func TestIdentity(t *testing.T) {
 	ctx := context.Background()
 	path := filepath.Join(t.TempDir(), "ledger.db")
 	first := openLedger(t, path)
-	mine, others := coffee.Owner{NamespaceID: "a", Namespace: "default"}, coffee.Owner{NamespaceID: "b", Namespace: "default"}
+	mine, others := Owner{NamespaceID: "a", Namespace: "default"}, Owner{NamespaceID: "b", Namespace: "default"}
 	if err := first.Bind(ctx, mine); err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +31,7 @@ func TestIdentity(t *testing.T) {
 	if err := again.Bind(ctx, mine); err != nil {
 		t.Error(err)
 	}
-	if err := again.Bind(ctx, others); !errors.Is(err, coffee.ErrForeignLedger) || coffee.IsRefusal(err) {
+	if err := again.Bind(ctx, others); !errors.Is(err, ErrForeignLedger) || coffee.IsRefusal(err) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -51,9 +51,9 @@ func TestOneIdentity(t *testing.T) {
 }
 
 // testOneIdentity tries statements that would change whose a ledger is, and which.
-func testOneIdentity(t *testing.T, ledger coffee.Ledger, db *sql.DB, more ...string) {
+func testOneIdentity(t *testing.T, ledger Store, db *sql.DB, more ...string) {
 	ctx := context.Background()
-	owner := coffee.Owner{NamespaceID: "a", Namespace: "a"}
+	owner := Owner{NamespaceID: "a", Namespace: "a"}
 	if err := ledger.Bind(ctx, owner); err != nil {
 		t.Fatal(err)
 	}
@@ -83,12 +83,12 @@ func TestBindsOnce(t *testing.T) {
 	testBindsOnce(t, openLedger(t, path), openLedger(t, path))
 }
 
-func testBindsOnce(t *testing.T, handles ...coffee.Ledger) {
+func testBindsOnce(t *testing.T, handles ...Store) {
 	bound := make([]error, 8)
 	var wg sync.WaitGroup
 	for i := range bound {
 		wg.Go(func() {
-			bound[i] = handles[i%len(handles)].Bind(context.Background(), coffee.Owner{NamespaceID: fmt.Sprint(i), Namespace: "default"})
+			bound[i] = handles[i%len(handles)].Bind(context.Background(), Owner{NamespaceID: fmt.Sprint(i), Namespace: "default"})
 		})
 	}
 	wg.Wait()
@@ -96,7 +96,7 @@ func testBindsOnce(t *testing.T, handles ...coffee.Ledger) {
 	for _, err := range bound {
 		if err == nil {
 			winners++
-		} else if !errors.Is(err, coffee.ErrForeignLedger) {
+		} else if !errors.Is(err, ErrForeignLedger) {
 			t.Error(err)
 		}
 	}

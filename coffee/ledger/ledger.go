@@ -1,4 +1,4 @@
-// Package ledger implements [coffee.Ledger] in a SQL database: in a SQLite file, in
+// Package ledger implements [coffee.Store] in a SQL database: in a SQLite file, in
 // memory, or in PostgreSQL.
 //
 // Read it in this order: this file opens a ledger; sql.go keeps its promises, one
@@ -11,8 +11,6 @@ package ledger
 import (
 	"context"
 	"fmt"
-
-	"example.com/coffee/coffee"
 )
 
 // Open opens the ledger at where, a postgres:// URL or the path of a SQLite file.
@@ -23,17 +21,17 @@ import (
 //
 // Several processes may share a ledger. Processes on several machines need
 // PostgreSQL.
-func Open(ctx context.Context, where string, options ...Option) (coffee.Ledger, error) {
+func Open(ctx context.Context, where string, options ...Option) (Store, error) {
 	return open(ctx, where, true, options)
 }
 
 // OpenExisting is like [Open], but the ledger must exist: if it does not,
 // OpenExisting returns [coffee.ErrNoLedger] and creates nothing.
-func OpenExisting(ctx context.Context, where string, options ...Option) (coffee.Ledger, error) {
+func OpenExisting(ctx context.Context, where string, options ...Option) (Store, error) {
 	return open(ctx, where, false, options)
 }
 
-func open(ctx context.Context, where string, create bool, options []Option) (coffee.Ledger, error) {
+func open(ctx context.Context, where string, create bool, options []Option) (Store, error) {
 	databaseURL, err := PostgresURL(where)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the ledger: %w", err)

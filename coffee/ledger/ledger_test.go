@@ -14,11 +14,12 @@ import (
 	"testing"
 	"time"
 
-	"example.com/coffee/coffee"
 	"pgregory.net/rapid"
+
+	"example.com/coffee/coffee"
 )
 
-func memoryLedger(t testing.TB) coffee.Ledger {
+func memoryLedger(t testing.TB) Store {
 	t.Helper()
 	ledger, err := OpenMemory(context.Background())
 	if err != nil {
@@ -28,7 +29,7 @@ func memoryLedger(t testing.TB) coffee.Ledger {
 	return ledger
 }
 
-func openLedger(t testing.TB, where string) coffee.Ledger {
+func openLedger(t testing.TB, where string) Store {
 	t.Helper()
 	ledger, err := Open(context.Background(), where)
 	if err != nil {
@@ -40,40 +41,40 @@ func openLedger(t testing.TB, where string) coffee.Ledger {
 
 func TestLedgerRules(t *testing.T) {
 	t.Parallel()
-	testLedgerRules(t, func(t *testing.T) coffee.Ledger { return memoryLedger(t) })
+	testLedgerRules(t, func(t *testing.T) Store { return memoryLedger(t) })
 }
 
-func testLedgerRules(t *testing.T, open func(t *testing.T) coffee.Ledger) {
+func testLedgerRules(t *testing.T, open func(t *testing.T) Store) {
 	ctx := context.Background()
-	charge := func(l coffee.Ledger, amount coffee.Cents, run string) error {
+	charge := func(l Store, amount coffee.Cents, run string) error {
 		_, err := l.Charge(ctx, coffee.Charge{OrderID: "1", RunID: run, Amount: amount})
 		return err
 	}
-	refund := func(l coffee.Ledger, run string) (coffee.EntryKind, error) {
+	refund := func(l Store, run string) (coffee.EntryKind, error) {
 		entry, err := l.Refund(ctx, "1", run)
 		return entry.Kind, err
 	}
-	for name, test := range map[string]func(t *testing.T, l coffee.Ledger){
-		"a charge is made once": func(t *testing.T, l coffee.Ledger) {
+	for name, test := range map[string]func(t *testing.T, l Store){
+		"a charge is made once": func(t *testing.T, l Store) {
 			first, err1 := l.Charge(ctx, coffee.Charge{OrderID: "1", RunID: "run", Amount: 525})
 			again, err2 := l.Charge(ctx, coffee.Charge{OrderID: "1", RunID: "run", Amount: 525})
 			if err := errors.Join(err1, err2); err != nil || first != again {
 				t.Errorf("first %v, again %v, %v", first, again, err)
 			}
 		},
-		"another amount is a conflict": func(t *testing.T, l coffee.Ledger) {
+		"another amount is a conflict": func(t *testing.T, l Store) {
 			charge(l, 525, "run")
 			if err := charge(l, 524, "run"); !errors.Is(err, coffee.ErrAmountConflict) {
 				t.Error(err)
 			}
 		},
-		"another run is a duplicate": func(t *testing.T, l coffee.Ledger) {
+		"another run is a duplicate": func(t *testing.T, l Store) {
 			charge(l, 525, "run")
 			if err := charge(l, 525, "other"); !errors.Is(err, coffee.ErrDuplicateOrder) {
 				t.Error(err)
 			}
 		},
-		"another run does not refund the first": func(t *testing.T, l coffee.Ledger) {
+		"another run does not refund the first": func(t *testing.T, l Store) {
 			charge(l, 525, "run")
 			if _, err := refund(l, "other"); !errors.Is(err, coffee.ErrDuplicateOrder) {
 				t.Error(err)
@@ -82,7 +83,7 @@ func testLedgerRules(t *testing.T, open func(t *testing.T) coffee.Ledger) {
 				t.Error(balance, err)
 			}
 		},
-		"a refund equals its charge, once": func(t *testing.T, l coffee.Ledger) {
+		"a refund equals its charge, once": func(t *testing.T, l Store) {
 			charge(l, 525, "run")
 			first, err1 := l.Refund(ctx, "1", "run")
 			again, err2 := l.Refund(ctx, "1", "run")
@@ -90,14 +91,14 @@ func testLedgerRules(t *testing.T, open func(t *testing.T) coffee.Ledger) {
 				t.Errorf("first %v, again %v, %v", first, again, err)
 			}
 		},
-		"no charge after a refund": func(t *testing.T, l coffee.Ledger) {
+		"no charge after a refund": func(t *testing.T, l Store) {
 			charge(l, 525, "run")
 			refund(l, "run")
 			if err := charge(l, 525, "run"); !errors.Is(err, coffee.ErrSettled) {
 				t.Error(err)
 			}
 		},
-		"a refund of nothing leaves a void": func(t *testing.T, l coffee.Ledger) {
+		"a refund of nothing leaves a void": func(t *testing.T, l Store) {
 			if kind, err := refund(l, "run"); err != nil || kind != coffee.EntryVoid {
 				t.Error(kind, err)
 			}
@@ -108,7 +109,7 @@ func testLedgerRules(t *testing.T, open func(t *testing.T) coffee.Ledger) {
 				t.Error("again:", kind, err)
 			}
 		},
-		"a coffee is handed out once, and its price kept": func(t *testing.T, l coffee.Ledger) {
+		"a coffee is handed out once, and its price kept": func(t *testing.T, l Store) {
 			charge(l, 525, "run")
 			for range 2 {
 				if err := l.Deliver(ctx, "1"); err != nil {
@@ -131,7 +132,7 @@ func testLedgerRules(t *testing.T, open func(t *testing.T) coffee.Ledger) {
 				t.Error("a delivery is no money:", entries, err)
 			}
 		},
-		"no coffee without a charge": func(t *testing.T, l coffee.Ledger) {
+		"no coffee without a charge": func(t *testing.T, l Store) {
 			if err := l.Deliver(ctx, "1"); !errors.Is(err, coffee.ErrNotCharged) {
 				t.Error(err)
 			}
@@ -139,7 +140,7 @@ func testLedgerRules(t *testing.T, open func(t *testing.T) coffee.Ledger) {
 				t.Error(delivered, err)
 			}
 		},
-		"no coffee after a refund": func(t *testing.T, l coffee.Ledger) {
+		"no coffee after a refund": func(t *testing.T, l Store) {
 			charge(l, 525, "run")
 			if delivered, err := l.Paid(ctx, "1"); delivered || err != nil {
 				t.Error(delivered, err)
@@ -152,13 +153,13 @@ func testLedgerRules(t *testing.T, open func(t *testing.T) coffee.Ledger) {
 				t.Error(delivered, err)
 			}
 		},
-		"no coffee after a void": func(t *testing.T, l coffee.Ledger) {
+		"no coffee after a void": func(t *testing.T, l Store) {
 			refund(l, "run")
 			if err := l.Deliver(ctx, "1"); !errors.Is(err, coffee.ErrSettled) {
 				t.Error(err)
 			}
 		},
-		"nonsense is refused": func(t *testing.T, l coffee.Ledger) {
+		"nonsense is refused": func(t *testing.T, l Store) {
 			for _, bad := range []coffee.Charge{{RunID: "run", Amount: 1}, {OrderID: "1", Amount: 1}, {OrderID: "1", RunID: "run"}, {OrderID: "1", RunID: "run", Amount: -1}} {
 				if _, err := l.Charge(ctx, bad); !errors.Is(err, coffee.ErrInvalidEntry) {
 					t.Error(bad, err)
@@ -209,7 +210,7 @@ func TestLedgerDatabaseRefuses(t *testing.T) {
 
 // testLedgerDatabaseRefuses tries statements that every database must refuse, and
 // some more that are specific to the engine.
-func testLedgerDatabaseRefuses(t *testing.T, ledger coffee.Ledger, db *sql.DB, more ...string) {
+func testLedgerDatabaseRefuses(t *testing.T, ledger Store, db *sql.DB, more ...string) {
 	ctx := context.Background()
 	for _, id := range []string{"charged", "refunded", "delivered"} {
 		if _, err := ledger.Charge(ctx, coffee.Charge{OrderID: id, RunID: "run", Amount: 525}); err != nil {
@@ -255,7 +256,7 @@ func testLedgerDatabaseRefuses(t *testing.T, ledger coffee.Ledger, db *sql.DB, m
 		}
 	}
 	balance, err := ledger.Balance(ctx)
-	if want := (coffee.Balance{Charges: 3, Refunds: 1, Voids: 1, Charged: 1575, Refunded: 525}); err != nil || balance != want {
+	if want := (Balance{Charges: 3, Refunds: 1, Voids: 1, Charged: 1575, Refunded: 525}); err != nil || balance != want {
 		t.Errorf("got %+v, %v; want %+v", balance, err, want)
 	}
 }
@@ -376,7 +377,7 @@ func testLedgerProperties(t *testing.T, empty func() string) {
 				}
 			},
 			"": func(rt *rapid.T) { // the invariants, after each step
-				var want coffee.Balance
+				var want Balance
 				for id, b := range model {
 					kinds := ""
 					if b.amount != 0 {
@@ -417,7 +418,7 @@ func TestLedgerConcurrency(t *testing.T) {
 	testLedgerConcurrency(t, openLedger(t, path), openLedger(t, path))
 }
 
-func testLedgerConcurrency(t *testing.T, handles ...coffee.Ledger) {
+func testLedgerConcurrency(t *testing.T, handles ...Store) {
 	ctx := context.Background()
 	const orders = 20
 	var wg sync.WaitGroup
@@ -450,7 +451,7 @@ func TestRefundAgainstDelivery(t *testing.T) {
 	testRefundAgainstDelivery(t, openLedger(t, path), openLedger(t, path))
 }
 
-func testRefundAgainstDelivery(t *testing.T, one, other coffee.Ledger) {
+func testRefundAgainstDelivery(t *testing.T, one, other Store) {
 	ctx := context.Background()
 	refunds := 0
 	for i := range 50 {
@@ -633,7 +634,7 @@ func TestLedgerNamesOfOneFile(t *testing.T) {
 func TestOpenExistingLedger(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "ledger.db")
-	if _, err := OpenExisting(context.Background(), path); !errors.Is(err, coffee.ErrNoLedger) {
+	if _, err := OpenExisting(context.Background(), path); !errors.Is(err, ErrNoLedger) {
 		t.Errorf("got %v", err)
 	}
 	if _, err := os.Stat(path); err == nil {
@@ -809,7 +810,7 @@ func TestLedgerInTrouble(t *testing.T) {
 			if err := ledger.Ready(ctx); err != nil {
 				t.Errorf("after the trouble it is not ready: %v", err)
 			}
-			want := coffee.Balance{Charges: int64(charged) + 1, Charged: 525 * (coffee.Cents(charged) + 1)}
+			want := Balance{Charges: int64(charged) + 1, Charged: 525 * (coffee.Cents(charged) + 1)}
 			if balance, err := ledger.Balance(ctx); err != nil || balance != want {
 				t.Errorf("got %+v, %v; want %+v", balance, err, want)
 			}
@@ -836,7 +837,7 @@ func TestLedgerClocks(t *testing.T) {
 	if refund, err := slow.Refund(ctx, "1", "run"); err != nil || refund.Kind != coffee.EntryRefund {
 		t.Errorf("got %v, %v", refund, err)
 	}
-	for _, ledger := range []coffee.Ledger{slow, fast} {
+	for _, ledger := range []Store{slow, fast} {
 		if _, err := ledger.Charge(ctx, charge); !errors.Is(err, coffee.ErrSettled) {
 			t.Errorf("a charge after the refund: %v", err)
 		}

@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"example.com/coffee/coffee"
 )
 
 // SchemaVersion is the version of the schema that this program makes, and the newest
@@ -85,7 +83,7 @@ func (m migration) missing(ctx context.Context, db querier) ([]string, error) {
 func (m migration) check(ctx context.Context, db querier) error {
 	version, err := m.version(ctx, db)
 	if err == nil && version == 0 {
-		err = coffee.ErrNoLedger
+		err = ErrNoLedger
 	}
 	return err
 }
@@ -94,7 +92,7 @@ func (m migration) check(ctx context.Context, db querier) error {
 // that a program knows.
 func checkVersion(version, known int) error {
 	if version > known {
-		return fmt.Errorf("%w: its schema has version %d, and this program knows version %d", coffee.ErrNewerLedger, version, known)
+		return fmt.Errorf("%w: its schema has version %d, and this program knows version %d", ErrNewerLedger, version, known)
 	}
 	return nil
 }
@@ -108,7 +106,7 @@ func (m migration) run(ctx context.Context, db *sql.DB, create bool) error {
 		return err
 	}
 	if version == 0 && !create {
-		return coffee.ErrNoLedger
+		return ErrNoLedger
 	}
 	tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: m.isolation})
 	if err != nil {

@@ -30,7 +30,7 @@ func TestSchemaVersion(t *testing.T) {
 func TestMigrateSQLite(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "ledger.db")
-	testMigrate(t, path, "sqlite", "file:"+path, func(m migration) (coffee.Ledger, error) {
+	testMigrate(t, path, "sqlite", "file:"+path, func(m migration) (Store, error) {
 		return openSQLiteFile(context.Background(), path, true, m)
 	}, sqliteMigration)
 }
@@ -38,7 +38,7 @@ func TestMigrateSQLite(t *testing.T) {
 func TestMigratePostgres(t *testing.T) {
 	t.Parallel()
 	where := ledgertest.PostgresURL(t)
-	testMigrate(t, where, "pgx", where, func(m migration) (coffee.Ledger, error) {
+	testMigrate(t, where, "pgx", where, func(m migration) (Store, error) {
 		return openPostgres(context.Background(), where, true, m)
 	}, postgresMigration)
 }
@@ -46,7 +46,7 @@ func TestMigratePostgres(t *testing.T) {
 // testMigrate opens a ledger with a newer program, several times at once. The schema
 // moves forward once. The older program then refuses it and writes nothing, even if it
 // had opened it before.
-func testMigrate(t *testing.T, where, driver, dsn string, open func(migration) (coffee.Ledger, error), now migration) {
+func testMigrate(t *testing.T, where, driver, dsn string, open func(migration) (Store, error), now migration) {
 	ctx := context.Background()
 	older, err := open(now)
 	if err != nil {
@@ -82,7 +82,7 @@ func testMigrate(t *testing.T, where, driver, dsn string, open func(migration) (
 	_, opened := open(now)
 	_, existing := OpenExisting(ctx, where)
 	for what, err := range map[string]error{"charge": charge, "charge again": again, "refund": refund, "paid": paid, "delivery": older.Deliver(ctx, "1"), "open": opened, "open existing": existing} {
-		if !errors.Is(err, coffee.ErrNewerLedger) || coffee.IsRefusal(err) || !strings.Contains(err.Error(), want) {
+		if !errors.Is(err, ErrNewerLedger) || coffee.IsRefusal(err) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s with the older program: %v", what, err)
 		}
 	}

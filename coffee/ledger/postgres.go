@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"example.com/coffee/coffee"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
@@ -90,7 +89,7 @@ const postgresPlace = `ledger_id || ' ' || tableoid::text || ' ' || xmin::text`
 // openPostgres opens the ledger in a PostgreSQL database, and migrates its schema. If
 // there is no ledger, it creates one if create is true, and returns
 // [coffee.ErrNoLedger] otherwise.
-func openPostgres(ctx context.Context, databaseURL string, create bool, m migration, options ...Option) (_ coffee.Ledger, err error) {
+func openPostgres(ctx context.Context, databaseURL string, create bool, m migration, options ...Option) (_ Store, err error) {
 	config, err := ParsePostgres(databaseURL)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the ledger: %w", err)

@@ -59,7 +59,7 @@ func leastRole(t *testing.T, where string) string {
 }
 
 // delivered charges and delivers order 1, and charges order 2.
-func delivered(t *testing.T, ledger coffee.Ledger) {
+func delivered(t *testing.T, ledger Store) {
 	t.Helper()
 	ctx := context.Background()
 	for _, id := range []string{"1", "2"} {
@@ -82,7 +82,7 @@ func TestPostgresLeastRole(t *testing.T) {
 	ledger := openLedger(t, as(t, where, leastRole(t, where)))
 	delivered(t, ledger)
 	_, refund := ledger.Refund(ctx, "2", "run")
-	owner := coffee.Owner{NamespaceID: "a", Namespace: "default"}
+	owner := Owner{NamespaceID: "a", Namespace: "default"}
 	if err := errors.Join(refund, ledger.Ready(ctx), ledger.Bind(ctx, owner), ledger.Bind(ctx, owner)); err != nil {
 		t.Error(err)
 	}
@@ -206,11 +206,11 @@ func TestPostgresSecondShop(t *testing.T) {
 	first := openLedger(t, where)
 	delivered(t, first)
 	mustExec(t, ledgertest.OpenPostgres(t, where), `CREATE SCHEMA second`)
-	if _, err := OpenExisting(ctx, inSchema(t, where, "second,public")); !errors.Is(err, coffee.ErrNoLedger) {
+	if _, err := OpenExisting(ctx, inSchema(t, where, "second,public")); !errors.Is(err, ErrNoLedger) {
 		t.Errorf("got %v", err)
 	}
 	second := openLedger(t, inSchema(t, where, "second,public"))
-	if balance, err := second.Balance(ctx); err != nil || balance != (coffee.Balance{}) || second.ID() == first.ID() {
+	if balance, err := second.Balance(ctx); err != nil || balance != (Balance{}) || second.ID() == first.ID() {
 		t.Errorf("got %+v, %v", balance, err)
 	}
 	delivered(t, second)
@@ -239,7 +239,7 @@ func TestPostgresReplacedWhileOpen(t *testing.T) {
 			t.Errorf("%s: got %v", step, err)
 		}
 	}
-	if balance, err := copied.Balance(ctx); err != nil || balance != (coffee.Balance{}) {
+	if balance, err := copied.Balance(ctx); err != nil || balance != (Balance{}) {
 		t.Errorf("got %+v, %v", balance, err)
 	}
 }

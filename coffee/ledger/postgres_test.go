@@ -16,7 +16,7 @@ import (
 
 func TestPostgresLedgerRules(t *testing.T) {
 	t.Parallel()
-	testLedgerRules(t, func(t *testing.T) coffee.Ledger { return openLedger(t, ledgertest.PostgresURL(t)) })
+	testLedgerRules(t, func(t *testing.T) Store { return openLedger(t, ledgertest.PostgresURL(t)) })
 }
 
 func TestPostgresLedgerProperties(t *testing.T) {
@@ -141,7 +141,7 @@ func TestPostgresRefundAgainstDeliveryAroundTheLock(t *testing.T) {
 func TestPostgresOpenExistingLedger(t *testing.T) {
 	t.Parallel()
 	where := ledgertest.PostgresURL(t)
-	if _, err := OpenExisting(context.Background(), where); !errors.Is(err, coffee.ErrNoLedger) {
+	if _, err := OpenExisting(context.Background(), where); !errors.Is(err, ErrNoLedger) {
 		t.Errorf("got %v", err)
 	}
 	openLedger(t, where)
@@ -206,7 +206,7 @@ func TestPostgresBehindAPooler(t *testing.T) {
 	one, other := openLedger(t, where), openLedger(t, where)
 	var wg sync.WaitGroup
 	for i := range 200 {
-		ledger := []coffee.Ledger{one, other}[i%2]
+		ledger := []Store{one, other}[i%2]
 		wg.Go(func() {
 			id := fmt.Sprintf("%s-%d", t.Name(), i/4)
 			_, charge := ledger.Charge(ctx, coffee.Charge{OrderID: id, RunID: "run", Amount: 525})

@@ -15,13 +15,13 @@ import (
 
 // sharded is a ledger in several databases. All rows of an order are in one of them, so
 // everything that a database has to check, it can check alone.
-type sharded []coffee.Ledger
+type sharded []ledger.Store
 
-var _ coffee.Ledger = sharded{}
+var _ ledger.Store = sharded{}
 
 // of returns the ledger of an order. The number of ledgers must never change: an order
 // would not be found in another one, and could be charged again.
-func (s sharded) of(orderID string) coffee.Ledger {
+func (s sharded) of(orderID string) ledger.Store {
 	hash := fnv.New32a()
 	hash.Write([]byte(orderID))
 	return s[hash.Sum32()%uint32(len(s))]
@@ -47,11 +47,11 @@ func (s sharded) Entries(ctx context.Context, orderID string) ([]coffee.Entry, e
 	return s.of(orderID).Entries(ctx, orderID)
 }
 
-func (s sharded) Balance(ctx context.Context) (sum coffee.Balance, err error) {
+func (s sharded) Balance(ctx context.Context) (sum ledger.Balance, err error) {
 	for _, l := range s {
 		b, err := l.Balance(ctx)
 		if err != nil {
-			return coffee.Balance{}, err
+			return ledger.Balance{}, err
 		}
 		sum.Charges, sum.Refunds, sum.Voids = sum.Charges+b.Charges, sum.Refunds+b.Refunds, sum.Voids+b.Voids
 		sum.Charged, sum.Refunded = sum.Charged+b.Charged, sum.Refunded+b.Refunded
@@ -68,7 +68,7 @@ func (s sharded) ID() string {
 	return strings.Join(ids, "-")
 }
 
-func (s sharded) Bind(ctx context.Context, owner coffee.Owner) error {
+func (s sharded) Bind(ctx context.Context, owner ledger.Owner) error {
 	var errs []error
 	for _, l := range s {
 		errs = append(errs, l.Bind(ctx, owner))

@@ -9,9 +9,10 @@ import (
 	"time"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/internal/text"
 )
 
-// sqlLedger is a [coffee.Ledger] in a SQL database. Its statements are plain SQL
+// sqlLedger is a [coffee.Store] in a SQL database. Its statements are plain SQL
 // with $1 for parameters. What differs between engines is set when it is opened.
 type sqlLedger struct {
 	db *sql.DB
@@ -40,17 +41,17 @@ type sqlLedger struct {
 	now     func() time.Time
 }
 
-var _ coffee.Ledger = (*sqlLedger)(nil)
+var _ Store = (*sqlLedger)(nil)
 
-// Close implements [coffee.Ledger].
+// Close implements [coffee.Store].
 func (l *sqlLedger) Close() error { return l.db.Close() }
 
-// ID implements [coffee.Ledger].
+// ID implements [coffee.Store].
 func (l *sqlLedger) ID() string { return l.id }
 
-// Bind implements [coffee.Ledger].
-func (l *sqlLedger) Bind(ctx context.Context, owner coffee.Owner) error {
-	var is coffee.Owner
+// Bind implements [coffee.Store].
+func (l *sqlLedger) Bind(ctx context.Context, owner Owner) error {
+	var is Owner
 	err := l.write(ctx, "", func(tx *sql.Tx, _ account) error {
 		if _, err := tx.ExecContext(ctx, `INSERT INTO `+l.in+`ledger_owner (namespace_id, namespace)
 			SELECT CAST($1 AS TEXT), CAST($2 AS TEXT) WHERE NOT EXISTS (SELECT 1 FROM `+l.in+`ledger_owner) ON CONFLICT DO NOTHING`,
@@ -67,7 +68,7 @@ func (l *sqlLedger) Bind(ctx context.Context, owner coffee.Owner) error {
 
 var errProbed = errors.New("the ledger can be written")
 
-// Ready implements [coffee.Ledger].
+// Ready implements [coffee.Store].
 func (l *sqlLedger) Ready(ctx context.Context) error {
 	id := "ready " + rand.Text() // a space is in no order's id
 	err := l.write(ctx, id, func(tx *sql.Tx, _ account) error { return l.probe(ctx, tx, l.in, id) })
@@ -77,7 +78,7 @@ func (l *sqlLedger) Ready(ctx context.Context) error {
 	return err
 }
 
-// Charge implements [coffee.Ledger].
+// Charge implements [coffee.Store].
 func (l *sqlLedger) Charge(ctx context.Context, charge coffee.Charge) (coffee.Entry, error) {
 	if charge.OrderID == "" || charge.RunID == "" || charge.Amount <= 0 {
 		return coffee.Entry{}, coffee.ErrInvalidEntry
@@ -98,7 +99,7 @@ func (l *sqlLedger) Charge(ctx context.Context, charge coffee.Charge) (coffee.En
 	})
 }
 
-// Refund implements [coffee.Ledger].
+// Refund implements [coffee.Store].
 func (l *sqlLedger) Refund(ctx context.Context, orderID, runID string) (coffee.Entry, error) {
 	if orderID == "" || runID == "" {
 		return coffee.Entry{}, coffee.ErrInvalidEntry
@@ -118,7 +119,7 @@ func (l *sqlLedger) Refund(ctx context.Context, orderID, runID string) (coffee.E
 	})
 }
 
-// Deliver implements [coffee.Ledger].
+// Deliver implements [coffee.Store].
 func (l *sqlLedger) Deliver(ctx context.Context, orderID string) error {
 	if orderID == "" {
 		return coffee.ErrInvalidEntry
@@ -133,7 +134,7 @@ func (l *sqlLedger) Deliver(ctx context.Context, orderID string) error {
 	})
 }
 
-// Paid implements [coffee.Ledger].
+// Paid implements [coffee.Store].
 func (l *sqlLedger) Paid(ctx context.Context, orderID string) (delivered bool, err error) {
 	if orderID == "" {
 		return false, coffee.ErrInvalidEntry
@@ -276,7 +277,7 @@ func (l *sqlLedger) readAccount(ctx context.Context, db querier, orderID string)
 	return a, nil
 }
 
-// Entries implements [coffee.Ledger].
+// Entries implements [coffee.Store].
 func (l *sqlLedger) Entries(ctx context.Context, orderID string) ([]coffee.Entry, error) {
 	entries, err := l.queryEntries(ctx, l.db, orderID)
 	if err != nil {
@@ -303,7 +304,7 @@ func (l *sqlLedger) queryEntries(ctx context.Context, db querier, orderID string
 			return nil, err
 		}
 		if e.RecordedAt, err = time.Parse(time.RFC3339Nano, recordedAt); err != nil {
-			return nil, fmt.Errorf("order %s: %w", coffee.Quote(orderID), err)
+			return nil, fmt.Errorf("order %s: %w", text.Quote(orderID), err)
 		}
 		e.RecordedAt = e.RecordedAt.UTC()
 		entries = append(entries, e)
@@ -311,20 +312,20 @@ func (l *sqlLedger) queryEntries(ctx context.Context, db querier, orderID string
 	return entries, rows.Err()
 }
 
-// Balance implements [coffee.Ledger].
-func (l *sqlLedger) Balance(ctx context.Context) (coffee.Balance, error) {
+// Balance implements [coffee.Store].
+func (l *sqlLedger) Balance(ctx context.Context) (Balance, error) {
 	rows, err := l.db.QueryContext(ctx, `SELECT kind, COUNT(*), SUM(amount_cents) FROM `+l.in+`ledger_entries GROUP BY kind`)
 	if err != nil {
-		return coffee.Balance{}, fmt.Errorf("ledger: %w", err)
+		return Balance{}, fmt.Errorf("ledger: %w", err)
 	}
 	defer rows.Close()
-	var balance coffee.Balance
+	var balance Balance
 	for rows.Next() {
 		var kind coffee.EntryKind
 		var count int64
 		var sum coffee.Cents
 		if err := rows.Scan(&kind, &count, &sum); err != nil {
-			return coffee.Balance{}, fmt.Errorf("ledger: %w", err)
+			return Balance{}, fmt.Errorf("ledger: %w", err)
 		}
 		switch kind {
 		case coffee.EntryCharge:
@@ -336,7 +337,7 @@ func (l *sqlLedger) Balance(ctx context.Context) (coffee.Balance, error) {
 		}
 	}
 	if err := rows.Err(); err != nil {
-		return coffee.Balance{}, fmt.Errorf("ledger: %w", err)
+		return Balance{}, fmt.Errorf("ledger: %w", err)
 	}
 	return balance, nil
 }

@@ -11,7 +11,6 @@ import (
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
-	"example.com/coffee/coffee"
 	"example.com/coffee/internal/sqlitefile"
 )
 
@@ -39,7 +38,7 @@ func probeSQLite(ctx context.Context, tx *sql.Tx, _, _ string) error {
 
 // openSQLiteFile opens the ledger in a file, and migrates its schema. If there is no
 // file, it creates one if create is true, and returns [coffee.ErrNoLedger] otherwise.
-func openSQLiteFile(ctx context.Context, path string, create bool, m migration, options ...Option) (_ coffee.Ledger, err error) {
+func openSQLiteFile(ctx context.Context, path string, create bool, m migration, options ...Option) (_ Store, err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("cannot open the ledger %s: %w", path, err)
@@ -47,7 +46,7 @@ func openSQLiteFile(ctx context.Context, path string, create bool, m migration, 
 	}()
 	absolute, err := sqlitefile.Resolve(path)
 	if errors.Is(err, fs.ErrNotExist) && !create { // not even its directory exists
-		return nil, coffee.ErrNoLedger
+		return nil, ErrNoLedger
 	}
 	if err != nil {
 		return nil, err
@@ -57,7 +56,7 @@ func openSQLiteFile(ctx context.Context, path string, create bool, m migration, 
 	case err != nil:
 		return nil, err
 	case !exists && !create:
-		return nil, coffee.ErrNoLedger
+		return nil, ErrNoLedger
 	case !exists:
 		if err := createSQLiteFile(ctx, absolute, m); err != nil {
 			return nil, err
@@ -140,7 +139,7 @@ func fileDSN(absolute string) string {
 }
 
 // OpenMemory opens a new ledger in memory, which is gone when it is closed.
-func OpenMemory(ctx context.Context, options ...Option) (coffee.Ledger, error) {
+func OpenMemory(ctx context.Context, options ...Option) (Store, error) {
 	l, err := openSQLite(ctx, "file::memory:", sqliteMigration, options...)
 	if err != nil {
 		return nil, err // not l, which would be an interface that is not nil

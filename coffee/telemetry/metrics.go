@@ -21,8 +21,6 @@ import (
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/contrib/opentelemetry"
-
-	"example.com/coffee/coffee"
 )
 
 // Metrics collects metrics in this process.
@@ -77,7 +75,7 @@ const (
 // WithTags implements [client.MetricsHandler].
 func (b bounded) WithTags(tags map[string]string) client.MetricsHandler {
 	for _, tag := range []string{tagWorkflowType, tagActivityType} {
-		if kind, ok := tags[tag]; ok && kind != noType && !slices.Contains(coffee.Types(), kind) {
+		if kind, ok := tags[tag]; ok && kind != noType && !slices.Contains(Types(), kind) {
 			tags = maps.Clone(tags)
 			tags[tag] = otherType
 		}

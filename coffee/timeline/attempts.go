@@ -5,8 +5,6 @@ import (
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
-
-	"example.com/coffee/coffee"
 )
 
 // mostAttempts is how many earlier attempts get rows of their own.
@@ -48,11 +46,11 @@ func (s *step) earlier(readAt time.Time) []Row {
 // known returns what workers told about the first attempts, by number less one, and
 // whether that is all of them. What does not fit between the step's beginning and the
 // next attempt is left out.
-func (s *step) known(count int, next time.Time) (known []coffee.Attempt, all bool) {
+func (s *step) known(count int, next time.Time) (known []Attempt, all bool) {
 	if count > mostAttempts {
 		return nil, false
 	}
-	known = make([]coffee.Attempt, count)
+	known = make([]Attempt, count)
 	for _, a := range s.told {
 		if a.Number >= 1 && a.Number <= count && !a.Began.Before(s.scheduled) && !a.Ended.Before(a.Began) && !a.Ended.After(next) {
 			known[a.Number-1] = a // the last word counts
@@ -67,7 +65,7 @@ func (s *step) known(count int, next time.Time) (known []coffee.Attempt, all boo
 }
 
 // recorded returns the rows of attempts that are all known.
-func (s *step) recorded(known []coffee.Attempt, next time.Time) (rows []Row) {
+func (s *step) recorded(known []Attempt, next time.Time) (rows []Row) {
 	for i, a := range known {
 		following := next
 		if i+1 < len(known) {
@@ -86,7 +84,7 @@ func (s *step) recorded(known []coffee.Attempt, next time.Time) (rows []Row) {
 
 // ending returns when and why an attempt ended. A worker that was lost did not say so:
 // its attempt ended with the timeout that came first after its last sign of life.
-func (s *step) ending(a coffee.Attempt, following time.Time) (end time.Time, outcome string) {
+func (s *step) ending(a Attempt, following time.Time) (end time.Time, outcome string) {
 	isLast := a.Number == s.attempt-1
 	timeout := s.before.GetTimeoutFailureInfo()
 	if a.Failure != "" && !(isLast && timeout != nil) {
@@ -110,7 +108,7 @@ func (s *step) ending(a coffee.Attempt, following time.Time) (end time.Time, out
 
 // estimated returns the rows of attempts of which some are unknown, as if all of them
 // had taken equally long.
-func (s *step) estimated(known []coffee.Attempt, count int, next time.Time) (rows []Row) {
+func (s *step) estimated(known []Attempt, count int, next time.Time) (rows []Row) {
 	var backoffs time.Duration
 	for i := 1; i <= count; i++ {
 		backoffs += s.backoff(i)

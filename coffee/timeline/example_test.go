@@ -6,7 +6,7 @@ import (
 
 	"go.temporal.io/sdk/client"
 
-	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/timeline"
 )
 
@@ -21,7 +21,7 @@ func ExampleNew() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	t := timeline.New(coffee.History{OrderID: "123", Events: history.GetEvents()})
+	t := timeline.New(desk.History{OrderID: "123", Events: history.GetEvents()})
 	if err := t.WriteText(os.Stdout, timeline.TextOptions{Width: 100}); err != nil {
 		log.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	workflowpb "go.temporal.io/api/workflow/v1"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
 )
 
 // step is an activity with all its attempts. The methods that read events do
@@ -36,7 +37,7 @@ type step struct {
 	outcome string
 	failure string // of the last attempt
 	// told is what its workers told about its attempts, oldest first.
-	told []coffee.Attempt
+	told []Attempt
 
 	pending *workflowpb.PendingActivityInfo
 	events  []Event
@@ -48,7 +49,7 @@ func (s *step) start(event *historypb.HistoryEvent) {
 	}
 	attributes := event.GetActivityTaskStartedEventAttributes()
 	s.attempt, s.started, s.before = int(attributes.GetAttempt()), when(event.GetEventTime()), attributes.GetLastFailure()
-	s.told = append(s.told, coffee.AttemptsInFailure(s.before)...)
+	s.told = append(s.told, AttemptsInFailure(s.before)...)
 	s.events = append(s.events, events(event)...)
 }
 
@@ -69,7 +70,7 @@ func (s *step) fail(event *historypb.HistoryEvent, failure *failurepb.Failure, r
 		return
 	}
 	s.failure = message(failure)
-	s.told = append(s.told, coffee.AttemptsInFailure(failure)...)
+	s.told = append(s.told, AttemptsInFailure(failure)...)
 	outcome := s.failure
 	if retries == enumspb.RETRY_STATE_MAXIMUM_ATTEMPTS_REACHED && s.attempt > 1 {
 		outcome = fmt.Sprintf("given up after %d attempts: %s", s.attempt, s.failure)
@@ -137,9 +138,9 @@ func (s *step) rows(readAt time.Time) []Row {
 		s.takePending()
 		switch s.pending.GetState() {
 		case enumspb.PENDING_ACTIVITY_STATE_PAUSED:
-			state, outcome = StateWaiting, "paused "+coffee.ActivityPause(s.pending)
+			state, outcome = StateWaiting, "paused "+desk.ActivityPause(s.pending)
 		case enumspb.PENDING_ACTIVITY_STATE_PAUSE_REQUESTED:
-			outcome += ", then paused " + coffee.ActivityPause(s.pending)
+			outcome += ", then paused " + desk.ActivityPause(s.pending)
 		}
 	}
 	if state == StateOK && s.attempt > 1 {
@@ -170,8 +171,8 @@ func (s *step) takePending() {
 		return
 	}
 	s.attempt, s.before = int(info.GetAttempt()), info.GetLastFailure()
-	s.told = append(s.told, coffee.AttemptsInFailure(s.before)...)
-	s.told = append(s.told, coffee.DecodeAttempts(info.GetHeartbeatDetails())...)
+	s.told = append(s.told, AttemptsInFailure(s.before)...)
+	s.told = append(s.told, DecodeAttempts(info.GetHeartbeatDetails())...)
 	s.started = when(info.GetLastStartedTime())
 	if info.GetState() == enumspb.PENDING_ACTIVITY_STATE_SCHEDULED || s.paused() {
 		s.started = time.Time{} // that was the attempt before

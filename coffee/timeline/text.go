@@ -9,7 +9,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"example.com/coffee/coffee"
+	"example.com/coffee/internal/text"
 )
 
 // TextOptions configure [Timeline.WriteText].
@@ -70,8 +70,8 @@ func (t Timeline) WriteText(to io.Writer, o TextOptions) error {
 		if row.Kind != KindMoment {
 			took = row.took(t)
 		}
-		outcome := wrap(coffee.Printable(row.Outcome), outcomeWidth)
-		line := fmt.Sprintf("%-*s%*s%*s  %s", nameWidth, fit(coffee.Printable(name), nameWidth-1), startWidth, Duration(start), tookWidth, took, paint(row.State, t.bar(row, barWidth)))
+		outcome := wrap(text.Printable(row.Outcome), outcomeWidth)
+		line := fmt.Sprintf("%-*s%*s%*s  %s", nameWidth, fit(text.Printable(name), nameWidth-1), startWidth, Duration(start), tookWidth, took, paint(row.State, t.bar(row, barWidth)))
 		pad := barWidth - utf8.RuneCountInString(t.bar(row, barWidth))
 		for i, part := range outcome {
 			if i == 0 {

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
+	"example.com/coffee/internal/text"
 )
 
 // Timeline is the history of an order, as rows.
@@ -30,7 +32,7 @@ type Timeline struct {
 	EndedAt time.Time `json:"ended_at,omitzero"`
 	// ReadAt is when the history was read, on the order's clock.
 	ReadAt time.Time `json:"-"`
-	// Skips are the times that were skipped; see [coffee.Client.SkipTime]. All other
+	// Skips are the times that were skipped; see [desk.Client.SkipTime]. All other
 	// times are those of the order's clock, which such a skip moves ahead.
 	Skips []Skip `json:"skips,omitempty"`
 	Rows  []Row  `json:"rows"`
@@ -97,7 +99,7 @@ type Event struct {
 const patience = time.Second
 
 // New returns the timeline of a history.
-func New(history coffee.History) Timeline {
+func New(history desk.History) Timeline {
 	r := &reader{
 		timeline: Timeline{OrderID: history.OrderID, Status: coffee.StatusRunning, ReadAt: history.ReadAt, Rows: []Row{}},
 		steps:    map[int64]*step{},
@@ -126,11 +128,11 @@ const (
 
 // Order returns a title: the order id, what was ordered, and the price.
 func (t Timeline) Order() string {
-	title := "Order " + coffee.Printable(t.OrderID)
+	title := "Order " + text.Printable(t.OrderID)
 	if t.Drink != "" {
-		title += ": " + coffee.Printable(clip(string(t.Drink), 40))
+		title += ": " + text.Printable(clip(string(t.Drink), 40))
 		if t.Size != "" {
-			title += fmt.Sprintf(" (%s)", coffee.Printable(clip(string(t.Size), 10)))
+			title += fmt.Sprintf(" (%s)", text.Printable(clip(string(t.Size), 10)))
 		}
 	}
 	if t.AmountCents != 0 {
@@ -151,7 +153,7 @@ func (t Timeline) Summary() string {
 	if t.EndedAt.IsZero() {
 		return "running for " + inWords
 	}
-	return coffee.Printable(t.Ending) + " after " + inWords
+	return text.Printable(t.Ending) + " after " + inWords
 }
 
 // Until returns when the order ended, or when its history was read if it is

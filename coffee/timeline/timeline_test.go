@@ -28,6 +28,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
 )
 
 // To update the golden files: go test ./coffee/timeline -update
@@ -73,7 +74,7 @@ func golden(t *testing.T, name string, got []byte) {
 
 func TestGolden(t *testing.T) {
 	for name, history := range readHistories(t) {
-		line := New(coffee.History{OrderID: "123", Events: history.GetEvents(), ReadAt: time.Now()})
+		line := New(desk.History{OrderID: "123", Events: history.GetEvents(), ReadAt: time.Now()})
 		var text bytes.Buffer
 		if err := line.WriteText(&text, TextOptions{}); err != nil {
 			t.Fatal(err)
@@ -224,7 +225,7 @@ func TestRunning(t *testing.T) {
 			10, "step brew 1-2 cancelled the order ended",
 		},
 	} {
-		history := coffee.History{OrderID: "123", Events: c.events, ReadAt: at(c.readAt).AsTime()}
+		history := desk.History{OrderID: "123", Events: c.events, ReadAt: at(c.readAt).AsTime()}
 		if c.pending != nil {
 			history.Pending = []*workflowpb.PendingActivityInfo{c.pending}
 		}
@@ -251,7 +252,7 @@ func TestRunning(t *testing.T) {
 // TestForeignText: text from outside is shown as plain text everywhere.
 func TestForeignText(t *testing.T) {
 	evil := "</text><script>alert(1)</script>\x1b[2J\x00: ;#%%{}`\u202e" + strings.Repeat("x", 500)
-	line := New(coffee.History{OrderID: evil, ReadAt: at(9).AsTime(), Events: []*historypb.HistoryEvent{
+	line := New(desk.History{OrderID: evil, ReadAt: at(9).AsTime(), Events: []*historypb.HistoryEvent{
 		started(t, coffee.Drink(evil)), scheduled(5, 1, evil),
 		{EventId: 6, EventTime: at(2), EventType: enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED, Attributes: &historypb.HistoryEvent_WorkflowExecutionSignaledEventAttributes{
 			WorkflowExecutionSignaledEventAttributes: &historypb.WorkflowExecutionSignaledEventAttributes{SignalName: coffee.SignalCancelOrder, Input: payload(t, coffee.CancelRequest{Reason: evil})}}},
@@ -285,7 +286,7 @@ func checkXML(t testing.TB, data []byte) {
 // TestColour adds nothing but colour.
 func TestColour(t *testing.T) {
 	for name, history := range readHistories(t) {
-		line := New(coffee.History{OrderID: "123", Events: history.GetEvents(), ReadAt: time.Now()})
+		line := New(desk.History{OrderID: "123", Events: history.GetEvents(), ReadAt: time.Now()})
 		var plain, coloured bytes.Buffer
 		if err := errors.Join(line.WriteText(&plain, TextOptions{}), line.WriteText(&coloured, TextOptions{Colour: true})); err != nil {
 			t.Fatal(err)
@@ -308,7 +309,7 @@ func TestAnyHistory(t *testing.T) {
 	for name, history := range readHistories(t) {
 		events := history.GetEvents()
 		for n := range len(events) + 1 { // cut short
-			draw(t, coffee.History{OrderID: name, Events: events[:n], ReadAt: time.Now()})
+			draw(t, desk.History{OrderID: name, Events: events[:n], ReadAt: time.Now()})
 		}
 		for range 200 {
 			var mixed []*historypb.HistoryEvent
@@ -329,12 +330,12 @@ func TestAnyHistory(t *testing.T) {
 				mixed = append(mixed, event)
 			}
 			pending := &workflowpb.PendingActivityInfo{ActivityId: "5", Attempt: random.Int32N(30), State: enumspb.PendingActivityState(random.IntN(4))}
-			draw(t, coffee.History{OrderID: name, Events: mixed, Pending: []*workflowpb.PendingActivityInfo{pending, nil}})
+			draw(t, desk.History{OrderID: name, Events: mixed, Pending: []*workflowpb.PendingActivityInfo{pending, nil}})
 		}
 	}
 }
 
-func draw(t testing.TB, history coffee.History) {
+func draw(t testing.TB, history desk.History) {
 	line := New(history)
 	var text, svg bytes.Buffer
 	if err := errors.Join(line.WriteText(&text, TextOptions{Width: 70, Events: true}), line.WriteSVG(&svg), line.WriteMermaid(io.Discard)); err != nil {
@@ -353,7 +354,7 @@ func TestLateCancelWhileRunning(t *testing.T) {
 	t.Parallel()
 	for name, late := range map[string]bool{"completed_cancel_too_late": true, "cancelled_while_brewing": false} {
 		events := readHistories(t)[name].GetEvents()
-		running := coffee.History{OrderID: "123", Events: events[:len(events)-1]} // without the event that ends it
+		running := desk.History{OrderID: "123", Events: events[:len(events)-1]} // without the event that ends it
 		cancels := 0
 		for _, row := range New(running).Rows {
 			if row.Name != "cancel" {

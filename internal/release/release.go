@@ -13,6 +13,8 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
+	"example.com/coffee/coffee/replay"
 )
 
 // The next release is to greet customers before anything else. Two ways to write it:
@@ -66,7 +68,7 @@ func (r Release) Register(registry worker.Registry) {
 }
 
 // Replay replays a history, like [coffee.OrderWorkflow.Replay].
-func (r Release) Replay(history coffee.History) error { return coffee.ReplayOn(r, history) }
+func (r Release) Replay(history desk.History) error { return replay.Check(r, history) }
 
 // Source is the code of this package, which the tour shows.
 //

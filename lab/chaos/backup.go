@@ -13,7 +13,7 @@ import (
 	"slices"
 	"time"
 
-	"example.com/coffee/coffee"
+	"example.com/coffee/internal/text"
 	"example.com/coffee/lab/powerfailure"
 )
 
@@ -30,7 +30,7 @@ func (r *run) command(ctx context.Context, args ...string) ([]byte, error) {
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		err = fmt.Errorf("coffee %s: %w: %s", args[0], err, coffee.Printable(stderr.String()))
+		err = fmt.Errorf("coffee %s: %w: %s", args[0], err, text.Printable(stderr.String()))
 	}
 	return out, err
 }

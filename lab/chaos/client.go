@@ -15,6 +15,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
+	"example.com/coffee/internal/text"
 	"example.com/coffee/lab/chaos/operations"
 	"example.com/coffee/lab/powerfailure"
 )
@@ -36,7 +38,7 @@ func RunClient(ctx context.Context, conn client.Client, namespace, dir string, s
 	if err != nil {
 		return err
 	}
-	c := &customer{conn: conn, orders: coffee.NewClient(conn, namespace), journal: journal}
+	c := &customer{conn: conn, orders: desk.NewClient(conn, namespace), journal: journal}
 	return c.run(ctx, seed, orders, tally(known))
 }
 
@@ -44,7 +46,7 @@ func RunClient(ctx context.Context, conn client.Client, namespace, dir string, s
 // is judged later, from the journal.
 type customer struct {
 	conn    client.Client
-	orders  *coffee.Client
+	orders  *desk.Client
 	journal *operations.Journal
 }
 
@@ -184,7 +186,7 @@ func (c *customer) ask(ctx context.Context, op operations.Operation, do request)
 	}
 	problem := ""
 	if answer != nil {
-		outcome, problem = outcomeOf(answer), coffee.Printable(answer.Error())
+		outcome, problem = outcomeOf(answer), text.Printable(answer.Error())
 	}
 	if outcome == operations.Unknown {
 		return outcome, nil

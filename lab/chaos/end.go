@@ -17,6 +17,8 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
+	"example.com/coffee/internal/text"
 )
 
 // longestOrder is how long an order may take from the moment that nothing disturbs it
@@ -108,7 +110,7 @@ func (r *run) running(ctx context.Context) (stuck []string, err error) {
 	for len(open) > 0 {
 		conn, err := r.connect(ctx)
 		if err == nil {
-			orders := coffee.NewClient(conn, r.namespace)
+			orders := desk.NewClient(conn, r.namespace)
 			for id := range open {
 				if view, err := orders.Describe(ctx, id); errors.Is(err, coffee.ErrNotFound) || err == nil && !view.EndedAt.IsZero() {
 					delete(open, id)
@@ -132,13 +134,13 @@ func (r *run) describeStuck(ctx context.Context, id string) string {
 		return what + "; " + err.Error()
 	}
 	defer conn.Close()
-	history, err := coffee.NewClient(conn, r.namespace).History(ctx, id)
+	history, err := desk.NewClient(conn, r.namespace).History(ctx, id)
 	if err != nil {
 		return what + "; " + err.Error()
 	}
 	for _, activity := range history.Pending {
 		what += fmt.Sprintf("; %s is %s in attempt %d: %s", activity.GetActivityType().GetName(), activity.GetState(), activity.GetAttempt(),
-			coffee.Printable(activity.GetLastFailure().GetMessage()))
+			text.Printable(activity.GetLastFailure().GetMessage()))
 	}
 	path := r.path("stuck-" + id + ".json")
 	events, err := protojson.Marshal(&historypb.History{Events: history.Events})

@@ -14,7 +14,7 @@ import (
 	"slices"
 	"time"
 
-	"example.com/coffee/coffee"
+	"example.com/coffee/internal/text"
 )
 
 // injectedFault is a fault and the time at which it was injected.
@@ -208,7 +208,7 @@ func (r *run) strike(ctx context.Context, f fault) bool {
 			return fmt.Errorf("the strike failed: %w: %s", err, bytes.TrimSpace(out))
 		}
 		line, _, _ := bytes.Cut(bytes.TrimSpace(out), []byte("\n"))
-		r.say("struck  %s", coffee.Printable(string(line)))
+		r.say("struck  %s", text.Printable(string(line)))
 		return nil
 	})
 	if began {

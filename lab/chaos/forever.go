@@ -12,6 +12,7 @@ import (
 	workflowpb "go.temporal.io/api/workflow/v1"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
 )
 
 // Permanent faults. Unaffected orders must finish; blocked ones must say why, and must not
@@ -96,7 +97,7 @@ func (r *run) unrefunded(ctx context.Context) (waiting map[string]wait, others i
 		return nil, len(open), nil // the server is away
 	}
 	defer conn.Close()
-	orders, waiting := coffee.NewClient(conn, r.namespace), map[string]wait{}
+	orders, waiting := desk.NewClient(conn, r.namespace), map[string]wait{}
 	for id := range open {
 		history, err := orders.History(ctx, id)
 		switch {
@@ -135,7 +136,7 @@ func (w wait) problem() string {
 }
 
 // scheduledAt returns when a step was scheduled.
-func scheduledAt(history coffee.History, activityID string) time.Time {
+func scheduledAt(history desk.History, activityID string) time.Time {
 	for _, event := range history.Events {
 		if event.GetActivityTaskScheduledEventAttributes().GetActivityId() == activityID {
 			return event.GetEventTime().AsTime()

@@ -20,6 +20,8 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
+	"example.com/coffee/internal/text"
 	"example.com/coffee/lab/chaos/operations"
 )
 
@@ -123,7 +125,7 @@ func (r *run) operate(ctx context.Context, f fault) (done bool, err error) {
 	}
 	said := outcome
 	if outcome == operations.Unknown {
-		said = coffee.Printable(answer.Error())
+		said = text.Printable(answer.Error())
 	}
 	r.record(f, fmt.Sprintf("%-8s %s order %s: %s", f.kind, act.kind, id, said))
 	return true, nil
@@ -137,7 +139,7 @@ func (e notSent) Unwrap() error { return e.error }
 // reset resets an order to one of the events that it can be reset to. Every other time
 // the signals that came later are left out.
 func (r *run) reset(ctx context.Context, conn client.Client, id string, f fault) (undo, error) {
-	history, err := coffee.NewClient(conn, r.namespace).History(ctx, id)
+	history, err := desk.NewClient(conn, r.namespace).History(ctx, id)
 	if err != nil {
 		return nil, notSent{err}
 	}
@@ -167,7 +169,7 @@ func (r *run) reset(ctx context.Context, conn client.Client, id string, f fault)
 
 // pause pauses what an order is doing, and lets it go on after a while.
 func (r *run) pause(ctx context.Context, conn client.Client, id string, f fault) (undo, error) {
-	history, err := coffee.NewClient(conn, r.namespace).History(ctx, id)
+	history, err := desk.NewClient(conn, r.namespace).History(ctx, id)
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
 )
 
 // startBoard starts an order board, and opens its page.
@@ -111,7 +112,7 @@ const enoughShown = 100
 
 // wrong returns what the page shows that is not so, given the first orders of a list;
 // empty if nothing is wrong.
-func (p *page) wrong(listed []coffee.OrderView) string {
+func (p *page) wrong(listed []desk.OrderView) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.problem != "" {
@@ -166,11 +167,11 @@ func (r *run) checkBoard(ctx context.Context) error {
 }
 
 // list lists the first orders.
-func (r *run) list(ctx context.Context) ([]coffee.OrderView, error) {
+func (r *run) list(ctx context.Context) ([]desk.OrderView, error) {
 	conn, err := r.connect(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Close()
-	return coffee.NewClient(conn, r.namespace).List(ctx, coffee.ListOptions{Limit: enoughShown})
+	return desk.NewClient(conn, r.namespace).List(ctx, desk.ListOptions{Limit: enoughShown})
 }

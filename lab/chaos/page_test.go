@@ -11,17 +11,18 @@ import (
 	"time"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
 )
 
 // ended is an order of a list that ended some time ago.
-func ended(id string, status coffee.OrderStatus, ago time.Duration) coffee.OrderView {
-	return coffee.OrderView{OrderState: coffee.OrderState{OrderID: id}, Status: status, EndedAt: time.Now().Add(-ago)}
+func ended(id string, status coffee.OrderStatus, ago time.Duration) desk.OrderView {
+	return desk.OrderView{OrderState: coffee.OrderState{OrderID: id}, Status: status, EndedAt: time.Now().Add(-ago)}
 }
 
 // TestPage: what an open page shows is compared with a list of the orders.
 func TestPage(t *testing.T) {
 	t.Parallel()
-	listed := []coffee.OrderView{ended("1", "COMPLETED", 0), ended("2", "CANCELLED", 0)}
+	listed := []desk.OrderView{ended("1", "COMPLETED", 0), ended("2", "CANCELLED", 0)}
 	p := &page{}
 	for _, step := range []struct{ sent, wrong string }{
 		{`data: {"all": true}`, `order 1 is not shown`},
@@ -61,9 +62,9 @@ func TestPage(t *testing.T) {
 // recently.
 func TestPageOfMany(t *testing.T) {
 	t.Parallel()
-	var listed []coffee.OrderView
+	var listed []desk.OrderView
 	p := &page{orders: map[string]shown{}}
-	show := func(view coffee.OrderView) {
+	show := func(view desk.OrderView) {
 		p.orders[view.OrderID] = shown{view.OrderID, view.Status, view.EndedAt.UnixMilli()}
 	}
 	for i := range 100 { // as many as a board shows

@@ -9,8 +9,8 @@ import (
 
 	"go.temporal.io/sdk/client"
 
-	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/audit"
+	"example.com/coffee/coffee/desk"
 	"example.com/coffee/internal/release"
 	"example.com/coffee/lab/chaos/operations"
 )
@@ -94,7 +94,7 @@ func (r *run) report(ctx context.Context) (*Report, error) {
 	if report.Audit, err = r.audit(ctx, conn, acknowledged); err != nil {
 		return nil, err
 	}
-	histories, err := readHistories(ctx, coffee.NewClient(conn, r.namespace), acknowledged)
+	histories, err := readHistories(ctx, desk.NewClient(conn, r.namespace), acknowledged)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
+	"example.com/coffee/coffee/rollout"
 	"example.com/coffee/lab/powerfailure"
 )
 
@@ -88,7 +90,7 @@ func (r *run) trySetCurrent(ctx context.Context, buildID string) error {
 		return err
 	}
 	defer conn.Close()
-	orders := coffee.NewClient(conn, r.namespace)
+	orders := rollout.New(desk.NewClient(conn, r.namespace))
 	d, err := orders.Deployment(ctx, coffee.DefaultDeployment)
 	if err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
 	"example.com/coffee/internal/child"
 	"example.com/coffee/internal/release"
 )
@@ -100,7 +101,7 @@ func (r *run) useCluster(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close()
-	_, err = coffee.NewClient(conn, r.namespace).Describe(ctx, planOrder(r.Seed, 0).request.OrderID)
+	_, err = desk.NewClient(conn, r.namespace).Describe(ctx, planOrder(r.Seed, 0).request.OrderID)
 	if err == nil {
 		return fmt.Errorf("the orders of seed %d are there already: use another --seed, or another namespace", r.Seed)
 	}

@@ -17,6 +17,7 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
 	"example.com/coffee/lab/chaos/operations"
 )
 
@@ -35,7 +36,7 @@ type history struct {
 
 // readHistories reads the histories of orders, by id. The history of a lost order
 // is empty: the auditor reports it.
-func readHistories(ctx context.Context, orders *coffee.Client, ids []string) (map[string]*history, error) {
+func readHistories(ctx context.Context, orders *desk.Client, ids []string) (map[string]*history, error) {
 	histories := map[string]*history{}
 	for _, id := range ids {
 		recorded, err := orders.History(ctx, id)

@@ -12,6 +12,7 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
 	"example.com/coffee/internal/release"
 )
 
@@ -311,7 +312,7 @@ func (g *guide) taskFailed(orderID string) bool {
 	if g.err != nil {
 		return false
 	}
-	var history coffee.History
+	var history desk.History
 	history, g.err = g.orders.History(g.ctx, orderID)
 	for _, event := range history.Events {
 		if event.GetWorkflowTaskFailedEventAttributes().GetCause() == enumspb.WORKFLOW_TASK_FAILED_CAUSE_NON_DETERMINISTIC_ERROR {

@@ -20,6 +20,7 @@ import (
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
 	"example.com/coffee/commands/internal/wordwrap"
 	"example.com/coffee/internal/child"
 	"example.com/coffee/internal/release"
@@ -39,7 +40,7 @@ type guide struct {
 	// address is that of the server; temporal and orders are clients of it.
 	address  string
 	temporal client.Client
-	orders   *coffee.Client
+	orders   *desk.Client
 	// shown is how many lines the person has not confirmed with Enter yet.
 	shown int
 	said  time.Time // when there was the last word
@@ -342,7 +343,7 @@ func (g *guide) startServer(flags ...string) {
 	g.print("  It listens on a free port. To type a command of this chapter yourself, say",
 		"  so in another terminal:", "  $ export TEMPORAL_ADDRESS="+g.address, "  $ export XDG_DATA_HOME="+g.dir)
 	if g.temporal, g.err = g.Connect(g.ctx, g.address); g.err == nil {
-		g.orders = coffee.NewClient(g.temporal, client.DefaultNamespace)
+		g.orders = desk.NewClient(g.temporal, client.DefaultNamespace)
 	}
 }
 
@@ -460,7 +461,7 @@ func (g *guide) rows(orderID string) (kinds []string, err error) {
 }
 
 // view returns an order as the server knows it.
-func (g *guide) view(orderID string) (view coffee.OrderView) {
+func (g *guide) view(orderID string) (view desk.OrderView) {
 	if g.err == nil {
 		view, g.err = g.orders.Describe(g.ctx, orderID)
 	}

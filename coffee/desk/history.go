@@ -1,0 +1,274 @@
+package desk
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	commonpb "go.temporal.io/api/common/v1"
+	enumspb "go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
+	workflowpb "go.temporal.io/api/workflow/v1"
+	"go.temporal.io/sdk/client"
+
+	"example.com/coffee/coffee"
+	"example.com/coffee/internal/text"
+)
+
+// History is everything that the server has recorded about an order.
+type History struct {
+	OrderID string
+	RunID   string // of the workflow
+	Events  []*historypb.HistoryEvent
+	// Pending are the activities in progress. The history has the last attempt of
+	// an activity only when the activity is over.
+	Pending []*workflowpb.PendingActivityInfo
+	// Waiting is why the order does not go on, as in [OrderView.Waiting].
+	Waiting string
+	ReadAt  time.Time
+}
+
+// History returns the history of an order. It needs no worker. It returns an
+// [*InvalidOrderError] if no order can have this id, [ErrNotFound], or an
+// [*UnreadableError].
+func (c *Client) History(ctx context.Context, orderID string) (History, error) {
+	if err := coffee.ValidateForeignID(orderID); err != nil {
+		return History{}, err
+	}
+	described, err := c.Lookup(ctx, orderID, "")
+	if err != nil {
+		return History{}, coffee.Unreadable(orderID, err)
+	}
+	history, err := c.readRun(ctx, described.GetWorkflowExecutionInfo().GetExecution(), described.GetPendingActivities())
+	if err == nil {
+		history.Waiting = c.waitingFor(ctx, described)
+	}
+	return history, err
+}
+
+// readRun returns the history of a run. With an [*UnreadableError] it has all events if
+// they are only encrypted, and none otherwise.
+func (c *Client) readRun(ctx context.Context, execution *commonpb.WorkflowExecution, pending []*workflowpb.PendingActivityInfo) (History, error) {
+	history := History{OrderID: coffee.OrderID(execution.GetWorkflowId()), RunID: execution.GetRunId(), Pending: pending, ReadAt: time.Now()}
+	for event, err := range c.Events(ctx, execution) {
+		var one *coffee.UnreadableError
+		if errors.As(err, &one) {
+			history.Events = nil
+			return history, err
+		}
+		if err != nil {
+			return History{}, err
+		}
+		history.Events = append(history.Events, event)
+	}
+	return history, CheckReadable(history.OrderID, history.Events)
+}
+
+// HistoryFromJSON reads the history of an order as "temporal workflow show --output
+// json" writes it and as Temporal's Web UI lets one download it: the events may be alone,
+// and the newest may be the first. The history is taken
+// to have been read when its last event happened. HistoryFromJSON returns an error if
+// it is not a history, or not that of an order, or if its payloads are decoded.
+func HistoryFromJSON(r io.Reader) (History, error) {
+	raw, err := io.ReadAll(r)
+	if err != nil {
+		return History{}, err
+	}
+	if bytes.HasPrefix(bytes.TrimSpace(raw), []byte("[")) {
+		raw = slices.Concat([]byte(`{"events":`), raw, []byte("}"))
+	}
+	decoded, err := client.HistoryFromJSON(bytes.NewReader(raw), client.HistoryJSONOptions{})
+	switch {
+	case err != nil && strings.Contains(err.Error(), "invalid value for bytes type"):
+		return History{}, errors.New("its payloads are decoded: download it as it is, or write it with temporal workflow show -o json")
+	case err != nil:
+		return History{}, fmt.Errorf("it is not the history of a workflow in JSON: %s", sourceFile.ReplaceAllString(err.Error(), ""))
+	}
+	events := decoded.GetEvents()
+	if len(events) == 0 {
+		return History{}, errors.New("it has no events")
+	}
+	slices.SortStableFunc(events, func(a, b *historypb.HistoryEvent) int { return cmp.Compare(a.GetEventId(), b.GetEventId()) })
+	started := events[0].GetWorkflowExecutionStartedEventAttributes()
+	if name := started.GetWorkflowType().GetName(); name != coffee.WorkflowType {
+		return History{}, fmt.Errorf("it is the history of a workflow %s, not of an order, which is %s", text.Quote(name), coffee.WorkflowType)
+	}
+	history := History{
+		OrderID: coffee.OrderID(started.GetWorkflowId()),
+		RunID:   started.GetOriginalExecutionRunId(),
+		Events:  events,
+		ReadAt:  events[len(events)-1].GetEventTime().AsTime(),
+	}
+	if request, ok := coffee.DecodeRequest(started.GetInput()); ok && history.OrderID == "" { // of a server that did not record it
+		history.OrderID = request.OrderID
+	}
+	return history, nil
+}
+
+// sourceFile matches what names a source file of the program in an error of the decoder.
+var sourceFile = regexp.MustCompile(`\S+\.go:\d+:?\s*`)
+
+// Running reports whether the order was under way when its history was read.
+func (h History) Running() bool {
+	return len(h.Events) > 0 && !isOver(h.Events[len(h.Events)-1])
+}
+
+func isOver(event *historypb.HistoryEvent) bool {
+	switch event.GetEventType() {
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED, enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED,
+		enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED, enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT,
+		enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED, enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
+		return true
+	}
+	return false
+}
+
+// Begun reports whether a worker has completed a task of the order.
+func (h History) Begun() bool {
+	return slices.ContainsFunc(h.Events, func(event *historypb.HistoryEvent) bool {
+		return event.GetEventType() == enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
+	})
+}
+
+// WorkflowID returns the id of the workflow, as its first event says.
+func (h History) WorkflowID() string {
+	if len(h.Events) > 0 {
+		if id := h.Events[0].GetWorkflowExecutionStartedEventAttributes().GetWorkflowId(); id != "" {
+			return id
+		}
+	}
+	return coffee.WorkflowID(h.OrderID)
+}
+
+// readHistory adds to a view what the order's history says.
+func (c *Client) readHistory(ctx context.Context, view *OrderView, execution *commonpb.WorkflowExecution) error {
+	reader := historyReader{view: view, scheduled: map[int64]string{}}
+	for event, err := range c.Events(ctx, execution) {
+		if err != nil {
+			return err
+		}
+		reader.read(event)
+	}
+	return nil
+}
+
+// historyReader follows an order through its events. It reads those that it
+// understands and skips the rest.
+type historyReader struct {
+	view      *OrderView
+	scheduled map[int64]string // activity names by the id of the scheduling event
+}
+
+func (r *historyReader) read(event *historypb.HistoryEvent) {
+	view := r.view
+	switch event.GetEventType() {
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
+		if request, ok := coffee.DecodeRequest(event.GetWorkflowExecutionStartedEventAttributes().GetInput()); ok {
+			view.Drink, view.Size = request.Drink, request.Size
+		} else {
+			view.Encrypted = coffee.EncryptionProblem(event.GetWorkflowExecutionStartedEventAttributes().GetInput().GetPayloads()...) != ""
+		}
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
+		attributes := event.GetWorkflowExecutionSignaledEventAttributes()
+		if attributes.GetSignalName() == coffee.SignalCancelOrder {
+			view.CancelRequested = true
+			view.CancelReason = coffee.CancelReason(attributes.GetInput())
+		}
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED:
+		view.CancelRequested = true
+	case enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED:
+		attributes := event.GetWorkflowTaskFailedEventAttributes()
+		switch attributes.GetCause() {
+		case enumspb.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW, enumspb.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND:
+			// An operator's reset, or news that came when the task was done.
+		default:
+			view.WorkflowTaskFailure = text.Clip(attributes.GetFailure().GetMessage(), text.MaxText)
+			view.Unindexed = attributes.GetCause() == enumspb.WORKFLOW_TASK_FAILED_CAUSE_BAD_SEARCH_ATTRIBUTES
+		}
+	case enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
+		view.WorkflowTaskFailure, view.Unindexed = "", false
+	case enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+		name := event.GetActivityTaskScheduledEventAttributes().GetActivityType().GetName()
+		r.scheduled[event.GetEventId()] = name
+		if stage, ok := stageOf[name]; ok {
+			view.Stage = stage
+		}
+	case enumspb.EVENT_TYPE_ACTIVITY_TASK_STARTED:
+		attributes := event.GetActivityTaskStartedEventAttributes()
+		if r.scheduled[attributes.GetScheduledEventId()] == coffee.ActivityBrewCoffee {
+			view.BrewAttempts = int(attributes.GetAttempt())
+		}
+	case enumspb.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
+		attributes := event.GetActivityTaskCompletedEventAttributes()
+		r.completed(r.scheduled[attributes.GetScheduledEventId()], attributes.GetResult())
+	case enumspb.EVENT_TYPE_ACTIVITY_TASK_FAILED:
+		attributes := event.GetActivityTaskFailedEventAttributes()
+		view.Failure = text.Clip(attributes.GetFailure().GetMessage(), text.MaxText)
+	case enumspb.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT:
+		view.Failure = "timed out"
+	default:
+		r.closed(event)
+	}
+}
+
+func (r *historyReader) completed(activity string, result *commonpb.Payloads) {
+	switch activity {
+	case coffee.ActivityChargeCustomer:
+		r.view.Charged = true
+	case coffee.ActivityBrewCoffee:
+		r.view.Brewed = true
+	case coffee.ActivitySendReceipt:
+		r.view.ReceiptSent = true
+	case coffee.ActivityRefundCustomer:
+		var out coffee.RefundOutput
+		if !coffee.Decode(result, &out) {
+			return
+		}
+		switch { // as in [order.undo]
+		case out.Refunded:
+			r.view.Charged, r.view.Refunded = true, true
+		case out.Delivered: // by an earlier run
+			r.view.Charged, r.view.Brewed = true, true
+		case r.view.Charged:
+			r.view.Failure = coffee.FailureOtherLedger
+		}
+	}
+}
+
+// closed reads the events that end a workflow.
+func (r *historyReader) closed(event *historypb.HistoryEvent) {
+	view := r.view
+	switch event.GetEventType() {
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
+		result, ok := coffee.DecodeResult(event.GetWorkflowExecutionCompletedEventAttributes().GetResult())
+		if !ok {
+			return
+		}
+		view.Status = result.Status
+		view.Cancelled = result.Status == coffee.StatusCancelled
+		view.Charged, view.Brewed, view.ReceiptSent = result.Charged, result.Brewed, result.ReceiptSent
+		view.Refunded, view.AmountCents = result.Refunded, result.AmountCents
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
+		view.Failure = text.Clip(event.GetWorkflowExecutionFailedEventAttributes().GetFailure().GetMessage(), text.MaxText)
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT:
+		view.Failure = "the workflow timed out"
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED:
+		view.Failure = strings.TrimSpace("terminated " + text.Clip(event.GetWorkflowExecutionTerminatedEventAttributes().GetReason(), text.MaxText))
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED:
+		view.Cancelled = true
+		var problem string
+		if coffee.Decode(event.GetWorkflowExecutionCanceledEventAttributes().GetDetails(), &problem) {
+			view.Failure = text.Clip(problem, text.MaxText)
+		}
+	default:
+		return
+	}
+	view.Stage, view.WorkflowTaskFailure, view.Unindexed = coffee.StageDone, "", false
+}

@@ -1,0 +1,145 @@
+package replay
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/workflow"
+
+	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
+)
+
+// names returns the names of the recorded histories.
+func names(t *testing.T) (names []string) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join("..", "testdata", "histories", "*.json"))
+	if err != nil || len(files) < 19 {
+		t.Fatalf("there are %d histories, %v", len(files), err)
+	}
+	for _, file := range files {
+		names = append(names, strings.TrimSuffix(filepath.Base(file), ".json"))
+	}
+	return names
+}
+
+func readRecorded(t *testing.T, name string) *historypb.History {
+	t.Helper()
+	file, err := os.Open(filepath.Join("..", "testdata", "histories", name+".json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	history, err := client.HistoryFromJSON(file, client.HistoryJSONOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return history
+}
+
+// current is this release of the workflow.
+var current = (&coffee.OrderWorkflow{Pricing: coffee.StandardPricing{}}).OrderCoffeeWorkflow
+
+// replayOn replays a history of order 123 on any workflow.
+func replayOn(w any, history *historypb.History) error {
+	return Check(w, desk.History{OrderID: "123", Events: history.GetEvents()})
+}
+
+// TestReplayError: a replay says at which event code and history part, and what the
+// code does instead, even if that is the last thing that the order did.
+func TestReplayError(t *testing.T) {
+	t.Parallel()
+	greetLast := func(ctx workflow.Context, input converter.RawValue) (coffee.OrderResult, error) {
+		result, err := (&coffee.OrderWorkflow{Pricing: coffee.StandardPricing{}}).OrderCoffeeWorkflow(ctx, input)
+		if greetErr := greet(ctx); greetErr != nil {
+			return coffee.OrderResult{}, greetErr
+		}
+		return result, err
+	}
+	withoutPatch := func(ctx workflow.Context, input converter.RawValue) (coffee.OrderResult, error) {
+		workflow.GetVersion(ctx, "greet", 2, 3)
+		return (&coffee.OrderWorkflow{Pricing: coffee.StandardPricing{}}).OrderCoffeeWorkflow(ctx, input)
+	}
+	doesNothing := func(workflow.Context, converter.RawValue) (coffee.OrderResult, error) {
+		return coffee.OrderResult{}, nil
+	}
+	panics := func(workflow.Context, converter.RawValue) (coffee.OrderResult, error) {
+		panic("the machine is on fire")
+	}
+	for name, test := range map[string]struct {
+		workflow any
+		events   int // of the history of a completed order
+		want     string
+	}{
+		"nothing done yet":      {greetFirst, 2, ""},
+		"first step":            {greetFirst, 26, "event 7, ActivityTaskScheduled charge_customer: this code does something else there: ScheduleActivityTask greet_customer"},
+		"first step, charging":  {greetFirst, 8, "event 7, ActivityTaskScheduled charge_customer: this code does something else there: ScheduleActivityTask greet_customer"},
+		"last step, too late":   {greetLast, 26, "event 26, WorkflowExecutionCompleted: this code does something else there: ScheduleActivityTask greet_customer"},
+		"last step, in time":    {greetLast, 20, ""},
+		"no step":               {doesNothing, 14, "event 7, ActivityTaskScheduled charge_customer: this code does something else there"},
+		"a patch taken out":     {withoutPatch, 26, `Workflow code removed support of version -1. for "greet" changeID. The oldest supported version is 2`},
+		"a panic":               {panics, 26, "the machine is on fire"},
+		"the step in its place": {greetPatched, 26, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			err := replayOn(test.workflow, &historypb.History{Events: readRecorded(t, "completed").GetEvents()[:test.events]})
+			if test.want == "" && err != nil || test.want != "" && (err == nil || err.Error() != test.want) {
+				t.Errorf("got  %v\nwant %s", err, test.want)
+			}
+			if err != nil && !errors.As(err, new(*Error)) {
+				t.Errorf("it is a %T", err)
+			}
+		})
+	}
+}
+
+// TestReplayOfAnUnansweredTask: an order is asked to cancel, and an operator resets it to
+// the task that should see to that. What the workflow would do then is not in the
+// history, whether the order is terminated before or not: it still fits.
+func TestReplayOfAnUnansweredTask(t *testing.T) {
+	t.Parallel()
+	events := readRecorded(t, "cancelled_natively").GetEvents()
+	started := slices.IndexFunc(events, func(event *historypb.HistoryEvent) bool {
+		return event.GetEventType() == enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED
+	}) + 2
+	if events[started].GetEventType() != enumspb.EVENT_TYPE_WORKFLOW_TASK_STARTED {
+		t.Fatalf("event %d is %s", started+1, events[started].GetEventType())
+	}
+	events = events[:started+1]
+	add := func(event *historypb.HistoryEvent) {
+		event.EventId = int64(len(events)) + 1
+		events = append(events, event)
+	}
+	add(&historypb.HistoryEvent{
+		EventType: enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED,
+		Attributes: &historypb.HistoryEvent_WorkflowTaskFailedEventAttributes{WorkflowTaskFailedEventAttributes: &historypb.WorkflowTaskFailedEventAttributes{
+			ScheduledEventId: int64(started), StartedEventId: int64(started) + 1, Cause: enumspb.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW,
+		}},
+	})
+	add(&historypb.HistoryEvent{
+		EventType:  enumspb.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED,
+		Attributes: &historypb.HistoryEvent_WorkflowTaskScheduledEventAttributes{WorkflowTaskScheduledEventAttributes: &historypb.WorkflowTaskScheduledEventAttributes{}},
+	})
+	if err := replayOn(current, &historypb.History{Events: events}); err != nil {
+		t.Errorf("while it runs: %v", err)
+	}
+	add(&historypb.HistoryEvent{
+		EventType:  enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED,
+		Attributes: &historypb.HistoryEvent_WorkflowExecutionTerminatedEventAttributes{WorkflowExecutionTerminatedEventAttributes: &historypb.WorkflowExecutionTerminatedEventAttributes{}},
+	})
+	if err := replayOn(current, &historypb.History{Events: events}); err != nil {
+		t.Errorf("terminated: %v", err)
+	}
+	if err := replayOn(greetFirst, &historypb.History{Events: events}); err == nil {
+		t.Error("terminated, and other code fits")
+	}
+}
