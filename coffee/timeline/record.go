@@ -81,7 +81,7 @@ func (r *recording) ExecuteActivity(ctx context.Context, in *interceptor.Execute
 	if !errors.As(err, &jam) || jam.Type() != coffee.ErrorTypeJammed {
 		return result, err
 	}
-	attempts := r.log.list(err)
+	attempts := r.log.list(jam.Message())
 	activity.RecordHeartbeat(ctx, attempts) // the next attempt reads it
 	return result, temporal.NewApplicationErrorWithOptions(jam.Message(), jam.Type(), temporal.ApplicationErrorOptions{
 		Category: jam.Category(), Cause: jam.Unwrap(), Details: []any{attempts},
@@ -97,7 +97,7 @@ type heartbeats struct {
 // RecordHeartbeat implements [interceptor.ActivityOutboundInterceptor].
 func (h *heartbeats) RecordHeartbeat(ctx context.Context, details ...any) {
 	if h.attempt.log != nil && len(details) == 0 {
-		details = []any{h.attempt.log.list(nil)}
+		details = []any{h.attempt.log.list("")}
 	}
 	h.Next.RecordHeartbeat(ctx, details...)
 }
@@ -117,15 +117,13 @@ func startAttempt(ctx context.Context) *attemptLog {
 	return log
 }
 
-// list returns the attempts as of now. If err is not nil, the one under way has failed
-// with it.
-func (l *attemptLog) list(err error) []Attempt {
+// list returns the attempts as of now. Unless failure is empty, the one under way has
+// failed for that reason.
+func (l *attemptLog) list(failure string) []Attempt {
 	list := slices.Clone(l.attempts)
 	current := &list[len(list)-1]
 	current.Ended = current.Began.Add(time.Since(l.start)) // independent of this machine's clock
-	if err != nil {
-		current.Failure = text.Clip(err.Error(), text.MaxText)
-	}
+	current.Failure = text.Clip(failure, text.MaxText)
 	return list
 }
 
