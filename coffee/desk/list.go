@@ -260,7 +260,7 @@ func (c *Client) describeEach(ctx context.Context, each []lookup, use func(conte
 			if errors.As(err, &gone) {
 				return nil
 			}
-			if err = coffee.Unreadable(l.view.OrderID, err); err == nil {
+			if err = Unreadable(l.view.OrderID, err); err == nil {
 				err = use(ctx, l.view, described)
 			}
 			var one *coffee.UnreadableError

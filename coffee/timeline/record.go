@@ -141,7 +141,7 @@ func AttemptsInFailure(failure *failurepb.Failure) []Attempt {
 // are not a list of attempts. The texts in it are clipped.
 func DecodeAttempts(details *commonpb.Payloads) []Attempt {
 	var attempts []Attempt
-	if len(details.GetPayloads()) != 1 || !coffee.Decode(details, &attempts) {
+	if len(details.GetPayloads()) != 1 || !coffee.Decode(coffee.FirstPayload(details), &attempts) {
 		return nil
 	}
 	for i := range attempts {
