@@ -36,8 +36,8 @@ type History struct {
 }
 
 // History returns the history of an order. It needs no worker. It returns an
-// [*InvalidOrderError] if no order can have this id, [ErrNotFound], or an
-// [*UnreadableError].
+// [*coffee.InvalidOrderError] if no order can have this id, [coffee.ErrNotFound], or an
+// [*coffee.UnreadableError].
 func (c *Client) History(ctx context.Context, orderID string) (History, error) {
 	if err := coffee.ValidateForeignID(orderID); err != nil {
 		return History{}, err
@@ -53,7 +53,7 @@ func (c *Client) History(ctx context.Context, orderID string) (History, error) {
 	return history, err
 }
 
-// readRun returns the history of a run. With an [*UnreadableError] it has all events if
+// readRun returns the history of a run. With an [*coffee.UnreadableError] it has all events if
 // they are only encrypted, and none otherwise.
 func (c *Client) readRun(ctx context.Context, execution *commonpb.WorkflowExecution, pending []*workflowpb.PendingActivityInfo) (History, error) {
 	history := History{OrderID: coffee.OrderID(execution.GetWorkflowId()), RunID: execution.GetRunId(), Pending: pending, ReadAt: time.Now()}

@@ -74,8 +74,8 @@ func (v OrderView) Age() time.Duration {
 const queryPatience = time.Second
 
 // Describe returns everything known about one order, from its history and, while it
-// runs, from a worker. It returns an [*InvalidOrderError] if no order can have this
-// id, or [ErrNotFound].
+// runs, from a worker. It returns an [*coffee.InvalidOrderError] if no order can have this
+// id, or [coffee.ErrNotFound].
 func (c *Client) Describe(ctx context.Context, orderID string) (OrderView, error) {
 	if err := coffee.ValidateForeignID(orderID); err != nil {
 		return OrderView{}, err

@@ -37,7 +37,7 @@ type Attempt struct {
 }
 
 // maxAttemptList bounds the list of attempts, which grows with each retry. A brew
-// is tried [MaxAttempts] times; other programs may declare other policies.
+// is tried [coffee.MaxAttempts] times; other programs may declare other policies.
 const maxAttemptList = 10
 
 // attemptLog is the list of attempts, including the one under way.
