@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -57,10 +58,26 @@ func listPackages(t *testing.T, patterns ...string) map[string]goPackage {
 	}
 }
 
+var (
+	listOnce sync.Once
+	listed   map[string]goPackage
+)
+
+// allPackages returns all packages of the module and their dependencies, which are listed
+// once.
+func allPackages(t *testing.T) map[string]goPackage {
+	t.Helper()
+	listOnce.Do(func() { listed = listPackages(t, "./...") })
+	if listed == nil {
+		t.Fatal("go list has failed")
+	}
+	return listed
+}
+
 // TestImportRules checks which packages may import which.
 func TestImportRules(t *testing.T) {
 	t.Parallel()
-	packages := listPackages(t, "./...")
+	packages := allPackages(t)
 	for path, p := range packages {
 		if !under(path, module) {
 			continue
@@ -139,10 +156,12 @@ func TestVariables(t *testing.T) {
 	t.Parallel()
 	variable := regexp.MustCompile(`\b(COFFEE|LAB)_[A-Z_]+`)
 	found := map[string]bool{}
-	for path, p := range listPackages(t, ".") {
+	packages := allPackages(t)
+	for _, path := range append(packages[module].Deps, module) {
 		if !under(path, module) {
 			continue
 		}
+		p := packages[path]
 		for _, file := range p.GoFiles {
 			source, err := os.ReadFile(filepath.Join(p.Dir, file))
 			if err != nil {

@@ -108,6 +108,9 @@ func TestFeatures(t *testing.T) {
 					options.DatabaseFile = filepath.Join(t.TempDir(), options.DatabaseFile)
 				}
 				options.SearchAttributes = attributes
+				// A workflow is deleted when the end of it is known to be over and done with,
+				// which is looked at every 30 s otherwise.
+				options.DynamicConfig = map[string]any{"history.transferProcessorUpdateAckInterval": "100ms", "history.visibilityProcessorUpdateAckInterval": "100ms"}
 				server, _ := startTalking(t, options)
 				testFeatures(t, server, clientOptions(server))
 			})

@@ -98,10 +98,11 @@ func externalTarget(url string) *nexuspb.EndpointTarget {
 	return &nexuspb.EndpointTarget{Variant: &nexuspb.EndpointTarget_External_{External: &nexuspb.EndpointTarget_External{Url: url}}}
 }
 
-// call starts a workflow that calls an operation.
+// call starts a workflow that calls an operation. If a server is lost with one of its tasks,
+// that is soon given up.
 func call(t *testing.T, c client.Client, endpoint, operation, in string) client.WorkflowRun {
 	t.Helper()
-	run, err := c.ExecuteWorkflow(context.Background(), client.StartWorkflowOptions{ID: "calls " + operation, TaskQueue: nexusQueue}, calls, endpoint, operation, in)
+	run, err := c.ExecuteWorkflow(context.Background(), client.StartWorkflowOptions{ID: "calls " + operation, TaskQueue: nexusQueue, WorkflowTaskTimeout: time.Second}, calls, endpoint, operation, in)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,13 +19,29 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 )
 
+// withWorkflow is the content of a database with a workflow in it, which is made once.
+var withWorkflow struct {
+	once    sync.Once
+	content []byte
+}
+
 // oldDatabase makes a database with a workflow in it, and then lets change make it one
 // of an older server.
 func oldDatabase(t *testing.T, file, version string, change ...string) {
 	t.Helper()
-	server := start(t, Options{DatabaseFile: file})
-	startWorkflow(t, server, "before")
-	if err := server.Stop(); err != nil {
+	withWorkflow.once.Do(func() {
+		file := filepath.Join(t.TempDir(), "x.db")
+		server := start(t, Options{DatabaseFile: file})
+		startWorkflow(t, server, "before")
+		err := errors.Join(server.Stop(), checkpoint(context.Background(), file)) // lest a log be left behind
+		if err == nil {
+			withWorkflow.content, err = os.ReadFile(file)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+	if err := os.WriteFile(file, withWorkflow.content, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	db, err := openSQLite(file)

@@ -47,9 +47,7 @@ func openInMemory(t *testing.T) *DB {
 func TestAgainstTemporal(t *testing.T) {
 	t.Parallel()
 	theirs := storetest.OpenTemporal(t, "test-"+uuid.NewString(), map[string]string{"mode": "memory", "cache": "shared"})
-	if idle := storetest.Compare(t, openInMemory(t), theirs); len(idle) > 0 {
-		t.Errorf("these methods have never found anything: %v", idle)
-	}
+	storetest.Compare(t, openInMemory(t), theirs)
 }
 
 // TestStatementsAreFew checks that statements are prepared once each, whatever
