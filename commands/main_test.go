@@ -132,12 +132,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("PORT5", ports[4])
 			env.Setenv("NOPORT", ports[5]) // nothing listens there
 			env.Setenv("TEMPORAL_ADDRESS", "127.0.0.1:"+ports[0])
-			s := &shells{}
-			for _, v := range env.Vars {
-				name, _, _ := strings.Cut(v, "=")
-				s.variables = append(s.variables, name)
-			}
-			env.Values[shellsKey{}] = s
+			setUpShells(env)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

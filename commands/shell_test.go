@@ -3,13 +3,13 @@ package commands
 import (
 	"context"
 	"encoding/gob"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -18,9 +18,15 @@ import (
 	"example.com/coffee/internal/release"
 )
 
-// A shell runs the commands of one script one after the other in a process of its own, as
-// that costs a fifth of a second of processor time for each process. What is about the
-// process itself, as signals and standard input are, scripts run with exec.
+// A coffeeShell runs commands of the program one after the other in a process of its own: to
+// start a process for each of them costs a fifth of a second of processor time. What is
+// about the process itself, as signals and standard input are, is tested without a shell.
+type coffeeShell struct {
+	cmd *exec.Cmd
+	out *gob.Encoder
+	in  *gob.Decoder
+}
+
 type (
 	shellRequest struct {
 		Args, Env []string // Env is NAME=VALUE
@@ -31,6 +37,39 @@ type (
 		Code           int
 	}
 )
+
+// openCoffeeShell starts a shell that runs one of the [programs].
+func openCoffeeShell(program string) (*coffeeShell, error) {
+	executable, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(executable)
+	cmd.Args, cmd.Stderr = []string{program + "-shell"}, os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	return &coffeeShell{cmd, gob.NewEncoder(in), gob.NewDecoder(out)}, cmd.Start()
+}
+
+func (s *coffeeShell) close() {
+	_ = s.cmd.Process.Kill()
+	_ = s.cmd.Wait() // it was killed
+}
+
+// run runs a command. It fails if that crashes, or does not end for minutes.
+func (s *coffeeShell) run(r shellRequest) (answer shellAnswer, err error) {
+	defer time.AfterFunc(5*patience, func() { _ = s.cmd.Process.Kill() }).Stop()
+	if err := errors.Join(s.out.Encode(r), s.in.Decode(&answer)); err != nil {
+		return answer, fmt.Errorf("%q crashed or has not ended: %w", r.Args, err)
+	}
+	return answer, nil
+}
 
 // programs are the names by which scripts run the program: of this release of the
 // workflow and of others.
@@ -71,13 +110,7 @@ func serveShell(run func(ctx context.Context, args []string, stdout, stderr io.W
 // shells are those of one script, by the program that they run.
 type shells struct {
 	variables []string // the names of those in the script's environment
-	open      map[string]*scriptShell
-}
-
-type scriptShell struct {
-	cmd *exec.Cmd
-	out *gob.Encoder
-	in  *gob.Decoder
+	open      map[string]*coffeeShell
 }
 
 type shellsKey struct{}
@@ -85,44 +118,33 @@ type shellsKey struct{}
 // scriptVariable is a variable that a script sets.
 var scriptVariable = regexp.MustCompile(`(?m)^env ([A-Z_]+)=`)
 
-// shellsOf returns the shells of a script.
-func shellsOf(ts *testscript.TestScript) *shells {
-	s := ts.Value(shellsKey{}).(*shells)
-	if s.open != nil {
-		return s
+// setUpShells makes room for the shells of a script.
+func setUpShells(env *testscript.Env) {
+	s := &shells{open: map[string]*coffeeShell{}}
+	for _, v := range env.Vars {
+		name, _, _ := strings.Cut(v, "=")
+		s.variables = append(s.variables, name)
 	}
-	s.open = map[string]*scriptShell{}
-	script, err := os.ReadFile(filepath.Join("testdata", ts.Name()+".txt"))
-	ts.Check(err)
-	for _, match := range scriptVariable.FindAllStringSubmatch(string(script), -1) {
-		s.variables = append(s.variables, match[1])
-	}
-	slices.Sort(s.variables)
-	s.variables = slices.Compact(s.variables)
-	return s
+	env.Values[shellsKey{}] = s
 }
 
-// start starts a shell, which ends with its script.
-func (s *shells) start(ts *testscript.TestScript, program string) *scriptShell {
-	cmd := exec.Command(filepath.Join(filepath.Dir(lookPath(ts, program)), program+"-shell"))
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	ts.Check(err)
-	out, err := cmd.StdoutPipe()
-	ts.Check(err)
-	ts.Check(cmd.Start())
-	ts.Defer(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait() // it was killed
-	})
-	s.open[program] = &scriptShell{cmd, gob.NewEncoder(in), gob.NewDecoder(out)}
-	return s.open[program]
-}
-
-func lookPath(ts *testscript.TestScript, program string) string {
-	path, err := exec.LookPath(program)
-	ts.Check(err)
-	return path
+// shellFor returns the script's shell for a program. It ends with the script.
+func shellFor(ts *testscript.TestScript, program string) *coffeeShell {
+	all := ts.Value(shellsKey{}).(*shells)
+	if len(all.open) == 0 {
+		script, err := os.ReadFile(filepath.Join("testdata", ts.Name()+".txt"))
+		ts.Check(err)
+		for _, match := range scriptVariable.FindAllStringSubmatch(string(script), -1) {
+			all.variables = append(all.variables, match[1])
+		}
+	}
+	if all.open[program] == nil {
+		s, err := openCoffeeShell(program)
+		ts.Check(err)
+		ts.Defer(s.close)
+		all.open[program] = s
+	}
+	return all.open[program]
 }
 
 // execute runs a program to its end: in a shell if it is coffee.
@@ -138,21 +160,12 @@ func execute(ts *testscript.TestScript, program string, args ...string) shellAns
 		}
 		return shellAnswer{ts.ReadFile("stdout"), ts.ReadFile("stderr"), code}
 	}
-	s := shellsOf(ts)
-	shell := s.open[program]
-	if shell == nil {
-		shell = s.start(ts, program)
-	}
-	r := shellRequest{Args: args, Dir: ts.MkAbs(".")}
-	for _, name := range s.variables {
+	shell, r := shellFor(ts, program), shellRequest{Args: args, Dir: ts.MkAbs(".")}
+	for _, name := range ts.Value(shellsKey{}).(*shells).variables {
 		r.Env = append(r.Env, name+"="+ts.Getenv(name))
 	}
-	defer time.AfterFunc(5*patience, func() { _ = shell.cmd.Process.Kill() }).Stop()
-	ts.Check(shell.out.Encode(r))
-	var answer shellAnswer
-	if err := shell.in.Decode(&answer); err != nil {
-		ts.Fatalf("%s %s crashed or has not ended: %v", program, strings.Join(args, " "), err)
-	}
+	answer, err := shell.run(r)
+	ts.Check(err)
 	return answer
 }
 
