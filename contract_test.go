@@ -74,9 +74,9 @@ func TestContractEverywhere(t *testing.T) {
 			}
 		case strings.HasPrefix(name, "Activity"):
 			if name != "ActivityRecallOrder" { // no stage of an order
-				demand(name, "coffee/view.go", name)
+				demand(name, "coffee/desk/view.go", name)
 			}
-			for _, path := range []string{"coffee/activities.go", "coffee/metrics.go", "coffee/audit/story.go", "coffee/timeline/step.go"} {
+			for _, path := range []string{"coffee/activities.go", "coffee/telemetry/orders.go", "coffee/audit/story.go", "coffee/timeline/step.go"} {
 				demand(name, path, name)
 			}
 			fallthrough

@@ -73,7 +73,9 @@ func TestImportRules(t *testing.T) {
 			case under(path, module+"/lab"): // which nothing else imports
 			case under(path, module+"/internal"):
 				// The releases that do not exist yet wrap the workflow there is.
-				wrong = under(imported, module) && (path != module+"/internal/release" || imported != module+"/coffee") || under(imported, server) || under(imported, ui) || under(imported, cli)
+				wrong = under(imported, module) && (path != module+"/internal/release" || !under(imported, module+"/coffee")) || under(imported, server) || under(imported, ui) || under(imported, cli)
+			case path == module+"/coffee": // which stands alone
+				wrong = under(imported, module) && imported != module+"/internal/text" && imported != module+"/internal/typo" || under(imported, "database/sql")
 			case under(path, module+"/coffee"):
 				wrong = under(imported, module) && !under(imported, module+"/coffee") && !under(imported, module+"/internal") ||
 					under(imported, server) || under(imported, ui) || under(imported, cli)
@@ -114,6 +116,23 @@ func TestImportRules(t *testing.T) {
 	}
 }
 
+// TestExampleIsSmall checks that package coffee can be read in one sitting.
+func TestExampleIsSmall(t *testing.T) {
+	t.Parallel()
+	p := listPackages(t, "./coffee")[module+"/coffee"]
+	lines := 0
+	for _, file := range p.GoFiles {
+		source, err := os.ReadFile(filepath.Join(p.Dir, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines += strings.Count(string(source), "\n")
+	}
+	if lines > 2200 || len(p.GoFiles) > 17 {
+		t.Errorf("it has %d lines in %d files", lines, len(p.GoFiles))
+	}
+}
+
 // TestVariables checks that the program has two environment variables of its own, and none
 // that makes it do harm.
 func TestVariables(t *testing.T) {
@@ -144,7 +163,7 @@ func TestVariables(t *testing.T) {
 func TestWorkflowFileDoesNoIO(t *testing.T) {
 	t.Parallel()
 	allowed := []string{
-		"fmt", "time",
+		"errors", "fmt", "time", module + "/internal/text",
 		"go.temporal.io/sdk/converter", "go.temporal.io/sdk/temporal",
 		"go.temporal.io/sdk/worker", "go.temporal.io/sdk/workflow",
 	}

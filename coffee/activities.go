@@ -1,6 +1,7 @@
 package coffee
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -119,10 +120,7 @@ func (a *Activities) RefundCustomer(ctx context.Context, in RefundInput) (Refund
 // another language may not send it; its current run id serves as well, unless it
 // was reset.
 func originalRun(ctx context.Context, said string) string {
-	if said != "" {
-		return said
-	}
-	return activity.GetInfo(ctx).WorkflowExecution.RunID
+	return cmp.Or(said, activity.GetInfo(ctx).WorkflowExecution.RunID)
 }
 
 // final marks the ledger's refusals as non-retryable. Any other error may be

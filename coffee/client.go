@@ -15,8 +15,8 @@ import (
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
-	"google.golang.org/protobuf/proto"
 
 	"example.com/coffee/internal/text"
 )
@@ -139,7 +139,7 @@ func (c *Client) join(ctx context.Context, request OrderRequest, runID string) (
 // ordered returns what was ordered, according to the first event of the history. It
 // returns the zero value if the workflow is not an order.
 func (c *Client) ordered(ctx context.Context, orderID, runID string) (OrderRequest, error) {
-	for event, err := range c.Events(ctx, &commonpb.WorkflowExecution{WorkflowId: WorkflowID(orderID), RunId: runID}) {
+	for event, err := range c.events(ctx, orderID, runID) {
 		if err != nil {
 			return OrderRequest{}, err
 		}
@@ -151,52 +151,21 @@ func (c *Client) ordered(ctx context.Context, orderID, runID string) (OrderReque
 			return OrderRequest{}, &UnreadableError{OrderID: orderID, Err: errors.New("its input is " + problem), Encrypted: true}
 		}
 		// The menu may have changed since. What is no order conflicts with every other.
-		request, _ := decodeOrder(started.GetWorkflowId(), firstPayload(started.GetInput()))
+		request, _ := decodeOrder(started.GetWorkflowId(), converter.NewRawValue(FirstPayload(started.GetInput())))
 		return request, nil
 	}
 	return OrderRequest{}, fmt.Errorf("%w: %s", ErrNotFound, text.Printable(orderID))
 }
 
-// A server ends a workflow whose history has more than 51,200 events or 50 MB, unless it
-// is configured otherwise. What is much longer is no history.
-const (
-	mostEvents       = 2 * 51_200
-	mostHistoryBytes = 2 * 50 << 20
-)
-
-// Events iterates over the events of a run, oldest first. It ends after an error, which
-// is [ErrNotFound] if there is no such run, and an [*UnreadableError] if only this history
-// cannot be read.
-func (c *Client) Events(ctx context.Context, execution *commonpb.WorkflowExecution) iter.Seq2[*historypb.HistoryEvent, error] {
-	id := OrderID(execution.GetWorkflowId())
+// events iterates over the events of a run, oldest first. It ends after an error.
+func (c *Client) events(ctx context.Context, orderID, runID string) iter.Seq2[*historypb.HistoryEvent, error] {
 	return func(yield func(*historypb.HistoryEvent, error) bool) {
-		var last int64
-		size := 0
-		events := c.temporal.GetWorkflowHistory(ctx, execution.GetWorkflowId(), execution.GetRunId(), false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
-		for events.HasNext() {
-			event, err := events.Next()
-			if err != nil {
-				yield(nil, Unreadable(id, notFound(id, err)))
+		history := c.temporal.GetWorkflowHistory(ctx, WorkflowID(orderID), runID, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+		for history.HasNext() {
+			event, err := history.Next()
+			if !yield(event, notFound(orderID, err)) || err != nil {
 				return
 			}
-			size += proto.Size(event)
-			switch number := event.GetEventId(); {
-			case number != last+1:
-				err = fmt.Errorf("its history is damaged: event %d follows event %d", number, last)
-			case number > mostEvents, size > mostHistoryBytes:
-				err = errors.New("its history is longer than any that a server keeps")
-			}
-			if err != nil {
-				yield(nil, Unreadable(id, err))
-				return
-			}
-			last++
-			if !yield(event, nil) {
-				return
-			}
-		}
-		if last == 0 {
-			yield(nil, Unreadable(id, errors.New("its history is empty")))
 		}
 	}
 }

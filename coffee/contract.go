@@ -103,6 +103,8 @@ type OrderResult struct {
 	AmountCents Cents       `json:"amount_cents"`
 	// Refunded is true when a charge was made and refunded.
 	Refunded bool `json:"refunded,omitempty"`
+	// Failure is as in [OrderState].
+	Failure string `json:"failure,omitempty"`
 }
 
 // OrderState is the answer to the query [QueryGetStatus].

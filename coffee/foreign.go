@@ -1,6 +1,8 @@
 package coffee
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"unicode/utf8"
 
@@ -28,7 +30,7 @@ func (r *OrderRequest) clip() {
 // clip cuts the texts of a result to size.
 func (r *OrderResult) clip() {
 	r.OrderID = text.Clip(r.OrderID, MaxOrderIDLength)
-	r.Status = OrderStatus(text.Clip(string(r.Status), text.MaxName))
+	r.Status, r.Failure = OrderStatus(text.Clip(string(r.Status), text.MaxName)), text.Clip(r.Failure, text.MaxText)
 }
 
 // clip cuts the texts of a memo to size.
@@ -37,10 +39,17 @@ func (m *OrderMemo) clip() {
 	m.Pricing = text.Clip(m.Pricing, text.MaxName)
 }
 
-// Decode decodes the first of the payloads, as the SDK's default data converter does. It
-// reports whether there is one that value can hold.
-func Decode(payloads *commonpb.Payloads, value any) bool {
-	payload := firstPayload(payloads).Payload()
+// FirstPayload returns the first of the payloads; nil if there is none.
+func FirstPayload(payloads *commonpb.Payloads) *commonpb.Payload {
+	if len(payloads.GetPayloads()) == 0 {
+		return nil
+	}
+	return payloads.GetPayloads()[0]
+}
+
+// Decode decodes a payload, as the SDK's default data converter does. It reports whether
+// there is one that value can hold.
+func Decode(payload *commonpb.Payload, value any) bool {
 	return payload != nil && converter.GetDefaultDataConverter().FromPayload(payload, value) == nil
 }
 
@@ -48,7 +57,7 @@ func Decode(payloads *commonpb.Payloads, value any) bool {
 // it, and cuts its texts to size. It returns false if the input is not an order.
 func DecodeRequest(payloads *commonpb.Payloads) (OrderRequest, bool) {
 	var request OrderRequest
-	if !Decode(payloads, &request) {
+	if !Decode(FirstPayload(payloads), &request) {
 		return OrderRequest{}, false
 	}
 	request.clip()
@@ -59,7 +68,7 @@ func DecodeRequest(payloads *commonpb.Payloads) (OrderRequest, bool) {
 // and cuts its texts to size. It returns false if the result is not an order's.
 func DecodeResult(payloads *commonpb.Payloads) (OrderResult, bool) {
 	var result OrderResult
-	if !Decode(payloads, &result) {
+	if !Decode(FirstPayload(payloads), &result) {
 		return OrderResult{}, false
 	}
 	result.clip()
@@ -70,23 +79,18 @@ func DecodeResult(payloads *commonpb.Payloads) (OrderResult, bool) {
 // false if it is not an order's.
 func DecodeMemo(memo *commonpb.Memo) (OrderMemo, bool) {
 	var order OrderMemo
-	payload, ok := memo.GetFields()[MemoOrder]
-	if !ok || converter.GetDefaultDataConverter().FromPayload(payload, &order) != nil {
+	if !Decode(memo.GetFields()[MemoOrder], &order) {
 		return OrderMemo{}, false
 	}
 	order.clip()
 	return order, true
 }
 
-// CancelReason returns the reason in the argument of a cancel signal; empty if there is
-// none that can be decoded.
-func CancelReason(argument *commonpb.Payloads) string { return cancelReason(firstPayload(argument)) }
-
-func cancelReason(argument converter.RawValue) string {
+// CancelReason returns the reason in the argument of a cancel signal, cut to size; empty if
+// there is none that can be decoded.
+func CancelReason(argument *commonpb.Payload) string {
 	var request CancelRequest
-	if argument.Payload() == nil || converter.GetDefaultDataConverter().FromPayload(argument.Payload(), &request) != nil {
-		return ""
-	}
+	Decode(argument, &request)
 	return text.Clip(request.Reason, text.MaxText)
 }
 
@@ -103,9 +107,49 @@ func ValidateForeignID(orderID string) error {
 // maxWorkflowID is how many bytes a server takes as the id of a workflow by default.
 const maxWorkflowID = 1000
 
-func firstPayload(payloads *commonpb.Payloads) converter.RawValue {
-	if len(payloads.GetPayloads()) == 0 {
-		return converter.RawValue{}
+// A payload that nobody here could decrypt has an encoding that is also that of Temporal's
+// samples, and may say why; see package encryption.
+const (
+	encodingEncrypted = "binary/encrypted"
+	metadataProblem   = "encryption-problem"
+)
+
+// UnreadableError reports that one order cannot be read: its history is damaged, has no
+// end, or is encrypted and cannot be decrypted here. That says nothing about the others.
+type UnreadableError struct {
+	OrderID string
+	Err     error // what is wrong
+	// Encrypted is true if a key would help.
+	Encrypted bool
+}
+
+func (e *UnreadableError) Error() string {
+	return fmt.Sprintf("order %s: %s", text.Printable(e.OrderID), text.Printable(e.Err.Error()))
+}
+
+func (e *UnreadableError) Unwrap() error { return e.Err }
+
+// Unreadable implements what [IsUnreadable] looks for.
+func (e *UnreadableError) Unreadable() bool { return true }
+
+// IsUnreadable reports whether an error is about one order alone: it is an
+// [*UnreadableError], or one of package encryption.
+func IsUnreadable(err error) bool {
+	var e interface {
+		error
+		Unreadable() bool
 	}
-	return converter.NewRawValue(payloads.GetPayloads()[0])
+	return errors.As(err, &e) && e.Unreadable()
+}
+
+// EncryptionProblem returns why one of the payloads cannot be read here; empty if none is
+// encrypted.
+func EncryptionProblem(payloads ...*commonpb.Payload) string {
+	for _, payload := range payloads {
+		metadata := payload.GetMetadata()
+		if string(metadata[converter.MetadataEncoding]) == encodingEncrypted {
+			return cmp.Or(text.Clip(string(metadata[metadataProblem]), text.MaxText), "encrypted")
+		}
+	}
+	return ""
 }

@@ -91,7 +91,7 @@ func FuzzCancelReason(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, encoding string, data []byte) {
 		payload := &commonpb.Payload{Metadata: map[string][]byte{"encoding": []byte(encoding)}, Data: data}
-		if reason := cancelReason(converter.NewRawValue(payload)); len([]rune(reason)) > 201 {
+		if reason := CancelReason(payload); len([]rune(reason)) > 201 {
 			t.Fatalf("the reason has %d characters", len([]rune(reason)))
 		}
 	})

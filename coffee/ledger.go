@@ -3,6 +3,7 @@ package coffee
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -68,12 +69,8 @@ var (
 // IsRefusal reports whether err is one of the ledger's final refusals, which no
 // retry can change.
 func IsRefusal(err error) bool {
-	for _, refusal := range []error{ErrInvalidEntry, ErrDuplicateOrder, ErrAmountConflict, ErrSettled, ErrNotCharged, ErrDelivered} {
-		if errors.Is(err, refusal) {
-			return true
-		}
-	}
-	return false
+	refusals := []error{ErrInvalidEntry, ErrDuplicateOrder, ErrAmountConflict, ErrSettled, ErrNotCharged, ErrDelivered}
+	return slices.ContainsFunc(refusals, func(refusal error) bool { return errors.Is(err, refusal) })
 }
 
 // EntryKind is the kind of a ledger entry.

@@ -160,6 +160,7 @@ func TestWireNames(t *testing.T) {
 		ErrorTypeInvalidInput:  "InvalidInput",
 		ErrorTypeRefused:       "Refused",
 		ActivityRecallOrder:    "recall_order",
+		MemoOrder:              "order",
 	} {
 		if got != want {
 			t.Errorf("got %q, want %q", got, want)

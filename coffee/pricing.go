@@ -32,11 +32,6 @@ type PricingStrategy interface {
 	Price(order OrderRequest, at time.Time) Cents
 }
 
-var (
-	_ PricingStrategy = StandardPricing{}
-	_ PricingStrategy = HappyHourPricing{}
-)
-
 // PricingStrategies returns the strategies that a worker can use, the default
 // first.
 func PricingStrategies() []PricingStrategy {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 
-	commonpb "go.temporal.io/api/common/v1"
 	"go.temporal.io/sdk/activity"
 )
 
@@ -23,7 +22,7 @@ func (a *Activities) RecallOrder(ctx context.Context, in RecallInput) (RecallOut
 		orders = NewClient(activity.GetClient(ctx), info.Namespace)
 	}
 	accepted, err := orders.accepted(ctx, in.OrderID, in.RunID, info.WorkflowExecution.RunID)
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrNotFound) {
 		return RecallOutput{}, err
 	}
 	charged, err := a.services.Payment().Charged(ctx, in.OrderID, in.RunID)
@@ -35,18 +34,18 @@ func (a *Activities) RecallOrder(ctx context.Context, in RecallInput) (RecallOut
 }
 
 // accepted returns what an order was accepted as by the first of its runs that was,
-// from its original run to the one before upTo; the zero value if none was, or if it
-// was deleted. It reads what the worker has decided, which no client can write, as it
+// from its original run to the one before upTo; the zero value if none was. It
+// returns [ErrNotFound] if one was deleted. It reads what the worker has decided, which no client can write, as it
 // can a memo.
 func (c *Client) accepted(ctx context.Context, orderID, original, upTo string) (acceptance, error) {
 	for runID := original; runID != upTo && runID != ""; {
-		accepted, err := c.decision(ctx, &commonpb.WorkflowExecution{WorkflowId: WorkflowID(orderID), RunId: runID})
+		accepted, err := c.decision(ctx, orderID, runID)
 		if err != nil || accepted.AmountCents != 0 {
-			return accepted, ignore(err, ErrNotFound)
+			return accepted, err
 		}
 		described, err := c.Lookup(ctx, orderID, runID)
 		if err != nil {
-			return acceptance{}, ignore(err, ErrNotFound)
+			return acceptance{}, err
 		}
 		runID = described.GetWorkflowExtendedInfo().GetResetRunId()
 	}
@@ -54,8 +53,8 @@ func (c *Client) accepted(ctx context.Context, orderID, original, upTo string) (
 }
 
 // decision returns what a run decided when it started; the zero value if it has not.
-func (c *Client) decision(ctx context.Context, execution *commonpb.WorkflowExecution) (acceptance, error) {
-	for event, err := range c.Events(ctx, execution) {
+func (c *Client) decision(ctx context.Context, orderID, runID string) (acceptance, error) {
+	for event, err := range c.events(ctx, orderID, runID) {
 		if err != nil {
 			return acceptance{}, err
 		}
@@ -68,18 +67,10 @@ func (c *Client) decision(ctx context.Context, execution *commonpb.WorkflowExecu
 			return acceptance{}, errors.New("cannot read what the order was accepted as: it is " + problem)
 		}
 		var decided acceptance
-		if !Decode(data, &decided) {
+		if !Decode(FirstPayload(data), &decided) {
 			return acceptance{}, nil // it is not from this workflow
 		}
 		return decided, nil
 	}
 	return acceptance{}, nil
-}
-
-// ignore returns nil if the error is the expected one.
-func ignore(err, expected error) error {
-	if errors.Is(err, expected) {
-		return nil
-	}
-	return err
 }

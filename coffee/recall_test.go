@@ -220,7 +220,7 @@ func TestResetOfASettledOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	result := k.order()
-	if want := (coffee.OrderResult{OrderID: "123", Status: coffee.StatusFailed, Charged: true, AmountCents: 420, Refunded: true}); result != want {
+	if want := (coffee.OrderResult{OrderID: "123", Status: coffee.StatusFailed, Charged: true, AmountCents: 420, Refunded: true, Failure: "the order was refunded or voided already"}); result != want {
 		t.Errorf("got  %+v\nwant %+v", result, want)
 	}
 	k.wantNet(result)
@@ -250,7 +250,8 @@ func TestChargedInAnotherLedger(t *testing.T) {
 	k := newKitchen(t)
 	step(k, coffee.ActivityChargeCustomer, func(context.Context, coffee.ChargeInput) (bool, error) { return true, nil }, 0, 0)
 	result := k.order()
-	if want := (coffee.OrderResult{OrderID: "123", Status: coffee.StatusFailed, Charged: true, AmountCents: 525}); result != want {
+	if want := (coffee.OrderResult{OrderID: "123", Status: coffee.StatusFailed, Charged: true, AmountCents: 525,
+		Failure: "charged in another ledger, and not refunded: this one has no charge of it"}); result != want {
 		t.Errorf("got  %+v\nwant %+v", result, want)
 	}
 	if failure := k.state().Failure; failure != "charged in another ledger, and not refunded: this one has no charge of it" {

@@ -23,7 +23,7 @@ type WorkerOptions struct {
 	// Orders reads what was recorded of an order before a reset. It must be able to
 	// decode it; nil means a client on the worker's own connection.
 	Orders *Client
-	// Index says whether the server has [SearchAttributeStatus]; nil means that it has not.
+	// Index is as in [OrderWorkflow].
 	Index func() Index
 	// Concurrency is how many activities may run at once; 0 means 200.
 	Concurrency int
@@ -39,8 +39,7 @@ type WorkerOptions struct {
 	// Tuner, unless nil, says how many tasks the worker takes at once, in place of
 	// Concurrency.
 	Tuner worker.WorkerTuner
-	// Interceptors see each workflow and each attempt of an activity; see package
-	// telemetry.
+	// Interceptors see each workflow and each attempt of an activity.
 	Interceptors []interceptor.WorkerInterceptor
 	// Log receives what happens to the orders; the zero value is a disabled logger.
 	Log zerolog.Logger
@@ -107,7 +106,7 @@ func sdkOptions(options WorkerOptions, fatal chan<- error) worker.Options {
 		DefaultHeartbeatThrottleInterval: heartbeatInterval,
 		DisableRegistrationAliasing:      true,
 		DeploymentOptions:                options.Version,
-		Interceptors:                     append([]interceptor.WorkerInterceptor{&border{}}, options.Interceptors...),
+		Interceptors:                     options.Interceptors,
 		OnFatalError: func(err error) {
 			select {
 			case fatal <- err:

@@ -1,6 +1,7 @@
 package coffee
 
 import (
+	"errors"
 	"fmt"
 
 	"go.temporal.io/sdk/converter"
@@ -360,6 +361,7 @@ func (o *order) finish(ctx workflow.Context, status OrderStatus) (OrderResult, e
 		ReceiptSent: o.state.ReceiptSent,
 		AmountCents: o.state.AmountCents,
 		Refunded:    o.state.Refunded,
+		Failure:     o.state.Failure,
 	}, nil
 }
 
@@ -390,7 +392,7 @@ func (o *order) ending(status OrderStatus) string {
 func (o *order) receiveCancel() {
 	var argument converter.RawValue
 	if o.signals.ReceiveAsync(&argument) {
-		o.state.CancelReason = cancelReason(argument)
+		o.state.CancelReason = CancelReason(argument.Payload())
 		o.cancel()
 	}
 }
@@ -438,4 +440,24 @@ func insistentOptions(summary string) workflow.ActivityOptions {
 	options.RetryPolicy.MaximumAttempts = 0 // no limit
 	options.RetryPolicy.MaximumInterval = MaxRefundBackoff
 	return options
+}
+
+// rootCause returns the message of the error that says what happened, out of the
+// chain that Temporal wraps around a failure.
+func rootCause(err error) string {
+	var application *temporal.ApplicationError
+	var timeout *temporal.TimeoutError
+	switch {
+	case errors.As(err, &application):
+		return application.Message()
+	case errors.As(err, &timeout):
+		return "timed out (" + timeout.TimeoutType().String() + ")"
+	}
+	return err.Error()
+}
+
+// isRefused reports whether a step failed because the ledger refused it for good.
+func isRefused(err error) bool {
+	var application *temporal.ApplicationError
+	return errors.As(err, &application) && application.Type() == ErrorTypeRefused
 }

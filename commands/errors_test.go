@@ -80,7 +80,7 @@ func TestExitCodes(t *testing.T) {
 		{"an invalid order", context.Background(), fmt.Errorf("wrapped: %w", &coffee.InvalidOrderError{}), 2},
 		{"an order without a result", context.Background(), &coffee.EndedError{}, 3},
 		{"a failed order", context.Background(), &exitError{code: exitFailed}, 3},
-		{"a cancelled order", context.Background(), (&ordering{}).outcome(context.Background(), coffee.OrderResult{Status: coffee.StatusCancelled}), 4},
+		{"a cancelled order", context.Background(), (&ordering{}).outcome(coffee.OrderResult{Status: coffee.StatusCancelled}), 4},
 		{"another order of the same id", context.Background(), &coffee.ConflictError{}, 5},
 		{"a breach", context.Background(), &exitError{code: exitBreach}, 6},
 		{"a history that does not replay", context.Background(), printReplay(&output{out: &checkedWriter{w: io.Discard}}, replayed{Broken: []broken{{}}}, false), 7},

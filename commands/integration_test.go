@@ -27,6 +27,7 @@ import (
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/audit"
 	"example.com/coffee/coffee/desk"
+	"example.com/coffee/coffee/dial"
 	"example.com/coffee/coffee/ledger"
 	"example.com/coffee/coffee/rollout"
 	"example.com/coffee/coffee/timeline"
@@ -183,7 +184,7 @@ func (s *shop) startWorkerWith(options coffee.WorkerOptions) (stop func()) {
 	}
 	go index.Run(ctx, s.conn.Client, s.conn.namespace)
 	options.Index = index.Index
-	options.Interceptors = append(options.Interceptors, timeline.Recorder())
+	options.Interceptors = append(options.Interceptors, dial.PlainErrors(), timeline.Recorder())
 	w, err := coffee.NewWorker(s.conn.Client, options)
 	if err != nil {
 		s.t.Fatal(err)

@@ -154,7 +154,7 @@ func (o *ordering) run(ctx context.Context) error {
 	if err := o.out.json(result); err != nil {
 		return err
 	}
-	return o.outcome(ctx, result)
+	return o.outcome(result)
 }
 
 // notPlaced explains why the order was not placed, or that this is uncertain: the
@@ -255,14 +255,14 @@ func (o *ordering) unreadable(result coffee.OrderResult, err error) error {
 
 // outcome returns the error that sets the exit code, and says why an order did
 // not complete as it should have.
-func (o *ordering) outcome(ctx context.Context, result coffee.OrderResult) error {
+func (o *ordering) outcome(result coffee.OrderResult) error {
 	switch {
 	case result.Status == coffee.StatusCancelled:
 		return &exitError{code: exitCancelled, message: cancelledInWords(result)}
 	case result.Status == coffee.StatusFailed || !result.ReceiptSent:
 		reason := ""
-		if view, err := o.orders.Describe(ctx, result.OrderID); err == nil && view.Failure != "" {
-			reason = ": " + text.Printable(view.Failure)
+		if result.Failure != "" {
+			reason = ": " + text.Printable(result.Failure)
 		}
 		if result.Status == coffee.StatusFailed {
 			return &exitError{code: exitFailed, message: "order " + result.OrderID + " failed" + reason + refundInWords(result)}

@@ -16,6 +16,7 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
+	"example.com/coffee/coffee/dial"
 	"example.com/coffee/coffee/encryption"
 	"example.com/coffee/coffee/ledger"
 	"example.com/coffee/coffee/telemetry"
@@ -203,7 +204,7 @@ func (a *app) startWorker(ctx context.Context, tasks *background, conn *connecti
 	}
 	options := plan.WorkerOptions
 	options.Ledger, options.Orders, options.Log = store, conn.orders().Client, a.log
-	options.Interceptors = []interceptor.WorkerInterceptor{telemetry.Counter(), timeline.Recorder()}
+	options.Interceptors = []interceptor.WorkerInterceptor{dial.PlainErrors(), telemetry.Counter(), timeline.Recorder()}
 	options.Index = a.watchIndex(ctx, tasks, conn)
 	if a.options.Release != nil {
 		options.Register = a.options.Release.Register

@@ -95,7 +95,7 @@ func (a *auditor) currentRun(ctx context.Context, id string) (*run, error) {
 	if errors.As(err, &notFound) || errors.As(err, &invalid) { // no workflow can have such an id
 		return nil, nil
 	}
-	if err = coffee.Unreadable(id, err); a.leaveOut(coffee.WorkflowID(id), err, false) {
+	if err = desk.Unreadable(id, err); a.leaveOut(coffee.WorkflowID(id), err, false) {
 		return nil, nil
 	}
 	if err != nil {

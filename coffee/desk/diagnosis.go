@@ -93,7 +93,7 @@ func (w Waiting) String() string {
 }
 
 // Waiting returns why the order does not go on. The zero value means that it does, or
-// that the server cannot say. It takes up to four requests. It returns [ErrNotFound] if
+// that the server cannot say. It takes up to four requests. It returns [coffee.ErrNotFound] if
 // there is no such order.
 func (c *Client) Waiting(ctx context.Context, orderID string) (Waiting, error) {
 	described, err := c.Lookup(ctx, orderID, "")
@@ -225,7 +225,7 @@ func waitingTask(described *workflowservice.DescribeWorkflowExecutionResponse, n
 }
 
 // reconnectPatience is how long workers have to come back after the server was away.
-// Those of this program need a second (see [Reconnect]); those of others may pause for
+// Those of this program need a second (see package dial); those of others may pause for
 // ten seconds between two attempts, and try twice in vain.
 const reconnectPatience = 20 * time.Second
 

@@ -36,15 +36,15 @@ type History struct {
 }
 
 // History returns the history of an order. It needs no worker. It returns an
-// [*InvalidOrderError] if no order can have this id, [ErrNotFound], or an
-// [*UnreadableError].
+// [*coffee.InvalidOrderError] if no order can have this id, [coffee.ErrNotFound], or an
+// [*coffee.UnreadableError].
 func (c *Client) History(ctx context.Context, orderID string) (History, error) {
 	if err := coffee.ValidateForeignID(orderID); err != nil {
 		return History{}, err
 	}
 	described, err := c.Lookup(ctx, orderID, "")
 	if err != nil {
-		return History{}, coffee.Unreadable(orderID, err)
+		return History{}, Unreadable(orderID, err)
 	}
 	history, err := c.readRun(ctx, described.GetWorkflowExecutionInfo().GetExecution(), described.GetPendingActivities())
 	if err == nil {
@@ -53,7 +53,7 @@ func (c *Client) History(ctx context.Context, orderID string) (History, error) {
 	return history, err
 }
 
-// readRun returns the history of a run. With an [*UnreadableError] it has all events if
+// readRun returns the history of a run. With an [*coffee.UnreadableError] it has all events if
 // they are only encrypted, and none otherwise.
 func (c *Client) readRun(ctx context.Context, execution *commonpb.WorkflowExecution, pending []*workflowpb.PendingActivityInfo) (History, error) {
 	history := History{OrderID: coffee.OrderID(execution.GetWorkflowId()), RunID: execution.GetRunId(), Pending: pending, ReadAt: time.Now()}
@@ -179,7 +179,7 @@ func (r *historyReader) read(event *historypb.HistoryEvent) {
 		attributes := event.GetWorkflowExecutionSignaledEventAttributes()
 		if attributes.GetSignalName() == coffee.SignalCancelOrder {
 			view.CancelRequested = true
-			view.CancelReason = coffee.CancelReason(attributes.GetInput())
+			view.CancelReason = coffee.CancelReason(coffee.FirstPayload(attributes.GetInput()))
 		}
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED:
 		view.CancelRequested = true
@@ -228,7 +228,7 @@ func (r *historyReader) completed(activity string, result *commonpb.Payloads) {
 		r.view.ReceiptSent = true
 	case coffee.ActivityRefundCustomer:
 		var out coffee.RefundOutput
-		if !coffee.Decode(result, &out) {
+		if !coffee.Decode(coffee.FirstPayload(result), &out) {
 			return
 		}
 		switch { // as in [order.undo]
@@ -255,6 +255,7 @@ func (r *historyReader) closed(event *historypb.HistoryEvent) {
 		view.Cancelled = result.Status == coffee.StatusCancelled
 		view.Charged, view.Brewed, view.ReceiptSent = result.Charged, result.Brewed, result.ReceiptSent
 		view.Refunded, view.AmountCents = result.Refunded, result.AmountCents
+		view.Failure = cmp.Or(result.Failure, view.Failure)
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
 		view.Failure = text.Clip(event.GetWorkflowExecutionFailedEventAttributes().GetFailure().GetMessage(), text.MaxText)
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT:
@@ -264,7 +265,7 @@ func (r *historyReader) closed(event *historypb.HistoryEvent) {
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED:
 		view.Cancelled = true
 		var problem string
-		if coffee.Decode(event.GetWorkflowExecutionCanceledEventAttributes().GetDetails(), &problem) {
+		if coffee.Decode(coffee.FirstPayload(event.GetWorkflowExecutionCanceledEventAttributes().GetDetails()), &problem) {
 			view.Failure = text.Clip(problem, text.MaxText)
 		}
 	default:

@@ -15,7 +15,7 @@ import (
 	"example.com/coffee/coffee"
 )
 
-// attributeType returns the type of the search attribute [SearchAttributeStatus], which is
+// attributeType returns the type of the search attribute [coffee.SearchAttributeStatus], which is
 // unspecified if the server does not have it.
 func attributeType(ctx context.Context, c client.Client, namespace string) (enumspb.IndexedValueType, error) {
 	list, err := c.OperatorService().ListSearchAttributes(ctx, &operatorservice.ListSearchAttributesRequest{Namespace: namespace})

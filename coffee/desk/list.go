@@ -36,7 +36,7 @@ const DefaultListLimit = 20
 var ErrNotIndexed = errors.New("the server has no search attribute " + coffee.SearchAttributeStatus)
 
 // AttributeTypeError means that it cannot because its search attribute
-// [SearchAttributeStatus] is not a Keyword. Orders end without it, and are listed without
+// [coffee.SearchAttributeStatus] is not a Keyword. Orders end without it, and are listed without
 // a status.
 type AttributeTypeError struct {
 	Type string // what it is
@@ -142,7 +142,7 @@ func (c *Client) dropEarlierRuns(ctx context.Context, views []OrderView, from in
 }
 
 // Histories returns the histories of all orders that run, and then of those that ended
-// most recently, over of them at most. One that cannot be read has an [*UnreadableError].
+// most recently, over of them at most. One that cannot be read has an [*coffee.UnreadableError].
 // After any other error there are no more.
 func (c *Client) Histories(ctx context.Context, over int) iter.Seq2[History, error] {
 	return func(yield func(History, error) bool) {
@@ -260,7 +260,7 @@ func (c *Client) describeEach(ctx context.Context, each []lookup, use func(conte
 			if errors.As(err, &gone) {
 				return nil
 			}
-			if err = coffee.Unreadable(l.view.OrderID, err); err == nil {
+			if err = Unreadable(l.view.OrderID, err); err == nil {
 				err = use(ctx, l.view, described)
 			}
 			var one *coffee.UnreadableError

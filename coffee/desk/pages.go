@@ -3,11 +3,22 @@ package desk
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"math"
+	"strings"
 
+	commonpb "go.temporal.io/api/common/v1"
+	enumspb "go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
+	"go.temporal.io/api/serviceerror"
 	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/api/workflowservice/v1"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"example.com/coffee/coffee"
+	"example.com/coffee/internal/text"
 )
 
 // Every list and every history is read here. Neither trusts the server to come to an end.
@@ -52,4 +63,77 @@ func (c *Client) Executions(ctx context.Context, query string, limit, page int) 
 			seen[string(token)] = true
 		}
 	}
+}
+
+// A server ends a workflow whose history has more than 51,200 events or 50 MB, unless it
+// is configured otherwise. What is much longer is no history.
+const (
+	mostEvents       = 2 * 51_200
+	mostHistoryBytes = 2 * 50 << 20
+)
+
+// Events iterates over the events of a run, oldest first. It ends after an error, which
+// is [coffee.ErrNotFound] if there is no such run, and an [*coffee.UnreadableError] if only this history
+// cannot be read.
+func (c *Client) Events(ctx context.Context, execution *commonpb.WorkflowExecution) iter.Seq2[*historypb.HistoryEvent, error] {
+	id := coffee.OrderID(execution.GetWorkflowId())
+	return func(yield func(*historypb.HistoryEvent, error) bool) {
+		var last int64
+		size := 0
+		events := c.Temporal().GetWorkflowHistory(ctx, execution.GetWorkflowId(), execution.GetRunId(), false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+		for events.HasNext() {
+			event, err := events.Next()
+			if err != nil {
+				var missing *serviceerror.NotFound
+				if errors.As(err, &missing) {
+					err = fmt.Errorf("%w: %s", coffee.ErrNotFound, text.Printable(id))
+				}
+				yield(nil, Unreadable(id, err))
+				return
+			}
+			size += proto.Size(event)
+			switch number := event.GetEventId(); {
+			case number != last+1:
+				err = fmt.Errorf("its history is damaged: event %d follows event %d", number, last)
+			case number > mostEvents, size > mostHistoryBytes:
+				err = errors.New("its history is longer than any that a server keeps")
+			}
+			if err != nil {
+				yield(nil, Unreadable(id, err))
+				return
+			}
+			last++
+			if !yield(event, nil) {
+				return
+			}
+		}
+		if last == 0 {
+			yield(nil, Unreadable(id, errors.New("its history is empty")))
+		}
+	}
+}
+
+// Unreadable returns an [*coffee.UnreadableError] for an error that is about one order alone, and
+// any other error as it is. Whatever the server does not say itself is about the order:
+// it came, and cannot be decrypted or decoded. What it does say mostly concerns all
+// orders: it is away, overloaded, or lets nobody in.
+func Unreadable(orderID string, err error) error {
+	var all interface{ Status() *status.Status } // as all errors of the server have
+	var lost *serviceerror.DataLoss
+	var internal *serviceerror.Internal // also from gRPC, for a message that it cannot decode
+	var invalid *serviceerror.InvalidArgument
+	switch {
+	case err == nil, errors.Is(err, coffee.ErrNotFound), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	case errors.As(err, &lost), errors.As(err, &internal), errors.As(err, &invalid), isTooLarge(err):
+	case errors.As(err, &all):
+		return err
+	}
+	return &coffee.UnreadableError{OrderID: orderID, Err: err}
+}
+
+// isTooLarge reports whether gRPC refused a message because of its size.
+func isTooLarge(err error) bool {
+	var exhausted *serviceerror.ResourceExhausted
+	return errors.As(err, &exhausted) && strings.Contains(exhausted.Error(), "message larger than max")
 }

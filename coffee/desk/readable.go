@@ -13,7 +13,7 @@ import (
 	"example.com/coffee/coffee"
 )
 
-// CheckReadable returns an [*UnreadableError] if something in a history is encrypted on which
+// CheckReadable returns an [*coffee.UnreadableError] if something in a history is encrypted on which
 // the order depends. Others can add to a history what they like, but only where it does not
 // matter: signals, memos, summaries and headers.
 func CheckReadable(orderID string, events []*historypb.HistoryEvent) error {

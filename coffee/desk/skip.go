@@ -40,7 +40,7 @@ func (c *Client) CheckTimeSkipping(ctx context.Context) error {
 // SkipTime lets the order's timers and backoffs pass at once, until as much time as in
 // by has passed on the order's clock; 0 means to its end. Activities take the time
 // they take. It returns when the server has recorded the request, or with
-// [ErrNotFound], [ErrEnded] or [ErrNoTimeSkipping].
+// [coffee.ErrNotFound], [coffee.ErrEnded] or [ErrNoTimeSkipping].
 func (c *Client) SkipTime(ctx context.Context, orderID string, by time.Duration) error {
 	config := &commonpb.TimeSkippingConfig{Enabled: true}
 	if by > 0 {
@@ -63,7 +63,7 @@ func (c *Client) SkipTime(ctx context.Context, orderID string, by time.Duration)
 
 // SkipsTime reports whether the order's time is skipped. The server stops skipping
 // after a number of times, 200 unless it is configured otherwise. It returns
-// [ErrNotFound].
+// [coffee.ErrNotFound].
 func (c *Client) SkipsTime(ctx context.Context, orderID string) (bool, error) {
 	described, err := c.Lookup(ctx, orderID, "")
 	if err != nil {

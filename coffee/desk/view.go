@@ -5,11 +5,9 @@ import (
 	"context"
 	"time"
 
-	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
 	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/api/workflowservice/v1"
-	"go.temporal.io/sdk/converter"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"example.com/coffee/coffee"
@@ -76,8 +74,8 @@ func (v OrderView) Age() time.Duration {
 const queryPatience = time.Second
 
 // Describe returns everything known about one order, from its history and, while it
-// runs, from a worker. It returns an [*InvalidOrderError] if no order can have this
-// id, or [ErrNotFound].
+// runs, from a worker. It returns an [*coffee.InvalidOrderError] if no order can have this
+// id, or [coffee.ErrNotFound].
 func (c *Client) Describe(ctx context.Context, orderID string) (OrderView, error) {
 	if err := coffee.ValidateForeignID(orderID); err != nil {
 		return OrderView{}, err
@@ -138,7 +136,7 @@ func viewOf(info *workflowpb.WorkflowExecutionInfo) OrderView {
 		view.Status = ""
 		if value, ok := info.GetSearchAttributes().GetIndexedFields()[coffee.SearchAttributeStatus]; ok {
 			var status coffee.OrderStatus
-			if decode(value, &status) == nil {
+			if coffee.Decode(value, &status) {
 				view.Status = coffee.OrderStatus(text.Clip(string(status), text.MaxName))
 			}
 		}
@@ -216,8 +214,4 @@ func AsTime(t *timestamppb.Timestamp) time.Time {
 		return time.Time{}
 	}
 	return t.AsTime()
-}
-
-func decode(payload *commonpb.Payload, value any) error {
-	return converter.GetDefaultDataConverter().FromPayload(payload, value)
 }

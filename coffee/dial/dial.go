@@ -1,3 +1,6 @@
+// Package dial is how a program gets along with a Temporal server that others use as well: its
+// client comes back soon after the server does, survives odd ids and endless pages, and logs
+// to zerolog; its worker sends only errors that the server takes.
 package dial
 
 import (

@@ -208,11 +208,9 @@ func recordLedger(ctx context.Context, c *coffee.Client, id string) error {
 // otherLedger returns the error that the ledger with an id is not the recorded one.
 func otherLedger(ctx context.Context, c *coffee.Client, recorded Recorded, id string) error {
 	by := ""
-	for event, err := range c.Events(ctx, recorded.execution) {
-		if err == nil {
-			by = ", recorded by " + text.Printable(event.GetWorkflowExecutionStartedEventAttributes().GetIdentity())
-		}
-		break
+	events := c.Temporal().GetWorkflowHistory(ctx, recorded.execution.GetWorkflowId(), recorded.execution.GetRunId(), false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	if event, err := events.Next(); err == nil {
+		by = ", recorded by " + text.Printable(event.GetWorkflowExecutionStartedEventAttributes().GetIdentity())
 	}
 	return fmt.Errorf("%w: those of namespace %s are kept in ledger %s%s, and this is ledger %s", ErrForeignLedger,
 		text.Quote(c.Namespace()), text.Printable(recorded.ID), by, text.Printable(id))

@@ -1,3 +1,5 @@
+// Package replay runs the workflow of today against the histories of yesterday, and says where
+// the two part.
 package replay
 
 import (

@@ -1,10 +1,9 @@
 // Package telemetry exposes how workers are: metrics for Prometheus, traces for
 // OpenTelemetry, and a health check.
 //
-// metrics.go collects and serves metrics. Those of orders are counted where things
-// happen, with the metrics handler that Temporal gives to workflows and activities:
-// see metrics.go in package coffee. ledger.go and refunds.go add what only a worker
-// can see. tracing.go makes one trace of an order's way through client, workflow,
+// metrics.go collects and serves metrics. orders.go counts what happens to orders, with the
+// metrics handler that Temporal gives to workflows and activities. ledger.go and refunds.go
+// add what only a worker can see. tracing.go makes one trace of an order's way through client, workflow,
 // activities and ledger; valid.go keeps a text from losing it. health.go says whether a worker does its work.
 package telemetry
 

@@ -55,5 +55,5 @@ func plain(s string) string {
 	if s = strings.Join(strings.Fields(s), " "); s == "" {
 		return "?"
 	}
-	return clip(s, 80)
+	return fit(s, 80)
 }

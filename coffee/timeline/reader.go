@@ -6,15 +6,14 @@ import (
 	"strings"
 	"time"
 
-	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
 	failurepb "go.temporal.io/api/failure/v1"
 	historypb "go.temporal.io/api/history/v1"
 	workflowpb "go.temporal.io/api/workflow/v1"
-	"go.temporal.io/sdk/converter"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
+	"example.com/coffee/internal/text"
 )
 
 // reader follows an order through its events.
@@ -36,7 +35,7 @@ func (s single) rows(time.Time) []Row { return []Row{Row(s)} }
 
 func (r *reader) read(event *historypb.HistoryEvent) {
 	if r.timeline.StartedAt.IsZero() {
-		r.timeline.StartedAt = when(event.GetEventTime())
+		r.timeline.StartedAt = desk.AsTime(event.GetEventTime())
 	}
 	switch event.GetEventType() {
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
@@ -94,7 +93,7 @@ func (r *reader) read(event *historypb.HistoryEvent) {
 }
 
 func (r *reader) skip(event *historypb.HistoryEvent) {
-	from, until := when(event.GetEventTime()), when(event.GetWorkflowExecutionTimeSkippingTransitionedEventAttributes().GetTargetTime())
+	from, until := desk.AsTime(event.GetEventTime()), desk.AsTime(event.GetWorkflowExecutionTimeSkippingTransitionedEventAttributes().GetTargetTime())
 	if until.After(from) { // otherwise the event says only that no more will be skipped
 		r.timeline.Skips = append(r.timeline.Skips, Skip{from, until})
 	}
@@ -106,7 +105,7 @@ func (r *reader) waited(until *historypb.HistoryEvent) {
 	if r.task == nil {
 		return
 	}
-	from, to := when(r.task.GetEventTime()), when(until.GetEventTime())
+	from, to := desk.AsTime(r.task.GetEventTime()), desk.AsTime(until.GetEventTime())
 	if to.Sub(from) > patience {
 		r.parts = append(r.parts, single{Kind: KindWait, Name: waitName, Start: from, End: to, State: StateWaiting, Outcome: waitOutcome, Events: events(r.task, until)})
 	}
@@ -114,20 +113,20 @@ func (r *reader) waited(until *historypb.HistoryEvent) {
 }
 
 func (r *reader) moment(event *historypb.HistoryEvent, name string, state State, outcome string) {
-	at := when(event.GetEventTime())
+	at := desk.AsTime(event.GetEventTime())
 	r.parts = append(r.parts, single{Kind: KindMoment, Name: name, Start: at, End: at, State: state, Outcome: outcome, Events: events(event)})
 }
 
 func (r *reader) signal(event *historypb.HistoryEvent) {
 	attributes := event.GetWorkflowExecutionSignaledEventAttributes()
 	if name := attributes.GetSignalName(); name != coffee.SignalCancelOrder {
-		r.moment(event, "signal", StateOK, clip(name, 60))
+		r.moment(event, "signal", StateOK, text.Clip(name, 60))
 		return
 	}
 	outcome := "by signal"
 	var request coffee.CancelRequest
-	if decode(attributes.GetInput(), &request) && request.Reason != "" {
-		outcome += ": " + clip(request.Reason, 200)
+	if coffee.Decode(coffee.FirstPayload(attributes.GetInput()), &request) && request.Reason != "" {
+		outcome += ": " + text.Clip(request.Reason, 200)
 	}
 	r.moment(event, cancelName, StateCancelled, outcome)
 }
@@ -147,10 +146,10 @@ func (r *reader) tooLate(cancel single) bool {
 func (r *reader) schedule(event *historypb.HistoryEvent) {
 	attributes := event.GetActivityTaskScheduledEventAttributes()
 	s := &step{activity: attributes.GetActivityType().GetName(), id: attributes.GetActivityId(), policy: attributes.GetRetryPolicy(),
-		scheduled: when(event.GetEventTime()), events: events(event),
+		scheduled: desk.AsTime(event.GetEventTime()), events: events(event),
 		startToClose: attributes.GetStartToCloseTimeout().AsDuration(), heartbeat: attributes.GetHeartbeatTimeout().AsDuration()}
 	var charge coffee.ChargeInput
-	if s.activity == coffee.ActivityChargeCustomer && decode(attributes.GetInput(), &charge) {
+	if s.activity == coffee.ActivityChargeCustomer && coffee.Decode(coffee.FirstPayload(attributes.GetInput()), &charge) {
 		s.amount = charge.AmountCents
 		r.timeline.AmountCents = charge.AmountCents
 	}
@@ -184,7 +183,7 @@ func (r *reader) close(event *historypb.HistoryEvent) {
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT:
 		r.end(event, "", "ended without a result: the workflow timed out")
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED:
-		r.end(event, "", strings.TrimSuffix("terminated: "+clip(event.GetWorkflowExecutionTerminatedEventAttributes().GetReason(), 200), ": "))
+		r.end(event, "", strings.TrimSuffix("terminated: "+text.Clip(event.GetWorkflowExecutionTerminatedEventAttributes().GetReason(), 200), ": "))
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED:
 		r.end(event, "", "ended without a result: the workflow was cancelled")
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
@@ -194,7 +193,7 @@ func (r *reader) close(event *historypb.HistoryEvent) {
 
 func (r *reader) end(event *historypb.HistoryEvent, status coffee.OrderStatus, ending string) {
 	r.timeline.Status, r.timeline.Ending = status, ending
-	r.timeline.EndedAt = when(event.GetEventTime())
+	r.timeline.EndedAt = desk.AsTime(event.GetEventTime())
 }
 
 // pending adds what the history does not have yet: the progress of the steps under
@@ -212,8 +211,8 @@ func (r *reader) pending(activities []*workflowpb.PendingActivityInfo) {
 // finish puts the rows together. A wait that lasts says why, if that is known.
 func (r *reader) finish(why string) Timeline {
 	t := r.timeline
-	if r.task != nil && t.EndedAt.IsZero() && t.ReadAt.Sub(when(r.task.GetEventTime())) > patience {
-		r.parts = append(r.parts, single{Kind: KindWait, Name: waitName, Start: when(r.task.GetEventTime()), State: StateWaiting,
+	if r.task != nil && t.EndedAt.IsZero() && t.ReadAt.Sub(desk.AsTime(r.task.GetEventTime())) > patience {
+		r.parts = append(r.parts, single{Kind: KindWait, Name: waitName, Start: desk.AsTime(r.task.GetEventTime()), State: StateWaiting,
 			Outcome: waitingOutcome, Events: events(r.task)})
 	}
 	var parts [][]Row
@@ -245,20 +244,9 @@ func (r *reader) finish(why string) Timeline {
 
 func events(all ...*historypb.HistoryEvent) (list []Event) {
 	for _, event := range all {
-		list = append(list, Event{ID: event.GetEventId(), Type: typeName(event.GetEventType()), Time: when(event.GetEventTime())})
+		list = append(list, Event{ID: event.GetEventId(), Type: event.GetEventType().String(), Time: desk.AsTime(event.GetEventTime())})
 	}
 	return list
-}
-
-// typeName returns an event type as the Web UI shows it: ActivityTaskScheduled. For
-// a type that this program is too old to know, it returns the number.
-func typeName(t enumspb.EventType) string { return t.String() }
-
-func when(t *timestamppb.Timestamp) time.Time {
-	if t == nil {
-		return time.Time{}
-	}
-	return t.AsTime()
 }
 
 // message returns what the root cause of a failure says.
@@ -269,7 +257,7 @@ func message(failure *failurepb.Failure) string {
 	if timeout := failure.GetTimeoutFailureInfo(); timeout != nil {
 		return timeoutInWords(timeout.GetTimeoutType())
 	}
-	return clip(failure.GetMessage(), 200)
+	return text.Clip(failure.GetMessage(), 200)
 }
 
 func timeoutInWords(kind enumspb.TimeoutType) string {
@@ -280,17 +268,4 @@ func timeoutInWords(kind enumspb.TimeoutType) string {
 		return "start-to-close timeout"
 	}
 	return "timed out"
-}
-
-// decode decodes the first payload, and reports whether that worked.
-func decode(payloads *commonpb.Payloads, into any) bool {
-	return len(payloads.GetPayloads()) > 0 && converter.GetDefaultDataConverter().FromPayload(payloads.GetPayloads()[0], into) == nil
-}
-
-// clip cuts s to at most n characters.
-func clip(s string, n int) string {
-	if runes := []rune(s); len(runes) > n {
-		return string(runes[:n-1]) + "…"
-	}
-	return s
 }

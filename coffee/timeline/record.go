@@ -37,7 +37,7 @@ type Attempt struct {
 }
 
 // maxAttemptList bounds the list of attempts, which grows with each retry. A brew
-// is tried [MaxAttempts] times; other programs may declare other policies.
+// is tried [coffee.MaxAttempts] times; other programs may declare other policies.
 const maxAttemptList = 10
 
 // attemptLog is the list of attempts, including the one under way.
@@ -141,7 +141,7 @@ func AttemptsInFailure(failure *failurepb.Failure) []Attempt {
 // are not a list of attempts. The texts in it are clipped.
 func DecodeAttempts(details *commonpb.Payloads) []Attempt {
 	var attempts []Attempt
-	if len(details.GetPayloads()) != 1 || !coffee.Decode(details, &attempts) {
+	if len(details.GetPayloads()) != 1 || !coffee.Decode(coffee.FirstPayload(details), &attempts) {
 		return nil
 	}
 	for i := range attempts {

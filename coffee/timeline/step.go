@@ -14,6 +14,7 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
+	"example.com/coffee/internal/text"
 )
 
 // step is an activity with all its attempts. The methods that read events do
@@ -48,7 +49,7 @@ func (s *step) start(event *historypb.HistoryEvent) {
 		return
 	}
 	attributes := event.GetActivityTaskStartedEventAttributes()
-	s.attempt, s.started, s.before = int(attributes.GetAttempt()), when(event.GetEventTime()), attributes.GetLastFailure()
+	s.attempt, s.started, s.before = int(attributes.GetAttempt()), desk.AsTime(event.GetEventTime()), attributes.GetLastFailure()
 	s.told = append(s.told, AttemptsInFailure(s.before)...)
 	s.events = append(s.events, events(event)...)
 }
@@ -61,7 +62,7 @@ func (s *step) end(event *historypb.HistoryEvent, state State, outcome string) {
 	}
 	s.events = append(s.events, events(event)...)
 	if s.ended.IsZero() {
-		s.ended, s.state, s.outcome = when(event.GetEventTime()), state, outcome
+		s.ended, s.state, s.outcome = desk.AsTime(event.GetEventTime()), state, outcome
 	}
 }
 
@@ -92,7 +93,7 @@ func (s *step) done(result *commonpb.Payloads) string {
 		return "sent"
 	case coffee.ActivityRefundCustomer:
 		var out coffee.RefundOutput
-		if decode(result, &out) && out.Refunded {
+		if coffee.Decode(coffee.FirstPayload(result), &out) && out.Refunded {
 			amount := cmp.Or(out.AmountCents, s.amount)
 			if amount == 0 { // charged in a run that was reset, and refunded by another program
 				return "refunded"
@@ -107,7 +108,7 @@ func (s *step) done(result *commonpb.Payloads) string {
 		return "handed out"
 	case coffee.ActivityRecallOrder:
 		var out coffee.RecallOutput
-		if decode(result, &out) && out.Accepted {
+		if coffee.Decode(coffee.FirstPayload(result), &out) && out.Accepted {
 			return "accepted at " + out.AmountCents.String() + " before the reset"
 		}
 		return "not accepted before the reset"
@@ -128,7 +129,7 @@ func (s *step) name() string {
 	if name, ok := names[s.activity]; ok {
 		return name
 	}
-	return clip(s.activity, 60)
+	return text.Clip(s.activity, 60)
 }
 
 func (s *step) rows(readAt time.Time) []Row {
@@ -173,7 +174,7 @@ func (s *step) takePending() {
 	s.attempt, s.before = int(info.GetAttempt()), info.GetLastFailure()
 	s.told = append(s.told, AttemptsInFailure(s.before)...)
 	s.told = append(s.told, DecodeAttempts(info.GetHeartbeatDetails())...)
-	s.started = when(info.GetLastStartedTime())
+	s.started = desk.AsTime(info.GetLastStartedTime())
 	if info.GetState() == enumspb.PENDING_ACTIVITY_STATE_SCHEDULED || s.paused() {
 		s.started = time.Time{} // that was the attempt before
 	}

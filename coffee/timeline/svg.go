@@ -51,11 +51,11 @@ func (t Timeline) WriteSVG(to io.Writer) error {
 	fmt.Fprintf(w, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="img" aria-labelledby="title desc">`+"\n", svgWidth, height, svgWidth, height)
 	fmt.Fprintf(w, "<title id=\"title\">%s</title>\n<desc id=\"desc\">%s</desc>\n<style>%s</style>\n", escape(t.Order()+", "+t.Summary()), escape(t.words()), svgStyle)
 	fmt.Fprintf(w, `<rect class="ground" width="%d" height="%d" rx="8"/>`+"\n", svgWidth, height)
-	text := func(class string, x, y int, s string) {
+	label := func(class string, x, y int, s string) {
 		fmt.Fprintf(w, `<text class="%s" x="%d" y="%d">%s</text>`+"\n", class, x, y, escape(s))
 	}
-	text("title", svgMargin, 26, clip(t.Order(), 90))
-	text("dim", svgMargin, 45, clip(t.Summary(), 110))
+	label("title", svgMargin, 26, fit(t.Order(), 90))
+	label("dim", svgMargin, 45, fit(t.Summary(), 110))
 	bottom := svgTop + svgRow*len(t.Rows) + 4
 	for _, skip := range t.Skips {
 		from, to := t.span(Row{Start: skip.From, End: skip.Until})
@@ -76,7 +76,7 @@ func (t Timeline) WriteSVG(to io.Writer) error {
 		if row.nested() {
 			x += 14
 		}
-		text("", x, y+16, clip(row.Name, 15))
+		label("", x, y+16, fit(row.Name, 15))
 		from, to := t.span(row)
 		left := svgBarLeft + from*svgBarWide
 		if row.Kind == KindMoment {
@@ -92,7 +92,7 @@ func (t Timeline) WriteSVG(to io.Writer) error {
 		if row.Kind != KindMoment {
 			note = strings.TrimSuffix(row.took(t)+", "+note, ", ")
 		}
-		text("dim", svgTextAt, y+16, clip(note, svgChars))
+		label("dim", svgTextAt, y+16, fit(note, svgChars))
 	}
 	fmt.Fprintln(w, "</svg>")
 	return w.Flush()

@@ -175,8 +175,13 @@ func (t Timeline) skipped(width int) string {
 	return string(line)
 }
 
-// fit cuts s to at most n columns.
-func fit(s string, n int) string { return clip(s, n) }
+// fit cuts s to at most n characters.
+func fit(s string, n int) string {
+	if utf8.RuneCountInString(s) <= n {
+		return s
+	}
+	return text.Clip(s, n-1)
+}
 
 // wrap breaks a text into lines of at most n columns, between words where it can.
 func wrap(s string, n int) (lines []string) {

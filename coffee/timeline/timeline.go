@@ -130,9 +130,9 @@ const (
 func (t Timeline) Order() string {
 	title := "Order " + text.Printable(t.OrderID)
 	if t.Drink != "" {
-		title += ": " + text.Printable(clip(string(t.Drink), 40))
+		title += ": " + text.Printable(text.Clip(string(t.Drink), 40))
 		if t.Size != "" {
-			title += fmt.Sprintf(" (%s)", text.Printable(clip(string(t.Size), 10)))
+			title += fmt.Sprintf(" (%s)", text.Printable(text.Clip(string(t.Size), 10)))
 		}
 	}
 	if t.AmountCents != 0 {

@@ -67,7 +67,7 @@ func (r Release) Register(registry worker.Registry) {
 	registry.RegisterActivityWithOptions(func(context.Context) error { return nil }, activity.RegisterOptions{Name: "greet_customer"})
 }
 
-// Replay replays a history, like [coffee.OrderWorkflow.Replay].
+// Replay replays a history, like [replay.Check].
 func (r Release) Replay(history desk.History) error { return replay.Check(r, history) }
 
 // Source is the code of this package, which the tour shows.

@@ -303,7 +303,7 @@ func replay(g *guide) {
 	g.expect(slices.Equal(kinds, []string{"charge"}), "the ledger has %v", kinds)
 	g.say("(\"waiting\" in the timeline: the server kept the next task for two seconds for the worker that had the order last, and that was killed; then any worker could take it. The empty seconds before the receipt are the wait until the server offered the failed task again.) " +
 		"You may delete the old branch when no order from before the patch is left, running or finished: finished orders are deleted after their retention, three days by default, and until then an operator can reset them to an earlier point. Keep the call, with version 1 as its minimum.")
-	g.where("internal/release/release.go   both ways to write it", "coffee/replay.go              Replay, which coffee replay and every audit call", "coffee/replay_test.go         recorded histories on today's code", "docs/design.md                how to change the workflow")
+	g.where("internal/release/release.go   both ways to write it", "coffee/replay/replay.go       Check, which coffee replay and every audit call", "coffee/replay/upgrade_test.go  recorded histories on tomorrow's code", "docs/design.md                how to change the workflow")
 }
 
 // taskFailed reports whether an order has a workflow task that failed because its code

@@ -1,4 +1,4 @@
-package coffee
+package desk
 
 import (
 	"context"
@@ -9,6 +9,8 @@ import (
 	"go.temporal.io/api/serviceerror"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"example.com/coffee/coffee"
 )
 
 // TestUnreadableOrAway: what the server says of itself is no matter of one order.
@@ -29,18 +31,18 @@ func TestUnreadableOrAway(t *testing.T) {
 		"denied":                {codes.PermissionDenied, "Request unauthorized", false},
 	} {
 		err := Unreadable("1", serviceerror.FromStatus(status.New(test.code, test.text)))
-		var one *UnreadableError
+		var one *coffee.UnreadableError
 		if err == nil || errors.As(err, &one) != test.one {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
 	for err, want := range map[error]bool{
 		errors.New("it is encrypted with a key that is not there"): true,
-		fmt.Errorf("%w: 1", ErrNotFound):                           false,
+		fmt.Errorf("%w: 1", coffee.ErrNotFound):                    false,
 		context.Canceled:                                           false,
 		context.DeadlineExceeded:                                   false,
 	} {
-		var one *UnreadableError
+		var one *coffee.UnreadableError
 		if got := Unreadable("1", err); errors.As(got, &one) != want || !errors.Is(got, err) {
 			t.Errorf("%v: got %v", err, got)
 		}

@@ -1,4 +1,4 @@
-package coffee
+package dial
 
 import (
 	"context"
@@ -16,6 +16,10 @@ import (
 type border struct {
 	interceptor.WorkerInterceptorBase
 }
+
+// PlainErrors returns an interceptor for a worker, with which each error of an activity is
+// one that the server takes.
+func PlainErrors() interceptor.WorkerInterceptor { return &border{} }
 
 // InterceptActivity implements [interceptor.WorkerInterceptor].
 func (*border) InterceptActivity(_ context.Context, next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {

@@ -1,4 +1,4 @@
-package coffee
+package dial
 
 import (
 	"context"
@@ -9,8 +9,10 @@ import (
 	"time"
 
 	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/worker"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -53,12 +55,12 @@ func TestBorder(t *testing.T) {
 	}
 }
 
-// TestWorkersHaveTheBorder: the worker's activities fail across it.
-func TestWorkersHaveTheBorder(t *testing.T) {
+// TestPlainErrors: the activities of a worker with the interceptor fail across it.
+func TestPlainErrors(t *testing.T) {
 	t.Parallel()
 	var suite testsuite.WorkflowTestSuite
 	env := suite.NewTestActivityEnvironment()
-	env.SetWorkerOptions(sdkOptions(WorkerOptions{}, nil))
+	env.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{PlainErrors()}})
 	env.RegisterActivityWithOptions(func(context.Context) error { return errors.New("caf\xe9") }, activity.RegisterOptions{Name: "fail"})
 	_, err := env.ExecuteActivity("fail")
 	var failed *temporal.ApplicationError
