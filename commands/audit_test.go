@@ -162,8 +162,9 @@ func TestAuditWhileOrdersRun(t *testing.T) {
 	var customers errgroup.Group
 	customers.SetLimit(8)
 	done := make(chan error, 1)
+	orders := times(150, 40)
 	go func() {
-		for i := range 150 {
+		for i := range orders {
 			customers.Go(func() error {
 				id := fmt.Sprintf("live-%d", i)
 				if _, err := s.orders.Place(ctx, coffee.OrderRequest{OrderID: id, Drink: "latte", Size: coffee.SizeM}); err != nil {
@@ -190,7 +191,7 @@ func TestAuditWhileOrdersRun(t *testing.T) {
 				t.Error(err)
 			}
 			report := s.audit(ctx, s.book, audit.Options{})
-			if report.Orders.Total() != 150 || report.Orders.Running != 0 || report.Replayed != 150 || len(report.Breaches) != 0 {
+			if report.Orders.Total() != orders || report.Orders.Running != 0 || report.Replayed != orders || len(report.Breaches) != 0 {
 				t.Errorf("got %+v", report)
 			}
 			t.Logf("%d audits, %d of them with orders running", audits, running)

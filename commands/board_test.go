@@ -49,7 +49,7 @@ func browser(t *testing.T) context.Context {
 	if os.Getuid() == 0 {
 		options = append(options, chromedp.NoSandbox)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*patience)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewExecAllocator(ctx, options...)
 	t.Cleanup(cancel)
@@ -111,7 +111,7 @@ func (p *tab) do(actions ...chromedp.Action) {
 // until waits for a condition in JavaScript, which may throw until then.
 func (p *tab) until(what, condition string) {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(p.ctx, patience)
 	defer cancel()
 	var ok bool
 	if err := chromedp.Run(ctx, chromedp.Poll("(() => { try { return "+condition+" } catch { return false } })()", &ok, chromedp.WithPollingInterval(50*time.Millisecond))); err != nil {
@@ -183,10 +183,6 @@ func TestBoardInABrowser(t *testing.T) {
 	page.placeInPage("102")
 	page.until("no worker", `document.getElementById("problem").textContent.startsWith("Orders are waiting: no worker is polling")`)
 	page.picture("no-worker")
-	services := coffee.DefaultServiceConfig()
-	services.BrewTime = 2 * time.Second
-	s.startWorkerWith(coffee.WorkerOptions{Services: services})
-	page.until("a worker", `document.getElementById("problem").hidden`)
 
 	// The machine jams three times for order 102, but not for the others.
 	order := func(id string, drink coffee.Drink, size coffee.Size) {
@@ -199,9 +195,14 @@ func TestBoardInABrowser(t *testing.T) {
 	order("401", "flat-white", "L")
 	order("403", "mocha", "S")
 	order("404", "espresso", "S")
+	second := openBoard(t, browser, address) // before the jams, which do not wait for it
+	second.until("the same orders", row("404")+` !== undefined`)
+	services := coffee.DefaultServiceConfig()
+	services.BrewTime = 2 * time.Second
+	s.startWorkerWith(coffee.WorkerOptions{Services: services})
+	page.until("a worker", `document.getElementById("problem").hidden`)
 	page.until("a jam", row("102")+`.textContent.includes("next attempt in")`)
 	page.picture("board")
-	second := openBoard(t, browser, address)
 	second.until("the retry", row("102")+`.textContent.includes("brewing, attempt ")`)
 	for _, p := range []*tab{page, second} {
 		p.until("the order is completed", row("102")+`.classList.contains("completed")`)

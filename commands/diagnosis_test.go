@@ -46,6 +46,11 @@ func TestDiagnoses(t *testing.T) {
 	startWorker := func(brewTime string) *exec.Cmd {
 		return l.start("worker", "--address", l.address, "--brew-failure-rate", "0", "--charge-time", "10ms", "--receipt-time", "10ms", "--brew-time", brewTime)
 	}
+	l.shell, err = openCoffeeShell("coffee")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.shell.close)
 	server := startServer()
 	l.eventually("no orders", "", func() string { return l.command("status") })
 	l.start("board", "--address", l.address, "--port", ports[1])
@@ -119,6 +124,7 @@ type lookers struct {
 	ctx     context.Context
 	address string // of the server
 	dir     string // of the server's data, and the ledger's
+	shell   *coffeeShell
 	service workflowservice.WorkflowServiceClient
 	orders  *desk.Client
 	live    tea.Model
@@ -161,10 +167,12 @@ func (l *lookers) kill(cmd *exec.Cmd) {
 
 // command returns what a command prints.
 func (l *lookers) command(args ...string) string {
-	cmd := l.coffee(append(args, "--address", l.address)...)
-	cmd.Stdout, cmd.Stderr = nil, nil
-	out, _ := cmd.CombinedOutput() // it says why it fails
-	return string(out)
+	l.t.Helper()
+	said, err := l.shell.run(shellRequest{Args: append(args, "--address", l.address), Env: []string{"HOME=" + l.dir, "XDG_DATA_HOME=" + l.dir}, Dir: l.dir})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return said.Stdout + said.Stderr
 }
 
 // untilPolled waits until a worker has polled since then: one that was killed stays in the

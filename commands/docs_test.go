@@ -35,6 +35,7 @@ import (
 //
 // The servers have the ports that they have by default, as a reader's would.
 func TestDocs(t *testing.T) {
+	t.Parallel()
 	if conn, err := net.DialTimeout("tcp", "127.0.0.1:7233", time.Second); err == nil {
 		conn.Close()
 		if os.Getenv("CI") != "" {

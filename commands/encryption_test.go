@@ -381,7 +381,8 @@ func TestTwoKeysets(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		stop := s.startWorkerWith(coffee.WorkerOptions{Tuner: tuner, Ledger: ledger})
+		s.ledger = ledger // the one of both
+		stop := s.startWorkerWith(coffee.WorkerOptions{Tuner: tuner})
 		go func() {
 			err := guard.Wait(ctx, func(ctx context.Context) error {
 				_, err := s.conn.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: options.Namespace})

@@ -8,10 +8,9 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -39,9 +38,9 @@ func TestMain(m *testing.M) {
 		asked.Add(1)
 		return nil, errors.New("no name server may be asked")
 	}
-	programs := map[string]func(){"signals": waitForSignals}
-	for _, name := range []string{"", release.Broken, release.Patched} {
-		programs[strings.TrimSuffix("coffee-"+name, "-")] = func() {
+	mains := map[string]func(){"signals": waitForSignals}
+	for program, name := range programs {
+		run := func(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			var options Options
 			if next := release.Named(name); next != nil {
 				options.Release = next
@@ -49,14 +48,18 @@ func TestMain(m *testing.M) {
 			if point := os.Getenv(failpointVariable); point != "" {
 				options.Dial = append(options.Dial, failAt(point))
 			}
-			code := Run(Signals(), append([]string{"coffee"}, os.Args[1:]...), os.Stdout, os.Stderr, options)
+			code := Run(ctx, args, stdout, stderr, options)
 			if asked.Load() > 0 {
 				code = askedCode
 			}
-			os.Exit(code)
+			return code
 		}
+		mains[program] = func() {
+			os.Exit(run(Signals(), append([]string{"coffee"}, os.Args[1:]...), os.Stdout, os.Stderr))
+		}
+		mains[program+"-shell"] = func() { serveShell(run) }
 	}
-	testscript.Main(checkAsked{m, &asked}, programs)
+	testscript.Main(checkAsked{m, &asked}, mains)
 }
 
 // askedCode is the exit code of a program here that has asked a name server: server,
@@ -70,6 +73,9 @@ type checkAsked struct {
 }
 
 func (c checkAsked) Run() int {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(300) // the servers of the tests share this process
+	}
 	code := c.m.Run()
 	if n := c.asked.Load(); n > 0 {
 		fmt.Fprintf(os.Stderr, "a name server was asked %d times\n", n)
@@ -130,9 +136,11 @@ func TestScripts(t *testing.T) {
 			env.Setenv("PORT5", ports[4])
 			env.Setenv("NOPORT", ports[5]) // nothing listens there
 			env.Setenv("TEMPORAL_ADDRESS", "127.0.0.1:"+ports[0])
+			setUpShells(env)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"run":        cmdRun,
 			"code":       cmdCode,
 			"eventually": cmdEventually,
 			"ledger":     cmdLedger,
@@ -162,47 +170,6 @@ func freePorts(n int) ([]string, error) {
 		ports = append(ports, strconv.Itoa(port))
 	}
 	return ports, nil
-}
-
-// cmdCode runs a program that must end with the exit code.
-//
-//	code 5 coffee order --drink mocha --order-id 123
-func cmdCode(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 2 {
-		ts.Fatalf("usage: code CODE PROGRAM [ARGS...]")
-	}
-	code := 0
-	if err := ts.Exec(args[1], args[2:]...); err != nil {
-		var exit *exec.ExitError
-		if !errors.As(err, &exit) {
-			ts.Fatalf("%v", err)
-		}
-		code = exit.ExitCode()
-	}
-	if fmt.Sprint(code) != args[0] {
-		ts.Fatalf("exit code %d, want %s", code, args[0])
-	}
-}
-
-// cmdEventually runs a program until it succeeds and its output matches.
-//
-//	eventually 'brewing' coffee status 123
-func cmdEventually(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 2 {
-		ts.Fatalf("usage: eventually REGEXP PROGRAM [ARGS...]")
-	}
-	want := regexp.MustCompile("(?m)" + args[0])
-	deadline := time.Now().Add(patience)
-	for {
-		err := ts.Exec(args[1], args[2:]...)
-		if err == nil && want.MatchString(ts.ReadFile("stdout")) {
-			return
-		}
-		if time.Now().After(deadline) {
-			ts.Fatalf("%q did not come; last error: %v", args[0], err)
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
 }
 
 // cmdLedger checks an order's entries in the ledger in the data directory.

@@ -143,7 +143,7 @@ func TestCancelAgainstCompletion(t *testing.T) {
 	won := map[coffee.OrderStatus]int{}
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, 4)
-	for range 80 {
+	for range times(80, 30) {
 		id, delay := coffee.NewOrderID(), time.Duration(r.Int64N(int64(200*time.Millisecond)))
 		slots <- struct{}{}
 		wg.Go(func() {
