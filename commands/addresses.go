@@ -1,7 +1,6 @@
 package commands
 
 import (
-	"fmt"
 	"net"
 	"slices"
 	"strconv"
@@ -12,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 
 	"example.com/coffee/devserver"
+	"example.com/coffee/internal/exit"
 )
 
 // An address may be a list of several, separated by commas: the frontends of a cluster
@@ -26,7 +26,7 @@ func checkAddress(source, address string) error {
 	for _, one := range addressList(address) {
 		host, port, err := net.SplitHostPort(one)
 		if n, portErr := strconv.ParseUint(port, 10, 16); err != nil || portErr != nil || n == 0 || strings.ContainsFunc(host, notInHost) {
-			return &usageError{message: fmt.Sprintf("%s is %q: use HOST:PORT, or several with commas in between", source, address)}
+			return exit.Usagef("", "%s is %q: use HOST:PORT, or several with commas in between", source, address)
 		}
 	}
 	return nil

@@ -25,6 +25,7 @@ import (
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/ledger"
 	"example.com/coffee/devserver"
+	"example.com/coffee/internal/sleep"
 )
 
 // TestAddressList: with several addresses, a worker and a client go on when the server
@@ -71,7 +72,7 @@ func TestAddressList(t *testing.T) {
 		order(id)
 		doors[i].open(t)
 		for doors[i].passed() == 0 { // gRPC connects again by itself
-			if !sleep(ctx, 10*time.Millisecond) {
+			if !sleep.For(ctx, 10*time.Millisecond) {
 				t.Fatal("nobody comes back")
 			}
 			order(id)
@@ -87,7 +88,7 @@ func (s *shop) placeAgain(ctx context.Context, id string) {
 		if err == nil {
 			return
 		}
-		if !sleep(ctx, 10*time.Millisecond) {
+		if !sleep.For(ctx, 10*time.Millisecond) {
 			s.t.Fatal(err)
 		}
 	}

@@ -23,6 +23,7 @@ import (
 	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/ledger"
 	"example.com/coffee/devserver"
+	"example.com/coffee/internal/sleep"
 )
 
 // TestOldDatabases takes over the databases of older Temporal servers, and one that an
@@ -140,7 +141,7 @@ func (s *shop) wantListed(ctx context.Context, query string, want int) {
 		if err == nil && len(list.GetExecutions()) >= want {
 			return
 		}
-		if !sleep(ctx, 50*time.Millisecond) {
+		if !sleep.For(ctx, 50*time.Millisecond) {
 			s.t.Fatalf("%s finds %d, %v", query, len(list.GetExecutions()), err)
 		}
 	}
@@ -188,7 +189,7 @@ func testKilledWhileAdopting(t *testing.T, archive string) {
 				t.Cleanup(conn.Close)
 				return conn.orders()
 			}
-			if !sleep(ctx, 50*time.Millisecond) {
+			if !sleep.For(ctx, 50*time.Millisecond) {
 				t.Fatal(err)
 			}
 		}
@@ -197,7 +198,7 @@ func testKilledWhileAdopting(t *testing.T, archive string) {
 	start("worker", "--address", address, "--ledger", filepath.Join(dir, "ledger.db"), "--brew-failure-rate", "0", "--charge-time", "1s", "--brew-time", "1s")
 	for range 3 {
 		awaitReady()
-		sleep(ctx, 700*time.Millisecond) // the instant of the kill
+		sleep.For(ctx, 700*time.Millisecond) // the instant of the kill
 		if err := server.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}

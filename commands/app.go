@@ -16,6 +16,7 @@ import (
 
 	"example.com/coffee/coffee/dial"
 	"example.com/coffee/coffee/telemetry"
+	"example.com/coffee/internal/exit"
 	"example.com/coffee/internal/text"
 )
 
@@ -56,7 +57,7 @@ func (a *app) configureLogs(level, format string) error {
 		}
 		ours, platform = parsed, parsed
 	default:
-		return &usageError{message: fmt.Sprintf("--log-level is %q: use debug, info, warn, error, never", level)}
+		return exit.Usagef("", "--log-level is %q: use debug, info, warn, error, never", level)
 	}
 	stderr := a.out.err
 	var w io.Writer
@@ -78,7 +79,7 @@ func (a *app) configureLogs(level, format string) error {
 	case format == "json" || format == "":
 		w = invisibleEscaper{stderr}
 	default:
-		return &usageError{message: fmt.Sprintf("--log-format is %q: use text, json", format)}
+		return exit.Usagef("", "--log-format is %q: use text, json", format)
 	}
 	base := zerolog.New(zerolog.SyncWriter(w)).Hook(zerolog.HookFunc(stamp))
 	a.log, a.platform = base.Level(ours), base.Level(platform)

@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/internal/exit"
 	"example.com/coffee/internal/text"
 	"example.com/coffee/internal/typo"
 )
@@ -103,7 +104,7 @@ func checkNumbers(command string, l *level) error {
 		switch findFlag(l.flags, name).(type) {
 		case *cli.IntFlag, *cli.Uint64Flag, *cli.Float64Flag:
 			if oddNumber.MatchString(value) {
-				return &usageError{command: command, message: fmt.Sprintf("--%s is %q: use decimal digits, without a leading zero", name, value)}
+				return exit.Usagef(command, "--%s is %q: use decimal digits, without a leading zero", name, value)
 			}
 		}
 	}

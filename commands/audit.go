@@ -3,6 +3,7 @@ package commands
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"example.com/coffee/coffee/audit"
 	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/ledger"
+	"example.com/coffee/internal/exit"
 	"example.com/coffee/internal/text"
 )
 
@@ -86,11 +88,11 @@ func runAudit(ctx context.Context, a *app, plan auditPlan) error {
 	}
 	const hint = "name the ledger that the workers write to with --ledger"
 	if _, err := os.Stat(where); err != nil && !isPostgres(where) {
-		return &hintedError{fmt.Errorf("there is no ledger %s", where), hint}
+		return exit.Hinted(fmt.Errorf("there is no ledger %s", where), hint)
 	}
 	book, err := audit.OpenBook(ctx, where)
 	if err != nil {
-		return &hintedError{err, hint}
+		return exit.Hinted(err, hint)
 	}
 	defer book.Close()
 	if err := ledger.CheckOwner(ctx, conn.orders().Client, book.ID(), book.Owner()); err != nil {
@@ -146,7 +148,7 @@ func verdict(report *audit.Report) error {
 			hint = "refund orders that got no coffee with: coffee audit --repair"
 		}
 	}
-	return &exitError{code: exitBreach, message: plural(len(report.Breaches), "breach", "breaches"), hint: hint}
+	return &exit.Error{Code: exit.Breach, Err: errors.New(text.Plural(len(report.Breaches), "breach", "breaches")), Hint: hint}
 }
 
 // auditProgress returns a function that shows progress, or nil without a terminal.
@@ -186,11 +188,11 @@ func printAudit(out *output, report *audit.Report) {
 		count += ": " + strings.Join(ends, ", ")
 	}
 	out.line("Orders", "%s", count)
-	out.line("Ledger", "%s, %s, %s; net %s", plural(ledger.Charges, "charge", "charges"),
-		plural(ledger.Refunds, "refund", "refunds"), plural(ledger.Voids, "void", "voids"), ledger.NetCents)
-	out.line("Replayed", "%s", plural(report.Replayed, "history", "histories"))
+	out.line("Ledger", "%s, %s, %s; net %s", text.Plural(ledger.Charges, "charge", "charges"),
+		text.Plural(ledger.Refunds, "refund", "refunds"), text.Plural(ledger.Voids, "void", "voids"), ledger.NetCents)
+	out.line("Replayed", "%s", text.Plural(report.Replayed, "history", "histories"))
 	if report.Acknowledged > 0 {
-		out.line("Acknowledged", "%s", plural(report.Acknowledged, "order", "orders"))
+		out.line("Acknowledged", "%s", text.Plural(report.Acknowledged, "order", "orders"))
 	}
 	for _, id := range report.Stuck {
 		out.line("Stuck", "order %s: its worker's code does not fit its history; see coffee replay", text.Printable(id))

@@ -15,6 +15,7 @@ import (
 
 	"example.com/coffee/coffee/encryption"
 	"example.com/coffee/devserver"
+	"example.com/coffee/internal/exit"
 	"example.com/coffee/internal/text"
 )
 
@@ -129,7 +130,7 @@ func runBackup(ctx context.Context, a *app, plan backupPlan) error {
 	}
 	stamp, err := devserver.ReadStamp(ctx, database)
 	if err != nil {
-		return &hintedError{err, "name the server's database with --db-filename"}
+		return exit.Hinted(err, "name the server's database with --db-filename")
 	}
 	ledgers, err := a.ledgersToCopy(plan, stamp.ClusterID)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"example.com/coffee/devserver"
+	"example.com/coffee/internal/sleep"
 	"example.com/coffee/internal/sqlitefile"
 	"example.com/coffee/internal/text"
 )
@@ -56,7 +57,7 @@ func runBackups(ctx context.Context, a *app, plan backupPlan) error {
 				told[line] = true
 			}
 		}
-		if !sleep(ctx, plan.every) {
+		if !sleep.For(ctx, plan.every) {
 			return nil
 		}
 	}
@@ -67,7 +68,7 @@ func runBackups(ctx context.Context, a *app, plan backupPlan) error {
 func backUpInto(ctx context.Context, a *app, plan backupPlan, dir string) (string, error) {
 	for {
 		plan.to = filepath.Join(dir, "coffee-"+time.Now().UTC().Format(backupTime)+".db")
-		if err := runBackup(ctx, a, plan); !errors.Is(err, fs.ErrExist) || !sleep(ctx, time.Second) {
+		if err := runBackup(ctx, a, plan); !errors.Is(err, fs.ErrExist) || !sleep.For(ctx, time.Second) {
 			return plan.to, err
 		}
 	}

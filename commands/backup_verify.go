@@ -18,6 +18,7 @@ import (
 	"example.com/coffee/coffee/encryption"
 	"example.com/coffee/coffee/ledger"
 	"example.com/coffee/devserver"
+	"example.com/coffee/internal/exit"
 	"example.com/coffee/internal/tempdir"
 	"example.com/coffee/internal/text"
 )
@@ -84,11 +85,10 @@ func runVerify(ctx context.Context, a *app, plan backupPlan) error {
 		printVerified(a.out, backups)
 	}
 	if breaches > 0 {
-		return &exitError{code: exitBreach, message: plural(breaches, "breach", "breaches")}
+		return &exit.Error{Code: exit.Breach, Err: errors.New(text.Plural(breaches, "breach", "breaches"))}
 	}
 	if missing > 0 {
-		return &hintedError{fmt.Errorf("%s missing", plural(missing, "ledger is", "ledgers are")),
-			"put each beside its database, under the name that coffee backup gave it; if they are in PostgreSQL, say so with --ledger postgres://..."}
+		return exit.Hinted(fmt.Errorf("%s missing", text.Plural(missing, "ledger is", "ledgers are")), "put each beside its database, under the name that coffee backup gave it; if they are in PostgreSQL, say so with --ledger postgres://...")
 	}
 	if incomplete != nil {
 		return verdict(incomplete)
@@ -116,7 +116,7 @@ func printVerified(out *output, backups []verified) {
 func verify(ctx context.Context, a *app, file string, plan backupPlan) (v verified, err error) {
 	stamp, err := devserver.ReadStamp(ctx, file)
 	if err != nil {
-		return v, &hintedError{err, "name the databases that coffee backup has made"}
+		return v, exit.Hinted(err, "name the databases that coffee backup has made")
 	}
 	ledgers, err := ledgersBeside(file)
 	if err != nil {
@@ -206,10 +206,7 @@ func checkRoom(ctx context.Context, dir, file string, ledgers []ledgerBeside) er
 	if err != nil || usage.Free >= needed {
 		return nil // or copying finds out
 	}
-	return &hintedError{
-		fmt.Errorf("%s has room for %d MB, but a copy to verify takes %d MB", filepath.Dir(dir), usage.Free>>20, needed>>20),
-		"name a directory with more room in $TMPDIR",
-	}
+	return exit.Hinted(fmt.Errorf("%s has room for %d MB, but a copy to verify takes %d MB", filepath.Dir(dir), usage.Free>>20, needed>>20), "name a directory with more room in $TMPDIR")
 }
 
 // connectCopy connects to a namespace of a server on a copy.

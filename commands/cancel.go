@@ -12,6 +12,7 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
+	"example.com/coffee/internal/exit"
 )
 
 func cancelCommand(a *app) *cli.Command {
@@ -71,11 +72,7 @@ func cancelOrder(ctx context.Context, out *output, orders *desk.Client, plan can
 		return nil
 	}
 	if ctx.Err() != nil {
-		return &exitError{
-			code:    exitInterrupted,
-			message: "interrupted: the request to cancel order " + id + " stands",
-			hint:    "look at it with: coffee status " + id,
-		}
+		return &exit.Error{Code: exit.Interrupted, Err: errors.New("interrupted: the request to cancel order " + id + " stands"), Hint: "look at it with: coffee status " + id}
 	}
 	if coffee.IsUnreadable(err) {
 		return fmt.Errorf("order %s is over (%s), but its result cannot be read here: %w", id, cmp.Or(strings.ToLower(string(result.Status)), "nobody knows how"), err)
@@ -94,9 +91,9 @@ func cancelOrder(ctx context.Context, out *output, orders *desk.Client, plan can
 	case coffee.StatusCancelled:
 		return nil
 	case coffee.StatusFailed:
-		return &exitError{code: exitFailure, message: "too late: order " + id + " had failed" + refundInWords(result)}
+		return &exit.Error{Code: exit.Failure, Err: errors.New("too late: order " + id + " had failed" + refundInWords(result))}
 	}
-	return &exitError{code: exitFailure, message: fmt.Sprintf("too late: order %s was completed, for %s", id, result.AmountCents)}
+	return exit.Errorf(exit.Failure, "too late: order %s was completed, for %s", id, result.AmountCents)
 }
 
 // unmannedError means that nobody is there to take an order.

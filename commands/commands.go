@@ -30,6 +30,7 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/devserver"
+	"example.com/coffee/internal/exit"
 )
 
 // Run runs the program and returns its exit code. When the context is
@@ -37,7 +38,7 @@ import (
 func Run(ctx context.Context, args []string, stdout, stderr io.Writer, options Options) int {
 	a := newApp(stdout, stderr, options)
 	if completesArgument(args) {
-		return exitOK
+		return exit.OK
 	}
 	setBuildID()
 	root := newRoot(a, args)

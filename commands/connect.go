@@ -18,6 +18,7 @@ import (
 	"example.com/coffee/coffee/dial"
 	"example.com/coffee/coffee/encryption"
 	"example.com/coffee/coffee/rollout"
+	"example.com/coffee/internal/sleep"
 )
 
 // connectFlags say how to reach a Temporal server. A flag takes precedence over its
@@ -287,7 +288,7 @@ func (a *app) whenUp(ctx context.Context, waiting string, passes func(error) boo
 			told[err.Error()] = true
 			a.log.Warn().Err(err).Msg(waiting)
 		}
-		if !sleep(ctx, time.Second) {
+		if !sleep.For(ctx, time.Second) {
 			return ctx.Err()
 		}
 	}

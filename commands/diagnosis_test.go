@@ -27,6 +27,7 @@ import (
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/timeline"
+	"example.com/coffee/internal/sleep"
 )
 
 // TestDiagnoses kills and freezes a server and its workers. Each view says what is in
@@ -182,7 +183,7 @@ func (l *lookers) untilPolled(since time.Time) {
 		}) {
 			return
 		}
-		if !sleep(l.ctx, 50*time.Millisecond) {
+		if !sleep.For(l.ctx, 50*time.Millisecond) {
 			l.t.Fatal(err)
 		}
 	}
@@ -217,7 +218,7 @@ func (l *lookers) connect(newsURL string) {
 		if response, err = http.DefaultClient.Do(request); err == nil {
 			break
 		}
-		if !sleep(l.ctx, 50*time.Millisecond) {
+		if !sleep.For(l.ctx, 50*time.Millisecond) {
 			l.t.Fatal(err)
 		}
 	}
@@ -304,7 +305,7 @@ func (l *lookers) eventually(want, never string, look func() string) {
 		if strings.Contains(seen, want) {
 			return
 		}
-		if !sleep(l.ctx, 50*time.Millisecond) {
+		if !sleep.For(l.ctx, 50*time.Millisecond) {
 			l.t.Fatalf("there is no %q:\n%s", want, seen)
 		}
 	}

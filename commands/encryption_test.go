@@ -37,6 +37,7 @@ import (
 	"example.com/coffee/coffee/encryption"
 	"example.com/coffee/coffee/ledger"
 	"example.com/coffee/devserver"
+	"example.com/coffee/internal/sleep"
 )
 
 // newKeyset makes a keyset in a file of its own.
@@ -401,7 +402,7 @@ func TestTwoKeysets(t *testing.T) {
 		id := coffee.NewOrderID()
 		right.place(ctx, id)
 		ids = append(ids, id)
-		if !sleep(ctx, 50*time.Millisecond) {
+		if !sleep.For(ctx, 50*time.Millisecond) {
 			t.Fatal("it does not end")
 		}
 	}

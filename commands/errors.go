@@ -19,54 +19,13 @@ import (
 	"example.com/coffee/coffee/ledger"
 	"example.com/coffee/coffee/rollout"
 	"example.com/coffee/devserver"
+	"example.com/coffee/internal/exit"
 	"example.com/coffee/internal/text"
 )
 
-// The exit codes.
-const (
-	exitOK           = 0
-	exitFailure      = 1
-	exitUsage        = 2
-	exitFailed       = 3 // the order failed
-	exitCancelled    = 4 // the order was cancelled
-	exitConflict     = 5 // the order id is already taken
-	exitBreach       = 6 // the audit found a breach
-	exitUnreplayable = 7 // a history does not replay
-	exitInterrupted  = 130
-)
-
-// exitError ends the program with an exit code, and with a message unless that
-// is empty.
-type exitError struct {
-	code    int
-	message string
-	hint    string
-}
-
-func (e *exitError) Error() string { return e.message }
-
-// usageError says that the command line is wrong.
-type usageError struct {
-	command string // whose --help the hint names; empty means no hint
-	message string
-	cause   error // nil if there is nothing else to know
-}
-
-func (e *usageError) Error() string { return e.message }
-func (e *usageError) Unwrap() error { return e.cause }
-
 func usageErrorf(c *cli.Context, format string, args ...any) error {
-	return &usageError{command: c.Command.HelpName, message: fmt.Sprintf(format, args...)}
+	return exit.Usagef(c.Command.HelpName, format, args...)
 }
-
-// hintedError is an error with a hint that only the place where it happened can
-// give.
-type hintedError struct {
-	error
-	hint string
-}
-
-func (e *hintedError) Unwrap() error { return e.error }
 
 // awayError says that no server answers, and nothing else is known to be wrong.
 type awayError struct{ error }
@@ -96,28 +55,24 @@ func serverProblem(err error, at endpoint) error {
 	away := &awayError{fmt.Errorf("no Temporal server answers at %s", address)}
 	switch {
 	case errors.As(err, &missing):
-		return &hintedError{
-			fmt.Errorf("there is no namespace %q on %s", missing.Namespace, address),
-			"check " + cmp.Or(at.from.namespace, "--namespace") + "; or start a server that has it: coffee server --namespace NAME",
-		}
+		return exit.Hinted(fmt.Errorf("there is no namespace %q on %s", missing.Namespace, address), "check "+cmp.Or(at.from.namespace, "--namespace")+"; or start a server that has it: coffee server --namespace NAME")
 	case errors.As(err, &unavailable) && strings.Contains(unavailable.Message, dial.ServerSays):
 		_, said, _ := strings.Cut(unavailable.Message, dial.ServerSays)
-		return &hintedError{&awayError{fmt.Errorf("the server at %s cannot do it at the moment: %s", address, text.Printable(said))}, "look at the server's log"}
+		return exit.Hinted(&awayError{fmt.Errorf("the server at %s cannot do it at the moment: %s", address, text.Printable(said))}, "look at the server's log")
 	case noAnswer(err) && errors.As(err, &proxy):
-		return &hintedError{&awayError{fmt.Errorf("no Temporal server answers at %s: %w", address, proxy)}, "check HTTPS_PROXY; NO_PROXY names the hosts to reach without it"}
+		return exit.Hinted(&awayError{fmt.Errorf("no Temporal server answers at %s: %w", address, proxy)}, "check HTTPS_PROXY; NO_PROXY names the hosts to reach without it")
 	case noAnswer(err) && tlsProblem(err, address) != nil:
 		return tlsProblem(err, address)
 	case noAnswer(err) && errors.Is(err, errIsWeb):
-		return &hintedError{&awayError{fmt.Errorf("no Temporal server answers at %s: %w", address, errIsWeb)},
-			"the Web UI of coffee server is on its --port + 1000: use the port itself"}
+		return exit.Hinted(&awayError{fmt.Errorf("no Temporal server answers at %s: %w", address, errIsWeb)}, "the Web UI of coffee server is on its --port + 1000: use the port itself")
 	case noAnswer(err) && errors.As(err, &lookup):
-		return &hintedError{&awayError{fmt.Errorf("no Temporal server answers at %s: %w", address, lookup)}, check}
+		return exit.Hinted(&awayError{fmt.Errorf("no Temporal server answers at %s: %w", address, lookup)}, check)
 	case noAnswer(err) && devserver.ServerVersion == "":
-		return &hintedError{away, check + " and --tls"}
+		return exit.Hinted(away, check+" and --tls")
 	case noAnswer(err) && address == client.DefaultHostPort:
-		return &hintedError{away, "start one with: coffee server"}
+		return exit.Hinted(away, "start one with: coffee server")
 	case noAnswer(err):
-		return &hintedError{away, check + " and --tls, or start a server here with: coffee server"}
+		return exit.Hinted(away, check+" and --tls, or start a server here with: coffee server")
 	}
 	return err
 }
@@ -133,13 +88,13 @@ func inOneLine(err error) string {
 // fail prints an error unless it is nil, and returns the exit code.
 func (o *output) fail(ctx context.Context, err error) int {
 	if err == nil {
-		return exitOK
+		return exit.OK
 	}
 	code, hint := explain(err)
 	message := err.Error()
 	var cancelled *serviceerror.Canceled
 	if ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.As(err, &cancelled)) {
-		code, message, hint = exitInterrupted, "interrupted", ""
+		code, message, hint = exit.Interrupted, "interrupted", ""
 	}
 	if message != "" {
 		o.notef("coffee: %s", strings.TrimSpace(message))
@@ -153,9 +108,6 @@ func (o *output) fail(ctx context.Context, err error) int {
 // explain returns the exit code for an error, and a hint at what to do about it.
 func explain(err error) (code int, hint string) {
 	var (
-		exit     *exitError
-		usage    *usageError
-		hinted   *hintedError
 		invalid  *coffee.InvalidOrderError
 		conflict *coffee.ConflictError
 		ended    *coffee.EndedError
@@ -168,58 +120,52 @@ func explain(err error) (code int, hint string) {
 		kind     *desk.AttributeTypeError
 		late     *serviceerror.DeadlineExceeded
 	)
-	switch {
-	case errors.As(err, &exit):
-		return exit.code, exit.hint
-	case errors.As(err, &usage):
-		if usage.command == "" {
-			return exitUsage, ""
-		}
-		return exitUsage, "see " + usage.command + " --help"
-	case errors.As(err, &invalid):
-		return exitUsage, ""
-	case errors.As(err, &conflict):
-		return exitConflict, "nothing was changed; choose another --order-id, or leave it out to get a new one"
-	case errors.As(err, &ended):
-		return exitFailed, ""
-	case errors.As(err, &hinted):
-		return exitFailure, hinted.hint
-	case errors.As(err, &port):
-		return exitFailure, portHint(portFlags[port.Name], port)
-	case errors.As(err, &locked):
-		return exitFailure, "use that server, stop it, or choose another file with --db-filename"
-	case errors.Is(err, devserver.ErrOlderDatabase):
-		return exitFailure, "leave --no-upgrade out to carry it over; the old file is kept"
-	case errors.Is(err, devserver.ErrNewerDatabase), errors.Is(err, devserver.ErrUnknownSchema):
-		return exitFailure, "start it with the program that wrote it, or a newer one, or choose another file with --db-filename"
-	case errors.Is(err, devserver.ErrForeignDatabase):
-		return exitFailure, "take over the database of another Temporal server with --adopt, or choose another file with --db-filename"
-	case errors.As(err, &database):
-		return exitFailure, "choose another file with --db-filename, or move this one away"
-	case errors.As(err, &denied):
-		return exitFailure, "check --api-key or the TLS certificate, and --namespace"
-	case errors.As(err, &missing), errors.As(err, &foreign) && foreign.Encrypted:
-		return exitFailure, "name the keyset that has the key with --encryption-keyset or $" + keysetVariable
-	case errors.Is(err, ledger.ErrNewerLedger):
-		return exitFailure, "use the program that changed it, or a newer one"
-	case errors.Is(err, coffee.ErrNotFound):
-		return exitFailure, "list the orders with: coffee status"
-	case errors.Is(err, rollout.ErrNoDeployments):
-		return exitFailure, "leave --build-id out, or use a newer Temporal server"
-	case errors.Is(err, desk.ErrNoTimeSkipping):
-		return exitFailure, "start one that does with: coffee server --time-skipping"
-	case errors.Is(err, ledger.ErrForeignLedger):
-		return exitFailure, "name their ledger with --ledger; if it is lost for good, start a new one with --new-ledger"
-	case errors.Is(err, devserver.ErrNoServer):
-		return exitFailure, "build it without -tags noserver, or start a Temporal server another way and use it with --address"
-	case errors.As(err, &kind):
-		return exitFailure, "remove it with: temporal operator search-attribute remove --name " + coffee.SearchAttributeStatus + "; the next worker to start adds it as a Keyword"
-	case errors.Is(err, desk.ErrNotIndexed):
-		return exitFailure, "add it with: temporal operator search-attribute create --name " + coffee.SearchAttributeStatus + " --type Keyword"
-	case errors.As(err, &late):
-		return exitFailure, "the server did not answer in time; its log may say why, such as a full disk"
+	if e := exit.In(err); e != nil {
+		return e.Code, e.Hint
 	}
-	return exitFailure, ""
+	switch {
+	case errors.As(err, &invalid):
+		return exit.Usage, ""
+	case errors.As(err, &conflict):
+		return exit.Conflict, "nothing was changed; choose another --order-id, or leave it out to get a new one"
+	case errors.As(err, &ended):
+		return exit.Failed, ""
+	case errors.As(err, &port):
+		return exit.Failure, portHint(portFlags[port.Name], port)
+	case errors.As(err, &locked):
+		return exit.Failure, "use that server, stop it, or choose another file with --db-filename"
+	case errors.Is(err, devserver.ErrOlderDatabase):
+		return exit.Failure, "leave --no-upgrade out to carry it over; the old file is kept"
+	case errors.Is(err, devserver.ErrNewerDatabase), errors.Is(err, devserver.ErrUnknownSchema):
+		return exit.Failure, "start it with the program that wrote it, or a newer one, or choose another file with --db-filename"
+	case errors.Is(err, devserver.ErrForeignDatabase):
+		return exit.Failure, "take over the database of another Temporal server with --adopt, or choose another file with --db-filename"
+	case errors.As(err, &database):
+		return exit.Failure, "choose another file with --db-filename, or move this one away"
+	case errors.As(err, &denied):
+		return exit.Failure, "check --api-key or the TLS certificate, and --namespace"
+	case errors.As(err, &missing), errors.As(err, &foreign) && foreign.Encrypted:
+		return exit.Failure, "name the keyset that has the key with --encryption-keyset or $" + keysetVariable
+	case errors.Is(err, ledger.ErrNewerLedger):
+		return exit.Failure, "use the program that changed it, or a newer one"
+	case errors.Is(err, coffee.ErrNotFound):
+		return exit.Failure, "list the orders with: coffee status"
+	case errors.Is(err, rollout.ErrNoDeployments):
+		return exit.Failure, "leave --build-id out, or use a newer Temporal server"
+	case errors.Is(err, desk.ErrNoTimeSkipping):
+		return exit.Failure, "start one that does with: coffee server --time-skipping"
+	case errors.Is(err, ledger.ErrForeignLedger):
+		return exit.Failure, "name their ledger with --ledger; if it is lost for good, start a new one with --new-ledger"
+	case errors.Is(err, devserver.ErrNoServer):
+		return exit.Failure, "build it without -tags noserver, or start a Temporal server another way and use it with --address"
+	case errors.As(err, &kind):
+		return exit.Failure, "remove it with: temporal operator search-attribute remove --name " + coffee.SearchAttributeStatus + "; the next worker to start adds it as a Keyword"
+	case errors.Is(err, desk.ErrNotIndexed):
+		return exit.Failure, "add it with: temporal operator search-attribute create --name " + coffee.SearchAttributeStatus + " --type Keyword"
+	case errors.As(err, &late):
+		return exit.Failure, "the server did not answer in time; its log may say why, such as a full disk"
+	}
+	return exit.Failure, ""
 }
 
 // portFlags names the flag that sets each port of the server.

@@ -16,6 +16,7 @@ import (
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/dial"
 	"example.com/coffee/devserver"
+	"example.com/coffee/internal/exit"
 )
 
 // TestServerProblem: what keeps a client from a server has its own text, and its own advice.
@@ -76,13 +77,13 @@ func TestExitCodes(t *testing.T) {
 		{"done", context.Background(), nil, 0},
 		{"any failure", context.Background(), io.ErrUnexpectedEOF, 1},
 		{"a taken port", context.Background(), &devserver.PortError{}, 1},
-		{"wrong usage", context.Background(), &usageError{message: "no such flag"}, 2},
+		{"wrong usage", context.Background(), exit.Usagef("", "%s", "no such flag"), 2},
 		{"an invalid order", context.Background(), fmt.Errorf("wrapped: %w", &coffee.InvalidOrderError{}), 2},
 		{"an order without a result", context.Background(), &coffee.EndedError{}, 3},
-		{"a failed order", context.Background(), &exitError{code: exitFailed}, 3},
+		{"a failed order", context.Background(), &exit.Error{Code: exit.Failed}, 3},
 		{"a cancelled order", context.Background(), (&ordering{}).outcome(context.Background(), coffee.OrderResult{Status: coffee.StatusCancelled}), 4},
 		{"another order of the same id", context.Background(), &coffee.ConflictError{}, 5},
-		{"a breach", context.Background(), &exitError{code: exitBreach}, 6},
+		{"a breach", context.Background(), &exit.Error{Code: exit.Breach}, 6},
 		{"a history that does not replay", context.Background(), printReplay(&output{out: &checkedWriter{w: io.Discard}}, replayed{Broken: []broken{{}}}, false), 7},
 		{"an interrupt", interrupted, context.Canceled, 130},
 		{"an interrupt, as the server puts it", interrupted, serviceerror.NewCanceled("gone"), 130},

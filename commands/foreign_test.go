@@ -22,6 +22,7 @@ import (
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/rollout"
+	"example.com/coffee/internal/sleep"
 )
 
 // TestOrderWithACronSchedule: Temporal would start such an order again and again,
@@ -214,7 +215,7 @@ func TestVersionNames(t *testing.T) {
 		if i < 0 {
 			return
 		}
-		if !sleep(ctx, 100*time.Millisecond) { // until they are listed
+		if !sleep.For(ctx, 100*time.Millisecond) { // until they are listed
 			t.Fatalf("got %+v", d.Versions[i])
 		}
 	}
@@ -252,7 +253,7 @@ func TestAddedSearchAttribute(t *testing.T) {
 	all.Wait()
 	s.wantResult(ctx, "123", 525)
 	for listed() == 0 {
-		if !sleep(ctx, 20*time.Millisecond) {
+		if !sleep.For(ctx, 20*time.Millisecond) {
 			t.Fatal("the order is not listed")
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/rollout"
+	"example.com/coffee/internal/sleep"
 )
 
 // versionInterval is how often a worker asks whether its version gets orders.
@@ -41,7 +42,7 @@ func (a *app) watchVersion(tasks *background, conn *connection, version worker.W
 			case changed && was:
 				a.log.Info().Msg("this worker gets orders now")
 			}
-			if !sleep(ctx, versionInterval) {
+			if !sleep.For(ctx, versionInterval) {
 				return nil
 			}
 		}

@@ -13,6 +13,7 @@ import (
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/rollout"
+	"example.com/coffee/internal/sleep"
 )
 
 // TestIdleVersions: the workers of a version that is not rolled out, of none while one is,
@@ -39,7 +40,7 @@ func TestIdleVersions(t *testing.T) {
 			if (said != nil) == idle && (said == nil || said.Current.BuildID == current) {
 				return
 			}
-			if !sleep(ctx, 20*time.Millisecond) {
+			if !sleep.For(ctx, 20*time.Millisecond) {
 				t.Fatalf("%s: %v", what, err)
 			}
 		}

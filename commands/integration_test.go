@@ -32,6 +32,7 @@ import (
 	"example.com/coffee/coffee/timeline"
 	"example.com/coffee/devserver"
 	"example.com/coffee/internal/child"
+	"example.com/coffee/internal/sleep"
 )
 
 // shop is a server in this process, with a worker if the test starts one.
@@ -116,7 +117,7 @@ func newNamespace(ctx context.Context, t *testing.T, frontends []string) string 
 			if err == nil {
 				break
 			}
-			if time.Now().After(deadline) || !sleep(ctx, 50*time.Millisecond) {
+			if time.Now().After(deadline) || !sleep.For(ctx, 50*time.Millisecond) {
 				t.Fatal(err)
 			}
 		}
@@ -217,7 +218,7 @@ func (s *shop) await(ctx context.Context, id string, ready func(desk.OrderView) 
 		if ready(view) {
 			return
 		}
-		if !sleep(ctx, 20*time.Millisecond) {
+		if !sleep.For(ctx, 20*time.Millisecond) {
 			s.t.Fatalf("order %s got no further than %+v", id, view)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/encryption"
+	"example.com/coffee/internal/exit"
 	"example.com/coffee/internal/private"
 	"example.com/coffee/internal/text"
 )
@@ -38,7 +39,7 @@ func parseKeyset(c *cli.Context) (*encryption.Keyset, error) {
 	noteExposed(c, "keyset", path)
 	keyset, err := encryption.Open(path)
 	if err != nil {
-		return nil, &hintedError{err, "make one with: coffee keys new FILE"}
+		return nil, exit.Hinted(err, "make one with: coffee keys new FILE")
 	}
 	return keyset, nil
 }

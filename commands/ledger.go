@@ -16,6 +16,7 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 
 	"example.com/coffee/coffee/ledger"
+	"example.com/coffee/internal/exit"
 	"example.com/coffee/internal/sqlitefile"
 	"example.com/coffee/internal/text"
 )
@@ -61,11 +62,11 @@ func parseLedger(c *cli.Context) (ledgerChoice, error) {
 // not repeat it, because there may be a password in it.
 func (l ledgerChoice) check() error {
 	if _, err := ledger.PostgresURL(l.where); err != nil {
-		return &usageError{message: fmt.Sprintf("%s: %v", yesNo(l.named, "--ledger", "$"+ledgerVariable), err)}
+		return exit.Usagef("", "%s: %v", yesNo(l.named, "--ledger", "$"+ledgerVariable), err)
 	}
 	// The name of a ledger may have any bytes, unlike that of the server's database.
 	if err := sqlitefile.CheckName(l.where); err != nil && utf8.ValidString(l.where) {
-		return &usageError{message: fmt.Sprintf("%s %v", yesNo(l.named, "--ledger", "$"+ledgerVariable), err)}
+		return exit.Usagef("", "%s %v", yesNo(l.named, "--ledger", "$"+ledgerVariable), err)
 	}
 	return nil
 }
@@ -140,7 +141,7 @@ func (a *app) beginLedger(ctx context.Context, choice ledgerChoice, where string
 		opened, err = ledger.Open(ctx, where, a.ledgerOptions()...)
 	}
 	if err != nil {
-		return nil, &hintedError{err, "choose another ledger with --ledger"}
+		return nil, exit.Hinted(err, "choose another ledger with --ledger")
 	}
 	return opened, nil
 }
@@ -156,10 +157,7 @@ func refuseNewLedger(ctx context.Context, conn *connection, where string) error 
 	if err != nil {
 		return err
 	}
-	return &hintedError{
-		fmt.Errorf("there is no ledger %s, but orders of namespace %q are kept in ledger %s: it was moved or lost", where, conn.namespace, text.Printable(recorded.ID)),
-		"put it back, name it with --ledger, or start a new one with --new-ledger",
-	}
+	return exit.Hinted(fmt.Errorf("there is no ledger %s, but orders of namespace %q are kept in ledger %s: it was moved or lost", where, conn.namespace, text.Printable(recorded.ID)), "put it back, name it with --ledger, or start a new one with --new-ledger")
 }
 
 // ledgerIfAny opens the ledger to read it. It returns nil if there is no ledger on

@@ -14,6 +14,7 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
+	"example.com/coffee/internal/exit"
 	"example.com/coffee/internal/text"
 )
 
@@ -72,7 +73,7 @@ func runLive(ctx context.Context, out *output, orders liveOrders, options desk.L
 	_, err := tea.NewProgram(live{ctx: ctx, orders: orders, options: options, explain: explain, width: 80, height: 24, asked: time.Now()},
 		tea.WithContext(ctx), tea.WithOutput(out.out.w), tea.WithoutSignalHandler()).Run()
 	if ctx.Err() != nil || errors.Is(err, tea.ErrInterrupted) {
-		return &exitError{code: exitInterrupted} // the usual way to leave: no message
+		return &exit.Error{Code: exit.Interrupted} // the usual way to leave: no message
 	}
 	return err
 }

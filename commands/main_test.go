@@ -8,21 +8,19 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"example.com/coffee/coffee/ledger"
 	"example.com/coffee/internal/release"
+	"example.com/coffee/internal/scripttest"
 )
 
 // TestMain lets scripts run this test binary as the program coffee, and as coffee-broken and
@@ -98,8 +96,8 @@ func waitForSignals() {
 	os.Exit(0)
 }
 
-// patience is how long a script waits for something that must happen.
-const patience = time.Minute
+// patience is how long a test waits for something that must happen.
+const patience = scripttest.Patience
 
 // TestScripts runs the scripts in testdata, which test the program as its users
 // see it: its output and its exit codes.
@@ -133,8 +131,8 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code":       cmdCode,
-			"eventually": cmdEventually,
+			"code":       scripttest.Code,
+			"eventually": scripttest.Eventually,
 			"ledger":     cmdLedger,
 			"http":       cmdHTTP,
 			"sql":        cmdSQL,
@@ -162,47 +160,6 @@ func freePorts(n int) ([]string, error) {
 		ports = append(ports, strconv.Itoa(port))
 	}
 	return ports, nil
-}
-
-// cmdCode runs a program that must end with the exit code.
-//
-//	code 5 coffee order --drink mocha --order-id 123
-func cmdCode(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 2 {
-		ts.Fatalf("usage: code CODE PROGRAM [ARGS...]")
-	}
-	code := 0
-	if err := ts.Exec(args[1], args[2:]...); err != nil {
-		var exit *exec.ExitError
-		if !errors.As(err, &exit) {
-			ts.Fatalf("%v", err)
-		}
-		code = exit.ExitCode()
-	}
-	if fmt.Sprint(code) != args[0] {
-		ts.Fatalf("exit code %d, want %s", code, args[0])
-	}
-}
-
-// cmdEventually runs a program until it succeeds and its output matches.
-//
-//	eventually 'brewing' coffee status 123
-func cmdEventually(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 2 {
-		ts.Fatalf("usage: eventually REGEXP PROGRAM [ARGS...]")
-	}
-	want := regexp.MustCompile("(?m)" + args[0])
-	deadline := time.Now().Add(patience)
-	for {
-		err := ts.Exec(args[1], args[2:]...)
-		if err == nil && want.MatchString(ts.ReadFile("stdout")) {
-			return
-		}
-		if time.Now().After(deadline) {
-			ts.Fatalf("%q did not come; last error: %v", args[0], err)
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
 }
 
 // cmdLedger checks an order's entries in the ledger in the data directory.

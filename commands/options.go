@@ -16,6 +16,7 @@ import (
 	"example.com/coffee/coffee/ledger"
 	"example.com/coffee/coffee/replay"
 	"example.com/coffee/devserver"
+	"example.com/coffee/internal/exit"
 )
 
 // Options are what a program that runs these commands gives them besides its command line.
@@ -62,17 +63,9 @@ type Server struct {
 	Ledger        string      // the file or the URL of its orders' ledger, which need not exist
 }
 
-// Error is an error of [Connect], with the exit code and the hint that a command would give.
-type Error struct {
-	error
-	Code int
-	Hint string // empty means none
-}
-
-func (e *Error) Unwrap() error { return e.error }
-
 // Connect connects as the commands do to the server that the flags, the environment and the
-// configuration file name. Warnings go to stderr. The error is an [*Error].
+// configuration file name. Warnings go to stderr. The error is an [*exit.Error], as a
+// command would end with.
 func Connect(c *cli.Context, stderr io.Writer, options Options) (*Server, error) {
 	a := newApp(io.Discard, stderr, options)
 	if err := a.configureLogs("", "text"); err != nil {
@@ -81,7 +74,7 @@ func Connect(c *cli.Context, stderr io.Writer, options Options) (*Server, error)
 	server, conn, where, err := a.connectForOthers(c.Context, c)
 	if err != nil {
 		code, hint := explain(err)
-		return nil, &Error{err, code, hint}
+		return nil, &exit.Error{Code: code, Err: err, Hint: hint}
 	}
 	return &Server{conn.Client, conn.address, conn.namespace, server.ConnectionOptions.TLS, where}, nil
 }

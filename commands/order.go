@@ -13,6 +13,8 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
+	"example.com/coffee/internal/exit"
+	"example.com/coffee/internal/sleep"
 	"example.com/coffee/internal/text"
 )
 
@@ -165,18 +167,18 @@ func (o *ordering) notPlaced(ctx context.Context, err error) error {
 	if errors.As(err, &invalid) || errors.As(err, &conflict) || coffee.IsUnreadable(err) || o.plan.dev != nil {
 		return err
 	}
-	code := exitFailure
+	code := exit.Failure
 	var late *serviceerror.DeadlineExceeded
 	switch {
 	case ctx.Err() != nil:
-		code, err = exitInterrupted, errors.New("interrupted")
+		code, err = exit.Interrupted, errors.New("interrupted")
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &late):
 		err = errors.New("the server did not answer in time (its log may say why, such as a full disk)")
 	}
-	return &exitError{
-		code:    code,
-		message: fmt.Sprintf("%v: order %s may or may not have been placed", err, o.plan.request.OrderID),
-		hint:    "to make sure, place it again with --order-id " + o.plan.request.OrderID,
+	return &exit.Error{
+		Code: code,
+		Err:  fmt.Errorf("%v: order %s may or may not have been placed", err, o.plan.request.OrderID),
+		Hint: "to make sure, place it again with --order-id " + o.plan.request.OrderID,
 	}
 }
 
@@ -215,7 +217,7 @@ func (o *ordering) follow(ctx context.Context) (coffee.OrderResult, error) {
 func (o *ordering) firstState(ctx context.Context) (coffee.OrderState, error) {
 	for {
 		state, err := o.orders.State(ctx, o.plan.request.OrderID)
-		if err == nil || !coffee.IsNoWorker(err) || !sleep(ctx, 100*time.Millisecond) {
+		if err == nil || !coffee.IsNoWorker(err) || !sleep.For(ctx, 100*time.Millisecond) {
 			return state, err
 		}
 	}
@@ -225,29 +227,25 @@ func (o *ordering) firstState(ctx context.Context) (coffee.OrderState, error) {
 func (o *ordering) interrupted() error {
 	id := o.plan.request.OrderID
 	if o.plan.dev != nil {
-		return &exitError{code: exitInterrupted, message: "interrupted: order " + id + " is gone with its server"}
+		return &exit.Error{Code: exit.Interrupted, Err: errors.New("interrupted: order " + id + " is gone with its server")}
 	}
-	return &exitError{
-		code:    exitInterrupted,
-		message: "interrupted: order " + id + " continues",
-		hint:    "look at it with: coffee status " + id,
-	}
+	return &exit.Error{Code: exit.Interrupted, Err: errors.New("interrupted: order " + id + " continues"), Hint: "look at it with: coffee status " + id}
 }
 
 // unreadable says that the result cannot be read here, which is no failure of the order, and
 // how it ended, as far as the server knows.
 func (o *ordering) unreadable(result coffee.OrderResult, err error) error {
 	code, known := map[coffee.OrderStatus]int{
-		coffee.StatusCompleted: exitOK, coffee.StatusFailed: exitFailed, coffee.StatusCancelled: exitCancelled,
+		coffee.StatusCompleted: exit.OK, coffee.StatusFailed: exit.Failed, coffee.StatusCancelled: exit.Cancelled,
 	}[result.Status]
 	id := o.plan.request.OrderID
 	if !known {
 		return fmt.Errorf("order %s is placed, but its answer cannot be read here: %w", id, err)
 	}
 	_, hint := explain(err)
-	e := &exitError{code: code, message: fmt.Sprintf("order %s is %s, but its result cannot be read here: %v", id, strings.ToLower(string(result.Status)), err), hint: hint}
-	if code == exitOK {
-		o.out.notef("%s; %s", e.message, hint)
+	e := &exit.Error{Code: code, Err: fmt.Errorf("order %s is %s, but its result cannot be read here: %v", id, strings.ToLower(string(result.Status)), err), Hint: hint}
+	if code == exit.OK {
+		o.out.notef("%s; %s", e, hint)
 		return nil
 	}
 	return e
@@ -258,14 +256,14 @@ func (o *ordering) unreadable(result coffee.OrderResult, err error) error {
 func (o *ordering) outcome(ctx context.Context, result coffee.OrderResult) error {
 	switch {
 	case result.Status == coffee.StatusCancelled:
-		return &exitError{code: exitCancelled, message: cancelledInWords(result)}
+		return &exit.Error{Code: exit.Cancelled, Err: errors.New(cancelledInWords(result))}
 	case result.Status == coffee.StatusFailed || !result.ReceiptSent:
 		reason := ""
 		if view, err := o.orders.Describe(ctx, result.OrderID); err == nil && view.Failure != "" {
 			reason = ": " + text.Printable(view.Failure)
 		}
 		if result.Status == coffee.StatusFailed {
-			return &exitError{code: exitFailed, message: "order " + result.OrderID + " failed" + reason + refundInWords(result)}
+			return &exit.Error{Code: exit.Failed, Err: errors.New("order " + result.OrderID + " failed" + reason + refundInWords(result))}
 		}
 		o.out.notef("the coffee is ready, but the receipt could not be sent%s", reason)
 	case o.plan.cancelAfter >= 0:

@@ -11,6 +11,7 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
+	"example.com/coffee/internal/exit"
 )
 
 // hostile is text that would clear the screen, ring the bell, and reverse the
@@ -35,7 +36,7 @@ func TestHostileText(t *testing.T) {
 		t.Fatal(err)
 	}
 	out.notef("%s", hostile)
-	if code := out.fail(context.Background(), errors.New(hostile)); code != exitFailure {
+	if code := out.fail(context.Background(), errors.New(hostile)); code != exit.Failure {
 		t.Errorf("exit code %d", code)
 	}
 	for _, format := range []string{"text", "json"} {
@@ -78,9 +79,9 @@ func TestNotPlaced(t *testing.T) {
 		code int
 		want string
 	}{
-		{context.Background(), context.DeadlineExceeded, exitFailure, "coffee: the server did not answer in time (its log may say why, such as a full disk): order k7 may or may not have been placed\nto make sure, place it again with --order-id k7\n"},
-		{cancelled, context.Canceled, exitInterrupted, "coffee: interrupted: order k7 may or may not have been placed\nto make sure, place it again with --order-id k7\n"},
-		{context.Background(), &coffee.ConflictError{OrderID: "k7"}, exitConflict, "coffee: order id \"k7\" belongs to a workflow that is not a coffee order\nnothing was changed; choose another --order-id, or leave it out to get a new one\n"},
+		{context.Background(), context.DeadlineExceeded, exit.Failure, "coffee: the server did not answer in time (its log may say why, such as a full disk): order k7 may or may not have been placed\nto make sure, place it again with --order-id k7\n"},
+		{cancelled, context.Canceled, exit.Interrupted, "coffee: interrupted: order k7 may or may not have been placed\nto make sure, place it again with --order-id k7\n"},
+		{context.Background(), &coffee.ConflictError{OrderID: "k7"}, exit.Conflict, "coffee: order id \"k7\" belongs to a workflow that is not a coffee order\nnothing was changed; choose another --order-id, or leave it out to get a new one\n"},
 	} {
 		var stderr bytes.Buffer
 		out := &output{out: &checkedWriter{w: io.Discard}, err: &stderr}

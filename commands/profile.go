@@ -12,6 +12,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/contrib/envconfig"
 
+	"example.com/coffee/internal/exit"
 	"example.com/coffee/internal/namespaces"
 	"example.com/coffee/internal/text"
 	"example.com/coffee/internal/typo"
@@ -83,7 +84,7 @@ func loadProfile(c *cli.Context) (profile envconfig.ClientConfigProfile, err err
 	path, source := configFile(c)
 	if source != "" {
 		if _, err := os.Stat(path); err != nil {
-			return profile, &usageError{message: fmt.Sprintf("configuration: %s: %v", source, err), cause: err}
+			return profile, exit.Usagef("", "configuration: %s: %w", source, err)
 		}
 	}
 	profile, err = envconfig.LoadClientConfigProfile(envconfig.LoadClientConfigProfileOptions{
@@ -92,15 +93,15 @@ func loadProfile(c *cli.Context) (profile envconfig.ClientConfigProfile, err err
 	if err == nil {
 		return profile, nil
 	}
-	message := "configuration: " + err.Error()
 	if _, keys, ok := strings.Cut(err.Error(), "key(s) unrecognized: "); ok {
 		key, _, _ := strings.Cut(keys, ", ")
-		message = fmt.Sprintf("configuration: %s has a key that nobody knows: %s", text.Printable(cmp.Or(path, envconfig.DefaultConfigFilePath())), text.Printable(key))
+		message := fmt.Sprintf("configuration: %s has a key that nobody knows: %s", text.Printable(cmp.Or(path, envconfig.DefaultConfigFilePath())), text.Printable(key))
 		if near, ok := typo.Nearest(key[strings.LastIndex(key, ".")+1:], profileKeys); ok {
 			message += "; did you mean " + near + "?"
 		}
+		return profile, exit.Usagef("", "%s", message)
 	}
-	return profile, &usageError{message: message, cause: err}
+	return profile, exit.Usagef("", "configuration: %w", err)
 }
 
 // checkProfile returns a usage error unless a server can have the address and the namespace,

@@ -23,6 +23,8 @@ import (
 	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/ledger"
 	"example.com/coffee/coffee/ledger/ledgertest"
+	"example.com/coffee/internal/exit"
+	"example.com/coffee/internal/sleep"
 )
 
 // gate is a ledger whose first charge blocks and ignores its context, like a
@@ -153,7 +155,7 @@ func TestCancelAgainstCompletion(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			sleep(ctx, delay)
+			sleep.For(ctx, delay)
 			out := &output{out: &checkedWriter{w: io.Discard}, err: io.Discard}
 			err := cancelOrder(ctx, out, s.orders, cancelPlan{id: id, asJSON: true})
 			result, resultErr := s.orders.Result(ctx, id)
@@ -164,14 +166,14 @@ func TestCancelAgainstCompletion(t *testing.T) {
 			mu.Lock()
 			defer mu.Unlock()
 			won[result.Status]++
-			var tooLate *exitError
+			var tooLate *exit.Error
 			switch result.Status {
 			case coffee.StatusCancelled:
 				if err != nil {
 					t.Errorf("order %s was cancelled, and coffee cancel said: %v", id, err)
 				}
 			case coffee.StatusCompleted:
-				if !errors.As(err, &tooLate) || tooLate.code != exitFailure {
+				if !errors.As(err, &tooLate) || tooLate.Code != exit.Failure {
 					t.Errorf("order %s was completed, and coffee cancel said: %v", id, err)
 				}
 			default:
@@ -205,7 +207,7 @@ func TestOrderIDComesBack(t *testing.T) {
 		if _, err := s.orders.Describe(ctx, "123"); errors.Is(err, coffee.ErrNotFound) {
 			break
 		}
-		if !sleep(ctx, 20*time.Millisecond) {
+		if !sleep.For(ctx, 20*time.Millisecond) {
 			t.Fatal("the history is still there")
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"github.com/urfave/cli/v2"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
+
+	"example.com/coffee/internal/sleep"
 )
 
 func readyCommand(a *app) *cli.Command {
@@ -65,7 +67,7 @@ func waitReady(ctx context.Context, a *app, timeout time.Duration, parse func() 
 		if !mayPass(err) || time.Until(deadline) < readyInterval {
 			return problem
 		}
-		if !sleep(ctx, readyInterval) {
+		if !sleep.For(ctx, readyInterval) {
 			return ctx.Err()
 		}
 	}

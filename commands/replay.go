@@ -15,6 +15,7 @@ import (
 	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/encryption"
 	"example.com/coffee/coffee/replay"
+	"example.com/coffee/internal/exit"
 	"example.com/coffee/internal/text"
 )
 
@@ -118,7 +119,7 @@ type unreadableOrder struct {
 
 // unreadableOrders returns the error about orders that nobody here could judge.
 func unreadableOrders(n int) error {
-	return &exitError{code: exitFailure, message: plural(n, "order", "orders") + " could not be read"}
+	return &exit.Error{Code: exit.Failure, Err: errors.New(text.Plural(n, "order", "orders") + " could not be read")}
 }
 
 // broken is a history that does not replay.
@@ -203,7 +204,7 @@ func printReplay(out *output, report replayed, asJSON bool) error {
 			return err
 		}
 	} else {
-		out.line("Replayed", "%s (%d still running), %d broken", plural(report.Histories, "history", "histories"), report.Running, len(report.Broken))
+		out.line("Replayed", "%s (%d still running), %d broken", text.Plural(report.Histories, "history", "histories"), report.Running, len(report.Broken))
 		for _, b := range report.Broken {
 			where := ""
 			if b.EventID != 0 {
@@ -225,9 +226,5 @@ func printReplay(out *output, report replayed, asJSON bool) error {
 	if len(report.Broken) == 0 {
 		return nil
 	}
-	return &exitError{
-		code:    exitUnreplayable,
-		message: fmt.Sprintf("%s would break on this program's code", plural(len(report.Broken), "history", "histories")),
-		hint:    "patch the change with workflow.GetVersion, so that such orders go on as they began",
-	}
+	return &exit.Error{Code: exit.Unreplayable, Err: fmt.Errorf("%s would break on this program's code", text.Plural(len(report.Broken), "history", "histories")), Hint: "patch the change with workflow.GetVersion, so that such orders go on as they began"}
 }

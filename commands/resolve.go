@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc/resolver"
+
+	"example.com/coffee/internal/sleep"
 )
 
 // frontends finds the addresses of a server's frontends for gRPC. gRPC's own resolver
@@ -201,7 +203,7 @@ func (f *frontends) run(ctx context.Context, r *resolving, conn resolver.ClientC
 		} else {
 			conn.ReportError(err)
 		}
-		if !sleep(ctx, lookupPause) {
+		if !sleep.For(ctx, lookupPause) {
 			return
 		}
 		if err != nil {

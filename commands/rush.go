@@ -18,6 +18,8 @@ import (
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/ledger"
+	"example.com/coffee/internal/sleep"
+	"example.com/coffee/internal/text"
 )
 
 func rushCommand(a *app) *cli.Command {
@@ -78,7 +80,7 @@ func parseRush(c *cli.Context) (plan rushPlan, err error) {
 		return plan, usageErrorf(c, "use 1 or more --orders and --concurrency, and 0 or more --rate")
 	}
 	if plan.rate > 0 && float64(plan.count)/plan.rate > longestRush.Seconds() {
-		return plan, usageErrorf(c, "--rate is %g: to place %s would take more than a year", plan.rate, plural(plan.count, "order", "orders"))
+		return plan, usageErrorf(c, "--rate is %g: to place %s would take more than a year", plan.rate, text.Plural(plan.count, "order", "orders"))
 	}
 	if plan.server, plan.dev, err = parseWhere(c, "concurrency", "ledger"); err != nil {
 		return plan, err
@@ -183,7 +185,7 @@ func runRush(ctx context.Context, a *app, plan rushPlan) (err error) {
 		report.print(a.out)
 	}
 	if err == nil && r.failures > 0 {
-		err = fmt.Errorf("%s without a result; the first error: %w", plural(r.failures, "order", "orders"), r.failure)
+		err = fmt.Errorf("%s without a result; the first error: %w", text.Plural(r.failures, "order", "orders"), r.failure)
 	}
 	return err
 }
@@ -256,7 +258,7 @@ func (r *rush) placeAll(ctx context.Context, began time.Time) {
 		due := time.Time{} // as soon as there is a slot
 		if r.rate > 0 {
 			due = began.Add(time.Duration(float64(i) / r.rate * float64(time.Second)))
-			if !sleep(ctx, time.Until(due)) {
+			if !sleep.For(ctx, time.Until(due)) {
 				break
 			}
 		}
@@ -334,7 +336,7 @@ func (r *rushReport) print(out *output) {
 	line("Throughput", "%.1f orders/s in %.1f s", r.PerSecond, r.Seconds)
 	line("Latency", "p50 %.0f ms, p90 %.0f ms, p99 %.0f ms, max %.0f ms", r.Latency.P50, r.Latency.P90, r.Latency.P99, r.Latency.Max)
 	if r.Ledger != nil {
-		line("Ledger", "%s, %s, %s; net %s", plural(int(r.Ledger.Charges), "charge", "charges"),
-			plural(int(r.Ledger.Refunds), "refund", "refunds"), plural(int(r.Ledger.Voids), "void", "voids"), r.Ledger.NetCents)
+		line("Ledger", "%s, %s, %s; net %s", text.Plural(int(r.Ledger.Charges), "charge", "charges"),
+			text.Plural(int(r.Ledger.Refunds), "refund", "refunds"), text.Plural(int(r.Ledger.Voids), "void", "voids"), r.Ledger.NetCents)
 	}
 }

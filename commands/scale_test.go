@@ -26,6 +26,7 @@ import (
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/ledger"
 	"example.com/coffee/coffee/ledger/ledgertest"
+	"example.com/coffee/internal/sleep"
 )
 
 // clusterPostgresVariable names the environment variable with the URL of the PostgreSQL
@@ -82,7 +83,7 @@ func TestCostOfAnOrder(t *testing.T) {
 		return counts
 	}
 	idle, took := count(), time.Now()
-	sleep(ctx, 20*time.Second) // what the cluster does without orders
+	sleep.For(ctx, 20*time.Second) // what the cluster does without orders
 	before := count()
 	rate := map[string]float64{}
 	for name := range before {
@@ -161,7 +162,7 @@ func documentedCosts(t *testing.T) map[string]float64 {
 // those of a connection some seconds later.
 func commits(ctx context.Context, t *testing.T, postgres string) map[string]float64 {
 	t.Helper()
-	sleep(ctx, 12*time.Second)
+	sleep.For(ctx, 12*time.Second)
 	rows, err := ledgertest.OpenPostgres(t, postgres+"/postgres").QueryContext(ctx, `SELECT datname, xact_commit FROM pg_stat_database WHERE datname IN ('temporal', 'visibility', 'ledger')`)
 	if err != nil {
 		t.Fatal(err)

@@ -4,20 +4,13 @@ import (
 	"bytes"
 	"context"
 	"time"
+
+	"example.com/coffee/internal/exit"
+	"example.com/coffee/internal/sleep"
 )
 
 // watchEvery is the pause between two looks at something that is watched.
 const watchEvery = 500 * time.Millisecond
-
-// sleep returns false if the context ends first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
-	}
-}
 
 // watch prints the text that look returns. When watching, it does so repeatedly
 // until the text is final or the context ends. It clears a terminal first;
@@ -39,8 +32,8 @@ func (o *output) watch(ctx context.Context, watching bool, look func() (text []b
 		if final || !watching || o.out.err != nil {
 			return o.out.err
 		}
-		if !sleep(ctx, watchEvery) {
-			return &exitError{code: exitInterrupted} // the usual way to leave: no message
+		if !sleep.For(ctx, watchEvery) {
+			return &exit.Error{Code: exit.Interrupted} // the usual way to leave: no message
 		}
 	}
 }

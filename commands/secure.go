@@ -19,6 +19,7 @@ import (
 
 	"example.com/coffee/commands/internal/certificates"
 	"example.com/coffee/devserver"
+	"example.com/coffee/internal/exit"
 	"example.com/coffee/internal/private"
 )
 
@@ -215,7 +216,7 @@ func tlsProblem(err error, address string) error {
 		{errUsesTLS.Error(), "the server at %s uses TLS, and this client does not", profile + "use --tls"},
 	} {
 		if strings.Contains(err.Error(), problem.text) {
-			return &hintedError{fmt.Errorf(problem.message, address), problem.hint}
+			return exit.Hinted(fmt.Errorf(problem.message, address), problem.hint)
 		}
 	}
 	return nil

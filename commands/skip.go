@@ -12,6 +12,7 @@ import (
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
 	"example.com/coffee/devserver"
+	"example.com/coffee/internal/sleep"
 )
 
 func skipCommand(a *app) *cli.Command {
@@ -72,7 +73,7 @@ func noteIfTimeRuns(ctx context.Context, out *output, orders *desk.Client, id st
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for sleep(ctx, time.Second) {
+		for sleep.For(ctx, time.Second) {
 			skips, err := orders.SkipsTime(ctx, id)
 			if err != nil {
 				continue // it is only a note

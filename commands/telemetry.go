@@ -21,6 +21,7 @@ import (
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/ledger"
 	"example.com/coffee/coffee/telemetry"
+	"example.com/coffee/internal/exit"
 	"example.com/coffee/internal/hostname"
 	"example.com/coffee/internal/httpserver"
 )
@@ -59,7 +60,7 @@ func openMeters(tasks *background, address string) (*meters, error) {
 	}
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
-		return nil, &hintedError{fmt.Errorf("cannot serve metrics: %w", err), portHint("--metrics-address", err)}
+		return nil, exit.Hinted(fmt.Errorf("cannot serve metrics: %w", err), portHint("--metrics-address", err))
 	}
 	metrics, err := telemetry.NewMetrics()
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/timeline"
+	"example.com/coffee/internal/sleep"
 )
 
 // TestTimelineOfAttempts: a worker is killed in a brew, and the next attempt jams. The
@@ -44,7 +45,7 @@ func TestTimelineOfAttempts(t *testing.T) {
 				began = pending.GetLastStartedTime().AsTime()
 			}
 		}
-		if !sleep(ctx, 20*time.Millisecond) {
+		if !sleep.For(ctx, 20*time.Millisecond) {
 			t.Fatal("no heartbeat has arrived")
 		}
 	}

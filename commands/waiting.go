@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"example.com/coffee/coffee/desk"
+	"example.com/coffee/internal/sleep"
 )
 
 const (
@@ -23,7 +24,7 @@ func hintIfStuck(ctx context.Context, out *output, orders *desk.Client, id strin
 	go func() {
 		defer close(done)
 		var h hinter
-		for sleep(ctx, hintPatience) {
+		for sleep.For(ctx, hintPatience) {
 			asking, cancel := context.WithTimeout(ctx, answerPatience)
 			waits, err := orders.Waiting(asking, id)
 			cancel()
@@ -83,7 +84,7 @@ var reconnectingText = desk.Waiting{Diagnosis: desk.DiagnosisReconnecting}.Strin
 // waitUntilUnmanned returns why nobody takes the order once it has waited too long, or the
 // zero value if the context ends first.
 func waitUntilUnmanned(ctx context.Context, orders *desk.Client, id string) desk.Waiting {
-	for sleep(ctx, hintPatience) {
+	for sleep.For(ctx, hintPatience) {
 		// An error of the server will surface in the command itself.
 		if waits, err := orders.Waiting(ctx, id); err == nil && waits.Unmanned() {
 			return waits

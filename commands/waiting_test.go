@@ -18,6 +18,7 @@ import (
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/timeline"
+	"example.com/coffee/internal/sleep"
 )
 
 var noWorker = desk.Waiting{Diagnosis: desk.DiagnosisNoWorker, Queue: coffee.TaskQueue}
@@ -106,7 +107,7 @@ func TestWaitingOnAServer(t *testing.T) {
 			if err == nil && waits.String() == want {
 				return
 			}
-			if !sleep(ctx, 50*time.Millisecond) {
+			if !sleep.For(ctx, 50*time.Millisecond) {
 				t.Fatalf("order %s: %q, %v; want %q", id, waits, err, want)
 			}
 		}

@@ -10,13 +10,14 @@ import (
 	"time"
 
 	"example.com/coffee/devserver"
+	"example.com/coffee/internal/exit"
 )
 
 // listenHTTP opens a port for something that speaks HTTP, which a flag sets.
 func listenHTTP(what devserver.PortName, ip string, port int, flag string) (net.Listener, error) {
 	listener, err := devserver.Listen(what, ip, port)
 	if err != nil {
-		return nil, &hintedError{err, portHint(flag, err)}
+		return nil, exit.Hinted(err, portHint(flag, err))
 	}
 	return listener, nil
 }

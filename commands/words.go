@@ -66,7 +66,7 @@ func brewInWords(view desk.OrderView) string {
 	case view.Status == coffee.StatusRunning && view.Stage == coffee.StageBrewing:
 		return "not yet"
 	}
-	return "no, after " + plural(view.BrewAttempts, "attempt", "attempts")
+	return "no, after " + text.Plural(view.BrewAttempts, "attempt", "attempts")
 }
 
 func cancelledInWords(result coffee.OrderResult) string {
@@ -114,11 +114,4 @@ func age(view desk.OrderView) string {
 		return fmt.Sprintf("%.1f s", age.Seconds())
 	}
 	return age.Round(time.Second).String()
-}
-
-func plural(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
 }
