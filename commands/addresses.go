@@ -7,7 +7,6 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/urfave/cli/v2"
 	"google.golang.org/grpc"
 
 	"example.com/coffee/devserver"
@@ -20,9 +19,9 @@ import (
 
 func addressList(address string) []string { return strings.Split(address, ",") }
 
-// checkAddress returns a usage error, which says where the address is from, unless each of
+// validHostPort returns a usage error, which says where the address is from, unless each of
 // its parts is one.
-func checkAddress(source, address string) error {
+func validHostPort(source, address string) error {
 	for _, one := range addressList(address) {
 		host, port, err := net.SplitHostPort(one)
 		if n, portErr := strconv.ParseUint(port, 10, 16); err != nil || portErr != nil || n == 0 || strings.ContainsFunc(host, notInHost) {
@@ -54,17 +53,4 @@ func onThisMachine(address string) bool {
 		host, _, err := net.SplitHostPort(one)
 		return err != nil || !isLocalhost(host) && !devserver.IsLoopback(host)
 	})
-}
-
-// ip returns the IP address of a flag: localhost and an address in brackets, as start-dev
-// takes them, are others' spellings of one.
-func ip(c *cli.Context, flag string) string {
-	value := c.String(flag)
-	if value == "localhost" {
-		return "127.0.0.1"
-	}
-	if inside, ok := strings.CutPrefix(value, "["); ok {
-		return strings.TrimSuffix(inside, "]")
-	}
-	return value
 }

@@ -46,13 +46,13 @@ func TestAddressList(t *testing.T) {
 	})
 	doors := []*door{newDoor(t, server.Address()), newDoor(t, server.Address())}
 	options := client.Options{HostPort: doors[0].address + "," + doors[1].address, Namespace: client.DefaultNamespace}
-	conn, err := (&app{log: log, platform: log}).connect(ctx, connectOptions{Options: options})
+	conn, err := connect(ctx, &app{log: log, platform: log}, connectOptions{Options: options})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(conn.Close)
-	if want := options.HostPort; conn.address != want {
-		t.Errorf("the address is %s, want %s", conn.address, want)
+	if want := options.HostPort; conn.at.address != want {
+		t.Errorf("the address is %s, want %s", conn.at.address, want)
 	}
 	book, err := ledger.OpenMemory(ctx)
 	if err != nil {
@@ -189,7 +189,7 @@ func TestAddressListTLS(t *testing.T) {
 	} {
 		options := client.Options{HostPort: addresses, Namespace: client.DefaultNamespace, ConnectionOptions: client.ConnectionOptions{TLS: &tls.Config{RootCAs: roots}}}
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		conn, err := a.connect(ctx, connectOptions{Options: options})
+		conn, err := connect(ctx, a, connectOptions{Options: options})
 		cancel()
 		if err == nil {
 			conn.Close()

@@ -73,7 +73,7 @@ func testOldDatabase(t *testing.T, archive string) {
 	if kept, err := os.ReadFile(filepath.Join(dir, "coffee.db.before-adoption")); !ours && (err != nil || !slices.Equal(kept, before)) {
 		t.Errorf("the old database was not kept as it was, %v; %q", err, said)
 	}
-	conn, err := (&app{log: log, platform: log}).connect(ctx, connectOptions{Options: server.ClientOptions()})
+	conn, err := connect(ctx, &app{log: log, platform: log}, connectOptions{Options: server.ClientOptions()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +184,7 @@ func testKilledWhileAdopting(t *testing.T, archive string) {
 	server := startServer()
 	awaitReady := func() *desk.Client {
 		for {
-			conn, err := (&app{log: zerolog.Nop(), platform: zerolog.Nop()}).connect(ctx, connectOptions{Options: client.Options{HostPort: address, Namespace: client.DefaultNamespace}})
+			conn, err := connect(ctx, &app{log: zerolog.Nop(), platform: zerolog.Nop()}, connectOptions{Options: client.Options{HostPort: address, Namespace: client.DefaultNamespace}})
 			if err == nil {
 				t.Cleanup(conn.Close)
 				return conn.orders()

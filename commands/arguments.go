@@ -12,7 +12,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"example.com/coffee/coffee"
 	"example.com/coffee/internal/exit"
 	"example.com/coffee/internal/text"
 	"example.com/coffee/internal/typo"
@@ -228,40 +227,6 @@ func checkFlags(c *cli.Context, flags []cli.Flag) error {
 	return nil
 }
 
-// noArguments returns a usage error if a command that takes no argument got one.
-func noArguments(c *cli.Context) error {
-	if c.Args().Present() {
-		return usageErrorf(c, "%s takes no argument: %q", c.Command.Name, c.Args().First())
-	}
-	return nil
-}
-
-// optionalOrderID returns the only argument, or "" if there is none. It may be the id of
-// an order that another program has placed.
-func optionalOrderID(c *cli.Context) (string, error) {
-	switch args := c.Args(); args.Len() {
-	case 0:
-		return "", nil
-	case 1:
-		return args.First(), coffee.ValidateForeignID(args.First())
-	default:
-		return "", usageErrorf(c, "%s takes one order id, not %d arguments", c.Command.Name, args.Len())
-	}
-}
-
-// oneOf returns a usage error if a flag's value is neither empty nor in the list.
-func oneOf(c *cli.Context, flag string, values ...string) error {
-	if value := c.String(flag); value != "" && !slices.Contains(values, value) {
-		return usageErrorf(c, "--%s is %q: use %s", flag, value, strings.Join(values, ", "))
-	}
-	return nil
-}
-
-// outputFlag is the flag -o of every command that has data to print.
-func outputFlag() cli.Flag {
-	return &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORMAT` of the output: text or json", Value: "text"}
-}
-
 // wantsJSON reports whether the output flag asks for JSON.
 func wantsJSON(c *cli.Context) (bool, error) {
 	if err := oneOf(c, "output", "text", "json"); err != nil {
@@ -298,4 +263,17 @@ func parsePair(c *cli.Context, flag, pair string) (name, value string, err error
 		return "", "", usageErrorf(c, "--%s is %q: use NAME=VALUE", flag, pair)
 	}
 	return name, value, nil
+}
+
+// ip returns the IP address of a flag: localhost and an address in brackets, as start-dev
+// takes them, are others' spellings of one.
+func ip(c *cli.Context, flag string) string {
+	value := c.String(flag)
+	if value == "localhost" {
+		return "127.0.0.1"
+	}
+	if inside, ok := strings.CutPrefix(value, "["); ok {
+		return strings.TrimSuffix(inside, "]")
+	}
+	return value
 }

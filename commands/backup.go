@@ -124,7 +124,7 @@ func runBackup(ctx context.Context, a *app, plan backupPlan) error {
 	database := plan.database
 	if database == "" {
 		var err error
-		if database, err = a.defaultDatabase(); err != nil {
+		if database, err = defaultDatabase(a); err != nil {
 			return err
 		}
 	}
@@ -132,7 +132,7 @@ func runBackup(ctx context.Context, a *app, plan backupPlan) error {
 	if err != nil {
 		return exit.Hinted(err, "name the server's database with --db-filename")
 	}
-	ledgers, err := a.ledgersToCopy(plan, stamp.ClusterID)
+	ledgers, err := ledgersToCopy(a, plan, stamp.ClusterID)
 	if err != nil {
 		return err
 	}
@@ -161,7 +161,7 @@ func runBackup(ctx context.Context, a *app, plan backupPlan) error {
 
 // ledgersToCopy returns the ledgers of a server, or the one that the user names, or
 // none if that is in PostgreSQL.
-func (a *app) ledgersToCopy(plan backupPlan, clusterID string) ([]devserver.Copy, error) {
+func ledgersToCopy(a *app, plan backupPlan, clusterID string) ([]devserver.Copy, error) {
 	// The ledger of monday.db is monday-ledger.db, or one for each namespace.
 	name := func(namespace string) string {
 		extension := filepath.Ext(plan.to)
@@ -176,7 +176,7 @@ func (a *app) ledgersToCopy(plan backupPlan, clusterID string) ([]devserver.Copy
 		}
 		return []devserver.Copy{{From: where, To: name("")}}, nil
 	}
-	dir, err := a.dataDir()
+	dir, err := dataDir(a)
 	if err != nil {
 		return nil, err
 	}

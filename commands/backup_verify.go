@@ -1,18 +1,11 @@
 package commands
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
-	"os"
 	"path/filepath"
 	"slices"
-	"strings"
-
-	"github.com/shirou/gopsutil/v4/disk"
-	"go.temporal.io/sdk/client"
 
 	"example.com/coffee/coffee/audit"
 	"example.com/coffee/coffee/encryption"
@@ -156,7 +149,7 @@ func verify(ctx context.Context, a *app, file string, plan backupPlan) (v verifi
 	}
 	var tasks background
 	defer func() { err = errors.Join(err, tasks.stop()) }()
-	server, err := a.startServer(ctx, &tasks, devserver.Options{DatabaseFile: copies[0].To, Namespaces: namespaces, InProcess: true})
+	server, err := startServer(ctx, a, &tasks, devserver.Options{DatabaseFile: copies[0].To, Namespaces: namespaces, InProcess: true})
 	if err != nil {
 		return v, err
 	}
@@ -192,28 +185,11 @@ func verify(ctx context.Context, a *app, file string, plan backupPlan) (v verifi
 	return v, nil
 }
 
-// checkRoom returns an error if a directory has no room for a copy of a backup.
-func checkRoom(ctx context.Context, dir, file string, ledgers []ledgerBeside) error {
-	var needed uint64
-	for _, one := range append(ledgers, ledgerBeside{file: file}) {
-		info, err := os.Stat(one.file)
-		if err != nil {
-			return err
-		}
-		needed += uint64(info.Size())
-	}
-	usage, err := disk.UsageWithContext(ctx, dir)
-	if err != nil || usage.Free >= needed {
-		return nil // or copying finds out
-	}
-	return exit.Hinted(fmt.Errorf("%s has room for %d MB, but a copy to verify takes %d MB", filepath.Dir(dir), usage.Free>>20, needed>>20), "name a directory with more room in $TMPDIR")
-}
-
 // connectCopy connects to a namespace of a server on a copy.
 func connectCopy(ctx context.Context, a *app, server *devserver.Server, namespace string, keyset *encryption.Keyset) (*connection, error) {
 	options := connectOptions{Options: server.ClientOptions(), keyset: keyset}
 	options.Namespace = namespace
-	return a.connect(ctx, options)
+	return connect(ctx, a, options)
 }
 
 // auditCopy audits the orders of a namespace with a ledger.
@@ -227,34 +203,4 @@ func auditCopy(ctx context.Context, conn *connection, file string) (*audit.Repor
 		return nil, err
 	}
 	return audit.Run(ctx, audit.Options{Client: conn.Client, Namespace: conn.namespace, Book: book})
-}
-
-// ledgerBeside is a ledger in a backup.
-type ledgerBeside struct{ namespace, file string }
-
-// ledgersBeside returns the ledgers that coffee backup has put beside a database, sorted by
-// namespace. A ledger that the user named belongs to the default one.
-func ledgersBeside(file string) (ledgers []ledgerBeside, err error) {
-	extension := cmp.Or(filepath.Ext(file), ".db")
-	prefix := strings.TrimSuffix(filepath.Base(file), extension) + "-ledger"
-	entries, err := os.ReadDir(filepath.Dir(file))
-	if err != nil {
-		return nil, err
-	}
-	for _, entry := range entries {
-		rest, ok := strings.CutPrefix(entry.Name(), prefix)
-		escaped, isDB := strings.CutSuffix(rest, extension)
-		if !ok || !isDB || escaped != "" && !strings.HasPrefix(escaped, "-") {
-			continue
-		}
-		namespace, err := url.PathUnescape(strings.TrimPrefix(escaped, "-"))
-		if err != nil || url.PathEscape(namespace) != strings.TrimPrefix(escaped, "-") {
-			continue // coffee backup gave it no such name
-		}
-		ledgers = append(ledgers, ledgerBeside{cmp.Or(namespace, client.DefaultNamespace), filepath.Join(filepath.Dir(file), entry.Name())})
-	}
-	slices.SortFunc(ledgers, func(a, b ledgerBeside) int {
-		return cmp.Or(cmp.Compare(a.namespace, b.namespace), cmp.Compare(a.file, b.file))
-	})
-	return ledgers, nil
 }

@@ -79,15 +79,15 @@ func parseBoard(c *cli.Context) (plan boardPlan, err error) {
 }
 
 func runBoard(ctx context.Context, a *app, plan boardPlan) (err error) {
-	a.outliveReaders()
+	a.out.outliveReaders()
 	var tasks background
 	defer func() { err = errors.Join(err, tasks.stop()) }()
 	meters, err := openMeters(&tasks, plan.metrics)
 	if err != nil {
 		return err
 	}
-	meters.watch(&plan.server)
-	conn, err := a.connectLater(plan.server)
+	meters.instrument(&plan.server)
+	conn, err := connectLater(a, plan.server)
 	if err != nil {
 		return err
 	}
@@ -101,17 +101,17 @@ func runBoard(ctx context.Context, a *app, plan boardPlan) (err error) {
 	}
 	meters.started(conn)
 	meters.serve(&tasks, nil)
-	a.out.printf("Order board %s\n", a.serveBoard(&tasks, listener, conn, plan.uiURL, plan.allowedHosts, nil))
+	a.out.printf("Order board %s\n", serveBoard(a, &tasks, listener, conn, plan.uiURL, plan.allowedHosts, nil))
 	tasks.wait(ctx)
 	return nil
 }
 
 // serveBoard serves a board on a listener, which it takes over, and returns its
 // URL.
-func (a *app) serveBoard(tasks *background, listener net.Listener, conn *connection, uiURL string, allowedHosts []string, config *tls.Config) string {
+func serveBoard(a *app, tasks *background, listener net.Listener, conn *connection, uiURL string, allowedHosts []string, config *tls.Config) string {
 	b := board.New(board.Options{
 		Orders:    conn.orders(),
-		Explain:   func(err error) string { return inOneLine(serverProblem(err, conn.endpoint)) },
+		Explain:   func(err error) string { return inOneLine(serverProblem(err, conn.at)) },
 		UIURL:     uiURL,
 		Namespace: conn.namespace, AllowedHosts: allowedHosts,
 	})

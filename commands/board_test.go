@@ -161,7 +161,7 @@ func (s *shop) serveTestBoard() string {
 		s.t.Fatal(err)
 	}
 	var tasks background
-	(&app{}).serveBoard(&tasks, listener, s.conn, "http://127.0.0.1:8233", nil, nil)
+	serveBoard(&app{}, &tasks, listener, s.conn, "http://127.0.0.1:8233", nil, nil)
 	s.t.Cleanup(func() {
 		if err := tasks.stop(); err != nil {
 			s.t.Error(err)

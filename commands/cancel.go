@@ -30,7 +30,7 @@ func cancelCommand(a *app) *cli.Command {
 			if err != nil {
 				return err
 			}
-			return a.withOrders(c.Context, plan.server, func(orders *desk.Client) error {
+			return withOrders(c.Context, a, plan.server, func(orders *desk.Client) error {
 				return cancelOrder(c.Context, a.out, orders, plan)
 			})
 		},

@@ -129,7 +129,7 @@ func runCodec(ctx context.Context, a *app, plan codecPlan) error {
 	if err != nil {
 		return err
 	}
-	a.outliveReaders()
+	a.out.outliveReaders()
 	var tasks background
 	a.out.printf("Codec server %s://%s\n", scheme(config), listener.Addr())
 	tasks.serve("codec server", withTLS(listener, config), httpserver.New(plan.keyset.Handler(plan.handler)))

@@ -18,18 +18,12 @@
 package commands
 
 import (
-	"cmp"
 	"context"
-	"fmt"
 	"io"
-	"os"
-	"runtime/debug"
 
 	"github.com/urfave/cli/v2"
-	"go.temporal.io/sdk/worker"
 
 	"example.com/coffee/coffee"
-	"example.com/coffee/devserver"
 	"example.com/coffee/internal/exit"
 )
 
@@ -53,16 +47,10 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer, options O
 	return a.out.fail(ctx, err)
 }
 
-// group is a section of the list of commands in coffee --help.
-type group struct {
-	title    string
-	commands []*cli.Command
-}
-
 func groups(a *app, last string) []group {
 	running, all := orderIDs(a, coffee.StatusRunning), orderIDs(a, "")
 	completing := func(command *cli.Command, ids func(*cli.Context) []string) *cli.Command {
-		command.BashComplete = complete(a, last, ids)
+		command.BashComplete = complete(last, ids)
 		return command
 	}
 	return []group{
@@ -108,7 +96,7 @@ func newRoot(a *app, args []string) *cli.App {
 			return noSuchCommand(c, c.Args().First(), groups)
 		},
 		EnableBashCompletion:      true,
-		BashComplete:              complete(a, last, nil),
+		BashComplete:              complete(last, nil),
 		DisableSliceFlagSeparator: true, // a value may have a comma in it
 		HideHelpCommand:           true,
 		OnUsageError:              onUsageError,
@@ -121,7 +109,7 @@ func newRoot(a *app, args []string) *cli.App {
 	}
 	root.Flags = append(root.Flags, cli.HelpFlag) // urfave/cli leaves it out beside a command help
 	root.CustomAppHelpTemplate = rootHelp(root, groups)
-	root.Commands = append(root.Commands, helpCommand(a, root, groups))
+	root.Commands = append(root.Commands, helpCommand(root, groups))
 	finish(a, last, root.Name, root.Commands)
 	if completing {
 		a.configureLogs("never", "text") // cannot fail: both values are valid
@@ -135,7 +123,7 @@ func finish(a *app, last, parent string, commands []*cli.Command) {
 		command.HideHelpCommand = true
 		command.OnUsageError = onUsageError
 		if command.BashComplete == nil {
-			command.BashComplete = complete(a, last, nil)
+			command.BashComplete = complete(last, nil)
 		}
 		command.Before = func(c *cli.Context) error { return checkFlags(c, command.Flags) }
 		for _, flag := range command.Flags {
@@ -146,27 +134,5 @@ func finish(a *app, last, parent string, commands []*cli.Command) {
 		name := parent + " " + command.Name
 		command.CustomHelpTemplate = commandHelp(command, name)
 		finish(a, last, name, command.Subcommands)
-	}
-}
-
-// version returns the version of the module, or of the source if the program was
-// built from a checkout, and that of the Temporal server.
-func version() string {
-	v := "(unknown)"
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		v = info.Main.Version
-	}
-	return fmt.Sprintf("%s (Temporal server %s)", v, cmp.Or(devserver.ServerVersion, "not built in"))
-}
-
-// setBuildID tells the SDK which build of the program this is. Otherwise the
-// SDK reads the whole executable, 200 MB of it, to find out.
-func setBuildID() {
-	path, err := os.Executable()
-	if err != nil {
-		return
-	}
-	if info, err := os.Stat(path); err == nil {
-		worker.SetBinaryChecksum(fmt.Sprintf("coffee-%x-%x", info.Size(), info.ModTime().UnixNano()))
 	}
 }

@@ -157,7 +157,7 @@ func connectProfile(c *cli.Context) (envconfig.ClientConfigProfile, error) {
 // [app.connectLater]. It decrypts what it reads.
 type connection struct {
 	client.Client
-	endpoint
+	at        endpoint
 	namespace string
 	guard     *encryption.Guard // of its worker; nil without one
 }
@@ -181,8 +181,8 @@ func (c *connection) orders() *desk.Client { return desk.NewClient(c.Client, c.n
 // versions returns the typed client for the versions of the workers.
 func (c *connection) versions() *rollout.Client { return rollout.New(c.orders()) }
 
-// complete adds the options that all clients of this program share.
-func (a *app) complete(options *connectOptions) error {
+// assemble adds the options that all clients of this program share.
+func assemble(a *app, options *connectOptions) error {
 	at := options.at()
 	if onThisMachine(at.address) {
 		options.ConnectionOptions.GrpcCompression = &client.GrpcCompressionNone{} // it would only cost time
@@ -202,34 +202,34 @@ func (a *app) complete(options *connectOptions) error {
 // connect connects to a server, and checks that it has the namespace: otherwise a wrong one
 // would show up late, and differently in each command. Any other error surfaces in the
 // command itself, whose requests the SDK retries.
-func (a *app) connect(ctx context.Context, options connectOptions) (*connection, error) {
-	return a.connectUnless(ctx, options, isNoNamespace)
+func connect(ctx context.Context, a *app, options connectOptions) (*connection, error) {
+	return connectUnless(ctx, a, options, isNoNamespace)
 }
 
 // connectUnless connects to a server, unless its answer about the namespace is bad.
-func (a *app) connectUnless(ctx context.Context, options connectOptions, bad func(error) bool) (*connection, error) {
-	conn, err := a.dial(ctx, options)
+func connectUnless(ctx context.Context, a *app, options connectOptions, bad func(error) bool) (*connection, error) {
+	conn, err := dialServer(ctx, a, options)
 	if err != nil {
 		return nil, err
 	}
 	_, err = conn.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: conn.namespace})
 	if bad(err) {
 		conn.Close()
-		return nil, serverProblem(err, conn.endpoint)
+		return nil, serverProblem(err, conn.at)
 	}
 	return conn, nil
 }
 
 // connectReady connects to a server that is ready. One can answer while its own database
 // does not.
-func (a *app) connectReady(ctx context.Context, options connectOptions) (*connection, error) {
-	return a.connectUnless(ctx, options, func(err error) bool { return isNoNamespace(err) || noAnswer(err) })
+func connectReady(ctx context.Context, a *app, options connectOptions) (*connection, error) {
+	return connectUnless(ctx, a, options, func(err error) bool { return isNoNamespace(err) || noAnswer(err) })
 }
 
-// dial connects to a server.
-func (a *app) dial(ctx context.Context, options connectOptions) (*connection, error) {
+// dialServer connects to a server.
+func dialServer(ctx context.Context, a *app, options connectOptions) (*connection, error) {
 	at := options.at()
-	if err := a.complete(&options); err != nil {
+	if err := assemble(a, &options); err != nil {
 		return nil, err
 	}
 	c, err := client.DialContext(ctx, options.Options)
@@ -260,11 +260,11 @@ func (o *connectOptions) why(at endpoint) func(context.Context, error) error {
 }
 
 // connectWhenUp connects to a server, and waits for one that is not ready yet.
-func (a *app) connectWhenUp(ctx context.Context, options connectOptions) (conn *connection, err error) {
-	err = a.whenUp(ctx, "waiting for the server", isAway, func() (err error) {
+func connectWhenUp(ctx context.Context, a *app, options connectOptions) (conn *connection, err error) {
+	err = whenUp(ctx, a, "waiting for the server", isAway, func() (err error) {
 		attempt, cancel := context.WithTimeout(ctx, readyPatience)
 		defer cancel()
-		conn, err = a.connectReady(attempt, options)
+		conn, err = connectReady(attempt, a, options)
 		return err
 	})
 	return conn, err
@@ -277,7 +277,7 @@ func isAway(err error) bool {
 
 // whenUp calls do again, once a second, while its error is one that passes. The log says
 // what it waits for, once for each reason. Any other error is returned.
-func (a *app) whenUp(ctx context.Context, waiting string, passes func(error) bool, do func() error) error {
+func whenUp(ctx context.Context, a *app, waiting string, passes func(error) bool, do func() error) error {
 	told := map[string]bool{}
 	for {
 		err := do()
@@ -295,9 +295,9 @@ func (a *app) whenUp(ctx context.Context, waiting string, passes func(error) boo
 }
 
 // connectLater returns a connection to a server that need not be running yet.
-func (a *app) connectLater(options connectOptions) (*connection, error) {
+func connectLater(a *app, options connectOptions) (*connection, error) {
 	at := options.at()
-	if err := a.complete(&options); err != nil {
+	if err := assemble(a, &options); err != nil {
 		return nil, err
 	}
 	c, err := client.NewLazyClient(options.Options)
@@ -308,8 +308,8 @@ func (a *app) connectLater(options connectOptions) (*connection, error) {
 }
 
 // withOrders connects to a server, and calls do with a client for its orders.
-func (a *app) withOrders(ctx context.Context, options connectOptions, do func(*desk.Client) error) error {
-	conn, err := a.connect(ctx, options)
+func withOrders(ctx context.Context, a *app, options connectOptions, do func(*desk.Client) error) error {
+	conn, err := connect(ctx, a, options)
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ import (
 // dataDir returns the directory of the user's data, which need not exist: coffee in
 // $XDG_DATA_HOME, or in ~/.local/share. If others could replace its files, dataDir logs a
 // warning.
-func (a *app) dataDir() (string, error) {
+func dataDir(a *app) (string, error) {
 	base := os.Getenv("XDG_DATA_HOME")
 	if !filepath.IsAbs(base) { // the XDG specification says to ignore relative paths
 		home, err := os.UserHomeDir()
@@ -35,8 +35,8 @@ func (a *app) dataDir() (string, error) {
 
 // makeDataDir creates the directory of the user's data if it does not exist, readable by
 // the user alone. Commands that only read do without it.
-func (a *app) makeDataDir() error {
-	dir, err := a.dataDir()
+func makeDataDir(a *app) error {
+	dir, err := dataDir(a)
 	if err != nil {
 		return err
 	}

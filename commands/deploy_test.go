@@ -265,7 +265,7 @@ func TestWorkerDrains(t *testing.T) {
 	pod := readManifests(t).deployments["coffee-worker"].Spec.Template.Spec
 	s := newShop(t)
 	start := func(brewTime string) *exec.Cmd {
-		cmd := coffeeCommand(t, slices.Concat(pod.Containers[0].Args, []string{"--address", s.conn.address, "-n", s.conn.namespace, "--ledger", s.book,
+		cmd := coffeeCommand(t, slices.Concat(pod.Containers[0].Args, []string{"--address", s.conn.at.address, "-n", s.conn.namespace, "--ledger", s.book,
 			"--charge-time", "10ms", "--brew-time", brewTime, "--receipt-time", "10ms", "--brew-failure-rate", "0"})...)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)

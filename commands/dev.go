@@ -41,32 +41,32 @@ func parseWhere(c *cli.Context, but ...string) (server connectOptions, own *work
 // dev is a server, a worker and a connection in this process. Everything is in
 // memory, unless a flag names a ledger.
 type dev struct {
-	background
-	*connection
+	tasks  background
+	conn   *connection
 	ledger ledger.Store
 	where  string // where the ledger is, for people
 }
 
 // startDev starts all of it. The connection skips the time of its orders if skipTime
 // is true.
-func (a *app) startDev(ctx context.Context, options workerOptions, skipTime bool) (_ *dev, err error) {
+func startDev(ctx context.Context, a *app, options workerOptions, skipTime bool) (_ *dev, err error) {
 	d := &dev{}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, d.stop())
+			err = errors.Join(err, d.tasks.stop())
 		}
 	}()
-	server, err := a.startServer(ctx, &d.background, devserver.Options{TimeSkipping: skipTime})
+	server, err := startServer(ctx, a, &d.tasks, devserver.Options{TimeSkipping: skipTime})
 	if err != nil {
 		return nil, err
 	}
-	d.connection, err = a.connect(ctx, withSkipTime(connectOptions{Options: server.ClientOptions(), reading: encryption.Options{Guard: newGuard(a)}}, skipTime))
+	d.conn, err = connect(ctx, a, withSkipTime(connectOptions{Options: server.ClientOptions(), reading: encryption.Options{Guard: newGuard(a)}}, skipTime))
 	if err != nil {
 		return nil, err
 	}
-	d.onStop(func() error { d.Close(); return nil })
-	if d.ledger, d.where, err = a.openLedger(ctx, options.ledger, d.connection, true); err != nil {
+	d.tasks.onStop(func() error { d.conn.Close(); return nil })
+	if d.ledger, d.where, err = openLedger(ctx, a, options.ledger, d.conn, true); err != nil {
 		return nil, err
 	}
-	return d, a.startWorker(ctx, &d.background, d.connection, options, d.ledger, nil, true)
+	return d, startWorker(ctx, a, &d.tasks, d.conn, options, d.ledger, nil, true)
 }

@@ -201,7 +201,7 @@ func (l *lookers) order(id string) *concurrentBuffer {
 // connect connects status --watch to the server, and a page to the board.
 func (l *lookers) connect(newsURL string) {
 	a := &app{log: zerolog.Nop(), platform: zerolog.Nop()}
-	conn, err := a.connect(l.ctx, connectOptions{Options: client.Options{HostPort: l.address, Namespace: client.DefaultNamespace}})
+	conn, err := connect(l.ctx, a, connectOptions{Options: client.Options{HostPort: l.address, Namespace: client.DefaultNamespace}})
 	if err != nil {
 		l.t.Fatal(err)
 	}

@@ -58,7 +58,7 @@ func newKeyset(t *testing.T) *encryption.Keyset {
 func encryptedShop(t *testing.T, options client.Options, keyset *encryption.Keyset, reading encryption.Options) *shop {
 	t.Helper()
 	log := zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.Disabled)
-	conn, err := (&app{log: log, platform: log}).connect(t.Context(), connectOptions{Options: options, keyset: keyset, reading: reading})
+	conn, err := connect(t.Context(), &app{log: log, platform: log}, connectOptions{Options: options, keyset: keyset, reading: reading})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,81 +1,21 @@
 package commands
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"syscall"
 
-	"github.com/urfave/cli/v2"
 	"go.temporal.io/api/serviceerror"
-	"go.temporal.io/sdk/client"
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
-	"example.com/coffee/coffee/dial"
 	"example.com/coffee/coffee/encryption"
 	"example.com/coffee/coffee/ledger"
 	"example.com/coffee/coffee/rollout"
 	"example.com/coffee/devserver"
 	"example.com/coffee/internal/exit"
-	"example.com/coffee/internal/text"
 )
-
-func usageErrorf(c *cli.Context, format string, args ...any) error {
-	return exit.Usagef(c.Command.HelpName, format, args...)
-}
-
-// awayError says that no server answers, and nothing else is known to be wrong.
-type awayError struct{ error }
-
-func (e *awayError) Unwrap() error { return e.error }
-
-// noAnswer reports whether an error means that no server answers.
-func noAnswer(err error) bool {
-	var unavailable *serviceerror.Unavailable
-	var late *serviceerror.DeadlineExceeded
-	return errors.As(err, &unavailable) || errors.As(err, &late) || errors.Is(err, context.DeadlineExceeded)
-}
-
-func isNoNamespace(err error) bool {
-	var missing *serviceerror.NamespaceNotFound
-	return errors.As(err, &missing)
-}
-
-// serverProblem rewords a known error of a server, and adds a hint. It returns other errors
-// as they are.
-func serverProblem(err error, at endpoint) error {
-	address, check := at.address, "check "+cmp.Or(at.from.address, "--address")
-	var missing *serviceerror.NamespaceNotFound
-	var unavailable *serviceerror.Unavailable
-	var lookup *lookupError
-	var proxy *proxyError
-	away := &awayError{fmt.Errorf("no Temporal server answers at %s", address)}
-	switch {
-	case errors.As(err, &missing):
-		return exit.Hinted(fmt.Errorf("there is no namespace %q on %s", missing.Namespace, address), "check "+cmp.Or(at.from.namespace, "--namespace")+"; or start a server that has it: coffee server --namespace NAME")
-	case errors.As(err, &unavailable) && strings.Contains(unavailable.Message, dial.ServerSays):
-		_, said, _ := strings.Cut(unavailable.Message, dial.ServerSays)
-		return exit.Hinted(&awayError{fmt.Errorf("the server at %s cannot do it at the moment: %s", address, text.Printable(said))}, "look at the server's log")
-	case noAnswer(err) && errors.As(err, &proxy):
-		return exit.Hinted(&awayError{fmt.Errorf("no Temporal server answers at %s: %w", address, proxy)}, "check HTTPS_PROXY; NO_PROXY names the hosts to reach without it")
-	case noAnswer(err) && tlsProblem(err, address) != nil:
-		return tlsProblem(err, address)
-	case noAnswer(err) && errors.Is(err, errIsWeb):
-		return exit.Hinted(&awayError{fmt.Errorf("no Temporal server answers at %s: %w", address, errIsWeb)}, "the Web UI of coffee server is on its --port + 1000: use the port itself")
-	case noAnswer(err) && errors.As(err, &lookup):
-		return exit.Hinted(&awayError{fmt.Errorf("no Temporal server answers at %s: %w", address, lookup)}, check)
-	case noAnswer(err) && devserver.ServerVersion == "":
-		return exit.Hinted(away, check+" and --tls")
-	case noAnswer(err) && address == client.DefaultHostPort:
-		return exit.Hinted(away, "start one with: coffee server")
-	case noAnswer(err):
-		return exit.Hinted(away, check+" and --tls, or start a server here with: coffee server")
-	}
-	return err
-}
 
 // inOneLine returns an error and its hint as one line.
 func inOneLine(err error) string {

@@ -2,14 +2,12 @@ package commands
 
 import (
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"example.com/coffee/commands/internal/wordwrap"
-	"example.com/coffee/internal/typo"
 )
 
 // helpWidth is how wide a line of help may be, and nameWidth how wide the names of a flag
@@ -161,45 +159,4 @@ func item(help *strings.Builder, indent, widest int, name, meaning string) {
 func wrap(text string, indent int) string {
 	line := strings.Repeat(" ", indent) + strings.Join(strings.Fields(text), " ")
 	return strings.Join(wordwrap.Lines(line, helpWidth), "\n") + "\n"
-}
-
-// helpCommand is coffee help: the same as --help.
-func helpCommand(a *app, root *cli.App, groups []group) *cli.Command {
-	return &cli.Command{
-		Name:      "help",
-		Hidden:    true,
-		Usage:     "explain the program, or a command",
-		ArgsUsage: "[COMMAND]",
-		Action: func(c *cli.Context) error {
-			commands, text := root.Commands, root.CustomAppHelpTemplate
-			for n, name := range c.Args().Slice() {
-				i := slices.IndexFunc(commands, func(command *cli.Command) bool { return command.HasName(name) })
-				if i < 0 && n > 0 && len(commands) == 0 {
-					break // an argument of the command, such as start-dev
-				}
-				if i < 0 && n > 0 {
-					return usageErrorf(c, "no such command: %q", strings.Join(c.Args().Slice(), " "))
-				}
-				if i < 0 {
-					return noSuchCommand(c, name, groups)
-				}
-				commands, text = commands[i].Subcommands, commands[i].CustomHelpTemplate
-			}
-			_, err := io.WriteString(a.out.out, text)
-			return err
-		},
-	}
-}
-
-func noSuchCommand(c *cli.Context, name string, groups []group) error {
-	var names []string
-	for _, group := range groups {
-		for _, command := range group.commands {
-			names = append(names, command.Name)
-		}
-	}
-	if near, ok := typo.Nearest(name, names); ok {
-		return usageErrorf(c, "no such command: %q; did you mean %s?", name, near)
-	}
-	return usageErrorf(c, "no such command: %q; the commands are %s", name, strings.Join(names, ", "))
 }

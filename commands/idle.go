@@ -24,7 +24,7 @@ type versionWatch struct {
 
 // watchVersion logs when the version of a worker gets no orders, and when it does again.
 // The worker is not ready in between.
-func (a *app) watchVersion(tasks *background, conn *connection, version worker.WorkerDeploymentVersion, meters *meters) {
+func watchVersion(a *app, tasks *background, conn *connection, version worker.WorkerDeploymentVersion, meters *meters) {
 	var w versionWatch
 	meters.check(w.check)
 	tasks.start(func(ctx context.Context) error {

@@ -57,7 +57,7 @@ func openShop(t *testing.T, skipTime bool, book string) *shop {
 	ctx := context.Background()
 	log := zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel)
 	options := testServer(t, skipTime, log)
-	conn, err := (&app{log: log, platform: log}).connect(ctx, withSkipTime(connectOptions{Options: options}, skipTime))
+	conn, err := connect(ctx, &app{log: log, platform: log}, withSkipTime(connectOptions{Options: options}, skipTime))
 	if err != nil {
 		t.Fatal(err)
 	}

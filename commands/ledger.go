@@ -21,9 +21,6 @@ import (
 	"example.com/coffee/internal/text"
 )
 
-// ledgerVariable is the environment variable for the flag --ledger.
-const ledgerVariable = "COFFEE_LEDGER"
-
 func ledgerFlag(category string) cli.Flag {
 	return &cli.StringFlag{
 		Name:        "ledger",
@@ -62,11 +59,11 @@ func parseLedger(c *cli.Context) (ledgerChoice, error) {
 // not repeat it, because there may be a password in it.
 func (l ledgerChoice) check() error {
 	if _, err := ledger.PostgresURL(l.where); err != nil {
-		return exit.Usagef("", "%s: %v", yesNo(l.named, "--ledger", "$"+ledgerVariable), err)
+		return exit.Usagef("", "%s: %v", choose(l.named, "--ledger", "$"+ledgerVariable), err)
 	}
 	// The name of a ledger may have any bytes, unlike that of the server's database.
 	if err := sqlitefile.CheckName(l.where); err != nil && utf8.ValidString(l.where) {
-		return exit.Usagef("", "%s %v", yesNo(l.named, "--ledger", "$"+ledgerVariable), err)
+		return exit.Usagef("", "%s %v", choose(l.named, "--ledger", "$"+ledgerVariable), err)
 	}
 	return nil
 }
@@ -74,22 +71,22 @@ func (l ledgerChoice) check() error {
 // ledgerPath returns the file or URL of the chosen ledger. By default each server
 // and namespace has its own file, so that orders of one are not taken for orders of
 // another.
-func (a *app) ledgerPath(ctx context.Context, choice ledgerChoice, conn *connection) (string, error) {
+func ledgerPath(ctx context.Context, a *app, choice ledgerChoice, conn *connection) (string, error) {
 	if choice.where != "" {
 		return choice.where, choice.check()
 	}
-	dir, err := a.dataDir()
+	dir, err := dataDir(a)
 	if err != nil {
 		return "", err
 	}
-	id := conn.address
+	id := conn.at.address
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	// A server that does not report its id is identified by its address. One that does not
 	// answer at the moment must not be: its ledger would be another.
 	info, err := conn.WorkflowService().GetClusterInfo(ctx, &workflowservice.GetClusterInfoRequest{})
 	if noAnswer(err) {
-		return "", serverProblem(err, conn.endpoint)
+		return "", serverProblem(err, conn.at)
 	}
 	if err == nil && info.GetClusterId() != "" {
 		id = info.GetClusterId()
@@ -103,21 +100,21 @@ func (a *app) ledgerPath(ctx context.Context, choice ledgerChoice, conn *connect
 // not belong in a ledger that is kept.
 //
 // A database that cannot be used yet is waited for.
-func (a *app) openLedger(ctx context.Context, choice ledgerChoice, conn *connection, inMemory bool) (opened ledger.Store, where string, err error) {
+func openLedger(ctx context.Context, a *app, choice ledgerChoice, conn *connection, inMemory bool) (opened ledger.Store, where string, err error) {
 	if inMemory && !choice.named {
 		opened, err = ledger.OpenMemory(ctx, a.ledgerOptions()...)
 		return opened, "in memory", err
 	}
-	err = a.whenUp(ctx, "waiting for the server", isAway, func() (err error) {
-		where, err = a.ledgerPath(ctx, choice, conn)
+	err = whenUp(ctx, a, "waiting for the server", isAway, func() (err error) {
+		where, err = ledgerPath(ctx, a, choice, conn)
 		return err
 	})
 	if err != nil {
 		return nil, "", err
 	}
 	passes := func(err error) bool { return ledger.IsUnavailable(err) || noAnswer(err) }
-	err = a.whenUp(ctx, "the ledger cannot be used yet: waiting for it", passes, func() (err error) {
-		opened, err = a.beginLedger(ctx, choice, where, conn)
+	err = whenUp(ctx, a, "the ledger cannot be used yet: waiting for it", passes, func() (err error) {
+		opened, err = beginLedger(ctx, a, choice, where, conn)
 		return err
 	})
 	return opened, redacted(where), err
@@ -125,7 +122,7 @@ func (a *app) openLedger(ctx context.Context, choice ledgerChoice, conn *connect
 
 // beginLedger opens the ledger, or begins it if the server knows of no other. One that takes
 // no entries at the moment is opened all the same: the worker is not ready, and says so.
-func (a *app) beginLedger(ctx context.Context, choice ledgerChoice, where string, conn *connection) (ledger.Store, error) {
+func beginLedger(ctx context.Context, a *app, choice ledgerChoice, where string, conn *connection) (ledger.Store, error) {
 	opened, err := ledger.OpenExisting(ctx, where, a.ledgerOptions()...)
 	if errors.Is(err, ledger.ErrNoLedger) {
 		if !choice.begin {
@@ -134,7 +131,7 @@ func (a *app) beginLedger(ctx context.Context, choice ledgerChoice, where string
 			}
 		}
 		if choice.where == "" {
-			if err := a.makeDataDir(); err != nil {
+			if err := makeDataDir(a); err != nil {
 				return nil, err
 			}
 		}
@@ -162,8 +159,8 @@ func refuseNewLedger(ctx context.Context, conn *connection, where string) error 
 
 // ledgerIfAny opens the ledger to read it. It returns nil if there is no ledger on
 // this machine.
-func (a *app) ledgerIfAny(ctx context.Context, choice ledgerChoice, conn *connection) (ledger.Store, error) {
-	where, err := a.ledgerPath(ctx, choice, conn)
+func ledgerIfAny(ctx context.Context, a *app, choice ledgerChoice, conn *connection) (ledger.Store, error) {
+	where, err := ledgerPath(ctx, a, choice, conn)
 	if err != nil {
 		return nil, err
 	}

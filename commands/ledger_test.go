@@ -143,7 +143,7 @@ func TestLedgersAtOnce(t *testing.T) {
 func TestLedgerWithoutPermission(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
-	options := client.Options{HostPort: s.conn.address, Namespace: s.conn.namespace}
+	options := client.Options{HostPort: s.conn.at.address, Namespace: s.conn.namespace}
 	options.ConnectionOptions.DialOptions = []grpc.DialOption{grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, more ...grpc.CallOption) error {
 		if strings.HasSuffix(method, "/StartWorkflowExecution") {
 			return serviceerror.ToStatus(serviceerror.NewPermissionDenied("no", "")).Err()
@@ -188,7 +188,7 @@ func TestWaitsForTheLedger(t *testing.T) {
 	defer cancel()
 	opened := make(chan error, 1)
 	go func() {
-		l, _, err := a.openLedger(ctx, ledgerChoice{where: where.String(), named: true}, s.conn, false)
+		l, _, err := openLedger(ctx, a, ledgerChoice{where: where.String(), named: true}, s.conn, false)
 		if err == nil {
 			err = l.Close()
 		}
@@ -215,7 +215,7 @@ func TestWaitsForTheLedger(t *testing.T) {
 	missing := *where
 	missing.Path = "no_such_database"
 	for _, never := range []string{missing.String(), filepath.Join(t.TempDir(), "no", "ledger.db")} {
-		if _, _, err := a.openLedger(ctx, ledgerChoice{where: never, named: true}, s.conn, false); err == nil || ctx.Err() != nil {
+		if _, _, err := openLedger(ctx, a, ledgerChoice{where: never, named: true}, s.conn, false); err == nil || ctx.Err() != nil {
 			t.Errorf("%s: got %v", never, err)
 		}
 	}
@@ -234,8 +234,8 @@ func TestLedgerOfASilentServer(t *testing.T) {
 		{serviceerror.NewUnavailable("it is restarting"), ""},
 		{serviceerror.NewDeadlineExceeded("it is frozen"), ""},
 	} {
-		conn := &connection{Client: toNameless{service: nameless{err: test.err}}, endpoint: endpoint{address: "127.0.0.1:7233"}, namespace: client.DefaultNamespace}
-		path, err := a.ledgerPath(t.Context(), ledgerChoice{}, conn)
+		conn := &connection{Client: toNameless{service: nameless{err: test.err}}, at: endpoint{address: "127.0.0.1:7233"}, namespace: client.DefaultNamespace}
+		path, err := ledgerPath(t.Context(), a, ledgerChoice{}, conn)
 		if test.want == "" && !isAway(err) || !strings.HasSuffix(path, test.want) {
 			t.Errorf("%v: got %q, %v", test.err, path, err)
 		}
@@ -273,7 +273,7 @@ func TestNotReadyWithoutTheLedger(t *testing.T) {
 	var log bytes.Buffer
 	broken := &readiness{Store: newLedger(t)}
 	options := coffee.WorkerOptions{Log: zerolog.New(&log), Ledger: broken}
-	if err := m.watchWorker(&options, broken); err != nil {
+	if err := m.instrumentWorker(&options, broken); err != nil {
 		t.Fatal(err)
 	}
 	check := m.found[len(m.found)-1]

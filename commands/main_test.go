@@ -81,7 +81,7 @@ func (c checkAsked) Run() int {
 func waitForSignals() {
 	ctx := Signals()
 	a := newApp(os.Stdout, os.Stderr, Options{})
-	a.outliveReaders()
+	a.out.outliveReaders()
 	a.out.printf("ready\n")
 	go func() {
 		<-ctx.Done()

@@ -103,16 +103,16 @@ func parseOrder(c *cli.Context) (plan orderPlan, err error) {
 
 func runOrder(ctx context.Context, a *app, plan orderPlan) (err error) {
 	if plan.dev == nil {
-		return a.withOrders(ctx, withSkipTime(plan.server, plan.skipTime), func(orders *desk.Client) error {
+		return withOrders(ctx, a, withSkipTime(plan.server, plan.skipTime), func(orders *desk.Client) error {
 			return (&ordering{out: a.out, orders: orders, plan: plan}).run(ctx)
 		})
 	}
-	d, err := a.startDev(ctx, *plan.dev, plan.skipTime)
+	d, err := startDev(ctx, a, *plan.dev, plan.skipTime)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, d.stop()) }()
-	return (&ordering{out: a.out, orders: d.orders(), plan: plan}).run(ctx)
+	defer func() { err = errors.Join(err, d.tasks.stop()) }()
+	return (&ordering{out: a.out, orders: d.conn.orders(), plan: plan}).run(ctx)
 }
 
 // ordering is one order on its way through this command.

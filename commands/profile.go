@@ -107,7 +107,7 @@ func loadProfile(c *cli.Context) (profile envconfig.ClientConfigProfile, err err
 // checkProfile returns a usage error unless a server can have the address and the namespace,
 // and a request the headers. The error does not repeat the API key.
 func checkProfile(c *cli.Context, profile envconfig.ClientConfigProfile) error {
-	if err := checkAddress(given(c, "address", "TEMPORAL_ADDRESS"), profile.Address); err != nil {
+	if err := validHostPort(given(c, "address", "TEMPORAL_ADDRESS"), profile.Address); err != nil {
 		return err
 	}
 	if err := namespaces.Check(profile.Namespace); err != nil {

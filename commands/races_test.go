@@ -310,7 +310,7 @@ func TestPostgresLedgerOnTwoMachines(t *testing.T) {
 	s.book = where
 	var workers []*exec.Cmd
 	for range 2 {
-		w := coffeeCommand(t, "worker", "--address", s.conn.address, "-n", s.conn.namespace, "--charge-time", "50ms", "--brew-time", "1s", "--receipt-time", "10ms")
+		w := coffeeCommand(t, "worker", "--address", s.conn.at.address, "-n", s.conn.namespace, "--charge-time", "50ms", "--brew-time", "1s", "--receipt-time", "10ms")
 		w.Env = append(w.Env, ledgerVariable+"="+where)
 		if err := w.Start(); err != nil {
 			t.Fatal(err)

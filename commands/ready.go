@@ -100,11 +100,11 @@ func askReady(ctx context.Context, a *app, server **connectOptions, parse func()
 		}
 		*server = &parsed
 	}
-	conn, err := a.connectReady(ctx, **server)
+	conn, err := connectReady(ctx, a, **server)
 	if err != nil {
 		return "", err
 	}
 	defer conn.Close()
 	_, err = conn.CheckHealth(ctx, &client.CheckHealthRequest{})
-	return conn.address, err
+	return conn.at.address, err
 }

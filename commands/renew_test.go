@@ -90,7 +90,7 @@ func TestRenewedCertificates(t *testing.T) {
 	a := &app{log: zerolog.Nop(), platform: zerolog.Nop()}
 	visit := func(address, name string) {
 		t.Helper()
-		conn, err := a.connect(context.Background(), connectOptions{tls: renewing, Options: client.Options{
+		conn, err := connect(context.Background(), a, connectOptions{tls: renewing, Options: client.Options{
 			HostPort: address, Namespace: "default", ConnectionOptions: client.ConnectionOptions{TLS: &tls.Config{}}}})
 		if err != nil {
 			t.Errorf("as %s: %v", name, err)
@@ -105,7 +105,7 @@ func TestRenewedCertificates(t *testing.T) {
 	visit(old, "first")
 	writePair(t, other, profile.ClientCertPath, profile.ClientKeyPath)
 	visit(old, "second")
-	if _, err := a.connect(context.Background(), connectOptions{tls: renewing, Options: client.Options{
+	if _, err := connect(context.Background(), a, connectOptions{tls: renewing, Options: client.Options{
 		HostPort: renewed, Namespace: "default", ConnectionOptions: client.ConnectionOptions{TLS: &tls.Config{}}}}); err == nil {
 		t.Error("it trusts a server of another authority")
 	}
@@ -134,7 +134,7 @@ func TestRenewedAPIKey(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		conn, err := a.connect(c.Context, options)
+		conn, err := connect(c.Context, a, options)
 		if err != nil {
 			return err
 		}

@@ -59,7 +59,7 @@ func TestLookUp(t *testing.T) {
 		}
 	}
 	a := &app{log: zerolog.Nop(), platform: zerolog.Nop()}
-	_, err := a.connect(context.Background(), connectOptions{Options: client.Options{HostPort: unknown + ":1", Namespace: "default"}})
+	_, err := connect(context.Background(), a, connectOptions{Options: client.Options{HostPort: unknown + ":1", Namespace: "default"}})
 	if err == nil || !strings.Contains(err.Error(), "no Temporal server answers at a..b:1: there is no host a..b") {
 		t.Errorf("got %v", err)
 	}
@@ -73,7 +73,7 @@ func TestWebServer(t *testing.T) {
 	a := &app{log: zerolog.Nop(), platform: zerolog.Nop()}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	_, err := a.connect(ctx, connectOptions{Options: client.Options{HostPort: web.Listener.Addr().String(), Namespace: "default"}})
+	_, err := connect(ctx, a, connectOptions{Options: client.Options{HostPort: web.Listener.Addr().String(), Namespace: "default"}})
 	if err == nil || !strings.Contains(err.Error(), ": a web server answers there") {
 		t.Errorf("got %v", err)
 	}
@@ -152,7 +152,7 @@ func TestWorkerWaits(t *testing.T) {
 	a := &app{log: log, platform: zerolog.Nop()}
 	connected := make(chan error)
 	go func() {
-		conn, err := a.connectWhenUp(ctx, connectOptions{Options: client.Options{HostPort: address, Namespace: client.DefaultNamespace}})
+		conn, err := connectWhenUp(ctx, a, connectOptions{Options: client.Options{HostPort: address, Namespace: client.DefaultNamespace}})
 		if err == nil {
 			conn.Close()
 		}
@@ -176,7 +176,7 @@ func TestWorkerWaits(t *testing.T) {
 	if len(waiting) > 0 {
 		t.Errorf("the log says more: %s", <-waiting)
 	}
-	_, err = a.connectWhenUp(ctx, connectOptions{Options: client.Options{HostPort: address, Namespace: "elsewhere"}})
+	_, err = connectWhenUp(ctx, a, connectOptions{Options: client.Options{HostPort: address, Namespace: "elsewhere"}})
 	if err == nil || !strings.Contains(err.Error(), `there is no namespace "elsewhere"`) {
 		t.Errorf("got %v", err)
 	}
@@ -206,11 +206,11 @@ func TestServerWithoutItsDatabase(t *testing.T) {
 	a := &app{log: zerolog.New(t.Output()), platform: zerolog.Nop()}
 	for _, test := range []struct {
 		name    string
-		connect func(context.Context, connectOptions) (*connection, error)
+		connect func(context.Context, *app, connectOptions) (*connection, error)
 		left    int // of the two requests that are not answered; -1 if there is no connection
-	}{{"a command", a.connect, 1}, {"ready", a.connectReady, -1}, {"a worker", a.connectWhenUp, 0}} {
+	}{{"a command", connect, 1}, {"ready", connectReady, -1}, {"a worker", connectWhenUp, 0}} {
 		silent = 2
-		conn, err := test.connect(ctx, options)
+		conn, err := test.connect(ctx, a, options)
 		left := silent
 		if err != nil {
 			left = -1

@@ -8,7 +8,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/rollout"
 	"example.com/coffee/internal/text"
@@ -37,16 +36,11 @@ func rolloutCommand(a *app) *cli.Command {
 			if err != nil {
 				return err
 			}
-			return a.withOrders(c.Context, plan.server, func(orders *desk.Client) error {
+			return withOrders(c.Context, a, plan.server, func(orders *desk.Client) error {
 				return rollOut(c.Context, a.out, rollout.New(orders), plan)
 			})
 		},
 	}
-}
-
-// deploymentFlag names the deployment, for the commands that know versions.
-func deploymentFlag(category string) cli.Flag {
-	return &cli.StringFlag{Name: "deployment", Usage: "`NAME` of the deployment that the versions belong to", Value: coffee.DefaultDeployment, Category: category}
 }
 
 // rolloutPlan is what the flags ask for.

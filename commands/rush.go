@@ -150,18 +150,18 @@ func runRush(ctx context.Context, a *app, plan rushPlan) (err error) {
 		if plan.quiet {
 			a.log = a.log.Level(zerolog.Disabled)
 		}
-		d, err := a.startDev(ctx, *plan.dev, plan.skipTime)
+		d, err := startDev(ctx, a, *plan.dev, plan.skipTime)
 		if err != nil {
 			return err
 		}
-		tasks.onStop(d.stop)
-		conn, ledger = d.connection, d.ledger
+		tasks.onStop(d.tasks.stop)
+		conn, ledger = d.conn, d.ledger
 	} else {
-		if conn, err = a.connect(ctx, withSkipTime(plan.server, plan.skipTime)); err != nil {
+		if conn, err = connect(ctx, a, withSkipTime(plan.server, plan.skipTime)); err != nil {
 			return err
 		}
 		tasks.onStop(func() error { conn.Close(); return nil })
-		if ledger, err = a.ledgerIfAny(ctx, plan.ledger, conn); err != nil {
+		if ledger, err = ledgerIfAny(ctx, a, plan.ledger, conn); err != nil {
 			return err
 		}
 		if ledger != nil {

@@ -52,7 +52,7 @@ func TestCostOfAnOrder(t *testing.T) {
 	defer cancel()
 	log := zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel)
 	calls := &callCounter{counts: map[string]int{}}
-	conn, err := (&app{log: log, platform: log, options: Options{Dial: []grpc.DialOption{grpc.WithChainUnaryInterceptor(calls.intercept)}}}).connect(ctx, connectOptions{Options: testServer(t, false, log)})
+	conn, err := connect(ctx, &app{log: log, platform: log, options: Options{Dial: []grpc.DialOption{grpc.WithChainUnaryInterceptor(calls.intercept)}}}, connectOptions{Options: testServer(t, false, log)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -263,7 +263,7 @@ func TestCommandsOnAServer(t *testing.T) {
 	s := newShop(t)
 	coffee := func(args ...string) string {
 		t.Helper()
-		cmd := coffeeCommand(t, slices.Concat(args, []string{"--address", s.conn.address, "-n", s.conn.namespace})...)
+		cmd := coffeeCommand(t, slices.Concat(args, []string{"--address", s.conn.at.address, "-n", s.conn.namespace})...)
 		cmd.Stdout, cmd.Stderr = nil, nil
 		out, err := cmd.CombinedOutput()
 		if err != nil {
@@ -271,7 +271,7 @@ func TestCommandsOnAServer(t *testing.T) {
 		}
 		return string(out)
 	}
-	worker := coffeeCommand(t, "worker", "--address", s.conn.address, "-n", s.conn.namespace, "--ledger", s.book,
+	worker := coffeeCommand(t, "worker", "--address", s.conn.at.address, "-n", s.conn.namespace, "--ledger", s.book,
 		"--charge-time", "10ms", "--brew-time", "10ms", "--receipt-time", "10ms", "--brew-failure-rate", "0")
 	if err := worker.Start(); err != nil {
 		t.Fatal(err)

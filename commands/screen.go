@@ -12,11 +12,11 @@ import (
 // watchEvery is the pause between two looks at something that is watched.
 const watchEvery = 500 * time.Millisecond
 
-// watch prints the text that look returns. When watching, it does so repeatedly
+// repeat prints the text that look returns. When watching, it does so repeatedly
 // until the text is final or the context ends. It clears a terminal first;
 // elsewhere it does not print an unchanged text again. An empty text means that
 // there is nothing to show, or that look has printed it.
-func (o *output) watch(ctx context.Context, watching bool, look func() (text []byte, final bool, err error)) error {
+func (o *output) repeat(ctx context.Context, watching bool, look func() (text []byte, final bool, err error)) error {
 	var shown []byte
 	for {
 		text, final, err := look()

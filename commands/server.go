@@ -3,7 +3,6 @@ package commands
 import (
 	"context"
 	"errors"
-	"fmt"
 	"path/filepath"
 	"slices"
 
@@ -169,25 +168,25 @@ func parseServer(c *cli.Context, a *app) (plan serverPlan, err error) {
 		plan.codecPort = plan.server.Port + codecPortOffset
 	}
 	if plan.server.DatabaseFile == "" && !c.Bool("in-memory") {
-		if err := a.makeDataDir(); err != nil {
+		if err := makeDataDir(a); err != nil {
 			return plan, err
 		}
-		plan.server.DatabaseFile, err = a.defaultDatabase()
+		plan.server.DatabaseFile, err = defaultDatabase(a)
 	}
 	return plan, err
 }
 
 // defaultDatabase returns the database file of a server if no flag names one.
-func (a *app) defaultDatabase() (string, error) {
-	dir, err := a.dataDir()
+func defaultDatabase(a *app) (string, error) {
+	dir, err := dataDir(a)
 	return filepath.Join(dir, "coffee.db"), err
 }
 
 func runServer(ctx context.Context, a *app, plan serverPlan) (err error) {
-	a.outliveReaders()
+	a.out.outliveReaders()
 	var tasks background
 	defer func() { err = errors.Join(err, tasks.stop()) }()
-	err = a.startAll(ctx, &tasks, plan)
+	err = startAll(ctx, a, &tasks, plan)
 	if ctx.Err() != nil && err != nil {
 		return nil // an interrupt before it is ready is a clean stop, too
 	}
@@ -200,8 +199,8 @@ func runServer(ctx context.Context, a *app, plan serverPlan) (err error) {
 
 // startAll starts a server and what the flags ask for beside it, and says where
 // everything is.
-func (a *app) startAll(ctx context.Context, tasks *background, plan serverPlan) error {
-	if err := a.secure(&plan); err != nil {
+func startAll(ctx context.Context, a *app, tasks *background, plan serverPlan) error {
+	if err := secure(a, &plan); err != nil {
 		return err
 	}
 	codec, err := prepareCodec(&plan)
@@ -209,7 +208,7 @@ func (a *app) startAll(ctx context.Context, tasks *background, plan serverPlan) 
 		return err
 	}
 	tasks.onStop(codec.close)
-	server, err := a.startServer(ctx, tasks, plan.server)
+	server, err := startServer(ctx, a, tasks, plan.server)
 	if err != nil {
 		return err
 	}
@@ -224,8 +223,8 @@ func (a *app) startAll(ctx context.Context, tasks *background, plan serverPlan) 
 		options := connectOptions{Options: server.ClientOptions(), keyset: plan.keyset, reading: encryption.Options{
 			Required: plan.worker != nil && plan.worker.encryptionRequired, Guard: newGuard(a),
 		}}
-		meters.watch(&options)
-		conn, err = a.connect(ctx, options)
+		meters.instrument(&options)
+		conn, err = connect(ctx, a, options)
 		if err != nil {
 			return err
 		}
@@ -239,21 +238,21 @@ func (a *app) startAll(ctx context.Context, tasks *background, plan serverPlan) 
 		if err != nil {
 			return err
 		}
-		boardURL = a.serveBoard(tasks, listener, conn, server.UIURL(), plan.server.AllowedHosts, server.WebTLS(plan.server.UIIP))
+		boardURL = serveBoard(a, tasks, listener, conn, server.UIURL(), plan.server.AllowedHosts, server.WebTLS(plan.server.UIIP))
 	}
 	if err := codec.serve(tasks, plan, server); err != nil {
 		return err
 	}
 	if plan.worker != nil {
-		opened, where, err := a.openLedger(ctx, plan.worker.ledger, conn, plan.server.DatabaseFile == "")
+		opened, where, err := openLedger(ctx, a, plan.worker.ledger, conn, plan.server.DatabaseFile == "")
 		if err != nil {
 			return err
 		}
-		if err := a.startWorker(ctx, tasks, conn, *plan.worker, opened, meters, true); err != nil {
+		if err := startWorker(ctx, a, tasks, conn, *plan.worker, opened, meters, true); err != nil {
 			return err
 		}
 		meters.check(conn.guard.Check)
-		a.watchVersion(tasks, conn, plan.worker.Version.Version, meters)
+		watchVersion(a, tasks, conn, plan.worker.Version.Version, meters)
 		meters.started(conn)
 		meters.serve(tasks, server.WebTLS) // the server goes on, whatever its worker can read
 		ledger = where
@@ -264,46 +263,15 @@ func (a *app) startAll(ctx context.Context, tasks *background, plan serverPlan) 
 			return err
 		}
 	}
-	a.serverReady(server, boardURL, plan.server.CodecEndpoint, ledger, profile)
+	serverReady(a, server, boardURL, plan.server.CodecEndpoint, ledger, profile)
 	if profile != "" {
 		a.out.notef("clients and workers use it with --config-file %s; other machines need copies of it, ca.crt, client.crt and client.key, with the address and the paths changed", profile)
 	}
 	return nil
 }
 
-// startServer starts a server in this process.
-func (a *app) startServer(ctx context.Context, tasks *background, options devserver.Options) (*devserver.Server, error) {
-	if err := boundMemory(); err != nil {
-		a.log.Debug().Err(err).Msg("how much memory there is cannot be found out")
-	}
-	options.Log = a.platform
-	options.Notify = func(line string) { a.out.notef("%s", line) }
-	if a.options.Server != nil {
-		a.options.Server(&options)
-	}
-	server, err := devserver.Start(ctx, options)
-	if err != nil {
-		return nil, err
-	}
-	if err := releaseProgram(); err != nil {
-		a.log.Debug().Err(err).Msg("the program's pages stay in memory")
-	}
-	// If the server fails it is stopped last too: its worker can still report what it
-	// has done if the part that failed is another one.
-	tasks.onStop(server.Stop)
-	tasks.start(func(ctx context.Context) error {
-		select {
-		case <-ctx.Done():
-			return nil
-		case err := <-server.Failed():
-			return fmt.Errorf("the server failed: %w", err)
-		}
-	})
-	return server, nil
-}
-
 // serverReady prints where everything is.
-func (a *app) serverReady(server *devserver.Server, boardURL, codecURL, ledger, profile string) {
+func serverReady(a *app, server *devserver.Server, boardURL, codecURL, ledger, profile string) {
 	database := server.DatabaseFile()
 	if database == "" {
 		database = "in memory"

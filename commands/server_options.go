@@ -3,6 +3,7 @@ package commands
 import (
 	"encoding/json"
 	"math"
+	"net"
 	"strings"
 	"time"
 
@@ -134,6 +135,24 @@ func addPairs(c *cli.Context, options *devserver.Options, notef func(format stri
 			return err
 		}
 		options.SQLitePragmas[name] = value
+	}
+	return nil
+}
+
+// checkReach returns a usage error if a server would let everyone in who can reach its
+// machine, unless that is wanted.
+func checkReach(c *cli.Context, options devserver.Options) error {
+	if c.IsSet("secure") && c.Bool("insecure") {
+		return usageErrorf(c, "--secure and --insecure exclude each other")
+	}
+	metrics, _, _ := net.SplitHostPort(c.String("metrics-address")) // it has been checked
+	for _, listens := range []struct{ flag, ip string }{{"--ip", options.IP}, {"--ui-ip", options.UIIP}, {"--metrics-address", metrics}} {
+		if listens.flag != "--metrics-address" && net.ParseIP(listens.ip) == nil {
+			return usageErrorf(c, "%s is %q: use an IP address", listens.flag, listens.ip)
+		}
+		if net.ParseIP(listens.ip) != nil && !devserver.IsLoopback(listens.ip) && !c.IsSet("secure") && !c.Bool("insecure") {
+			return usageErrorf(c, "%s is %s: beyond this machine use --secure DIR, which makes certificates, or --insecure, which lets everyone in who can reach it", listens.flag, listens.ip)
+		}
 	}
 	return nil
 }

@@ -31,7 +31,7 @@ func TestForeignClientSkipsTime(t *testing.T) {
 	defer cancel()
 	s := openShop(t, true, ledgerFile(t))
 	s.startWorkerWith(coffee.WorkerOptions{Services: alwaysJams})
-	foreign, err := client.DialContext(ctx, client.Options{HostPort: s.conn.address, Logger: dial.NewLogger(s.log)})
+	foreign, err := client.DialContext(ctx, client.Options{HostPort: s.conn.at.address, Logger: dial.NewLogger(s.log)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,9 +116,9 @@ func TestCancelInASkippedBackoff(t *testing.T) {
 		}
 		return nil
 	}
-	slow := client.Options{HostPort: s.conn.address, Namespace: s.conn.namespace}
+	slow := client.Options{HostPort: s.conn.at.address, Namespace: s.conn.namespace}
 	slow.ConnectionOptions.DialOptions = []grpc.DialOption{grpc.WithChainUnaryInterceptor(cancelAfterJam)}
-	conn, err := (&app{log: s.log, platform: s.log}).connect(ctx, connectOptions{Options: slow})
+	conn, err := connect(ctx, &app{log: s.log, platform: s.log}, connectOptions{Options: slow})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -79,7 +79,7 @@ func parseStatus(c *cli.Context) (plan statusPlan, err error) {
 }
 
 func runStatus(ctx context.Context, a *app, plan statusPlan) error {
-	return a.withOrders(ctx, plan.server, func(orders *desk.Client) error {
+	return withOrders(ctx, a, plan.server, func(orders *desk.Client) error {
 		switch {
 		case plan.id != "":
 			return showOrder(ctx, a.out, orders, plan)
@@ -95,7 +95,7 @@ func runStatus(ctx context.Context, a *app, plan statusPlan) error {
 }
 
 func showOrder(ctx context.Context, out *output, orders *desk.Client, plan statusPlan) error {
-	return out.watch(ctx, plan.watch, func() ([]byte, bool, error) {
+	return out.repeat(ctx, plan.watch, func() ([]byte, bool, error) {
 		view, err := orders.Describe(ctx, plan.id)
 		if err != nil {
 			return nil, false, err
@@ -111,7 +111,7 @@ func showOrder(ctx context.Context, out *output, orders *desk.Client, plan statu
 }
 
 func showOrders(ctx context.Context, out *output, orders *desk.Client, plan statusPlan) error {
-	return out.watch(ctx, plan.watch, func() ([]byte, bool, error) {
+	return out.repeat(ctx, plan.watch, func() ([]byte, bool, error) {
 		views, err := orders.List(ctx, plan.list)
 		if err != nil {
 			return nil, false, err
@@ -130,7 +130,7 @@ func describeOrder(w io.Writer, view desk.OrderView) {
 	line := func(name, format string, args ...any) {
 		fmt.Fprintf(w, "%-12s %s\n", name, fmt.Sprintf(format, args...))
 	}
-	what := yesNo(view.Encrypted, "(encrypted)", "?")
+	what := choose(view.Encrypted, "(encrypted)", "?")
 	if view.Drink != "" {
 		what = text.Printable(string(view.Drink)) + " (" + text.Printable(string(view.Size)) + ")"
 	}
@@ -144,7 +144,7 @@ func describeOrder(w io.Writer, view desk.OrderView) {
 	line("Status", "%s", statusInWords(view))
 	line("Charged", "%s", paymentInWords(view))
 	line("Brewed", "%s", brewInWords(view))
-	line("Receipt", "%s", yesNo(view.ReceiptSent, "sent", "not sent"))
+	line("Receipt", "%s", choose(view.ReceiptSent, "sent", "not sent"))
 	if view.CancelRequested {
 		cancel := "requested"
 		if view.CancelReason != "" {
@@ -164,7 +164,7 @@ func describeOrder(w io.Writer, view desk.OrderView) {
 		line("Version", "%s", text.Printable(view.WorkerBuildID))
 	}
 	line("Started", "%s", view.StartedAt.Local().Format(time.DateTime))
-	line("Took", "%s", yesNo(view.EndedAt.IsZero(), age(view)+" so far", age(view)))
+	line("Took", "%s", choose(view.EndedAt.IsZero(), age(view)+" so far", age(view)))
 	switch {
 	case view.Unindexed:
 		fmt.Fprintf(w, "The last worker could not end it: the server has no search attribute %s of type Keyword any more (%s).\n",

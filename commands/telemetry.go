@@ -7,14 +7,10 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
-	"github.com/rs/zerolog"
 	"github.com/urfave/cli/v2"
-	"go.opentelemetry.io/otel"
 	"go.temporal.io/sdk/client"
 	"google.golang.org/grpc"
 
@@ -71,16 +67,16 @@ func openMeters(tasks *background, address string) (*meters, error) {
 	return m, nil
 }
 
-// watch makes a connection count its requests.
-func (m *meters) watch(options *connectOptions) {
+// instrument makes a connection count its requests.
+func (m *meters) instrument(options *connectOptions) {
 	if m != nil {
 		options.MetricsHandler = m.metrics.Handler()
 		options.ConnectionOptions.DialOptions = append([]grpc.DialOption{m.polls.DialOption()}, options.ConnectionOptions.DialOptions...)
 	}
 }
 
-// watchWorker makes a worker and its ledger count what they do.
-func (m *meters) watchWorker(options *coffee.WorkerOptions, ledger ledger.Store) error {
+// instrumentWorker makes a worker and its ledger count what they do.
+func (m *meters) instrumentWorker(options *coffee.WorkerOptions, ledger ledger.Store) error {
 	if m == nil {
 		return nil
 	}
@@ -167,40 +163,4 @@ func (m *meters) serve(tasks *background, tlsFor func(ip string) *tls.Config) {
 		listener = withTLS(listener, tlsFor(ip))
 	}
 	tasks.serve("metrics server", listener, httpserver.New(hostname.Guard(ip, nil, mux)))
-}
-
-// startTracing begins to send traces, if the environment names a collector. The environment
-// may be meant for other programs: whatever is wrong with it is a warning, and no more.
-func (a *app) startTracing(ctx context.Context) {
-	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
-		a.log.Warn().Err(err).Msg("traces cannot be sent, or lack something: see the variables OTEL_*")
-	}))
-	var err error
-	if a.tracing, err = telemetry.NewTracing(ctx, version()); err != nil {
-		otel.Handle(err)
-	}
-	if a.tracing != nil {
-		a.log = a.log.Hook(zerolog.HookFunc(telemetry.LogHook))
-	}
-}
-
-// flushTime bounds how long a command waits for a collector before it ends.
-const flushTime = 2 * time.Second
-
-// stopTracing sends what is left.
-func (a *app) stopTracing() {
-	ctx, cancel := context.WithTimeout(context.Background(), flushTime)
-	defer cancel()
-	if err := a.tracing.Close(ctx); err != nil {
-		a.log.Warn().Err(err).Msg("traces cannot be sent")
-	}
-}
-
-// ledgerOptions are the options of all ledgers that this program writes to.
-func (a *app) ledgerOptions() []ledger.Option {
-	options := slices.Clone(a.options.Ledger)
-	if a.tracing != nil {
-		options = append(options, ledger.Traced(a.tracing.Provider()))
-	}
-	return options
 }

@@ -31,7 +31,7 @@ func timelineCommand(a *app) *cli.Command {
 			if plan.file != "" {
 				return showTimeline(c.Context, a.out, plan, func() (desk.History, error) { return readHistory(plan.file, plan.server.keyset) })
 			}
-			return a.withOrders(c.Context, plan.server, func(orders *desk.Client) error {
+			return withOrders(c.Context, a, plan.server, func(orders *desk.Client) error {
 				return showTimeline(c.Context, a.out, plan, func() (desk.History, error) { return orders.History(c.Context, plan.id) })
 			})
 		},
@@ -76,7 +76,7 @@ func parseTimeline(c *cli.Context) (plan timelinePlan, err error) {
 }
 
 func showTimeline(ctx context.Context, out *output, plan timelinePlan, read func() (desk.History, error)) error {
-	return out.watch(ctx, plan.watch, func() ([]byte, bool, error) {
+	return out.repeat(ctx, plan.watch, func() ([]byte, bool, error) {
 		history, err := read()
 		if err != nil {
 			return nil, false, err

@@ -63,7 +63,7 @@ func tourOptions(a *app) tour.Options {
 		return connectOptions{Options: client.Options{HostPort: address, Namespace: client.DefaultNamespace}}
 	}
 	return tour.Options{
-		Connect: func(ctx context.Context, address string) (client.Client, error) { return a.connect(ctx, at(address)) },
+		Connect: func(ctx context.Context, address string) (client.Client, error) { return connect(ctx, a, at(address)) },
 		Work: func(ctx context.Context, next release.Release, address, ledger string, w io.Writer) error {
 			worker := newApp(w, w, Options{Release: next})
 			if err := worker.configureLogs("", "text"); err != nil {

@@ -62,13 +62,13 @@ func (h *hinter) hint(now time.Time, waits desk.Waiting, err error, id string) s
 	text := "order " + id + " is waiting: " + waits.String()
 	switch {
 	case h.last == desk.DiagnosisServerAway:
-		return yesNo(before == h.last, "", "the server does not answer: waiting for it; order "+id+" is recorded there")
+		return choose(before == h.last, "", "the server does not answer: waiting for it; order "+id+" is recorded there")
 	case before == desk.DiagnosisServerAway && h.unmanned:
 		return "the server is back"
 	case before == desk.DiagnosisServerAway:
 		text = reconnectingText
 	case h.last == desk.DiagnosisReconnecting:
-		text = yesNo(h.unmanned, "", reconnectingText)
+		text = choose(h.unmanned, "", reconnectingText)
 	case h.last == "":
 		return ""
 	}
@@ -91,4 +91,28 @@ func waitUntilUnmanned(ctx context.Context, orders *desk.Client, id string) desk
 		}
 	}
 	return desk.Waiting{}
+}
+
+// noteIfTimeRuns says on stderr when the server no longer skips the order's time, until
+// stop is called.
+func noteIfTimeRuns(ctx context.Context, out *output, orders *desk.Client, id string) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for sleep.For(ctx, time.Second) {
+			skips, err := orders.SkipsTime(ctx, id)
+			if err != nil {
+				continue // it is only a note
+			}
+			if !skips {
+				out.notef("the server has skipped time as often as it allows: from now on order %s takes the time it takes", id)
+				return
+			}
+		}
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
 }

@@ -60,7 +60,7 @@ func paymentInWords(view desk.OrderView) string {
 func brewInWords(view desk.OrderView) string {
 	switch {
 	case view.BrewAttempts == 0:
-		return yesNo(view.Brewed, "yes", "no")
+		return choose(view.Brewed, "yes", "no")
 	case view.Brewed:
 		return fmt.Sprintf("yes, at attempt %d", view.BrewAttempts)
 	case view.Status == coffee.StatusRunning && view.Stage == coffee.StageBrewing:
@@ -83,7 +83,7 @@ func refundInWords(result coffee.OrderResult) string {
 	return fmt.Sprintf("; %s refunded", result.AmountCents)
 }
 
-func yesNo(condition bool, yes, no string) string {
+func choose(condition bool, yes, no string) string {
 	if condition {
 		return yes
 	}

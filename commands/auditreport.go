@@ -1,0 +1,102 @@
+package commands
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"example.com/coffee/coffee/audit"
+	"example.com/coffee/internal/exit"
+	"example.com/coffee/internal/text"
+)
+
+// verdict returns an error with the exit code 6 if a rule is broken, and another one if an
+// order could not be judged.
+func verdict(report *audit.Report) error {
+	switch {
+	case len(report.Breaches) > 0:
+	case len(report.Unreadable) > 0:
+		return unreadableOrders(len(report.Unreadable))
+	default:
+		return nil
+	}
+	hint := ""
+	for _, breach := range report.Breaches {
+		if breach.Settleable {
+			hint = "refund orders that got no coffee with: coffee audit --repair"
+		}
+	}
+	return &exit.Error{Code: exit.Breach, Err: errors.New(text.Plural(len(report.Breaches), "breach", "breaches")), Hint: hint}
+}
+
+// auditProgress returns a function that shows progress, or nil without a terminal.
+func auditProgress(out *output) func(read, known int) {
+	if !isTerminal(out.err) {
+		return nil
+	}
+	var shown time.Time
+	return func(read, known int) {
+		if now := time.Now(); read == known || now.Sub(shown) > 100*time.Millisecond {
+			shown = now
+			fmt.Fprintf(out.err, "\r\x1b[Kreading orders: %d of %d", read, known)
+		}
+		if read == known {
+			fmt.Fprint(out.err, "\r\x1b[K")
+		}
+	}
+}
+
+// printAudit prints the report for people.
+func printAudit(out *output, report *audit.Report) {
+	orders, ledger := report.Orders, report.Ledger
+	var ends []string
+	for _, end := range []struct {
+		count int
+		name  string
+	}{
+		{orders.Completed, "completed"}, {orders.Cancelled, "cancelled"}, {orders.Failed, "failed"},
+		{orders.Invalid, "invalid"}, {orders.Stopped, "stopped from outside"}, {orders.Running, "running"},
+	} {
+		if end.count > 0 {
+			ends = append(ends, fmt.Sprintf("%d %s", end.count, end.name))
+		}
+	}
+	count := fmt.Sprint(orders.Total())
+	if len(ends) > 0 {
+		count += ": " + strings.Join(ends, ", ")
+	}
+	out.line("Orders", "%s", count)
+	out.line("Ledger", "%s, %s, %s; net %s", text.Plural(ledger.Charges, "charge", "charges"),
+		text.Plural(ledger.Refunds, "refund", "refunds"), text.Plural(ledger.Voids, "void", "voids"), ledger.NetCents)
+	out.line("Replayed", "%s", text.Plural(report.Replayed, "history", "histories"))
+	if report.Acknowledged > 0 {
+		out.line("Acknowledged", "%s", text.Plural(report.Acknowledged, "order", "orders"))
+	}
+	for _, id := range report.Stuck {
+		out.line("Stuck", "order %s: its worker's code does not fit its history; see coffee replay", text.Printable(id))
+	}
+	for _, order := range report.Unreadable {
+		out.line("Unreadable", "order %s: %s", text.Printable(order.OrderID), text.Printable(order.Problem))
+	}
+	for _, repair := range report.Repairs {
+		out.line("Repaired", "order %s: %s; %s", text.Printable(repair.OrderID), text.Printable(repair.Problem), repair.Done)
+	}
+	for _, breach := range report.Breaches {
+		whose := "the ledger"
+		if breach.OrderID != "" {
+			whose = "order " + text.Printable(breach.OrderID)
+		}
+		out.printf("\nBREACH of rule %d: %s\n  %s: %s\n", int(breach.Rule), breach.Rule, whose, text.Printable(breach.Problem))
+		for _, evidence := range breach.Evidence {
+			out.printf("    %s\n", text.Printable(evidence))
+		}
+	}
+	switch {
+	case len(report.Breaches) > 0:
+	case len(report.Unreadable) > 0:
+		out.line("Verdict", "no breach among the orders that can be read")
+	default:
+		out.line("Verdict", "no breach")
+	}
+}

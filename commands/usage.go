@@ -1,0 +1,55 @@
+package commands
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"example.com/coffee/coffee"
+	"example.com/coffee/internal/exit"
+)
+
+func usageErrorf(c *cli.Context, format string, args ...any) error {
+	return exit.Usagef(c.Command.HelpName, format, args...)
+}
+
+// noArguments returns a usage error if a command that takes no argument got one.
+func noArguments(c *cli.Context) error {
+	if c.Args().Present() {
+		return usageErrorf(c, "%s takes no argument: %q", c.Command.Name, c.Args().First())
+	}
+	return nil
+}
+
+// optionalOrderID returns the only argument, or "" if there is none. It may be the id of
+// an order that another program has placed.
+func optionalOrderID(c *cli.Context) (string, error) {
+	switch args := c.Args(); args.Len() {
+	case 0:
+		return "", nil
+	case 1:
+		return args.First(), coffee.ValidateForeignID(args.First())
+	default:
+		return "", usageErrorf(c, "%s takes one order id, not %d arguments", c.Command.Name, args.Len())
+	}
+}
+
+// oneOf returns a usage error if a flag's value is neither empty nor in the list.
+func oneOf(c *cli.Context, flag string, values ...string) error {
+	if value := c.String(flag); value != "" && !slices.Contains(values, value) {
+		return usageErrorf(c, "--%s is %q: use %s", flag, value, strings.Join(values, ", "))
+	}
+	return nil
+}
+
+// outputFlag is the flag -o of every command that has data to print.
+func outputFlag() cli.Flag {
+	return &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORMAT` of the output: text or json", Value: "text"}
+}
+
+// keysetVariable is the environment variable for the flag --encryption-keyset.
+const keysetVariable = "COFFEE_ENCRYPTION_KEYSET"
+
+// ledgerVariable is the environment variable for the flag --ledger.
+const ledgerVariable = "COFFEE_LEDGER"
