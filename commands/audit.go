@@ -15,10 +15,15 @@ import (
 	"example.com/coffee/coffee/audit"
 	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/ledger"
+	"example.com/coffee/commands/internal/app"
+	"example.com/coffee/commands/internal/commandline"
+	"example.com/coffee/commands/internal/connect"
+	"example.com/coffee/commands/internal/findings"
+	"example.com/coffee/commands/internal/ledgers"
 	"example.com/coffee/internal/exit"
 )
 
-func auditCommand(a *app) *cli.Command {
+func auditCommand(a *app.App) *cli.Command {
 	return &cli.Command{
 		Name:  "audit",
 		Usage: "check that no order was lost and every charge is right",
@@ -29,11 +34,11 @@ func auditCommand(a *app) *cli.Command {
 			&cli.StringFlag{Name: "acknowledged", Usage: "`FILE` with the ids of orders that clients were told are accepted, one per line: each must exist and have ended"},
 			&cli.StringFlag{Name: "metrics-file", Usage: "also write the outcome to `FILE`, for Prometheus' node_exporter (its textfile collector)"},
 			&cli.BoolFlag{Name: "repair", Usage: "refund or void orders that were terminated or timed out without a coffee"},
-			outputFlag(),
-			ledgerFlag(""),
-		}, connectFlags()),
+			commandline.OutputFlag(),
+			ledgers.Flag(""),
+		}, connect.Flags()),
 		Action: func(c *cli.Context) error {
-			if err := noArguments(c); err != nil {
+			if err := commandline.NoArguments(c); err != nil {
 				return err
 			}
 			plan, err := parseAudit(c, a)
@@ -47,8 +52,8 @@ func auditCommand(a *app) *cli.Command {
 
 // auditPlan is what the flags ask for.
 type auditPlan struct {
-	server       connectOptions
-	ledger       ledgerChoice
+	server       connect.Options
+	ledger       ledgers.Choice
 	acknowledged []string
 	repair       bool
 	asJSON       bool
@@ -56,10 +61,10 @@ type auditPlan struct {
 	replay       func(desk.History) error
 }
 
-func parseAudit(c *cli.Context, a *app) (plan auditPlan, err error) {
+func parseAudit(c *cli.Context, a *app.App) (plan auditPlan, err error) {
 	plan.repair, plan.metricsFile = c.Bool("repair"), c.String("metrics-file")
-	plan.replay = a.replay()
-	if plan.asJSON, err = wantsJSON(c); err != nil {
+	plan.replay = a.Replay()
+	if plan.asJSON, err = commandline.WantsJSON(c); err != nil {
 		return plan, err
 	}
 	if path := c.String("acknowledged"); path != "" {
@@ -67,25 +72,25 @@ func parseAudit(c *cli.Context, a *app) (plan auditPlan, err error) {
 			return plan, err
 		}
 	}
-	if plan.ledger, err = parseLedger(c); err != nil {
+	if plan.ledger, err = ledgers.Parse(c); err != nil {
 		return plan, err
 	}
-	plan.server, err = parseConnect(c)
+	plan.server, err = connect.Parse(c)
 	return plan, err
 }
 
-func runAudit(ctx context.Context, a *app, plan auditPlan) error {
-	conn, err := connect(ctx, a, plan.server)
+func runAudit(ctx context.Context, a *app.App, plan auditPlan) error {
+	conn, err := connect.Open(ctx, a, plan.server)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	where, err := ledgerPath(ctx, a, plan.ledger, conn)
+	where, err := ledgers.Path(ctx, a, plan.ledger, conn)
 	if err != nil {
 		return err
 	}
 	const hint = "name the ledger that the workers write to with --ledger"
-	if _, err := os.Stat(where); err != nil && !isPostgres(where) {
+	if _, err := os.Stat(where); err != nil && !ledgers.IsPostgres(where) {
 		return exit.Hinted(fmt.Errorf("there is no ledger %s", where), hint)
 	}
 	book, err := audit.OpenBook(ctx, where)
@@ -93,16 +98,16 @@ func runAudit(ctx context.Context, a *app, plan auditPlan) error {
 		return exit.Hinted(err, hint)
 	}
 	defer book.Close()
-	if err := ledger.CheckOwner(ctx, conn.orders().Client, book.ID(), book.Owner()); err != nil {
+	if err := ledger.CheckOwner(ctx, conn.Orders().Client, book.ID(), book.Owner()); err != nil {
 		return err
 	}
 	options := audit.Options{
 		Client:       conn.Client,
-		Namespace:    conn.namespace,
+		Namespace:    conn.Namespace,
 		Book:         book,
 		Acknowledged: plan.acknowledged,
 		Replay:       plan.replay,
-		Progress:     auditProgress(a.out),
+		Progress:     findings.AuditProgress(a.Out),
 	}
 	if plan.repair {
 		if options.Repair, err = ledger.OpenExisting(ctx, where); err != nil {
@@ -115,19 +120,19 @@ func runAudit(ctx context.Context, a *app, plan auditPlan) error {
 		return err
 	}
 	if plan.metricsFile != "" {
-		if err := writeAuditMetrics(plan.metricsFile, report, time.Now()); err != nil {
+		if err := findings.WriteMetrics(plan.metricsFile, report, time.Now()); err != nil {
 			return err
 		}
 	}
 	if plan.asJSON {
-		err = a.out.json(report)
+		err = a.Out.Json(report)
 	} else {
-		printAudit(a.out, report)
+		findings.PrintAudit(a.Out, report)
 	}
 	if err != nil {
 		return err
 	}
-	return verdict(report)
+	return findings.Verdict(report)
 }
 
 // readIDs reads a file of order ids, one per line. It skips empty lines.

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"example.com/coffee/commands/internal/app"
+	"example.com/coffee/commands/internal/backupfiles"
 	"example.com/coffee/internal/sleep"
 	"example.com/coffee/internal/text"
 )
@@ -16,8 +18,8 @@ import (
 // runBackups makes a backup in a directory every plan.every, and keeps the newest ones, until
 // the context ends. A failed one is reported, and the next is made on schedule, unless it is
 // the first.
-func runBackups(ctx context.Context, a *app, plan backupPlan) error {
-	a.out.outliveReaders()
+func runBackups(ctx context.Context, a *app.App, plan backupPlan) error {
+	a.Out.OutliveReaders()
 	dir := plan.to
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		return fmt.Errorf("%s is not a directory", text.Printable(dir))
@@ -31,15 +33,15 @@ func runBackups(ctx context.Context, a *app, plan backupPlan) error {
 		case err != nil && first:
 			return err
 		case err != nil:
-			a.out.notef("no backup was made: %v; the next one is due in %v", err, plan.every)
+			a.Out.Notef("no backup was made: %v; the next one is due in %v", err, plan.every)
 		default:
-			ignored, err := removeOldBackups(ctx, made, plan.keep)
+			ignored, err := backupfiles.RemoveOld(ctx, made, plan.keep)
 			if err != nil {
-				a.out.notef("old backups stay: %v", err)
+				a.Out.Notef("old backups stay: %v", err)
 			}
 			for _, line := range ignored {
 				if !told[line] {
-					a.out.notef("%s", line)
+					a.Out.Notef("%s", line)
 				}
 				told[line] = true
 			}
@@ -52,9 +54,9 @@ func runBackups(ctx context.Context, a *app, plan backupPlan) error {
 
 // backUpInto makes a backup in a directory, and returns its database. Where another server
 // has made one in the same second, it takes the next.
-func backUpInto(ctx context.Context, a *app, plan backupPlan, dir string) (string, error) {
+func backUpInto(ctx context.Context, a *app.App, plan backupPlan, dir string) (string, error) {
 	for {
-		plan.to = filepath.Join(dir, "coffee-"+time.Now().UTC().Format(backupTime)+".db")
+		plan.to = filepath.Join(dir, "coffee-"+time.Now().UTC().Format(backupfiles.BackupTime)+".db")
 		if err := runBackup(ctx, a, plan); !errors.Is(err, fs.ErrExist) || !sleep.For(ctx, time.Second) {
 			return plan.to, err
 		}

@@ -10,6 +10,14 @@ import (
 	"example.com/coffee/coffee/audit"
 	"example.com/coffee/coffee/encryption"
 	"example.com/coffee/coffee/ledger"
+	"example.com/coffee/commands/internal/app"
+	"example.com/coffee/commands/internal/background"
+	"example.com/coffee/commands/internal/backupfiles"
+	"example.com/coffee/commands/internal/connect"
+	"example.com/coffee/commands/internal/findings"
+	"example.com/coffee/commands/internal/ledgers"
+	"example.com/coffee/commands/internal/local"
+	"example.com/coffee/commands/internal/terminal"
 	"example.com/coffee/devserver"
 	"example.com/coffee/internal/exit"
 	"example.com/coffee/internal/tempdir"
@@ -39,18 +47,18 @@ type auditedLedger struct {
 
 // runVerify checks backups: it reads each file whole, starts a server on a copy of the
 // database, and audits it with the ledgers beside it. The backups stay as they are.
-func runVerify(ctx context.Context, a *app, plan backupPlan) error {
+func runVerify(ctx context.Context, a *app.App, plan backupPlan) error {
 	backups := []verified{}
 	var breaches, missing int
 	var incomplete *audit.Report
 	beside := map[string]bool{} // ledgers, which are checked with their databases
 	for _, file := range plan.verify {
-		ledgers, err := ledgersBeside(file)
+		ledgers, err := backupfiles.LedgersBeside(file)
 		if err != nil {
 			return err
 		}
 		for _, ledger := range ledgers {
-			beside[ledger.file] = true
+			beside[ledger.File] = true
 		}
 	}
 	for _, file := range plan.verify {
@@ -71,11 +79,11 @@ func runVerify(ctx context.Context, a *app, plan backupPlan) error {
 		}
 	}
 	if plan.asJSON {
-		if err := a.out.json(backups); err != nil {
+		if err := a.Out.Json(backups); err != nil {
 			return err
 		}
 	} else {
-		printVerified(a.out, backups)
+		printVerified(a.Out, backups)
 	}
 	if breaches > 0 {
 		return &exit.Error{Code: exit.Breach, Err: errors.New(text.Plural(breaches, "breach", "breaches"))}
@@ -84,34 +92,35 @@ func runVerify(ctx context.Context, a *app, plan backupPlan) error {
 		return exit.Hinted(fmt.Errorf("%s missing", text.Plural(missing, "ledger is", "ledgers are")), "put each beside its database, under the name that coffee backup gave it; if they are in PostgreSQL, say so with --ledger postgres://...")
 	}
 	if incomplete != nil {
-		return verdict(incomplete)
+		return findings.Verdict(incomplete)
 	}
 	return nil
 }
 
 // printVerified prints the verified backups for people.
-func printVerified(out *output, backups []verified) {
+func printVerified(out *terminal.Output, backups []verified) {
 	for _, v := range backups {
-		out.line("Database", "%s: whole, of Temporal server %s", text.Printable(v.Database), text.Printable(v.ServerVersion))
+		out.Line("Database", "%s: whole, of Temporal server %s", text.Printable(v.Database), text.Printable(v.ServerVersion))
 		if len(v.Ledgers) == 0 {
-			out.line("Ledger", "none beside it")
+			out.Line("Ledger", "none beside it")
 		}
 		for _, l := range v.Ledgers {
-			out.line("Ledger", "%s", text.Printable(l.Ledger))
-			printAudit(out, l.Report)
+			out.Line("Ledger", "%s", text.Printable(l.Ledger))
+			findings.PrintAudit(out, l.Report)
 		}
 		for _, m := range v.Missing {
-			out.line("Missing", "the ledger of namespace %s, ledger %s", text.Printable(m.Namespace), text.Printable(m.Ledger))
+			out.Line("Missing", "the ledger of namespace %s, ledger %s", text.Printable(m.Namespace), text.Printable(m.Ledger))
 		}
 	}
 }
 
-func verify(ctx context.Context, a *app, file string, plan backupPlan) (v verified, err error) {
+func verify(ctx context.Context, a *app.App, file string, plan backupPlan) (v verified, err error) {
 	stamp, err := devserver.ReadStamp(ctx, file)
 	if err != nil {
 		return v, exit.Hinted(err, "name the databases that coffee backup has made")
 	}
-	ledgers, err := ledgersBeside(file)
+	elsewhere := ledgers.IsPostgres(plan.ledger.Where)
+	ledgers, err := backupfiles.LedgersBeside(file)
 	if err != nil {
 		return v, err
 	}
@@ -121,13 +130,13 @@ func verify(ctx context.Context, a *app, file string, plan backupPlan) (v verifi
 	}
 	defer func() { err = errors.Join(err, temporary.Remove()) }()
 	dir := temporary.Path()
-	if err := checkRoom(ctx, dir, file, ledgers); err != nil {
+	if err := backupfiles.CheckRoom(ctx, dir, file, ledgers); err != nil {
 		return v, err
 	}
 	// Copying reads and checks everything.
 	copies := []devserver.Copy{{From: file, To: filepath.Join(dir, "coffee.db")}}
 	for i, ledger := range ledgers {
-		copies = append(copies, devserver.Copy{From: ledger.file, To: filepath.Join(dir, fmt.Sprintf("ledger-%d.db", i))})
+		copies = append(copies, devserver.Copy{From: ledger.File, To: filepath.Join(dir, fmt.Sprintf("ledger-%d.db", i))})
 	}
 	if err := devserver.Backup(ctx, copies...); err != nil {
 		return v, err
@@ -139,41 +148,41 @@ func verify(ctx context.Context, a *app, file string, plan backupPlan) (v verifi
 	}
 	copied := map[string]string{} // the copy of each namespace's ledger
 	for i, ledger := range ledgers {
-		if !slices.Contains(namespaces, ledger.namespace) {
-			return v, fmt.Errorf("%s is the ledger of namespace %s, which is not in the database", text.Printable(ledger.file), text.Printable(ledger.namespace))
+		if !slices.Contains(namespaces, ledger.Namespace) {
+			return v, fmt.Errorf("%s is the ledger of namespace %s, which is not in the database", text.Printable(ledger.File), text.Printable(ledger.Namespace))
 		}
-		copied[ledger.namespace] = copies[i+1].To
+		copied[ledger.Namespace] = copies[i+1].To
 	}
 	if len(namespaces) == 0 {
 		return v, nil
 	}
-	var tasks background
-	defer func() { err = errors.Join(err, tasks.stop()) }()
-	server, err := startServer(ctx, a, &tasks, devserver.Options{DatabaseFile: copies[0].To, Namespaces: namespaces, InProcess: true})
+	var tasks background.Tasks
+	defer func() { err = errors.Join(err, tasks.Stop()) }()
+	server, err := local.StartServer(ctx, a, &tasks, devserver.Options{DatabaseFile: copies[0].To, Namespaces: namespaces, InProcess: true})
 	if err != nil {
 		return v, err
 	}
 	for _, ledger := range ledgers {
-		conn, err := connectCopy(ctx, a, server, ledger.namespace, plan.keyset)
+		conn, err := connectCopy(ctx, a, server, ledger.Namespace, plan.keyset)
 		if err != nil {
 			return v, err
 		}
-		report, err := auditCopy(ctx, conn, copied[ledger.namespace])
+		report, err := auditCopy(ctx, conn, copied[ledger.Namespace])
 		conn.Close()
 		if err != nil {
 			return v, err
 		}
-		v.Ledgers = append(v.Ledgers, auditedLedger{ledger.file, ledger.namespace, report})
+		v.Ledgers = append(v.Ledgers, auditedLedger{ledger.File, ledger.Namespace, report})
 	}
 	for _, namespace := range namespaces {
-		if copied[namespace] != "" || isPostgres(plan.ledger.where) {
+		if copied[namespace] != "" || elsewhere {
 			continue
 		}
 		conn, err := connectCopy(ctx, a, server, namespace, plan.keyset)
 		if err != nil {
 			return v, err
 		}
-		recorded, err := ledger.RecordedFor(ctx, conn.orders().Client)
+		recorded, err := ledger.RecordedFor(ctx, conn.Orders().Client)
 		conn.Close()
 		if err != nil {
 			return v, err
@@ -186,21 +195,21 @@ func verify(ctx context.Context, a *app, file string, plan backupPlan) (v verifi
 }
 
 // connectCopy connects to a namespace of a server on a copy.
-func connectCopy(ctx context.Context, a *app, server *devserver.Server, namespace string, keyset *encryption.Keyset) (*connection, error) {
-	options := connectOptions{Options: server.ClientOptions(), keyset: keyset}
+func connectCopy(ctx context.Context, a *app.App, server *devserver.Server, namespace string, keyset *encryption.Keyset) (*connect.Connection, error) {
+	options := connect.Options{Options: server.ClientOptions(), Keyset: keyset}
 	options.Namespace = namespace
-	return connect(ctx, a, options)
+	return connect.Open(ctx, a, options)
 }
 
 // auditCopy audits the orders of a namespace with a ledger.
-func auditCopy(ctx context.Context, conn *connection, file string) (*audit.Report, error) {
+func auditCopy(ctx context.Context, conn *connect.Connection, file string) (*audit.Report, error) {
 	book, err := audit.OpenBook(ctx, file)
 	if err != nil {
 		return nil, err
 	}
 	defer book.Close()
-	if err := ledger.CheckOwner(ctx, conn.orders().Client, book.ID(), book.Owner()); err != nil {
+	if err := ledger.CheckOwner(ctx, conn.Orders().Client, book.ID(), book.Owner()); err != nil {
 		return nil, err
 	}
-	return audit.Run(ctx, audit.Options{Client: conn.Client, Namespace: conn.namespace, Book: book})
+	return audit.Run(ctx, audit.Options{Client: conn.Client, Namespace: conn.Namespace, Book: book})
 }

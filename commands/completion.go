@@ -9,30 +9,33 @@ import (
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/rollout"
+	"example.com/coffee/commands/internal/app"
+	"example.com/coffee/commands/internal/commandline"
+	"example.com/coffee/commands/internal/connect"
 )
 
-func completionCommand(a *app) *cli.Command {
+func completionCommand(a *app.App) *cli.Command {
 	command := &cli.Command{
 		Name:  "completion",
 		Usage: "print a completion script for bash, zsh, fish or powershell",
 		Action: func(c *cli.Context) error {
-			return usageErrorf(c, "which shell? bash, zsh, fish or powershell")
+			return commandline.Errorf(c, "which shell? bash, zsh, fish or powershell")
 		},
 	}
-	for _, s := range completionScripts {
+	for _, s := range commandline.Scripts {
 		shell := &cli.Command{
-			Name:  s.shell,
-			Usage: "print the script for " + s.shell,
+			Name:  s.Shell,
+			Usage: "print the script for " + s.Shell,
 			Action: func(c *cli.Context) error {
-				if err := noArguments(c); err != nil {
+				if err := commandline.NoArguments(c); err != nil {
 					return err
 				}
-				a.out.printf("%s", s.script)
+				a.Out.Printf("%s", s.Script)
 				return nil
 			},
 		}
-		if s.alias != "" {
-			shell.Aliases = []string{s.alias}
+		if s.Alias != "" {
+			shell.Aliases = []string{s.Alias}
 		}
 		command.Subcommands = append(command.Subcommands, shell)
 	}
@@ -41,7 +44,7 @@ func completionCommand(a *app) *cli.Command {
 
 // orderIDs returns a function that lists the ids of the latest orders with a
 // status; empty means any.
-func orderIDs(a *app, status coffee.OrderStatus) func(*cli.Context) []string {
+func orderIDs(a *app.App, status coffee.OrderStatus) func(*cli.Context) []string {
 	return askedFor(a, func(ctx context.Context, _ *cli.Context, orders *desk.Client) (ids []string, err error) {
 		views, err := orders.List(ctx, desk.ListOptions{Status: status})
 		for _, view := range views {
@@ -54,7 +57,7 @@ func orderIDs(a *app, status coffee.OrderStatus) func(*cli.Context) []string {
 }
 
 // deployedVersions returns a function that lists the build ids of a deployment's versions.
-func deployedVersions(a *app) func(*cli.Context) []string {
+func deployedVersions(a *app.App) func(*cli.Context) []string {
 	return askedFor(a, func(ctx context.Context, c *cli.Context, orders *desk.Client) (ids []string, err error) {
 		d, err := rollout.New(orders).Deployment(ctx, c.String("deployment"))
 		for _, version := range d.Versions {
@@ -66,15 +69,15 @@ func deployedVersions(a *app) func(*cli.Context) []string {
 
 // askedFor returns a function that asks the server for completions. If it does not
 // answer soon there are none: a missing completion is not an error.
-func askedFor(a *app, ask func(context.Context, *cli.Context, *desk.Client) ([]string, error)) func(*cli.Context) []string {
+func askedFor(a *app.App, ask func(context.Context, *cli.Context, *desk.Client) ([]string, error)) func(*cli.Context) []string {
 	return func(c *cli.Context) (words []string) {
-		options, err := parseConnect(c)
+		options, err := connect.Parse(c)
 		if err != nil {
 			return nil
 		}
 		ctx, cancel := context.WithTimeout(c.Context, 2*time.Second)
 		defer cancel()
-		err = withOrders(ctx, a, options, func(orders *desk.Client) error {
+		err = connect.WithOrders(ctx, a, options, func(orders *desk.Client) error {
 			words, err = ask(ctx, c, orders)
 			return err
 		})

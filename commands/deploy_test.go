@@ -24,6 +24,7 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
+	"example.com/coffee/commands/internal/app"
 )
 
 // manifests are the objects in deploy/kubernetes.
@@ -157,7 +158,7 @@ func TestManifests(t *testing.T) {
 func wantFlags(t *testing.T, args []string) {
 	t.Helper()
 	var stderr bytes.Buffer
-	if code := Run(context.Background(), slices.Concat([]string{"coffee"}, args, []string{"--help"}), io.Discard, &stderr, Options{}); code != 0 {
+	if code := Run(context.Background(), slices.Concat([]string{"coffee"}, args, []string{"--help"}), io.Discard, &stderr, app.Options{}); code != 0 {
 		t.Errorf("coffee %s: exit code %d, %s", strings.Join(args, " "), code, stderr.String())
 	}
 }
@@ -265,7 +266,7 @@ func TestWorkerDrains(t *testing.T) {
 	pod := readManifests(t).deployments["coffee-worker"].Spec.Template.Spec
 	s := newShop(t)
 	start := func(brewTime string) *exec.Cmd {
-		cmd := coffeeCommand(t, slices.Concat(pod.Containers[0].Args, []string{"--address", s.conn.at.address, "-n", s.conn.namespace, "--ledger", s.book,
+		cmd := coffeeCommand(t, slices.Concat(pod.Containers[0].Args, []string{"--address", s.conn.At.Address, "-n", s.conn.Namespace, "--ledger", s.book,
 			"--charge-time", "10ms", "--brew-time", brewTime, "--receipt-time", "10ms", "--brew-failure-rate", "0"})...)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)

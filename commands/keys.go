@@ -7,19 +7,23 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"example.com/coffee/coffee/encryption"
+	"example.com/coffee/commands/internal/app"
+	"example.com/coffee/commands/internal/commandline"
+	"example.com/coffee/commands/internal/connect"
+	"example.com/coffee/commands/internal/terminal"
 )
 
-func keysCommand(a *app) *cli.Command {
+func keysCommand(a *app.App) *cli.Command {
 	subcommand := func(name, usage, description string, run func(c *cli.Context, file string) error, flags ...cli.Flag) *cli.Command {
 		return &cli.Command{Name: name, Usage: usage, ArgsUsage: "[FILE]", Description: description, Flags: flags, Action: func(c *cli.Context) error {
-			file := cmp.Or(c.Args().First(), os.Getenv(keysetVariable))
+			file := cmp.Or(c.Args().First(), os.Getenv(commandline.KeysetVariable))
 			if file == "" || c.Args().Len() > 1 {
-				return usageErrorf(c, "which keyset? for example: coffee keys %s keys.json", name)
+				return commandline.Errorf(c, "which keyset? for example: coffee keys %s keys.json", name)
 			}
 			return run(c, file)
 		}}
 	}
-	show := func(c *cli.Context, file string) error { return showKeys(a.out, file, false) }
+	show := func(c *cli.Context, file string) error { return showKeys(a.Out, file, false) }
 	return &cli.Command{
 		Name:  "keys",
 		Usage: "make and rotate the keys that encrypt orders",
@@ -42,35 +46,35 @@ func keysCommand(a *app) *cli.Command {
 					return show(c, file)
 				}, &cli.BoolFlag{Name: "prepare", Usage: "only add the key; the next rotate lets it encrypt"}),
 			subcommand("list", "show the keys without their secrets", "", func(c *cli.Context, file string) error {
-				asJSON, err := wantsJSON(c)
+				asJSON, err := commandline.WantsJSON(c)
 				if err != nil {
 					return err
 				}
-				noteExposed(c, "keyset", file)
-				return showKeys(a.out, file, asJSON)
-			}, outputFlag()),
+				connect.NoteExposed(c, "keyset", file)
+				return showKeys(a.Out, file, asJSON)
+			}, commandline.OutputFlag()),
 		},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
-				return usageErrorf(c, "no such command: keys %s; use new, rotate, list", c.Args().First())
+				return commandline.Errorf(c, "no such command: keys %s; use new, rotate, list", c.Args().First())
 			}
-			a.out.printf("%s", c.Command.CustomHelpTemplate)
+			a.Out.Printf("%s", c.Command.CustomHelpTemplate)
 			return nil
 		},
 	}
 }
 
-func showKeys(out *output, file string, asJSON bool) error {
+func showKeys(out *terminal.Output, file string, asJSON bool) error {
 	keys, err := encryption.List(file)
 	if err != nil {
 		return err
 	}
 	if asJSON {
-		return out.json(keys)
+		return out.Json(keys)
 	}
-	out.printf("%-12s %s\n", "KEY", "USE")
+	out.Printf("%-12s %s\n", "KEY", "USE")
 	for _, key := range keys {
-		out.printf("%-12s %s\n", key.ID, key.Use)
+		out.Printf("%-12s %s\n", key.ID, key.Use)
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"example.com/coffee/coffee/ledger"
+	"example.com/coffee/commands/internal/app"
 	"example.com/coffee/internal/release"
 	"example.com/coffee/internal/scripttest"
 )
@@ -40,7 +41,7 @@ func TestMain(m *testing.M) {
 	programs := map[string]func(){"signals": waitForSignals}
 	for _, name := range []string{"", release.Broken, release.Patched} {
 		programs[strings.TrimSuffix("coffee-"+name, "-")] = func() {
-			var options Options
+			var options app.Options
 			if next := release.Named(name); next != nil {
 				options.Release = next
 			}
@@ -80,17 +81,17 @@ func (c checkAsked) Run() int {
 // input ends. Then it prints to readers that may have gone.
 func waitForSignals() {
 	ctx := Signals()
-	a := newApp(os.Stdout, os.Stderr, Options{})
-	a.out.outliveReaders()
-	a.out.printf("ready\n")
+	a := app.New(os.Stdout, os.Stderr, app.Options{})
+	a.Out.OutliveReaders()
+	a.Out.Printf("ready\n")
 	go func() {
 		<-ctx.Done()
-		a.out.printf("stopping\n")
+		a.Out.Printf("stopping\n")
 	}()
 	io.Copy(io.Discard, os.Stdin)
-	a.out.printf("lost\n")
-	a.out.notef("lost, too")
-	if a.out.out.err != nil {
+	a.Out.Printf("lost\n")
+	a.Out.Notef("lost, too")
+	if a.Out.Out.Err != nil {
 		os.Exit(1)
 	}
 	os.Exit(0)

@@ -9,11 +9,20 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"example.com/coffee/coffee/audit"
+	"example.com/coffee/commands/internal/app"
+	"example.com/coffee/commands/internal/connect"
+	"example.com/coffee/commands/internal/findings"
+	"example.com/coffee/commands/internal/ledgers"
+	"example.com/coffee/commands/internal/terminal"
 	"example.com/coffee/internal/exit"
 )
 
+// Options are what a program that runs these commands gives them besides its command line.
+// The zero value is the program coffee.
+type Options = app.Options
+
 // ConnectFlags returns the flags that say how to reach a Temporal server, for [Connect].
-func ConnectFlags() []cli.Flag { return connectFlags() }
+func ConnectFlags() []cli.Flag { return connect.Flags() }
 
 // Server is a Temporal server that [Connect] has reached.
 type Server struct {
@@ -27,31 +36,31 @@ type Server struct {
 // Connect connects as the commands do to the server that the flags, the environment and the
 // configuration file name. Warnings go to stderr. The error is an [*exit.Error], as a
 // command would end with.
-func Connect(c *cli.Context, stderr io.Writer, options Options) (*Server, error) {
-	a := newApp(io.Discard, stderr, options)
-	if err := a.configureLogs("", "text"); err != nil {
+func Connect(c *cli.Context, stderr io.Writer, options app.Options) (*Server, error) {
+	a := app.New(io.Discard, stderr, options)
+	if err := a.ConfigureLogs("", "text"); err != nil {
 		return nil, err
 	}
 	server, conn, where, err := connectForOthers(c.Context, a, c)
 	if err != nil {
-		code, hint := explain(err)
+		code, hint := terminal.Explain(err)
 		return nil, &exit.Error{Code: code, Err: err, Hint: hint}
 	}
-	return &Server{conn.Client, conn.at.address, conn.namespace, server.ConnectionOptions.TLS, where}, nil
+	return &Server{conn.Client, conn.At.Address, conn.Namespace, server.ConnectionOptions.TLS, where}, nil
 }
 
-func connectForOthers(ctx context.Context, a *app, c *cli.Context) (server connectOptions, conn *connection, where string, err error) {
-	if server, err = parseConnect(c); err != nil {
+func connectForOthers(ctx context.Context, a *app.App, c *cli.Context) (server connect.Options, conn *connect.Connection, where string, err error) {
+	if server, err = connect.Parse(c); err != nil {
 		return server, nil, "", err
 	}
-	choice, err := parseLedger(c)
+	choice, err := ledgers.Parse(c)
 	if err != nil {
 		return server, nil, "", err
 	}
-	if conn, err = connect(ctx, a, server); err != nil {
+	if conn, err = connect.Open(ctx, a, server); err != nil {
 		return server, nil, "", err
 	}
-	if where, err = ledgerPath(ctx, a, choice, conn); err != nil {
+	if where, err = ledgers.Path(ctx, a, choice, conn); err != nil {
 		conn.Close()
 	}
 	return server, conn, where, err
@@ -59,5 +68,5 @@ func connectForOthers(ctx context.Context, a *app, c *cli.Context) (server conne
 
 // PrintAudit prints the report of an audit as coffee audit does.
 func PrintAudit(w io.Writer, report *audit.Report) {
-	printAudit(&output{out: &checkedWriter{w: w}}, report)
+	findings.PrintAudit(&terminal.Output{Out: &terminal.CheckedWriter{W: w}}, report)
 }

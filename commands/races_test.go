@@ -23,6 +23,8 @@ import (
 	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/ledger"
 	"example.com/coffee/coffee/ledger/ledgertest"
+	"example.com/coffee/commands/internal/commandline"
+	"example.com/coffee/commands/internal/terminal"
 	"example.com/coffee/internal/exit"
 	"example.com/coffee/internal/sleep"
 )
@@ -156,7 +158,7 @@ func TestCancelAgainstCompletion(t *testing.T) {
 				return
 			}
 			sleep.For(ctx, delay)
-			out := &output{out: &checkedWriter{w: io.Discard}, err: io.Discard}
+			out := &terminal.Output{Out: &terminal.CheckedWriter{W: io.Discard}, Err: io.Discard}
 			err := cancelOrder(ctx, out, s.orders, cancelPlan{id: id, asJSON: true})
 			result, resultErr := s.orders.Result(ctx, id)
 			if resultErr != nil {
@@ -197,7 +199,7 @@ func TestOrderIDComesBack(t *testing.T) {
 	s.place(ctx, "123")
 	s.wantResult(ctx, "123", 525)
 	_, err := s.conn.WorkflowService().DeleteWorkflowExecution(ctx, &workflowservice.DeleteWorkflowExecutionRequest{
-		Namespace:         s.conn.namespace,
+		Namespace:         s.conn.Namespace,
 		WorkflowExecution: &commonpb.WorkflowExecution{WorkflowId: coffee.WorkflowID("123")},
 	})
 	if err != nil {
@@ -310,8 +312,8 @@ func TestPostgresLedgerOnTwoMachines(t *testing.T) {
 	s.book = where
 	var workers []*exec.Cmd
 	for range 2 {
-		w := coffeeCommand(t, "worker", "--address", s.conn.at.address, "-n", s.conn.namespace, "--charge-time", "50ms", "--brew-time", "1s", "--receipt-time", "10ms")
-		w.Env = append(w.Env, ledgerVariable+"="+where)
+		w := coffeeCommand(t, "worker", "--address", s.conn.At.Address, "-n", s.conn.Namespace, "--charge-time", "50ms", "--brew-time", "1s", "--receipt-time", "10ms")
+		w.Env = append(w.Env, commandline.LedgerVariable+"="+where)
 		if err := w.Start(); err != nil {
 			t.Fatal(err)
 		}

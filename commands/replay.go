@@ -14,13 +14,17 @@ import (
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/encryption"
+	"example.com/coffee/commands/internal/app"
+	"example.com/coffee/commands/internal/commandline"
+	"example.com/coffee/commands/internal/connect"
+	"example.com/coffee/commands/internal/findings"
 	"example.com/coffee/internal/text"
 )
 
 // replayedOver is how many orders that are over coffee replay replays.
 const replayedOver = 1000
 
-func replayCommand(a *app) *cli.Command {
+func replayCommand(a *app.App) *cli.Command {
 	return &cli.Command{
 		Name:      "replay",
 		Usage:     "replay orders on this build, to find nondeterminism before a rollout",
@@ -30,7 +34,7 @@ func replayCommand(a *app) *cli.Command {
 			"A FILE, whose name ends in .json or has a / in it, is the history of an order, as temporal workflow show -o json writes it and as the Web UI lets you download it, without decoding; - is the standard input. " +
 			"It changes nothing. It names the orders that it cannot read, and replays the others. " +
 			"The exit code is 7 if a history does not replay, and 1 if an order cannot be read.",
-		Flags: slices.Concat([]cli.Flag{outputFlag()}, connectFlags()),
+		Flags: slices.Concat([]cli.Flag{commandline.OutputFlag()}, connect.Flags()),
 		Action: func(c *cli.Context) error {
 			plan, err := parseReplay(c, a)
 			if err != nil {
@@ -43,16 +47,16 @@ func replayCommand(a *app) *cli.Command {
 
 // replayPlan is what the arguments ask for.
 type replayPlan struct {
-	server     connectOptions
+	server     connect.Options
 	ids, files []string // if both are empty: the server's orders
 	asJSON     bool
 	// replay replays a history on the workflow that is to take over.
 	replay func(desk.History) error
 }
 
-func parseReplay(c *cli.Context, a *app) (plan replayPlan, err error) {
-	plan.replay = a.replay()
-	if plan.asJSON, err = wantsJSON(c); err != nil {
+func parseReplay(c *cli.Context, a *app.App) (plan replayPlan, err error) {
+	plan.replay = a.Replay()
+	if plan.asJSON, err = commandline.WantsJSON(c); err != nil {
 		return plan, err
 	}
 	for _, arg := range c.Args().Slice() {
@@ -65,25 +69,25 @@ func parseReplay(c *cli.Context, a *app) (plan replayPlan, err error) {
 		}
 		plan.ids = append(plan.ids, arg)
 	}
-	plan.server, err = parseConnect(c)
+	plan.server, err = connect.Parse(c)
 	return plan, err
 }
 
-func runReplay(ctx context.Context, a *app, plan replayPlan) error {
-	report := replayed{Broken: []broken{}}
+func runReplay(ctx context.Context, a *app.App, plan replayPlan) error {
+	report := findings.Replayed{Broken: []findings.Broken{}}
 	for _, file := range plan.files {
-		history, err := readHistory(file, plan.server.keyset)
-		if err = report.take(history, err, file, plan.replay); err != nil {
+		history, err := readHistory(file, plan.server.Keyset)
+		if err = report.Take(history, err, file, plan.replay); err != nil {
 			return err
 		}
 	}
 	if len(plan.ids) == 0 && len(plan.files) > 0 {
-		return printReplay(a.out, report, plan.asJSON)
+		return findings.PrintReplay(a.Out, report, plan.asJSON)
 	}
-	err := withOrders(ctx, a, plan.server, func(orders *desk.Client) error {
+	err := connect.WithOrders(ctx, a, plan.server, func(orders *desk.Client) error {
 		for _, id := range plan.ids {
 			history, err := orders.History(ctx, id)
-			if err = report.take(history, err, "", plan.replay); err != nil {
+			if err = report.Take(history, err, "", plan.replay); err != nil {
 				return err
 			}
 		}
@@ -91,7 +95,7 @@ func runReplay(ctx context.Context, a *app, plan replayPlan) error {
 			return nil
 		}
 		for history, err := range orders.Histories(ctx, replayedOver) {
-			if err = report.take(history, err, "", plan.replay); err != nil {
+			if err = report.Take(history, err, "", plan.replay); err != nil {
 				return err
 			}
 		}
@@ -100,7 +104,7 @@ func runReplay(ctx context.Context, a *app, plan replayPlan) error {
 	if err != nil {
 		return err
 	}
-	return printReplay(a.out, report, plan.asJSON)
+	return findings.PrintReplay(a.Out, report, plan.asJSON)
 }
 
 // isFile reports whether an argument means a file and not an order.

@@ -14,6 +14,8 @@ import (
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/rollout"
+	"example.com/coffee/commands/internal/findings"
+	"example.com/coffee/commands/internal/terminal"
 	"example.com/coffee/internal/exit"
 	"example.com/coffee/internal/sleep"
 	"example.com/coffee/internal/text"
@@ -21,7 +23,7 @@ import (
 
 // change is a change of the versions, as they were when it began.
 type change struct {
-	out    *output
+	out    *terminal.Output
 	orders *rollout.Client
 	d      rollout.Deployment
 	plan   rolloutPlan
@@ -45,31 +47,31 @@ func (r *change) change(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.out.notef("%s would move, and replayed", text.Plural(report.Histories, "order", "orders"))
+	r.out.Notef("%s would move, and replayed", text.Plural(report.Histories, "order", "orders"))
 	return r.move(ctx, version.BuildID, func() error {
 		if r.plan.percent < 100 {
 			return r.orders.SetRamping(ctx, r.d, version.BuildID, r.plan.percent)
 		}
 		if ramping, ok := r.d.Ramping(); ok && ramping.BuildID != version.BuildID {
-			r.out.notef("ending the rollout of %s", text.Printable(ramping.BuildID))
+			r.out.Notef("ending the rollout of %s", text.Printable(ramping.BuildID))
 		}
 		return r.orders.SetCurrent(ctx, r.d, version.BuildID)
 	})
 }
 
 // replay replays the orders that would move. It returns an error if one would break.
-func (r *change) replay(ctx context.Context, histories iter.Seq2[desk.History, error]) (replayed, error) {
-	report := replayed{Broken: []broken{}}
+func (r *change) replay(ctx context.Context, histories iter.Seq2[desk.History, error]) (findings.Replayed, error) {
+	report := findings.Replayed{Broken: []findings.Broken{}}
 	for history, err := range histories {
-		if err = report.take(history, err, "", r.plan.replay); err != nil {
+		if err = report.Take(history, err, "", r.plan.replay); err != nil {
 			return report, err
 		}
 	}
-	if len(report.Broken) > 0 || slices.ContainsFunc(report.Unreadable, func(order unreadableOrder) bool { return order.begun }) {
-		return report, printReplay(r.out, report, r.plan.asJSON)
+	if len(report.Broken) > 0 || slices.ContainsFunc(report.Unreadable, func(order findings.UnreadableOrder) bool { return order.Begun }) {
+		return report, findings.PrintReplay(r.out, report, r.plan.asJSON)
 	}
 	for _, order := range report.Unreadable { // whatever version it goes to, it waits for its key
-		r.out.notef("order %s cannot be read, and no worker has begun it: %s", text.Printable(order.OrderID), text.Printable(order.Problem))
+		r.out.Notef("order %s cannot be read, and no worker has begun it: %s", text.Printable(order.OrderID), text.Printable(order.Problem))
 	}
 	return report, nil
 }
@@ -100,7 +102,7 @@ func (r *change) move(ctx context.Context, buildID string, change func() error) 
 func (r *change) back(ctx context.Context) error {
 	if ramping, ok := r.d.Ramping(); ok {
 		end := func() error {
-			r.out.notef("ending the rollout of %s", text.Printable(ramping.BuildID))
+			r.out.Notef("ending the rollout of %s", text.Printable(ramping.BuildID))
 			return r.orders.SetRamping(ctx, r.d, "", 0)
 		}
 		if current, ok := r.d.Current(); ok {
@@ -116,7 +118,7 @@ func (r *change) back(ctx context.Context) error {
 		return err
 	}
 	return r.move(ctx, previous.BuildID, func() error {
-		r.out.notef("returning to %s", text.Printable(previous.BuildID))
+		r.out.Notef("returning to %s", text.Printable(previous.BuildID))
 		return r.orders.SetCurrent(ctx, r.d, previous.BuildID)
 	})
 }
@@ -146,7 +148,7 @@ func (r *change) repin(ctx context.Context) error {
 				return fmt.Errorf("%d of %s moved, and order %s did not: %w", i, text.Plural(len(ids), "order", "orders"), text.Printable(id), err)
 			}
 		}
-		r.out.notef("%s moved from %s to %s", text.Plural(len(ids), "order", "orders"), text.Printable(r.plan.moveFrom), text.Printable(r.plan.buildID))
+		r.out.Notef("%s moved from %s to %s", text.Plural(len(ids), "order", "orders"), text.Printable(r.plan.moveFrom), text.Printable(r.plan.buildID))
 		return nil
 	})
 }
@@ -161,7 +163,7 @@ func (r *change) remove(ctx context.Context, version rollout.DeployedVersion) er
 	var inUse *serviceerror.FailedPrecondition
 	switch {
 	case err == nil:
-		r.out.notef("deleted version %s", name)
+		r.out.Notef("deleted version %s", name)
 		return nil
 	case errors.As(err, &inUse):
 		return exit.Hinted(err, "stop its workers; the server remembers them for five minutes after their last poll")

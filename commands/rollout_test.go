@@ -15,6 +15,7 @@ import (
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/rollout"
+	"example.com/coffee/commands/internal/app"
 	"example.com/coffee/internal/exit"
 	"example.com/coffee/internal/release"
 	"example.com/coffee/internal/sleep"
@@ -140,7 +141,7 @@ func (s *shop) tryRollOut(ctx context.Context, plan rolloutPlan) error {
 	s.t.Helper()
 	for {
 		var out bytes.Buffer
-		err := rollOut(ctx, newApp(&out, io.Discard, Options{}).out, s.versions(), plan)
+		err := rollOut(ctx, app.New(&out, io.Discard, app.Options{}).Out, s.versions(), plan)
 		if !errors.Is(err, rollout.ErrNoVersion) && !errors.Is(err, rollout.ErrVersionRefused) {
 			return err
 		}

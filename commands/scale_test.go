@@ -26,6 +26,8 @@ import (
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/ledger"
 	"example.com/coffee/coffee/ledger/ledgertest"
+	"example.com/coffee/commands/internal/app"
+	"example.com/coffee/commands/internal/connect"
 	"example.com/coffee/internal/sleep"
 )
 
@@ -52,7 +54,7 @@ func TestCostOfAnOrder(t *testing.T) {
 	defer cancel()
 	log := zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel)
 	calls := &callCounter{counts: map[string]int{}}
-	conn, err := connect(ctx, &app{log: log, platform: log, options: Options{Dial: []grpc.DialOption{grpc.WithChainUnaryInterceptor(calls.intercept)}}}, connectOptions{Options: testServer(t, false, log)})
+	conn, err := connect.Open(ctx, &app.App{Log: log, Platform: log, Options: app.Options{Dial: []grpc.DialOption{grpc.WithChainUnaryInterceptor(calls.intercept)}}}, connect.Options{Options: testServer(t, false, log)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,13 +69,13 @@ func TestCostOfAnOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { book.Close() })
-	s := &shop{t: t, conn: conn, orders: conn.orders(), ledger: book, log: log}
+	s := &shop{t: t, conn: conn, orders: conn.Orders(), ledger: book, log: log}
 	s.startWorkerWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{ChargeTime: time.Millisecond, BrewTime: time.Millisecond, ReceiptTime: time.Millisecond}})
 	order := func(id string) {
 		s.place(ctx, id)
 		s.wantResult(ctx, id, 525)
 	}
-	order(conn.namespace + "-warm-up")
+	order(conn.Namespace + "-warm-up")
 
 	count := func() map[string]float64 {
 		counts := commits(ctx, t, postgres)
@@ -92,7 +94,7 @@ func TestCostOfAnOrder(t *testing.T) {
 	began := time.Now()
 	calls.reset()
 	for i := range costs {
-		order(fmt.Sprintf("%s-%d", conn.namespace, i))
+		order(fmt.Sprintf("%s-%d", conn.Namespace, i))
 	}
 	perOrder := calls.perOrder()
 	after := count()
@@ -102,7 +104,7 @@ func TestCostOfAnOrder(t *testing.T) {
 	for name := range after {
 		counted[name] = (after[name] - before[name] - rate[name]*elapsed) / costs
 	}
-	id := fmt.Sprintf("%s-%d", conn.namespace, 0)
+	id := fmt.Sprintf("%s-%d", conn.Namespace, 0)
 	for _, event := range s.history(ctx, id).GetEvents() {
 		counted["history events"]++
 		switch event.GetEventType() {
@@ -263,7 +265,7 @@ func TestCommandsOnAServer(t *testing.T) {
 	s := newShop(t)
 	coffee := func(args ...string) string {
 		t.Helper()
-		cmd := coffeeCommand(t, slices.Concat(args, []string{"--address", s.conn.at.address, "-n", s.conn.namespace})...)
+		cmd := coffeeCommand(t, slices.Concat(args, []string{"--address", s.conn.At.Address, "-n", s.conn.Namespace})...)
 		cmd.Stdout, cmd.Stderr = nil, nil
 		out, err := cmd.CombinedOutput()
 		if err != nil {
@@ -271,7 +273,7 @@ func TestCommandsOnAServer(t *testing.T) {
 		}
 		return string(out)
 	}
-	worker := coffeeCommand(t, "worker", "--address", s.conn.at.address, "-n", s.conn.namespace, "--ledger", s.book,
+	worker := coffeeCommand(t, "worker", "--address", s.conn.At.Address, "-n", s.conn.Namespace, "--ledger", s.book,
 		"--charge-time", "10ms", "--brew-time", "10ms", "--receipt-time", "10ms", "--brew-failure-rate", "0")
 	if err := worker.Start(); err != nil {
 		t.Fatal(err)

@@ -8,9 +8,12 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
+	"example.com/coffee/commands/internal/app"
+	"example.com/coffee/commands/internal/commandline"
+	"example.com/coffee/commands/internal/connect"
 )
 
-func skipCommand(a *app) *cli.Command {
+func skipCommand(a *app.App) *cli.Command {
 	return &cli.Command{
 		Name:      "skip",
 		Usage:     "let the backoffs of a running order pass at once",
@@ -19,24 +22,24 @@ func skipCommand(a *app) *cli.Command {
 			"The server must allow it: coffee server --time-skipping.",
 		Flags: slices.Concat([]cli.Flag{
 			&cli.DurationFlag{Name: "by", Usage: "until this `DURATION` has passed on the order's clock", DefaultText: "to the end of the order"},
-		}, connectFlags()),
+		}, connect.Flags()),
 		Action: func(c *cli.Context) error {
-			id, err := optionalOrderID(c)
+			id, err := commandline.OptionalOrderID(c)
 			if err != nil {
 				return err
 			}
 			if id == "" {
-				return usageErrorf(c, "which order? for example: coffee skip ID (coffee status lists them)")
+				return commandline.Errorf(c, "which order? for example: coffee skip ID (coffee status lists them)")
 			}
 			by := c.Duration("by")
 			if c.IsSet("by") && by <= 0 {
-				return usageErrorf(c, "--by is %v: use more than 0", by)
+				return commandline.Errorf(c, "--by is %v: use more than 0", by)
 			}
-			server, err := parseConnect(c)
+			server, err := connect.Parse(c)
 			if err != nil {
 				return err
 			}
-			return withOrders(c.Context, a, server, func(orders *desk.Client) error {
+			return connect.WithOrders(c.Context, a, server, func(orders *desk.Client) error {
 				err := orders.SkipTime(c.Context, id, by)
 				if errors.Is(err, coffee.ErrEnded) {
 					return errors.New("order " + id + " has ended")

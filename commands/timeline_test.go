@@ -27,7 +27,7 @@ func TestTimelineOfAttempts(t *testing.T) {
 	services := coffee.ServiceConfig{BrewFailureRate: 0.5, BrewTime: 200 * time.Millisecond}
 	id := jamsAtSecond(t, s, services)
 
-	killed := coffeeCommand(t, "worker", "--address", s.conn.at.address, "-n", s.conn.namespace, "--ledger", s.book, "--charge-time", "0s", "--brew-time", "9s")
+	killed := coffeeCommand(t, "worker", "--address", s.conn.At.Address, "-n", s.conn.Namespace, "--ledger", s.book, "--charge-time", "0s", "--brew-time", "9s")
 	if err := killed.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -9,9 +9,16 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/encryption"
+	"example.com/coffee/commands/internal/app"
+	"example.com/coffee/commands/internal/background"
+	"example.com/coffee/commands/internal/commandline"
+	"example.com/coffee/commands/internal/connect"
+	"example.com/coffee/commands/internal/ledgers"
+	"example.com/coffee/commands/internal/local"
+	"example.com/coffee/commands/internal/monitor"
 )
 
-func workerCommand(a *app) *cli.Command {
+func workerCommand(a *app.App) *cli.Command {
 	return &cli.Command{
 		Name:  "worker",
 		Usage: "run a worker, which does the work of the orders",
@@ -19,33 +26,33 @@ func workerCommand(a *app) *cli.Command {
 			"Start as many workers as you like, on any number of machines. " +
 			"On an interrupt a worker takes no more work and lets running activities finish.",
 		Flags: slices.Concat(
-			[]cli.Flag{devFlag("also run a server in memory, on a free port that is printed"), metricsFlag("")},
-			workerFlags("WORKER"), connectFlags()),
+			[]cli.Flag{local.DevFlag("also run a server in memory, on a free port that is printed"), monitor.Flag("")},
+			local.WorkerFlags("WORKER"), connect.Flags()),
 		Action: func(c *cli.Context) error {
-			if err := noArguments(c); err != nil {
+			if err := commandline.NoArguments(c); err != nil {
 				return err
 			}
 			if !c.Bool("dev") {
-				server, err := parseConnect(c)
+				server, err := connect.Parse(c)
 				if err != nil {
 					return err
 				}
-				options, err := parseWorker(c)
+				options, err := local.ParseWorker(c)
 				if err != nil {
 					return err
 				}
-				if err := checkRequired(c, options, server.keyset); err != nil {
+				if err := local.CheckRequired(c, options, server.Keyset); err != nil {
 					return err
 				}
-				if options.metrics, err = parseMetrics(c); err != nil {
+				if options.Metrics, err = monitor.ParseAddress(c); err != nil {
 					return err
 				}
 				return runWorker(c.Context, a, server, options)
 			}
 			if c.IsSet("metrics-address") {
-				return usageErrorf(c, "--metrics-address makes no sense with --dev")
+				return commandline.Errorf(c, "--metrics-address makes no sense with --dev")
 			}
-			_, options, err := parseWhere(c)
+			_, options, err := local.ParseWhere(c)
 			if err != nil {
 				return err
 			}
@@ -54,62 +61,62 @@ func workerCommand(a *app) *cli.Command {
 	}
 }
 
-func runWorker(ctx context.Context, a *app, server connectOptions, options workerOptions) (err error) {
-	a.out.outliveReaders()
-	var tasks background
-	defer func() { err = errors.Join(err, tasks.stop()) }()
-	meters, err := openMeters(&tasks, options.metrics)
+func runWorker(ctx context.Context, a *app.App, server connect.Options, options local.Worker) (err error) {
+	a.Out.OutliveReaders()
+	var tasks background.Tasks
+	defer func() { err = errors.Join(err, tasks.Stop()) }()
+	meters, err := monitor.Open(&tasks, options.Metrics)
 	if err != nil {
 		return err
 	}
-	meters.instrument(&server)
-	meters.serve(&tasks, nil) // it lives while it waits for its server
-	server.reading = encryption.Options{Required: options.encryptionRequired, Guard: newGuard(a)}
-	conn, err := connectWhenUp(ctx, a, server)
+	meters.Instrument(&server)
+	meters.Serve(&tasks, nil) // it lives while it waits for its server
+	server.Reading = encryption.Options{Required: options.EncryptionRequired, Guard: local.NewGuard(a)}
+	conn, err := connect.OpenWhenUp(ctx, a, server)
 	if err != nil {
 		return err
 	}
-	tasks.onStop(func() error { conn.Close(); return nil })
-	ledger, where, err := openLedger(ctx, a, options.ledger, conn, false)
+	tasks.OnStop(func() error { conn.Close(); return nil })
+	ledger, where, err := ledgers.Open(ctx, a, options.Ledger, conn, false)
 	if err != nil {
 		return err
 	}
-	if err := startWorker(ctx, a, &tasks, conn, options, ledger, meters, false); err != nil {
+	if err := local.StartWorker(ctx, a, &tasks, conn, options, ledger, meters, false); err != nil {
 		return err
 	}
-	meters.check(conn.guard.Check)
-	watchVersion(a, &tasks, conn, options.Version.Version, meters)
-	meters.started(conn)
+	meters.Check(conn.Guard.Check)
+	local.WatchVersion(a, &tasks, conn, options.Version.Version, meters)
+	meters.Started(conn)
 	workerStarted(a, conn, where)
 	return workUntilInterrupted(ctx, a, &tasks)
 }
 
-func runDevWorker(ctx context.Context, a *app, options workerOptions) error {
-	a.out.outliveReaders()
-	d, err := startDev(ctx, a, options, false)
+func runDevWorker(ctx context.Context, a *app.App, options local.Worker) error {
+	a.Out.OutliveReaders()
+	d, err := local.StartDev(ctx, a, options, false)
 	if err != nil {
 		return err
 	}
-	workerStarted(a, d.conn, d.where)
-	a.out.notef("place an order with: coffee order --address %s --drink latte", d.conn.at.address)
-	return workUntilInterrupted(ctx, a, &d.tasks)
+	workerStarted(a, d.Conn, d.Where)
+	a.Out.Notef("place an order with: coffee order --address %s --drink latte", d.Conn.At.Address)
+	return workUntilInterrupted(ctx, a, &d.Tasks)
 }
 
-func workerStarted(a *app, conn *connection, ledger string) {
-	a.log.Info().Str("address", conn.at.address).Str("namespace", conn.namespace).
+func workerStarted(a *app.App, conn *connect.Connection, ledger string) {
+	a.Log.Info().Str("address", conn.At.Address).Str("namespace", conn.Namespace).
 		Str("task_queue", coffee.TaskQueue).Str("ledger", ledger).Msg("worker started")
 }
 
 // workUntilInterrupted waits until the context or a task ends, and stops the tasks.
 // It returns nil if they ended without an error.
-func workUntilInterrupted(ctx context.Context, a *app, tasks *background) error {
-	tasks.wait(ctx)
+func workUntilInterrupted(ctx context.Context, a *app.App, tasks *background.Tasks) error {
+	tasks.Wait(ctx)
 	if ctx.Err() != nil {
-		a.log.Info().Msg("stopping: waiting for running activities; interrupt again to stop at once")
+		a.Log.Info().Msg("stopping: waiting for running activities; interrupt again to stop at once")
 	}
-	err := tasks.stop()
+	err := tasks.Stop()
 	if err == nil {
-		a.log.Info().Msg("worker stopped")
+		a.Log.Info().Msg("worker stopped")
 	}
 	return err
 }
