@@ -1,7 +1,6 @@
 // Package commands is the command line: flags in, text or JSON out. Each command
 // has a file that reads from top to bottom: its flags, the plan that they ask for,
-// and the run. The first argument of a
-// run is the context, the second the app.
+// and the run, whose first arguments are the context and the app.
 //
 // What the commands share is below internal/: app, what each of them works with;
 // commandline, connect, ledgers and local, which turn flags into a connection, a ledger, a
