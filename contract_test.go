@@ -68,7 +68,7 @@ func TestContractEverywhere(t *testing.T) {
 		}
 		switch {
 		case strings.HasPrefix(name, "Stage"):
-			demand(name, "commands/words.go", "coffee."+name)
+			demand(name, "commands/internal/terminal/words.go", "coffee."+name)
 			if name != "StageDone" { // the board then shows the status
 				demand(name, "coffee/board/assets/board.js", value)
 			}

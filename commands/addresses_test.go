@@ -2,29 +2,21 @@ package commands
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"io"
-	"math/big"
 	"net"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/rs/zerolog"
-	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/ledger"
+	"example.com/coffee/commands/internal/app"
+	"example.com/coffee/commands/internal/connect"
 	"example.com/coffee/devserver"
+	"example.com/coffee/internal/sleep"
 )
 
 // TestAddressList: with several addresses, a worker and a client go on when the server
@@ -45,20 +37,20 @@ func TestAddressList(t *testing.T) {
 	})
 	doors := []*door{newDoor(t, server.Address()), newDoor(t, server.Address())}
 	options := client.Options{HostPort: doors[0].address + "," + doors[1].address, Namespace: client.DefaultNamespace}
-	conn, err := (&app{log: log, platform: log}).connect(ctx, connectOptions{Options: options})
+	conn, err := connect.Open(ctx, &app.App{Log: log, Platform: log}, connect.Options{Options: options})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(conn.Close)
-	if want := options.HostPort; conn.address != want {
-		t.Errorf("the address is %s, want %s", conn.address, want)
+	if want := options.HostPort; conn.At.Address != want {
+		t.Errorf("the address is %s, want %s", conn.At.Address, want)
 	}
 	book, err := ledger.OpenMemory(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { book.Close() })
-	s := &shop{t: t, conn: conn, orders: conn.orders(), ledger: book, log: log}
+	s := &shop{t: t, conn: conn, orders: conn.Orders(), ledger: book, log: log}
 	s.startWorkerWith(coffee.WorkerOptions{})
 	order := func(id string) {
 		t.Helper()
@@ -71,7 +63,7 @@ func TestAddressList(t *testing.T) {
 		order(id)
 		doors[i].open(t)
 		for doors[i].passed() == 0 { // gRPC connects again by itself
-			if !sleep(ctx, 10*time.Millisecond) {
+			if !sleep.For(ctx, 10*time.Millisecond) {
 				t.Fatal("nobody comes back")
 			}
 			order(id)
@@ -87,7 +79,7 @@ func (s *shop) placeAgain(ctx context.Context, id string) {
 		if err == nil {
 			return
 		}
-		if !sleep(ctx, 10*time.Millisecond) {
+		if !sleep.For(ctx, 10*time.Millisecond) {
 			s.t.Fatal(err)
 		}
 	}
@@ -159,60 +151,4 @@ func (d *door) passed() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.entered
-}
-
-// TestAddressListTLS: each address has a certificate of its own name, as it would have
-// alone.
-func TestAddressListTLS(t *testing.T) {
-	t.Parallel()
-	roots := x509.NewCertPool()
-	serve := func(name string) string {
-		certificate := selfSigned(t, name)
-		roots.AddCert(certificate.Leaf)
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		server := grpc.NewServer(grpc.Creds(credentials.NewServerTLSFromCert(&certificate)))
-		workflowservice.RegisterWorkflowServiceServer(server, workflowservice.UnimplementedWorkflowServiceServer{})
-		go server.Serve(listener)
-		t.Cleanup(server.Stop)
-		_, port, _ := net.SplitHostPort(listener.Addr().String())
-		return port
-	}
-	own, other := serve("localhost"), serve("elsewhere.example.com")
-	a := &app{log: zerolog.Nop(), platform: zerolog.Nop()}
-	for addresses, want := range map[string]string{
-		"localhost:" + own + ",localhost:" + own:     "",
-		"localhost:" + other + ",localhost:" + other: "its certificate is for other names",
-	} {
-		options := client.Options{HostPort: addresses, Namespace: client.DefaultNamespace, ConnectionOptions: client.ConnectionOptions{TLS: &tls.Config{RootCAs: roots}}}
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		conn, err := a.connect(ctx, connectOptions{Options: options})
-		cancel()
-		if err == nil {
-			conn.Close()
-		}
-		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v", addresses, err)
-		}
-	}
-}
-
-func selfSigned(t *testing.T, name string) tls.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
 }

@@ -22,7 +22,10 @@ import (
 	"example.com/coffee/coffee/audit"
 	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/ledger"
+	"example.com/coffee/commands/internal/app"
+	"example.com/coffee/commands/internal/connect"
 	"example.com/coffee/devserver"
+	"example.com/coffee/internal/sleep"
 )
 
 // TestOldDatabases takes over the databases of older Temporal servers, and one that an
@@ -72,7 +75,7 @@ func testOldDatabase(t *testing.T, archive string) {
 	if kept, err := os.ReadFile(filepath.Join(dir, "coffee.db.before-adoption")); !ours && (err != nil || !slices.Equal(kept, before)) {
 		t.Errorf("the old database was not kept as it was, %v; %q", err, said)
 	}
-	conn, err := (&app{log: log, platform: log}).connect(ctx, connectOptions{Options: server.ClientOptions()})
+	conn, err := connect.Open(ctx, &app.App{Log: log, Platform: log}, connect.Options{Options: server.ClientOptions()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +86,7 @@ func testOldDatabase(t *testing.T, archive string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	s := &shop{t: t, conn: conn, orders: conn.orders(), ledger: l, book: book, log: log}
+	s := &shop{t: t, conn: conn, orders: conn.Orders(), ledger: l, book: book, log: log}
 	s.startWorker()
 
 	for id, want := range map[string]coffee.OrderResult{
@@ -113,7 +116,7 @@ func testOldDatabase(t *testing.T, archive string) {
 	s.wantListed(ctx, "Shop = 'north'", 1)
 
 	// The timer is over, and the schedule is there.
-	reminders := worker.New(conn.sdk(), "reminders", worker.Options{})
+	reminders := worker.New(sdk(conn), "reminders", worker.Options{})
 	reminders.RegisterWorkflowWithOptions(func(ctx workflow.Context, d time.Duration) (string, error) {
 		return "time is up", workflow.Sleep(ctx, d)
 	}, workflow.RegisterOptions{Name: "Reminder"})
@@ -136,11 +139,11 @@ func testOldDatabase(t *testing.T, archive string) {
 func (s *shop) wantListed(ctx context.Context, query string, want int) {
 	s.t.Helper()
 	for {
-		list, err := s.conn.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: s.conn.namespace, Query: query})
+		list, err := s.conn.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: s.conn.Namespace, Query: query})
 		if err == nil && len(list.GetExecutions()) >= want {
 			return
 		}
-		if !sleep(ctx, 50*time.Millisecond) {
+		if !sleep.For(ctx, 50*time.Millisecond) {
 			s.t.Fatalf("%s finds %d, %v", query, len(list.GetExecutions()), err)
 		}
 	}
@@ -183,12 +186,12 @@ func testKilledWhileAdopting(t *testing.T, archive string) {
 	server := startServer()
 	awaitReady := func() *desk.Client {
 		for {
-			conn, err := (&app{log: zerolog.Nop(), platform: zerolog.Nop()}).connect(ctx, connectOptions{Options: client.Options{HostPort: address, Namespace: client.DefaultNamespace}})
+			conn, err := connect.Open(ctx, &app.App{Log: zerolog.Nop(), Platform: zerolog.Nop()}, connect.Options{Options: client.Options{HostPort: address, Namespace: client.DefaultNamespace}})
 			if err == nil {
 				t.Cleanup(conn.Close)
-				return conn.orders()
+				return conn.Orders()
 			}
-			if !sleep(ctx, 50*time.Millisecond) {
+			if !sleep.For(ctx, 50*time.Millisecond) {
 				t.Fatal(err)
 			}
 		}
@@ -197,7 +200,7 @@ func testKilledWhileAdopting(t *testing.T, archive string) {
 	start("worker", "--address", address, "--ledger", filepath.Join(dir, "ledger.db"), "--brew-failure-rate", "0", "--charge-time", "1s", "--brew-time", "1s")
 	for range 3 {
 		awaitReady()
-		sleep(ctx, 700*time.Millisecond) // the instant of the kill
+		sleep.For(ctx, 700*time.Millisecond) // the instant of the kill
 		if err := server.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}

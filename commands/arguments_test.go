@@ -11,13 +11,16 @@ import (
 	"testing"
 
 	"github.com/urfave/cli/v2"
+
+	"example.com/coffee/commands/internal/app"
+	"example.com/coffee/commands/internal/commandline"
 )
 
 // TestFlagsFirst: the parser takes all that follows an argument for arguments, so
 // flags are moved in front of them, with their values, and to the command that has
 // them.
 func TestFlagsFirst(t *testing.T) {
-	root := newRoot(newApp(&bytes.Buffer{}, &bytes.Buffer{}, Options{}), nil)
+	root := newRoot(app.New(&bytes.Buffer{}, &bytes.Buffer{}, app.Options{}), nil)
 	for line, want := range map[string]string{
 		"coffee":                                           "coffee",
 		"coffee status 123":                                "coffee status 123",
@@ -42,7 +45,7 @@ func TestFlagsFirst(t *testing.T) {
 		"coffee backup x --generate-bash-completion":       "coffee backup x --generate-bash-completion",
 		"coffee status 1 --lim --generate-bash-completion": "coffee status --lim 1 --generate-bash-completion",
 	} {
-		sorted, err := flagsFirst(root, strings.Fields(line))
+		sorted, err := commandline.FlagsFirst(root, strings.Fields(line))
 		if got := strings.Join(sorted, " "); got != want || err != nil {
 			t.Errorf("%s\ngot  %s, %v\nwant %s", line, got, err, want)
 		}
@@ -96,7 +99,7 @@ func TestUsageErrors(t *testing.T) {
 		"help ordr":                                                "no such command: \"ordr\"; did you mean order?",
 	} {
 		var stdout, stderr bytes.Buffer
-		code := Run(t.Context(), append([]string{"coffee"}, strings.Fields(line)...), &stdout, &stderr, Options{})
+		code := Run(t.Context(), append([]string{"coffee"}, strings.Fields(line)...), &stdout, &stderr, app.Options{})
 		if code != 2 || !strings.Contains(stderr.String(), want) || stdout.Len() > 0 {
 			t.Errorf("%s\nexit code %d, stdout %q, stderr %q\nwant %q", line, code, stdout.String(), stderr.String(), want)
 		}
@@ -106,7 +109,7 @@ func TestUsageErrors(t *testing.T) {
 // TestEmptyFlags: no flag takes an empty value, which is that of a shell's variable that is
 // not set.
 func TestEmptyFlags(t *testing.T) {
-	root := newRoot(newApp(&bytes.Buffer{}, &bytes.Buffer{}, Options{}), nil)
+	root := newRoot(app.New(&bytes.Buffer{}, &bytes.Buffer{}, app.Options{}), nil)
 	var try func(path []string, commands []*cli.Command, flags []cli.Flag)
 	try = func(path []string, commands []*cli.Command, flags []cli.Flag) {
 		for _, flag := range flags {
@@ -117,7 +120,7 @@ func TestEmptyFlags(t *testing.T) {
 			}
 			name := "--" + flag.Names()[0]
 			var stderr bytes.Buffer
-			code := Run(t.Context(), slices.Concat(path, []string{name, ""}), &bytes.Buffer{}, &stderr, Options{})
+			code := Run(t.Context(), slices.Concat(path, []string{name, ""}), &bytes.Buffer{}, &stderr, app.Options{})
 			if want := "coffee: " + name + " is empty: "; code != 2 || !strings.HasPrefix(stderr.String(), want) {
 				t.Errorf("%v %s \"\": exit code %d, stderr %q", path, name, code, stderr.String())
 			}
@@ -133,7 +136,7 @@ func TestEmptyFlags(t *testing.T) {
 // TestFlagsWithCommas: a value with a comma in it is one value.
 func TestFlagsWithCommas(t *testing.T) {
 	var stderr bytes.Buffer
-	Run(t.Context(), []string{"coffee", "server", "--search-attribute", "a=Keyword,b=Int"}, &bytes.Buffer{}, &stderr, Options{})
+	Run(t.Context(), []string{"coffee", "server", "--search-attribute", "a=Keyword,b=Int"}, &bytes.Buffer{}, &stderr, app.Options{})
 	if want := `type "Keyword,b=Int"`; !strings.Contains(stderr.String(), want) {
 		t.Errorf("got %q, want %q", stderr.String(), want)
 	}
@@ -144,7 +147,7 @@ func TestFlagsWithCommas(t *testing.T) {
 func TestHelp(t *testing.T) {
 	help := func(args ...string) string {
 		var stdout, stderr bytes.Buffer
-		if code := Run(t.Context(), append([]string{"coffee"}, args...), &stdout, &stderr, Options{}); code != 0 || stderr.Len() > 0 {
+		if code := Run(t.Context(), append([]string{"coffee"}, args...), &stdout, &stderr, app.Options{}); code != 0 || stderr.Len() > 0 {
 			t.Fatalf("%v: exit code %d, stderr %q", args, code, stderr.String())
 		}
 		return stdout.String()
@@ -193,13 +196,13 @@ func TestNothingIsHidden(t *testing.T) {
 			look(path+" "+command.Name, command.Subcommands, command.Flags)
 		}
 	}
-	root := newRoot(newApp(&bytes.Buffer{}, &bytes.Buffer{}, Options{}), nil)
+	root := newRoot(app.New(&bytes.Buffer{}, &bytes.Buffer{}, app.Options{}), nil)
 	look("coffee", root.Commands, root.Flags)
 }
 
 // TestHelpFits: every command's help fits on a terminal of 80 columns.
 func TestHelpFits(t *testing.T) {
-	root := newRoot(newApp(&bytes.Buffer{}, &bytes.Buffer{}, Options{}), nil)
+	root := newRoot(app.New(&bytes.Buffer{}, &bytes.Buffer{}, app.Options{}), nil)
 	var check func(name, help string, commands []*cli.Command)
 	check = func(name, help string, commands []*cli.Command) {
 		for line := range strings.Lines(help) {
@@ -238,8 +241,8 @@ func TestCompletion(t *testing.T) {
 		"status --address 127.0.0.1:1":  "", // the server cannot be asked
 	} {
 		var stdout, stderr bytes.Buffer
-		args := slices.Concat([]string{"coffee"}, strings.Fields(line), []string{completionFlag})
-		code := Run(t.Context(), args, &stdout, &stderr, Options{})
+		args := slices.Concat([]string{"coffee"}, strings.Fields(line), []string{commandline.CompletionFlag})
+		code := Run(t.Context(), args, &stdout, &stderr, app.Options{})
 		if got := strings.Join(strings.Fields(stdout.String()), " "); code != 0 || got != want || stderr.Len() > 0 {
 			t.Errorf("%q: exit code %d, stderr %q\ngot  %s\nwant %s", line, code, stderr.String(), got, want)
 		}
@@ -248,16 +251,16 @@ func TestCompletion(t *testing.T) {
 
 // TestCompletionScripts: each shell that is there accepts its script.
 func TestCompletionScripts(t *testing.T) {
-	for _, s := range completionScripts {
-		shell, err := exec.LookPath(s.shell)
+	for _, s := range commandline.Scripts {
+		shell, err := exec.LookPath(s.Shell)
 		if err != nil {
-			t.Logf("there is no %s here", s.shell)
+			t.Logf("there is no %s here", s.Shell)
 			continue
 		}
 		cmd := exec.Command(shell, "-n") // parse, do not run
-		cmd.Stdin = strings.NewReader(s.script)
+		cmd.Stdin = strings.NewReader(s.Script)
 		if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
-			t.Errorf("%s: %v\n%s", s.shell, err, out)
+			t.Errorf("%s: %v\n%s", s.Shell, err, out)
 		}
 	}
 }

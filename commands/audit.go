@@ -15,10 +15,15 @@ import (
 	"example.com/coffee/coffee/audit"
 	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/ledger"
-	"example.com/coffee/internal/text"
+	"example.com/coffee/commands/internal/app"
+	"example.com/coffee/commands/internal/commandline"
+	"example.com/coffee/commands/internal/connect"
+	"example.com/coffee/commands/internal/findings"
+	"example.com/coffee/commands/internal/ledgers"
+	"example.com/coffee/internal/exit"
 )
 
-func auditCommand(a *app) *cli.Command {
+func auditCommand(a *app.App) *cli.Command {
 	return &cli.Command{
 		Name:  "audit",
 		Usage: "check that no order was lost and every charge is right",
@@ -29,11 +34,11 @@ func auditCommand(a *app) *cli.Command {
 			&cli.StringFlag{Name: "acknowledged", Usage: "`FILE` with the ids of orders that clients were told are accepted, one per line: each must exist and have ended"},
 			&cli.StringFlag{Name: "metrics-file", Usage: "also write the outcome to `FILE`, for Prometheus' node_exporter (its textfile collector)"},
 			&cli.BoolFlag{Name: "repair", Usage: "refund or void orders that were terminated or timed out without a coffee"},
-			outputFlag(),
-			ledgerFlag(""),
-		}, connectFlags()),
+			commandline.OutputFlag(),
+			ledgers.Flag(""),
+		}, connect.Flags()),
 		Action: func(c *cli.Context) error {
-			if err := noArguments(c); err != nil {
+			if err := commandline.NoArguments(c); err != nil {
 				return err
 			}
 			plan, err := parseAudit(c, a)
@@ -47,8 +52,8 @@ func auditCommand(a *app) *cli.Command {
 
 // auditPlan is what the flags ask for.
 type auditPlan struct {
-	server       connectOptions
-	ledger       ledgerChoice
+	server       connect.Options
+	ledger       ledgers.Choice
 	acknowledged []string
 	repair       bool
 	asJSON       bool
@@ -56,10 +61,10 @@ type auditPlan struct {
 	replay       func(desk.History) error
 }
 
-func parseAudit(c *cli.Context, a *app) (plan auditPlan, err error) {
+func parseAudit(c *cli.Context, a *app.App) (plan auditPlan, err error) {
 	plan.repair, plan.metricsFile = c.Bool("repair"), c.String("metrics-file")
-	plan.replay = a.replay()
-	if plan.asJSON, err = wantsJSON(c); err != nil {
+	plan.replay = a.Replay()
+	if plan.asJSON, err = commandline.WantsJSON(c); err != nil {
 		return plan, err
 	}
 	if path := c.String("acknowledged"); path != "" {
@@ -67,42 +72,42 @@ func parseAudit(c *cli.Context, a *app) (plan auditPlan, err error) {
 			return plan, err
 		}
 	}
-	if plan.ledger, err = parseLedger(c); err != nil {
+	if plan.ledger, err = ledgers.Parse(c); err != nil {
 		return plan, err
 	}
-	plan.server, err = parseConnect(c)
+	plan.server, err = connect.Parse(c)
 	return plan, err
 }
 
-func runAudit(ctx context.Context, a *app, plan auditPlan) error {
-	conn, err := a.connect(ctx, plan.server)
+func runAudit(ctx context.Context, a *app.App, plan auditPlan) error {
+	conn, err := connect.Open(ctx, a, plan.server)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	where, err := a.ledgerPath(ctx, plan.ledger, conn)
+	where, err := ledgers.Path(ctx, a, plan.ledger, conn)
 	if err != nil {
 		return err
 	}
 	const hint = "name the ledger that the workers write to with --ledger"
-	if _, err := os.Stat(where); err != nil && !isPostgres(where) {
-		return &hintedError{fmt.Errorf("there is no ledger %s", where), hint}
+	if _, err := os.Stat(where); err != nil && !ledgers.IsPostgres(where) {
+		return exit.Hinted(fmt.Errorf("there is no ledger %s", where), hint)
 	}
 	book, err := audit.OpenBook(ctx, where)
 	if err != nil {
-		return &hintedError{err, hint}
+		return exit.Hinted(err, hint)
 	}
 	defer book.Close()
-	if err := ledger.CheckOwner(ctx, conn.orders().Client, book.ID(), book.Owner()); err != nil {
+	if err := ledger.CheckOwner(ctx, conn.Orders().Client, book.ID(), book.Owner()); err != nil {
 		return err
 	}
 	options := audit.Options{
 		Client:       conn.Client,
-		Namespace:    conn.namespace,
+		Namespace:    conn.Namespace,
 		Book:         book,
 		Acknowledged: plan.acknowledged,
 		Replay:       plan.replay,
-		Progress:     auditProgress(a.out),
+		Progress:     findings.AuditProgress(a.Out),
 	}
 	if plan.repair {
 		if options.Repair, err = ledger.OpenExisting(ctx, where); err != nil {
@@ -115,109 +120,19 @@ func runAudit(ctx context.Context, a *app, plan auditPlan) error {
 		return err
 	}
 	if plan.metricsFile != "" {
-		if err := writeAuditMetrics(plan.metricsFile, report, time.Now()); err != nil {
+		if err := findings.WriteMetrics(plan.metricsFile, report, time.Now()); err != nil {
 			return err
 		}
 	}
 	if plan.asJSON {
-		err = a.out.json(report)
+		err = a.Out.Json(report)
 	} else {
-		printAudit(a.out, report)
+		findings.PrintAudit(a.Out, report)
 	}
 	if err != nil {
 		return err
 	}
-	return verdict(report)
-}
-
-// verdict returns an error with the exit code 6 if a rule is broken, and another one if an
-// order could not be judged.
-func verdict(report *audit.Report) error {
-	switch {
-	case len(report.Breaches) > 0:
-	case len(report.Unreadable) > 0:
-		return unreadableOrders(len(report.Unreadable))
-	default:
-		return nil
-	}
-	hint := ""
-	for _, breach := range report.Breaches {
-		if breach.Settleable {
-			hint = "refund orders that got no coffee with: coffee audit --repair"
-		}
-	}
-	return &exitError{code: exitBreach, message: plural(len(report.Breaches), "breach", "breaches"), hint: hint}
-}
-
-// auditProgress returns a function that shows progress, or nil without a terminal.
-func auditProgress(out *output) func(read, known int) {
-	if !isTerminal(out.err) {
-		return nil
-	}
-	var shown time.Time
-	return func(read, known int) {
-		if now := time.Now(); read == known || now.Sub(shown) > 100*time.Millisecond {
-			shown = now
-			fmt.Fprintf(out.err, "\r\x1b[Kreading orders: %d of %d", read, known)
-		}
-		if read == known {
-			fmt.Fprint(out.err, "\r\x1b[K")
-		}
-	}
-}
-
-// printAudit prints the report for people.
-func printAudit(out *output, report *audit.Report) {
-	orders, ledger := report.Orders, report.Ledger
-	var ends []string
-	for _, end := range []struct {
-		count int
-		name  string
-	}{
-		{orders.Completed, "completed"}, {orders.Cancelled, "cancelled"}, {orders.Failed, "failed"},
-		{orders.Invalid, "invalid"}, {orders.Stopped, "stopped from outside"}, {orders.Running, "running"},
-	} {
-		if end.count > 0 {
-			ends = append(ends, fmt.Sprintf("%d %s", end.count, end.name))
-		}
-	}
-	count := fmt.Sprint(orders.Total())
-	if len(ends) > 0 {
-		count += ": " + strings.Join(ends, ", ")
-	}
-	out.line("Orders", "%s", count)
-	out.line("Ledger", "%s, %s, %s; net %s", plural(ledger.Charges, "charge", "charges"),
-		plural(ledger.Refunds, "refund", "refunds"), plural(ledger.Voids, "void", "voids"), ledger.NetCents)
-	out.line("Replayed", "%s", plural(report.Replayed, "history", "histories"))
-	if report.Acknowledged > 0 {
-		out.line("Acknowledged", "%s", plural(report.Acknowledged, "order", "orders"))
-	}
-	for _, id := range report.Stuck {
-		out.line("Stuck", "order %s: its worker's code does not fit its history; see coffee replay", text.Printable(id))
-	}
-	for _, order := range report.Unreadable {
-		out.line("Unreadable", "order %s: %s", text.Printable(order.OrderID), text.Printable(order.Problem))
-	}
-	for _, repair := range report.Repairs {
-		out.line("Repaired", "order %s: %s; %s", text.Printable(repair.OrderID), text.Printable(repair.Problem), repair.Done)
-	}
-	for _, breach := range report.Breaches {
-		whose := "the ledger"
-		if breach.OrderID != "" {
-			whose = "order " + text.Printable(breach.OrderID)
-		}
-		out.printf("\nBREACH of rule %d: %s\n  %s: %s\n", int(breach.Rule), breach.Rule, whose, text.Printable(breach.Problem))
-		for _, evidence := range breach.Evidence {
-			out.printf("    %s\n", text.Printable(evidence))
-		}
-	}
-	switch {
-	case len(report.Breaches) > 0:
-	case len(report.Unreadable) > 0:
-		out.line("Verdict", "no breach among the orders that can be read")
-	default:
-		out.line("Verdict", "no breach")
-	}
+	return findings.Verdict(report)
 }
 
 // readIDs reads a file of order ids, one per line. It skips empty lines.

@@ -14,11 +14,16 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"example.com/coffee/coffee/encryption"
+	"example.com/coffee/commands/internal/app"
+	"example.com/coffee/commands/internal/commandline"
+	"example.com/coffee/commands/internal/connect"
+	"example.com/coffee/commands/internal/ledgers"
 	"example.com/coffee/devserver"
+	"example.com/coffee/internal/exit"
 	"example.com/coffee/internal/text"
 )
 
-func backupCommand(a *app) *cli.Command {
+func backupCommand(a *app.App) *cli.Command {
 	return &cli.Command{
 		Name:      "backup",
 		Usage:     "copy a server's database and its ledgers while they are in use",
@@ -29,12 +34,12 @@ func backupCommand(a *app) *cli.Command {
 			"With --verify it checks backups, and changes nothing: it reads each FILE whole, and audits it with the ledgers beside it (exit code 6 after a breach, 1 if a ledger is missing).",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "db-filename", Aliases: []string{"f"}, Usage: "SQLite `FILE` of the server", DefaultText: "coffee.db in the data directory"},
-			&cli.StringFlag{Name: "ledger", Usage: "SQLite `FILE` of the ledger, or a postgres:// URL, which is not copied", DefaultText: "$" + ledgerVariable + ", or those of the server in the data directory"},
+			&cli.StringFlag{Name: "ledger", Usage: "SQLite `FILE` of the ledger, or a postgres:// URL, which is not copied", DefaultText: "$" + commandline.LedgerVariable + ", or those of the server in the data directory"},
 			&cli.DurationFlag{Name: "every", Usage: "make a backup in DIR every `DURATION`", DefaultText: "one backup"},
 			&cli.IntFlag{Name: "keep", Usage: "with --every, keep the newest `N` backups of this server", DefaultText: "24"},
 			&cli.BoolFlag{Name: "verify", Usage: "check backups"},
-			keysetFlag(""),
-			outputFlag(),
+			connect.KeysetFlag(""),
+			commandline.OutputFlag(),
 		},
 		Action: func(c *cli.Context) error {
 			plan, err := parseBackup(c)
@@ -55,7 +60,7 @@ func backupCommand(a *app) *cli.Command {
 // backupPlan is what the flags ask for.
 type backupPlan struct {
 	database string // empty means the one in the data directory
-	ledger   ledgerChoice
+	ledger   ledgers.Choice
 	to       string // a directory if every is set
 	asJSON   bool
 	every    time.Duration // 0 means once
@@ -66,50 +71,50 @@ type backupPlan struct {
 
 func parseBackup(c *cli.Context) (plan backupPlan, err error) {
 	plan = backupPlan{database: c.String("db-filename"), to: c.Args().First()}
-	if plan.asJSON, err = wantsJSON(c); err != nil {
+	if plan.asJSON, err = commandline.WantsJSON(c); err != nil {
 		return plan, err
 	}
 	for _, name := range append(c.Args().Slice(), plan.database) {
-		if err := checkDatabaseName(c, name); err != nil {
+		if err := ledgers.CheckDatabaseName(c, name); err != nil {
 			return plan, err
 		}
 	}
 	if c.Bool("verify") {
 		for _, flag := range []string{"every", "keep", "db-filename"} {
 			if c.IsSet(flag) {
-				return plan, usageErrorf(c, "--verify checks the files that are named: --%s makes no sense with it", flag)
+				return plan, commandline.Errorf(c, "--verify checks the files that are named: --%s makes no sense with it", flag)
 			}
 		}
-		if plan.ledger, err = parseLedger(c); err != nil {
+		if plan.ledger, err = ledgers.Parse(c); err != nil {
 			return plan, err
 		}
-		if plan.ledger.named && !isPostgres(plan.ledger.where) {
-			return plan, usageErrorf(c, "--verify checks the ledgers beside the files that are named: --ledger is only for one in PostgreSQL, which is not checked")
+		if plan.ledger.Named && !ledgers.IsPostgres(plan.ledger.Where) {
+			return plan, commandline.Errorf(c, "--verify checks the ledgers beside the files that are named: --ledger is only for one in PostgreSQL, which is not checked")
 		}
 		if plan.verify = c.Args().Slice(); len(plan.verify) == 0 {
-			return plan, usageErrorf(c, "backup --verify takes the files to check")
+			return plan, commandline.Errorf(c, "backup --verify takes the files to check")
 		}
-		plan.keyset, err = parseKeyset(c)
+		plan.keyset, err = connect.ParseKeyset(c)
 		return plan, err
 	}
 	if c.IsSet("encryption-keyset") {
-		return plan, usageErrorf(c, "a backup copies what is encrypted as it is: --encryption-keyset is for --verify")
+		return plan, commandline.Errorf(c, "a backup copies what is encrypted as it is: --encryption-keyset is for --verify")
 	}
 	if c.IsSet("every") {
 		if plan.every = c.Duration("every"); plan.every < time.Second {
-			return plan, usageErrorf(c, "--every is %v: use 1s or more", plan.every)
+			return plan, commandline.Errorf(c, "--every is %v: use 1s or more", plan.every)
 		}
 		plan.keep = 24
 	}
 	if c.IsSet("keep") {
 		if plan.keep = c.Int("keep"); plan.keep < 1 || plan.every == 0 {
-			return plan, usageErrorf(c, "--keep is %d: use 1 or more, with --every", plan.keep)
+			return plan, commandline.Errorf(c, "--keep is %d: use 1 or more, with --every", plan.keep)
 		}
 	}
 	if c.Args().Len() != 1 || plan.to == "" {
-		return plan, usageErrorf(c, "backup takes one file name")
+		return plan, commandline.Errorf(c, "backup takes one file name")
 	}
-	plan.ledger, err = parseLedger(c)
+	plan.ledger, err = ledgers.Parse(c)
 	return plan, err
 }
 
@@ -119,19 +124,19 @@ type backedUp struct {
 	Ledgers  []string `json:"ledgers"`
 }
 
-func runBackup(ctx context.Context, a *app, plan backupPlan) error {
+func runBackup(ctx context.Context, a *app.App, plan backupPlan) error {
 	database := plan.database
 	if database == "" {
 		var err error
-		if database, err = a.defaultDatabase(); err != nil {
+		if database, err = defaultDatabase(a); err != nil {
 			return err
 		}
 	}
 	stamp, err := devserver.ReadStamp(ctx, database)
 	if err != nil {
-		return &hintedError{err, "name the server's database with --db-filename"}
+		return exit.Hinted(err, "name the server's database with --db-filename")
 	}
-	ledgers, err := a.ledgersToCopy(plan, stamp.ClusterID)
+	ledgers, err := ledgersToCopy(a, plan, stamp.ClusterID)
 	if err != nil {
 		return err
 	}
@@ -146,36 +151,36 @@ func runBackup(ctx context.Context, a *app, plan backupPlan) error {
 		done.Ledgers = append(done.Ledgers, ledger.To)
 	}
 	if len(ledgers) == 0 {
-		a.out.notef("no ledger was copied; if it is in PostgreSQL, copy it now, with pg_dump")
+		a.Out.Notef("no ledger was copied; if it is in PostgreSQL, copy it now, with pg_dump")
 	}
 	if plan.asJSON {
-		return a.out.json(done)
+		return a.Out.Json(done)
 	}
-	a.out.printf("Database  %s\n", text.Printable(done.Database))
+	a.Out.Printf("Database  %s\n", text.Printable(done.Database))
 	for _, ledger := range done.Ledgers {
-		a.out.printf("Ledger    %s\n", text.Printable(ledger))
+		a.Out.Printf("Ledger    %s\n", text.Printable(ledger))
 	}
 	return nil
 }
 
 // ledgersToCopy returns the ledgers of a server, or the one that the user names, or
 // none if that is in PostgreSQL.
-func (a *app) ledgersToCopy(plan backupPlan, clusterID string) ([]devserver.Copy, error) {
+func ledgersToCopy(a *app.App, plan backupPlan, clusterID string) ([]devserver.Copy, error) {
 	// The ledger of monday.db is monday-ledger.db, or one for each namespace.
 	name := func(namespace string) string {
 		extension := filepath.Ext(plan.to)
 		return strings.TrimSuffix(plan.to, extension) + "-ledger" + namespace + cmp.Or(extension, ".db")
 	}
-	if where := plan.ledger.where; where != "" {
-		if err := plan.ledger.check(); err != nil {
+	if where := plan.ledger.Where; where != "" {
+		if err := plan.ledger.Check(); err != nil {
 			return nil, err
 		}
-		if isPostgres(where) {
+		if ledgers.IsPostgres(where) {
 			return nil, nil
 		}
 		return []devserver.Copy{{From: where, To: name("")}}, nil
 	}
-	dir, err := a.dataDir()
+	dir, err := ledgers.Dir(a)
 	if err != nil {
 		return nil, err
 	}

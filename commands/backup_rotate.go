@@ -7,29 +7,19 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
-	"slices"
-	"strings"
 	"time"
 
-	"example.com/coffee/devserver"
-	"example.com/coffee/internal/sqlitefile"
+	"example.com/coffee/commands/internal/app"
+	"example.com/coffee/commands/internal/backupfiles"
+	"example.com/coffee/internal/sleep"
 	"example.com/coffee/internal/text"
 )
-
-// backupTime is the time in the name of a backup in a directory, in UTC. Sorted by
-// name, the backups are sorted by time.
-const backupTime = "20060102T150405Z"
-
-// rotated are the names of such backups: a database, and its ledgers. What follows is that
-// of a draft.
-var rotated = regexp.MustCompile(`^(coffee-\d{8}T\d{6}Z)(-ledger.*)?\.db(` + regexp.QuoteMeta(sqlitefile.DraftInfix) + `.*)?$`)
 
 // runBackups makes a backup in a directory every plan.every, and keeps the newest ones, until
 // the context ends. A failed one is reported, and the next is made on schedule, unless it is
 // the first.
-func runBackups(ctx context.Context, a *app, plan backupPlan) error {
-	a.outliveReaders()
+func runBackups(ctx context.Context, a *app.App, plan backupPlan) error {
+	a.Out.OutliveReaders()
 	dir := plan.to
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		return fmt.Errorf("%s is not a directory", text.Printable(dir))
@@ -43,20 +33,20 @@ func runBackups(ctx context.Context, a *app, plan backupPlan) error {
 		case err != nil && first:
 			return err
 		case err != nil:
-			a.out.notef("no backup was made: %v; the next one is due in %v", err, plan.every)
+			a.Out.Notef("no backup was made: %v; the next one is due in %v", err, plan.every)
 		default:
-			ignored, err := removeOldBackups(ctx, made, plan.keep)
+			ignored, err := backupfiles.RemoveOld(ctx, made, plan.keep)
 			if err != nil {
-				a.out.notef("old backups stay: %v", err)
+				a.Out.Notef("old backups stay: %v", err)
 			}
 			for _, line := range ignored {
 				if !told[line] {
-					a.out.notef("%s", line)
+					a.Out.Notef("%s", line)
 				}
 				told[line] = true
 			}
 		}
-		if !sleep(ctx, plan.every) {
+		if !sleep.For(ctx, plan.every) {
 			return nil
 		}
 	}
@@ -64,128 +54,11 @@ func runBackups(ctx context.Context, a *app, plan backupPlan) error {
 
 // backUpInto makes a backup in a directory, and returns its database. Where another server
 // has made one in the same second, it takes the next.
-func backUpInto(ctx context.Context, a *app, plan backupPlan, dir string) (string, error) {
+func backUpInto(ctx context.Context, a *app.App, plan backupPlan, dir string) (string, error) {
 	for {
-		plan.to = filepath.Join(dir, "coffee-"+time.Now().UTC().Format(backupTime)+".db")
-		if err := runBackup(ctx, a, plan); !errors.Is(err, fs.ErrExist) || !sleep(ctx, time.Second) {
+		plan.to = filepath.Join(dir, "coffee-"+time.Now().UTC().Format(backupfiles.BackupTime)+".db")
+		if err := runBackup(ctx, a, plan); !errors.Is(err, fs.ErrExist) || !sleep.For(ctx, time.Second) {
 			return plan.to, err
 		}
 	}
-}
-
-// backupFiles are the files of one backup in a directory.
-type backupFiles struct {
-	database string // empty if there is none of that name
-	ledgers  []string
-	drafts   []string // of any of them
-}
-
-// removeOldBackups removes all but the newest backups of a server in the directory of the
-// one that was just made, and what is left of those that a kill ended. A backup counts if
-// its database is there, which gets its name last, was made by this server, and has a time
-// that is not in the future. For anything else by such a name a line says why it stays.
-func removeOldBackups(ctx context.Context, made string, keep int) (ignored []string, err error) {
-	dir := filepath.Dir(made)
-	ours, err := devserver.ReadStamp(ctx, made)
-	if err != nil {
-		return nil, err
-	}
-	backups, err := backupsIn(dir)
-	if err != nil {
-		return nil, err
-	}
-	newest := strings.TrimSuffix(filepath.Base(made), ".db")
-	var counted []string
-	for name, files := range backups {
-		reason := ""
-		if _, err := time.Parse("coffee-"+backupTime, name); err != nil {
-			reason = "its name has no time"
-		} else if name > newest {
-			reason = "its time is in the future"
-		} else if files.database == "" {
-			if err := removeFragments(filepath.Join(dir, name+".db"), files); err != nil {
-				return nil, err
-			}
-			continue
-		} else if stamp, err := devserver.ReadStamp(ctx, files.database); err != nil {
-			reason = "it is none, or cannot be read"
-		} else if stamp.ClusterID != ours.ClusterID {
-			// One line is enough for all of them.
-			ignored = append(ignored, fmt.Sprintf("backups of the server %s in %s stay: --keep is about this server's", stamp.ClusterID, text.Printable(dir)))
-			continue
-		}
-		if reason != "" {
-			ignored = append(ignored, fmt.Sprintf("%s is not counted as a backup, and stays: %s", text.Printable(filepath.Join(dir, name+".db")), reason))
-			continue
-		}
-		counted = append(counted, name)
-	}
-	slices.Sort(counted)
-	slices.Sort(ignored)
-	for _, old := range counted[:max(0, len(counted)-keep)] {
-		if err := removeBackup(backups[old]); err != nil {
-			return ignored, fmt.Errorf("an old backup cannot be removed: %w", err)
-		}
-	}
-	return slices.Compact(ignored), nil
-}
-
-// backupsIn returns the backups in a directory, by the name that their files begin with.
-func backupsIn(dir string) (map[string]*backupFiles, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, err
-	}
-	backups := map[string]*backupFiles{}
-	for _, entry := range entries {
-		match := rotated.FindStringSubmatch(entry.Name())
-		if match == nil || !entry.Type().IsRegular() {
-			continue
-		}
-		files := backups[match[1]]
-		if files == nil {
-			files = &backupFiles{}
-			backups[match[1]] = files
-		}
-		switch path := filepath.Join(dir, entry.Name()); {
-		case match[3] != "":
-			files.drafts = append(files.drafts, path)
-		case match[2] != "":
-			files.ledgers = append(files.ledgers, path)
-		default:
-			files.database = path
-		}
-	}
-	return backups, nil
-}
-
-// removeBackup removes a backup. What is left after a kill looks like a backup that was not
-// finished, see [removeFragments].
-func removeBackup(files *backupFiles) error {
-	draft := files.database + sqlitefile.DraftInfix + "removed"
-	if err := os.Rename(files.database, draft); err != nil {
-		return err
-	}
-	var errs []error
-	for _, file := range files.ledgers {
-		errs = append(errs, os.Remove(file))
-	}
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	return os.Remove(draft)
-}
-
-// removeFragments removes a backup whose process was killed before its database had its
-// name: the drafts that no process holds, and, if that of the database is among them, the
-// ledgers that had their names. Ledgers alone are somebody's.
-func removeFragments(database string, files *backupFiles) error {
-	err := sqlitefile.RemoveDrafts(database, files.ledgers...)
-	for _, draft := range files.drafts {
-		file, _, _ := strings.Cut(draft, sqlitefile.DraftInfix)
-		if file != database {
-			err = errors.Join(err, sqlitefile.RemoveDrafts(file))
-		}
-	}
-	return err
 }

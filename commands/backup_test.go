@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"example.com/coffee/commands/internal/backupfiles"
 	"example.com/coffee/internal/sqlitefile"
 )
 
@@ -77,7 +78,7 @@ func TestRemoveOldBackups(t *testing.T) {
 		want = strings.Replace(want, old+"\n", "", 1)
 	}
 	files(t, dir, "coffee-20261125T010000Z-ledger-default.db", "coffee-20261125T010000Z-ledger-other.db")
-	ignored, err := removeOldBackups(t.Context(), filepath.Join(dir, "coffee-20261125T040000Z.db"), 2)
+	ignored, err := backupfiles.RemoveOld(t.Context(), filepath.Join(dir, "coffee-20261125T040000Z.db"), 2)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +118,7 @@ func TestRemoveFragments(t *testing.T) {
 		"coffee-20261125T020000Z.db.new-1", "coffee-20261125T020000Z-ledger-default.db", "coffee-20261125T020000Z-ledger-other.db.new-4",
 		"coffee-20261125T000000Z.db.new-removed", "coffee-20261125T000000Z-ledger.db",
 	)
-	if _, err := removeOldBackups(t.Context(), made, 1); err != nil {
+	if _, err := backupfiles.RemoveOld(t.Context(), made, 1); err != nil {
 		t.Fatal(err)
 	}
 	if got := files(t, dir); got != want {
@@ -132,13 +133,13 @@ func TestLedgersBeside(t *testing.T) {
 	dir := t.TempDir()
 	files(t, dir, "b.db", "b-ledger-shop.db", "b-ledger-north%20shop.db", "b-ledger-a%2Fb.db", "b-ledger.db",
 		"b-ledger-north%zz.db", "b-ledger-north shop.db", "b-ledgers.db", "b-ledger-x.txt", "c-ledger-y.db")
-	ledgers, err := ledgersBeside(filepath.Join(dir, "b.db"))
+	ledgers, err := backupfiles.LedgersBeside(filepath.Join(dir, "b.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got []string
 	for _, ledger := range ledgers {
-		got = append(got, ledger.namespace+" in "+filepath.Base(ledger.file))
+		got = append(got, ledger.Namespace+" in "+filepath.Base(ledger.File))
 	}
 	want := []string{"a/b in b-ledger-a%2Fb.db", "default in b-ledger.db", "north shop in b-ledger-north%20shop.db", "shop in b-ledger-shop.db"}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {

@@ -1,23 +1,25 @@
 package commands
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
-	"os"
 	"path/filepath"
 	"slices"
-	"strings"
-
-	"github.com/shirou/gopsutil/v4/disk"
-	"go.temporal.io/sdk/client"
 
 	"example.com/coffee/coffee/audit"
 	"example.com/coffee/coffee/encryption"
 	"example.com/coffee/coffee/ledger"
+	"example.com/coffee/commands/internal/app"
+	"example.com/coffee/commands/internal/background"
+	"example.com/coffee/commands/internal/backupfiles"
+	"example.com/coffee/commands/internal/connect"
+	"example.com/coffee/commands/internal/findings"
+	"example.com/coffee/commands/internal/ledgers"
+	"example.com/coffee/commands/internal/local"
+	"example.com/coffee/commands/internal/terminal"
 	"example.com/coffee/devserver"
+	"example.com/coffee/internal/exit"
 	"example.com/coffee/internal/tempdir"
 	"example.com/coffee/internal/text"
 )
@@ -45,18 +47,18 @@ type auditedLedger struct {
 
 // runVerify checks backups: it reads each file whole, starts a server on a copy of the
 // database, and audits it with the ledgers beside it. The backups stay as they are.
-func runVerify(ctx context.Context, a *app, plan backupPlan) error {
+func runVerify(ctx context.Context, a *app.App, plan backupPlan) error {
 	backups := []verified{}
 	var breaches, missing int
 	var incomplete *audit.Report
 	beside := map[string]bool{} // ledgers, which are checked with their databases
 	for _, file := range plan.verify {
-		ledgers, err := ledgersBeside(file)
+		ledgers, err := backupfiles.LedgersBeside(file)
 		if err != nil {
 			return err
 		}
 		for _, ledger := range ledgers {
-			beside[ledger.file] = true
+			beside[ledger.File] = true
 		}
 	}
 	for _, file := range plan.verify {
@@ -77,48 +79,48 @@ func runVerify(ctx context.Context, a *app, plan backupPlan) error {
 		}
 	}
 	if plan.asJSON {
-		if err := a.out.json(backups); err != nil {
+		if err := a.Out.Json(backups); err != nil {
 			return err
 		}
 	} else {
-		printVerified(a.out, backups)
+		printVerified(a.Out, backups)
 	}
 	if breaches > 0 {
-		return &exitError{code: exitBreach, message: plural(breaches, "breach", "breaches")}
+		return &exit.Error{Code: exit.Breach, Err: errors.New(text.Plural(breaches, "breach", "breaches"))}
 	}
 	if missing > 0 {
-		return &hintedError{fmt.Errorf("%s missing", plural(missing, "ledger is", "ledgers are")),
-			"put each beside its database, under the name that coffee backup gave it; if they are in PostgreSQL, say so with --ledger postgres://..."}
+		return exit.Hinted(fmt.Errorf("%s missing", text.Plural(missing, "ledger is", "ledgers are")), "put each beside its database, under the name that coffee backup gave it; if they are in PostgreSQL, say so with --ledger postgres://...")
 	}
 	if incomplete != nil {
-		return verdict(incomplete)
+		return findings.Verdict(incomplete)
 	}
 	return nil
 }
 
 // printVerified prints the verified backups for people.
-func printVerified(out *output, backups []verified) {
+func printVerified(out *terminal.Output, backups []verified) {
 	for _, v := range backups {
-		out.line("Database", "%s: whole, of Temporal server %s", text.Printable(v.Database), text.Printable(v.ServerVersion))
+		out.Line("Database", "%s: whole, of Temporal server %s", text.Printable(v.Database), text.Printable(v.ServerVersion))
 		if len(v.Ledgers) == 0 {
-			out.line("Ledger", "none beside it")
+			out.Line("Ledger", "none beside it")
 		}
 		for _, l := range v.Ledgers {
-			out.line("Ledger", "%s", text.Printable(l.Ledger))
-			printAudit(out, l.Report)
+			out.Line("Ledger", "%s", text.Printable(l.Ledger))
+			findings.PrintAudit(out, l.Report)
 		}
 		for _, m := range v.Missing {
-			out.line("Missing", "the ledger of namespace %s, ledger %s", text.Printable(m.Namespace), text.Printable(m.Ledger))
+			out.Line("Missing", "the ledger of namespace %s, ledger %s", text.Printable(m.Namespace), text.Printable(m.Ledger))
 		}
 	}
 }
 
-func verify(ctx context.Context, a *app, file string, plan backupPlan) (v verified, err error) {
+func verify(ctx context.Context, a *app.App, file string, plan backupPlan) (v verified, err error) {
 	stamp, err := devserver.ReadStamp(ctx, file)
 	if err != nil {
-		return v, &hintedError{err, "name the databases that coffee backup has made"}
+		return v, exit.Hinted(err, "name the databases that coffee backup has made")
 	}
-	ledgers, err := ledgersBeside(file)
+	elsewhere := ledgers.IsPostgres(plan.ledger.Where)
+	ledgers, err := backupfiles.LedgersBeside(file)
 	if err != nil {
 		return v, err
 	}
@@ -128,13 +130,13 @@ func verify(ctx context.Context, a *app, file string, plan backupPlan) (v verifi
 	}
 	defer func() { err = errors.Join(err, temporary.Remove()) }()
 	dir := temporary.Path()
-	if err := checkRoom(ctx, dir, file, ledgers); err != nil {
+	if err := backupfiles.CheckRoom(ctx, dir, file, ledgers); err != nil {
 		return v, err
 	}
 	// Copying reads and checks everything.
 	copies := []devserver.Copy{{From: file, To: filepath.Join(dir, "coffee.db")}}
 	for i, ledger := range ledgers {
-		copies = append(copies, devserver.Copy{From: ledger.file, To: filepath.Join(dir, fmt.Sprintf("ledger-%d.db", i))})
+		copies = append(copies, devserver.Copy{From: ledger.File, To: filepath.Join(dir, fmt.Sprintf("ledger-%d.db", i))})
 	}
 	if err := devserver.Backup(ctx, copies...); err != nil {
 		return v, err
@@ -146,41 +148,41 @@ func verify(ctx context.Context, a *app, file string, plan backupPlan) (v verifi
 	}
 	copied := map[string]string{} // the copy of each namespace's ledger
 	for i, ledger := range ledgers {
-		if !slices.Contains(namespaces, ledger.namespace) {
-			return v, fmt.Errorf("%s is the ledger of namespace %s, which is not in the database", text.Printable(ledger.file), text.Printable(ledger.namespace))
+		if !slices.Contains(namespaces, ledger.Namespace) {
+			return v, fmt.Errorf("%s is the ledger of namespace %s, which is not in the database", text.Printable(ledger.File), text.Printable(ledger.Namespace))
 		}
-		copied[ledger.namespace] = copies[i+1].To
+		copied[ledger.Namespace] = copies[i+1].To
 	}
 	if len(namespaces) == 0 {
 		return v, nil
 	}
-	var tasks background
-	defer func() { err = errors.Join(err, tasks.stop()) }()
-	server, err := a.startServer(ctx, &tasks, devserver.Options{DatabaseFile: copies[0].To, Namespaces: namespaces, InProcess: true})
+	var tasks background.Tasks
+	defer func() { err = errors.Join(err, tasks.Stop()) }()
+	server, err := local.StartServer(ctx, a, &tasks, devserver.Options{DatabaseFile: copies[0].To, Namespaces: namespaces, InProcess: true})
 	if err != nil {
 		return v, err
 	}
 	for _, ledger := range ledgers {
-		conn, err := connectCopy(ctx, a, server, ledger.namespace, plan.keyset)
+		conn, err := connectCopy(ctx, a, server, ledger.Namespace, plan.keyset)
 		if err != nil {
 			return v, err
 		}
-		report, err := auditCopy(ctx, conn, copied[ledger.namespace])
+		report, err := auditCopy(ctx, conn, copied[ledger.Namespace])
 		conn.Close()
 		if err != nil {
 			return v, err
 		}
-		v.Ledgers = append(v.Ledgers, auditedLedger{ledger.file, ledger.namespace, report})
+		v.Ledgers = append(v.Ledgers, auditedLedger{ledger.File, ledger.Namespace, report})
 	}
 	for _, namespace := range namespaces {
-		if copied[namespace] != "" || isPostgres(plan.ledger.where) {
+		if copied[namespace] != "" || elsewhere {
 			continue
 		}
 		conn, err := connectCopy(ctx, a, server, namespace, plan.keyset)
 		if err != nil {
 			return v, err
 		}
-		recorded, err := ledger.RecordedFor(ctx, conn.orders().Client)
+		recorded, err := ledger.RecordedFor(ctx, conn.Orders().Client)
 		conn.Close()
 		if err != nil {
 			return v, err
@@ -192,72 +194,22 @@ func verify(ctx context.Context, a *app, file string, plan backupPlan) (v verifi
 	return v, nil
 }
 
-// checkRoom returns an error if a directory has no room for a copy of a backup.
-func checkRoom(ctx context.Context, dir, file string, ledgers []ledgerBeside) error {
-	var needed uint64
-	for _, one := range append(ledgers, ledgerBeside{file: file}) {
-		info, err := os.Stat(one.file)
-		if err != nil {
-			return err
-		}
-		needed += uint64(info.Size())
-	}
-	usage, err := disk.UsageWithContext(ctx, dir)
-	if err != nil || usage.Free >= needed {
-		return nil // or copying finds out
-	}
-	return &hintedError{
-		fmt.Errorf("%s has room for %d MB, but a copy to verify takes %d MB", filepath.Dir(dir), usage.Free>>20, needed>>20),
-		"name a directory with more room in $TMPDIR",
-	}
-}
-
 // connectCopy connects to a namespace of a server on a copy.
-func connectCopy(ctx context.Context, a *app, server *devserver.Server, namespace string, keyset *encryption.Keyset) (*connection, error) {
-	options := connectOptions{Options: server.ClientOptions(), keyset: keyset}
+func connectCopy(ctx context.Context, a *app.App, server *devserver.Server, namespace string, keyset *encryption.Keyset) (*connect.Connection, error) {
+	options := connect.Options{Options: server.ClientOptions(), Keyset: keyset}
 	options.Namespace = namespace
-	return a.connect(ctx, options)
+	return connect.Open(ctx, a, options)
 }
 
 // auditCopy audits the orders of a namespace with a ledger.
-func auditCopy(ctx context.Context, conn *connection, file string) (*audit.Report, error) {
+func auditCopy(ctx context.Context, conn *connect.Connection, file string) (*audit.Report, error) {
 	book, err := audit.OpenBook(ctx, file)
 	if err != nil {
 		return nil, err
 	}
 	defer book.Close()
-	if err := ledger.CheckOwner(ctx, conn.orders().Client, book.ID(), book.Owner()); err != nil {
+	if err := ledger.CheckOwner(ctx, conn.Orders().Client, book.ID(), book.Owner()); err != nil {
 		return nil, err
 	}
-	return audit.Run(ctx, audit.Options{Client: conn.Client, Namespace: conn.namespace, Book: book})
-}
-
-// ledgerBeside is a ledger in a backup.
-type ledgerBeside struct{ namespace, file string }
-
-// ledgersBeside returns the ledgers that coffee backup has put beside a database, sorted by
-// namespace. A ledger that the user named belongs to the default one.
-func ledgersBeside(file string) (ledgers []ledgerBeside, err error) {
-	extension := cmp.Or(filepath.Ext(file), ".db")
-	prefix := strings.TrimSuffix(filepath.Base(file), extension) + "-ledger"
-	entries, err := os.ReadDir(filepath.Dir(file))
-	if err != nil {
-		return nil, err
-	}
-	for _, entry := range entries {
-		rest, ok := strings.CutPrefix(entry.Name(), prefix)
-		escaped, isDB := strings.CutSuffix(rest, extension)
-		if !ok || !isDB || escaped != "" && !strings.HasPrefix(escaped, "-") {
-			continue
-		}
-		namespace, err := url.PathUnescape(strings.TrimPrefix(escaped, "-"))
-		if err != nil || url.PathEscape(namespace) != strings.TrimPrefix(escaped, "-") {
-			continue // coffee backup gave it no such name
-		}
-		ledgers = append(ledgers, ledgerBeside{cmp.Or(namespace, client.DefaultNamespace), filepath.Join(filepath.Dir(file), entry.Name())})
-	}
-	slices.SortFunc(ledgers, func(a, b ledgerBeside) int {
-		return cmp.Or(cmp.Compare(a.namespace, b.namespace), cmp.Compare(a.file, b.file))
-	})
-	return ledgers, nil
+	return audit.Run(ctx, audit.Options{Client: conn.Client, Namespace: conn.Namespace, Book: book})
 }

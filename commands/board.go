@@ -11,10 +11,16 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"example.com/coffee/coffee/board"
+	"example.com/coffee/commands/internal/app"
+	"example.com/coffee/commands/internal/background"
+	"example.com/coffee/commands/internal/commandline"
+	"example.com/coffee/commands/internal/connect"
+	"example.com/coffee/commands/internal/monitor"
+	"example.com/coffee/commands/internal/terminal"
 	"example.com/coffee/devserver"
 )
 
-func boardCommand(a *app) *cli.Command {
+func boardCommand(a *app.App) *cli.Command {
 	return &cli.Command{
 		Name:  "board",
 		Usage: "serve the order board, a web page",
@@ -24,11 +30,11 @@ func boardCommand(a *app) *cli.Command {
 			&cli.StringFlag{Name: "ip", Usage: "`ADDRESS` to listen on", Value: "127.0.0.1"},
 			&cli.IntFlag{Name: "port", Usage: "`PORT` to listen on; 0 means a free one", Value: 8080},
 			allowedHostFlag(),
-			metricsFlag(""),
+			monitor.Flag(""),
 			&cli.StringFlag{Name: "ui-url", Usage: "`URL` of Temporal's Web UI, for links to it", DefaultText: "that of a server on this machine"},
-		}, connectFlags()),
+		}, connect.Flags()),
 		Action: func(c *cli.Context) error {
-			if err := noArguments(c); err != nil {
+			if err := commandline.NoArguments(c); err != nil {
 				return err
 			}
 			plan, err := parseBoard(c)
@@ -47,7 +53,7 @@ func allowedHostFlag() cli.Flag {
 
 // boardPlan is what the flags ask for.
 type boardPlan struct {
-	server connectOptions
+	server connect.Options
 	uiURL  string
 	ip     string
 	port   int
@@ -58,72 +64,72 @@ type boardPlan struct {
 }
 
 func parseBoard(c *cli.Context) (plan boardPlan, err error) {
-	plan = boardPlan{ip: ip(c, "ip"), allowedHosts: c.StringSlice("allowed-host"), uiURL: c.String("ui-url")}
+	plan = boardPlan{ip: commandline.IP(c, "ip"), allowedHosts: c.StringSlice("allowed-host"), uiURL: c.String("ui-url")}
 	if net.ParseIP(plan.ip) == nil {
-		return plan, usageErrorf(c, "--ip is %q: use an IP address", plan.ip)
+		return plan, commandline.Errorf(c, "--ip is %q: use an IP address", plan.ip)
 	}
-	if plan.port, err = parsePort(c, "port"); err != nil {
+	if plan.port, err = commandline.ParsePort(c, "port"); err != nil {
 		return plan, err
 	}
-	if plan.metrics, err = parseMetrics(c); err != nil {
+	if plan.metrics, err = monitor.ParseAddress(c); err != nil {
 		return plan, err
 	}
-	if plan.server, err = parseConnect(c); err != nil {
+	if plan.server, err = connect.Parse(c); err != nil {
 		return plan, err
 	}
 	host, port, _ := net.SplitHostPort(plan.server.HostPort) // it is valid
-	if n, err := strconv.Atoi(port); err == nil && plan.uiURL == "" && onThisMachine(plan.server.HostPort) {
+	if n, err := strconv.Atoi(port); err == nil && plan.uiURL == "" && connect.OnThisMachine(plan.server.HostPort) {
 		plan.uiURL = "http://" + net.JoinHostPort(host, strconv.Itoa(n+uiPortOffset))
 	}
 	return plan, nil
 }
 
-func runBoard(ctx context.Context, a *app, plan boardPlan) (err error) {
-	a.outliveReaders()
-	var tasks background
-	defer func() { err = errors.Join(err, tasks.stop()) }()
-	meters, err := openMeters(&tasks, plan.metrics)
+func runBoard(ctx context.Context, a *app.App, plan boardPlan) (err error) {
+	a.Out.OutliveReaders()
+	var tasks background.Tasks
+	defer func() { err = errors.Join(err, tasks.Stop()) }()
+	meters, err := monitor.Open(&tasks, plan.metrics)
 	if err != nil {
 		return err
 	}
-	meters.watch(&plan.server)
-	conn, err := a.connectLater(plan.server)
+	meters.Instrument(&plan.server)
+	conn, err := connect.OpenLater(a, plan.server)
 	if err != nil {
 		return err
 	}
-	tasks.onStop(func() error { conn.Close(); return nil })
+	tasks.OnStop(func() error { conn.Close(); return nil })
 	if !devserver.IsLoopback(plan.ip) {
-		a.log.Warn().Str("ip", plan.ip).Msg("listening beyond this machine: anyone who can reach the board can place and cancel orders")
+		a.Log.Warn().Str("ip", plan.ip).Msg("listening beyond this machine: anyone who can reach the board can place and cancel orders")
 	}
-	listener, err := listenHTTP("order board", plan.ip, plan.port, "--port")
+	listener, err := background.ListenHTTP("order board", plan.ip, plan.port, "--port")
 	if err != nil {
 		return err
 	}
-	meters.started(conn)
-	meters.serve(&tasks, nil)
-	a.out.printf("Order board %s\n", a.serveBoard(&tasks, listener, conn, plan.uiURL, plan.allowedHosts, nil))
-	tasks.wait(ctx)
+	meters.Started(conn)
+	meters.Serve(&tasks, nil)
+	a.Out.Printf("Order board %s\n", serveBoard(a, &tasks, listener, conn, plan.uiURL, plan.allowedHosts, nil))
+	tasks.Wait(ctx)
 	return nil
 }
 
 // serveBoard serves a board on a listener, which it takes over, and returns its
 // URL.
-func (a *app) serveBoard(tasks *background, listener net.Listener, conn *connection, uiURL string, allowedHosts []string, config *tls.Config) string {
+func serveBoard(a *app.App, tasks *background.Tasks, listener net.Listener, conn *connect.Connection, uiURL string, allowedHosts []string, config *tls.Config) string {
 	b := board.New(board.Options{
-		Orders:    conn.orders(),
-		Explain:   func(err error) string { return inOneLine(serverProblem(err, conn.endpoint)) },
+		Orders:    conn.Orders(),
+		Explain:   func(err error) string { return terminal.InOneLine(connect.ServerProblem(err, conn.At)) },
 		UIURL:     uiURL,
-		Namespace: conn.namespace, AllowedHosts: allowedHosts,
+		Namespace: conn.Namespace, AllowedHosts: allowedHosts,
 	})
 	server := b.Server(listener.Addr())
 	if config != nil {
 		// A browser checks by the certificate that it is where it was told to go.
 		server.Handler = b.Handler("")
 	}
-	tasks.start(func(ctx context.Context) error {
+	tasks.Start(func(ctx context.Context) error {
 		b.Run(ctx)
 		return nil
 	})
-	tasks.serve("board", withTLS(listener, config), server)
-	return scheme(config) + "://" + listener.Addr().String()
+	tasks.Serve("board", background.WithTLS(listener, config), server)
+	return background.Scheme(config) + "://" + listener.Addr().String()
 }

@@ -23,6 +23,8 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/commands/internal/app"
+	"example.com/coffee/commands/internal/background"
 )
 
 // pictures is where screenshots are kept. It is not in the repository.
@@ -160,10 +162,10 @@ func (s *shop) serveTestBoard() string {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	var tasks background
-	(&app{}).serveBoard(&tasks, listener, s.conn, "http://127.0.0.1:8233", nil, nil)
+	var tasks background.Tasks
+	serveBoard(&app.App{}, &tasks, listener, s.conn, "http://127.0.0.1:8233", nil, nil)
 	s.t.Cleanup(func() {
-		if err := tasks.stop(); err != nil {
+		if err := tasks.Stop(); err != nil {
 			s.t.Error(err)
 		}
 	})
@@ -220,7 +222,7 @@ func TestBoardInABrowser(t *testing.T) {
 	page.do(chromedp.Evaluate(row("192")+`.querySelectorAll("button")[1].click()`, nil))
 	page.until("the timeline", `document.getElementById("dialog").open && document.getElementById("picture").naturalWidth > 0`)
 	page.picture("timeline")
-	if got := page.eval(`document.getElementById("ui").href`); got != "http://127.0.0.1:8233/namespaces/"+s.conn.namespace+"/workflows/order-192" {
+	if got := page.eval(`document.getElementById("ui").href`); got != "http://127.0.0.1:8233/namespaces/"+s.conn.Namespace+"/workflows/order-192" {
 		t.Errorf("the link to the Web UI is %v", got)
 	}
 	history, err := s.orders.History(t.Context(), "192")

@@ -12,9 +12,15 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
+	"example.com/coffee/commands/internal/app"
+	"example.com/coffee/commands/internal/commandline"
+	"example.com/coffee/commands/internal/connect"
+	"example.com/coffee/commands/internal/terminal"
+	"example.com/coffee/commands/internal/waiting"
+	"example.com/coffee/internal/exit"
 )
 
-func cancelCommand(a *app) *cli.Command {
+func cancelCommand(a *app.App) *cli.Command {
 	return &cli.Command{
 		Name:        "cancel",
 		Usage:       "cancel an order and wait for the outcome",
@@ -22,15 +28,15 @@ func cancelCommand(a *app) *cli.Command {
 		Description: "The exit code is 1 if it was too late.",
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "reason", Usage: "record this `TEXT` with the request"},
-			outputFlag(),
-		}, connectFlags()),
+			commandline.OutputFlag(),
+		}, connect.Flags()),
 		Action: func(c *cli.Context) error {
 			plan, err := parseCancel(c)
 			if err != nil {
 				return err
 			}
-			return a.withOrders(c.Context, plan.server, func(orders *desk.Client) error {
-				return cancelOrder(c.Context, a.out, orders, plan)
+			return connect.WithOrders(c.Context, a, plan.server, func(orders *desk.Client) error {
+				return cancelOrder(c.Context, a.Out, orders, plan)
 			})
 		},
 	}
@@ -38,7 +44,7 @@ func cancelCommand(a *app) *cli.Command {
 
 // cancelPlan is what the flags ask for.
 type cancelPlan struct {
-	server connectOptions
+	server connect.Options
 	id     string
 	reason string
 	asJSON bool
@@ -46,36 +52,32 @@ type cancelPlan struct {
 
 func parseCancel(c *cli.Context) (plan cancelPlan, err error) {
 	plan.reason = c.String("reason")
-	if plan.id, err = optionalOrderID(c); err != nil {
+	if plan.id, err = commandline.OptionalOrderID(c); err != nil {
 		return plan, err
 	}
 	if plan.id == "" {
-		return plan, usageErrorf(c, "which order? coffee cancel ID; those that can be cancelled: coffee status --status running")
+		return plan, commandline.Errorf(c, "which order? coffee cancel ID; those that can be cancelled: coffee status --status running")
 	}
-	if plan.asJSON, err = wantsJSON(c); err != nil {
+	if plan.asJSON, err = commandline.WantsJSON(c); err != nil {
 		return plan, err
 	}
-	plan.server, err = parseConnect(c)
+	plan.server, err = connect.Parse(c)
 	return plan, err
 }
 
-func cancelOrder(ctx context.Context, out *output, orders *desk.Client, plan cancelPlan) error {
+func cancelOrder(ctx context.Context, out *terminal.Output, orders *desk.Client, plan cancelPlan) error {
 	err := orders.Cancel(ctx, plan.id, plan.reason)
 	if err != nil && !errors.Is(err, coffee.ErrEnded) {
 		return err
 	}
 	result, err := awaitCancelled(ctx, orders, plan.id)
-	id := shortID(plan.id)
+	id := terminal.ShortID(plan.id)
 	if unmanned := (*unmannedError)(nil); errors.As(err, &unmanned) {
-		out.notef("the request to cancel order %s is recorded, and takes effect once a worker takes it: %s", id, unmanned)
+		out.Notef("the request to cancel order %s is recorded, and takes effect once a worker takes it: %s", id, unmanned)
 		return nil
 	}
 	if ctx.Err() != nil {
-		return &exitError{
-			code:    exitInterrupted,
-			message: "interrupted: the request to cancel order " + id + " stands",
-			hint:    "look at it with: coffee status " + id,
-		}
+		return &exit.Error{Code: exit.Interrupted, Err: errors.New("interrupted: the request to cancel order " + id + " stands"), Hint: "look at it with: coffee status " + id}
 	}
 	if coffee.IsUnreadable(err) {
 		return fmt.Errorf("order %s is over (%s), but its result cannot be read here: %w", id, cmp.Or(strings.ToLower(string(result.Status)), "nobody knows how"), err)
@@ -84,19 +86,19 @@ func cancelOrder(ctx context.Context, out *output, orders *desk.Client, plan can
 		return err
 	}
 	if plan.asJSON {
-		if err := out.json(result); err != nil {
+		if err := out.Json(result); err != nil {
 			return err
 		}
 	} else if result.Status == coffee.StatusCancelled {
-		out.printf("%s\n", cancelledInWords(result))
+		out.Printf("%s\n", terminal.CancelledInWords(result))
 	}
 	switch result.Status {
 	case coffee.StatusCancelled:
 		return nil
 	case coffee.StatusFailed:
-		return &exitError{code: exitFailure, message: "too late: order " + id + " had failed" + refundInWords(result)}
+		return &exit.Error{Code: exit.Failure, Err: errors.New("too late: order " + id + " had failed" + terminal.RefundInWords(result))}
 	}
-	return &exitError{code: exitFailure, message: fmt.Sprintf("too late: order %s was completed, for %s", id, result.AmountCents)}
+	return exit.Errorf(exit.Failure, "too late: order %s was completed, for %s", id, result.AmountCents)
 }
 
 // unmannedError means that nobody is there to take an order.
@@ -110,7 +112,7 @@ func awaitCancelled(ctx context.Context, orders *desk.Client, id string) (coffee
 	waitCtx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {
-		if waits := waitUntilUnmanned(waitCtx, orders, id); waits.Unmanned() {
+		if waits := waiting.WaitUntilUnmanned(waitCtx, orders, id); waits.Unmanned() {
 			cancel(&unmannedError{waits})
 		}
 	}()

@@ -14,12 +14,16 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"example.com/coffee/coffee/encryption"
+	"example.com/coffee/commands/internal/app"
+	"example.com/coffee/commands/internal/background"
+	"example.com/coffee/commands/internal/commandline"
+	"example.com/coffee/commands/internal/connect"
 	"example.com/coffee/devserver"
 	"example.com/coffee/internal/httpserver"
 	"example.com/coffee/internal/renewed"
 )
 
-func codecCommand(a *app) *cli.Command {
+func codecCommand(a *app.App) *cli.Command {
 	return &cli.Command{
 		Name:  "codec",
 		Usage: "decrypt orders for Temporal's Web UI and command line",
@@ -27,7 +31,7 @@ func codecCommand(a *app) *cli.Command {
 			"Whoever can reach it can decrypt, so by default it listens on this machine only, and it answers only pages of --origin. " +
 			"coffee server --encryption-keyset includes one.",
 		Flags: []cli.Flag{
-			keysetFlag(""),
+			connect.KeysetFlag(""),
 			&cli.StringFlag{Name: "namespace", Aliases: []string{"n"}, Usage: "`NAME` of the namespace whose orders it decrypts", Value: client.DefaultNamespace},
 			&cli.StringSliceFlag{Name: "origin", Usage: "`URL` of a Web UI that may call it; can be repeated", DefaultText: "that of coffee server on this machine"},
 			&cli.StringFlag{Name: "ip", Usage: "`ADDRESS` to listen on; beyond this machine it needs a certificate", Value: "127.0.0.1"},
@@ -36,7 +40,7 @@ func codecCommand(a *app) *cli.Command {
 			&cli.StringFlag{Name: "tls-key-path", Usage: "its key `FILE`"},
 		},
 		Action: func(c *cli.Context) error {
-			if err := noArguments(c); err != nil {
+			if err := commandline.NoArguments(c); err != nil {
 				return err
 			}
 			plan, err := parseCodec(c)
@@ -62,30 +66,30 @@ func parseCodec(c *cli.Context) (plan codecPlan, err error) {
 		handler: encryption.HandlerOptions{Namespaces: []string{c.String("namespace")}, Origins: c.StringSlice("origin")},
 		ip:      c.String("ip"), cert: c.String("tls-cert-path"), key: c.String("tls-key-path"),
 	}
-	if plan.keyset, err = parseKeyset(c); err != nil {
+	if plan.keyset, err = connect.ParseKeyset(c); err != nil {
 		return plan, err
 	}
 	if plan.keyset == nil {
-		return plan, usageErrorf(c, "codec needs --encryption-keyset")
+		return plan, commandline.Errorf(c, "codec needs --encryption-keyset")
 	}
-	if plan.port, err = parsePort(c, "port"); err != nil {
+	if plan.port, err = commandline.ParsePort(c, "port"); err != nil {
 		return plan, err
 	}
 	if net.ParseIP(plan.ip) == nil {
-		return plan, usageErrorf(c, "--ip is %q: use an IP address", plan.ip)
+		return plan, commandline.Errorf(c, "--ip is %q: use an IP address", plan.ip)
 	}
 	if (plan.cert == "") != (plan.key == "") {
-		return plan, usageErrorf(c, "--tls-cert-path and --tls-key-path need each other")
+		return plan, commandline.Errorf(c, "--tls-cert-path and --tls-key-path need each other")
 	}
 	if !devserver.IsLoopback(plan.ip) {
 		if plan.cert == "" {
-			return plan, usageErrorf(c, "--ip is %s: beyond this machine a codec server needs --tls-cert-path and --tls-key-path", plan.ip)
+			return plan, commandline.Errorf(c, "--ip is %s: beyond this machine a codec server needs --tls-cert-path and --tls-key-path", plan.ip)
 		}
 		plan.handler.AnyHost = true // its certificate says who it is
 	}
 	for _, origin := range plan.handler.Origins {
 		if u, err := url.Parse(origin); err != nil || u.Scheme == "" || u.Host == "" || u.Path != "" {
-			return plan, usageErrorf(c, "--origin is %q: use http://HOST:PORT, without a path", origin)
+			return plan, commandline.Errorf(c, "--origin is %q: use http://HOST:PORT, without a path", origin)
 		}
 	}
 	if len(plan.handler.Origins) == 0 {
@@ -116,7 +120,7 @@ func origins(pages ...string) (all []string) {
 	return all
 }
 
-func runCodec(ctx context.Context, a *app, plan codecPlan) error {
+func runCodec(ctx context.Context, a *app.App, plan codecPlan) error {
 	var config *tls.Config
 	if plan.cert != "" {
 		pair, err := renewed.KeyPair(plan.cert, plan.key)
@@ -125,16 +129,16 @@ func runCodec(ctx context.Context, a *app, plan codecPlan) error {
 		}
 		config = &tls.Config{GetCertificate: renewed.ServerCertificate(pair), NextProtos: []string{"h2", "http/1.1"}}
 	}
-	listener, err := listenHTTP("codec server", plan.ip, plan.port, "--port")
+	listener, err := background.ListenHTTP("codec server", plan.ip, plan.port, "--port")
 	if err != nil {
 		return err
 	}
-	a.outliveReaders()
-	var tasks background
-	a.out.printf("Codec server %s://%s\n", scheme(config), listener.Addr())
-	tasks.serve("codec server", withTLS(listener, config), httpserver.New(plan.keyset.Handler(plan.handler)))
-	tasks.wait(ctx)
-	return tasks.stop()
+	a.Out.OutliveReaders()
+	var tasks background.Tasks
+	a.Out.Printf("Codec server %s://%s\n", background.Scheme(config), listener.Addr())
+	tasks.Serve("codec server", background.WithTLS(listener, config), httpserver.New(plan.keyset.Handler(plan.handler)))
+	tasks.Wait(ctx)
+	return tasks.Stop()
 }
 
 // serverCodec is the codec server of a server's Web UI, if there is one.
@@ -153,7 +157,7 @@ func prepareCodec(plan *serverPlan) (codec *serverCodec, err error) {
 	}
 	codec.port = plan.codecPort
 	if codec.port == 0 {
-		if codec.listener, err = listenHTTP("codec server", codecIP, 0, "--codec-port"); err != nil {
+		if codec.listener, err = background.ListenHTTP("codec server", codecIP, 0, "--codec-port"); err != nil {
 			return codec, err
 		}
 		codec.port = codec.listener.Addr().(*net.TCPAddr).Port
@@ -167,16 +171,16 @@ func prepareCodec(plan *serverPlan) (codec *serverCodec, err error) {
 const codecIP = "127.0.0.1"
 
 // serve serves the codec server, if there is one.
-func (s *serverCodec) serve(tasks *background, plan serverPlan, server *devserver.Server) (err error) {
+func (s *serverCodec) serve(tasks *background.Tasks, plan serverPlan, server *devserver.Server) (err error) {
 	if s.port == 0 {
 		return nil
 	}
 	if s.listener == nil {
-		if s.listener, err = listenHTTP("codec server", codecIP, s.port, "--codec-port"); err != nil {
+		if s.listener, err = background.ListenHTTP("codec server", codecIP, s.port, "--codec-port"); err != nil {
 			return err
 		}
 	}
-	tasks.serve("codec server", s.listener, httpserver.New(plan.keyset.Handler(encryption.HandlerOptions{
+	tasks.Serve("codec server", s.listener, httpserver.New(plan.keyset.Handler(encryption.HandlerOptions{
 		Namespaces: plan.server.Namespaces,
 		Origins:    origins(server.UIURL()),
 	})))

@@ -1,81 +1,65 @@
 // Package commands is the command line: flags in, text or JSON out. Each command
 // has a file that reads from top to bottom: its flags, the plan that they ask for,
-// and the run. The commands share
+// and the run, whose first arguments are the context and the app.
 //
-//   - app.go, what every command works with, and background.go, what runs while a
-//     command waits;
-//   - connect.go, ledger.go, data.go and dev.go, which open a connection to a
-//     server, a ledger in the data directory, or all of it in this process;
-//   - keys.go, secure.go, telemetry.go and web.go: keysets, certificates, metrics and
-//     traces, and whatever speaks HTTP;
-//   - output.go, words.go, screen.go and live.go, which print;
-//   - arguments.go, help.go, completion.go, errors.go and waiting.go: what a command
-//     line may say, how it is explained and completed, how it fails, and what an order
-//     waits for.
-//
-// options.go has what another program, such as the laboratory, can give them besides flags.
-// Whatever else is no command helps one, and is named after what it does.
+// What the commands share is below internal/: app, what each of them works with;
+// commandline, connect, ledgers and local, which turn flags into a connection, a ledger, a
+// server and a worker; background and monitor, what runs while a command waits; terminal,
+// findings and waiting, which speak to the user. options.go has what another program, such as
+// the laboratory, can use.
 package commands
 
 import (
-	"cmp"
 	"context"
-	"fmt"
 	"io"
-	"os"
-	"runtime/debug"
 
 	"github.com/urfave/cli/v2"
-	"go.temporal.io/sdk/worker"
 
 	"example.com/coffee/coffee"
-	"example.com/coffee/devserver"
+	"example.com/coffee/commands/internal/app"
+	"example.com/coffee/commands/internal/commandline"
+	"example.com/coffee/commands/internal/process"
+	"example.com/coffee/internal/exit"
 )
 
 // Run runs the program and returns its exit code. When the context is
 // cancelled, commands stop cleanly.
-func Run(ctx context.Context, args []string, stdout, stderr io.Writer, options Options) int {
-	a := newApp(stdout, stderr, options)
-	if completesArgument(args) {
-		return exitOK
+func Run(ctx context.Context, args []string, stdout, stderr io.Writer, options app.Options) int {
+	a := app.New(stdout, stderr, options)
+	if commandline.CompletesArgument(args) {
+		return exit.OK
 	}
-	setBuildID()
+	process.SetBuildID()
 	root := newRoot(a, args)
-	line, err := flagsFirst(root, args)
+	line, err := commandline.FlagsFirst(root, args)
 	if err == nil {
 		err = root.RunContext(ctx, line)
 	}
-	a.stopTracing()
-	if a.out.out.err != nil { // failing to write the data is a failure
-		err = a.out.out.err
+	a.StopTracing()
+	if a.Out.Out.Err != nil { // failing to write the data is a failure
+		err = a.Out.Out.Err
 	}
-	return a.out.fail(ctx, err)
+	return a.Out.Fail(ctx, err)
 }
 
-// group is a section of the list of commands in coffee --help.
-type group struct {
-	title    string
-	commands []*cli.Command
-}
-
-func groups(a *app, last string) []group {
+func groups(a *app.App, last string) []commandline.Group {
 	running, all := orderIDs(a, coffee.StatusRunning), orderIDs(a, "")
 	completing := func(command *cli.Command, ids func(*cli.Context) []string) *cli.Command {
-		command.BashComplete = complete(a, last, ids)
+		command.BashComplete = commandline.Complete(last, ids)
 		return command
 	}
-	return []group{
-		{"RUNNING", []*cli.Command{serverCommand(a), workerCommand(a)}},
-		{"ORDERS", []*cli.Command{orderCommand(a), completing(statusCommand(a), all), completing(cancelCommand(a), running)}},
-		{"LEARNING", []*cli.Command{tourCommand(a)}},
-		{"INSPECTING", []*cli.Command{completing(timelineCommand(a), all), completing(skipCommand(a), running), boardCommand(a), menuCommand(a)}},
-		{"VERIFYING", []*cli.Command{completing(replayCommand(a), all), auditCommand(a), rushCommand(a)}},
-		{"OPERATING", []*cli.Command{readyCommand(a), backupCommand(a), completing(rolloutCommand(a), deployedVersions(a)), keysCommand(a), codecCommand(a), completionCommand(a)}},
+	return []commandline.Group{
+		{Title: "RUNNING", Commands: []*cli.Command{serverCommand(a), workerCommand(a)}},
+		{Title: "ORDERS", Commands: []*cli.Command{orderCommand(a), completing(statusCommand(a), all), completing(cancelCommand(a), running)}},
+		{Title: "LEARNING", Commands: []*cli.Command{tourCommand(a)}},
+		{Title: "INSPECTING", Commands: []*cli.Command{completing(timelineCommand(a), all), completing(skipCommand(a), running), boardCommand(a), menuCommand(a)}},
+		{Title: "VERIFYING", Commands: []*cli.Command{completing(replayCommand(a), all), auditCommand(a), rushCommand(a)}},
+		{Title: "OPERATING", Commands: []*cli.Command{readyCommand(a), backupCommand(a), completing(rolloutCommand(a), deployedVersions(a)), keysCommand(a), codecCommand(a), completionCommand(a)}},
 	}
 }
 
-func newRoot(a *app, args []string) *cli.App {
-	last, completing := completed(args)
+func newRoot(a *app.App, args []string) *cli.App {
+	last, completing := commandline.Completed(args)
 	groups := groups(a, last)
 	root := &cli.App{
 		Name:     "coffee",
@@ -84,88 +68,66 @@ func newRoot(a *app, args []string) *cli.App {
 		UsageText: "coffee order --dev --drink latte     everything in one process\n" +
 			"coffee server, coffee worker,\n" +
 			"coffee order --drink latte           each in a terminal of its own",
-		Version: version(),
+		Version: process.Version(),
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "log-level", Usage: "`LEVEL` of log messages: debug, info, warn, error or never", DefaultText: "info; warn for the Temporal server and SDK"},
 			&cli.StringFlag{Name: "log-format", Usage: "`FORMAT` of log messages: text or json", DefaultText: "text on a terminal, json otherwise"},
 		},
 		Before: func(c *cli.Context) error {
-			if err := a.configureLogs(c.String("log-level"), c.String("log-format")); err != nil {
+			if err := a.ConfigureLogs(c.String("log-level"), c.String("log-format")); err != nil {
 				return err
 			}
-			if err := checkFlags(c, c.App.Flags); err != nil {
+			if err := commandline.CheckFlags(c, c.App.Flags); err != nil {
 				return err
 			}
-			a.adoptLoggers()
-			a.startTracing(c.Context)
+			a.AdoptLoggers()
+			a.StartTracing(c.Context)
 			return nil
 		},
 		Action: func(c *cli.Context) error {
 			if !c.Args().Present() {
 				return cli.ShowAppHelp(c)
 			}
-			return noSuchCommand(c, c.Args().First(), groups)
+			return commandline.NoSuchCommand(c, c.Args().First(), groups)
 		},
 		EnableBashCompletion:      true,
-		BashComplete:              complete(a, last, nil),
+		BashComplete:              commandline.Complete(last, nil),
 		DisableSliceFlagSeparator: true, // a value may have a comma in it
 		HideHelpCommand:           true,
-		OnUsageError:              onUsageError,
-		Writer:                    a.out.out,
-		ErrWriter:                 a.out.err,
+		OnUsageError:              commandline.OnUsageError,
+		Writer:                    a.Out.Out,
+		ErrWriter:                 a.Out.Err,
 		ExitErrHandler:            func(*cli.Context, error) {}, // run prints the error
 	}
 	for _, group := range groups {
-		root.Commands = append(root.Commands, group.commands...)
+		root.Commands = append(root.Commands, group.Commands...)
 	}
 	root.Flags = append(root.Flags, cli.HelpFlag) // urfave/cli leaves it out beside a command help
-	root.CustomAppHelpTemplate = rootHelp(root, groups)
-	root.Commands = append(root.Commands, helpCommand(a, root, groups))
+	root.CustomAppHelpTemplate = commandline.RootHelp(root, groups)
+	root.Commands = append(root.Commands, commandline.HelpCommand(root, groups))
 	finish(a, last, root.Name, root.Commands)
 	if completing {
-		a.configureLogs("never", "text") // cannot fail: both values are valid
+		a.ConfigureLogs("never", "text") // cannot fail: both values are valid
 	}
 	return root
 }
 
 // finish sets what all commands and their subcommands have in common.
-func finish(a *app, last, parent string, commands []*cli.Command) {
+func finish(a *app.App, last, parent string, commands []*cli.Command) {
 	for _, command := range commands {
 		command.HideHelpCommand = true
-		command.OnUsageError = onUsageError
+		command.OnUsageError = commandline.OnUsageError
 		if command.BashComplete == nil {
-			command.BashComplete = complete(a, last, nil)
+			command.BashComplete = commandline.Complete(last, nil)
 		}
-		command.Before = func(c *cli.Context) error { return checkFlags(c, command.Flags) }
+		command.Before = func(c *cli.Context) error { return commandline.CheckFlags(c, command.Flags) }
 		for _, flag := range command.Flags {
 			if b, ok := flag.(*cli.BoolFlag); ok {
 				b.DisableDefaultText = true // it is always false
 			}
 		}
 		name := parent + " " + command.Name
-		command.CustomHelpTemplate = commandHelp(command, name)
+		command.CustomHelpTemplate = commandline.CommandHelp(command, name)
 		finish(a, last, name, command.Subcommands)
-	}
-}
-
-// version returns the version of the module, or of the source if the program was
-// built from a checkout, and that of the Temporal server.
-func version() string {
-	v := "(unknown)"
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		v = info.Main.Version
-	}
-	return fmt.Sprintf("%s (Temporal server %s)", v, cmp.Or(devserver.ServerVersion, "not built in"))
-}
-
-// setBuildID tells the SDK which build of the program this is. Otherwise the
-// SDK reads the whole executable, 200 MB of it, to find out.
-func setBuildID() {
-	path, err := os.Executable()
-	if err != nil {
-		return
-	}
-	if info, err := os.Stat(path); err == nil {
-		worker.SetBinaryChecksum(fmt.Sprintf("coffee-%x-%x", info.Size(), info.ModTime().UnixNano()))
 	}
 }

@@ -19,6 +19,7 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
+	"example.com/coffee/commands/internal/app"
 )
 
 // pod is what a test reads of the worker in deploy/kubernetes. The module in deploy checks
@@ -62,7 +63,7 @@ func readWorker(t *testing.T) (args []string, grace time.Duration) {
 func wantFlags(t *testing.T, args []string) {
 	t.Helper()
 	var stderr bytes.Buffer
-	if code := Run(context.Background(), slices.Concat([]string{"coffee"}, args, []string{"--help"}), io.Discard, &stderr, Options{}); code != 0 {
+	if code := Run(context.Background(), slices.Concat([]string{"coffee"}, args, []string{"--help"}), io.Discard, &stderr, app.Options{}); code != 0 {
 		t.Errorf("coffee %s: exit code %d, %s", strings.Join(args, " "), code, stderr.String())
 	}
 }
@@ -169,7 +170,7 @@ func TestWorkerDrains(t *testing.T) {
 	args, grace := readWorker(t)
 	s := newShop(t)
 	start := func(brewTime string) *exec.Cmd {
-		cmd := coffeeCommand(t, slices.Concat(args, []string{"--address", s.conn.address, "-n", s.conn.namespace, "--ledger", s.book,
+		cmd := coffeeCommand(t, slices.Concat(args, []string{"--address", s.conn.At.Address, "-n", s.conn.Namespace, "--ledger", s.book,
 			"--charge-time", "10ms", "--brew-time", brewTime, "--receipt-time", "10ms", "--brew-failure-rate", "0"})...)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)

@@ -27,6 +27,10 @@ import (
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/timeline"
+	"example.com/coffee/commands/internal/app"
+	"example.com/coffee/commands/internal/connect"
+	"example.com/coffee/commands/internal/terminal"
+	"example.com/coffee/internal/sleep"
 )
 
 // TestDiagnoses kills and freezes a server and its workers. Each view says what is in
@@ -190,7 +194,7 @@ func (l *lookers) untilPolled(since time.Time) {
 		}) {
 			return
 		}
-		if !sleep(l.ctx, 50*time.Millisecond) {
+		if !sleep.For(l.ctx, 50*time.Millisecond) {
 			l.t.Fatal(err)
 		}
 	}
@@ -207,15 +211,17 @@ func (l *lookers) order(id string) *concurrentBuffer {
 
 // connect connects status --watch to the server, and a page to the board.
 func (l *lookers) connect(newsURL string) {
-	a := &app{log: zerolog.Nop(), platform: zerolog.Nop()}
-	conn, err := a.connect(l.ctx, connectOptions{Options: client.Options{HostPort: l.address, Namespace: client.DefaultNamespace}})
+	a := &app.App{Log: zerolog.Nop(), Platform: zerolog.Nop()}
+	conn, err := connect.Open(l.ctx, a, connect.Options{Options: client.Options{HostPort: l.address, Namespace: client.DefaultNamespace}})
 	if err != nil {
 		l.t.Fatal(err)
 	}
 	l.t.Cleanup(conn.Close)
-	l.service, l.orders = conn.WorkflowService(), conn.orders()
+	l.service, l.orders = conn.WorkflowService(), conn.Orders()
 	l.live = live{width: 200, height: 24, ctx: l.ctx, orders: l.orders, options: desk.ListOptions{Limit: 10},
-		explain: func(err error) string { return inOneLine(serverProblem(err, endpoint{address: l.address})) }}
+		explain: func(err error) string {
+			return terminal.InOneLine(connect.ServerProblem(err, connect.Endpoint{Address: l.address}))
+		}}
 	var response *http.Response
 	for {
 		request, err := http.NewRequestWithContext(l.ctx, http.MethodGet, newsURL, nil)
@@ -225,7 +231,7 @@ func (l *lookers) connect(newsURL string) {
 		if response, err = http.DefaultClient.Do(request); err == nil {
 			break
 		}
-		if !sleep(l.ctx, 50*time.Millisecond) {
+		if !sleep.For(l.ctx, 50*time.Millisecond) {
 			l.t.Fatal(err)
 		}
 	}
@@ -312,7 +318,7 @@ func (l *lookers) eventually(want, never string, look func() string) {
 		if strings.Contains(seen, want) {
 			return
 		}
-		if !sleep(l.ctx, 50*time.Millisecond) {
+		if !sleep.For(l.ctx, 50*time.Millisecond) {
 			l.t.Fatalf("there is no %q:\n%s", want, seen)
 		}
 	}

@@ -36,7 +36,10 @@ import (
 	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/encryption"
 	"example.com/coffee/coffee/ledger"
+	"example.com/coffee/commands/internal/app"
+	"example.com/coffee/commands/internal/connect"
 	"example.com/coffee/devserver"
+	"example.com/coffee/internal/sleep"
 )
 
 // newKeyset makes a keyset in a file of its own.
@@ -57,7 +60,7 @@ func newKeyset(t *testing.T) *encryption.Keyset {
 func encryptedShop(t *testing.T, options client.Options, keyset *encryption.Keyset, reading encryption.Options) *shop {
 	t.Helper()
 	log := zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.Disabled)
-	conn, err := (&app{log: log, platform: log}).connect(t.Context(), connectOptions{Options: options, keyset: keyset, reading: reading})
+	conn, err := connect.Open(t.Context(), &app.App{Log: log, Platform: log}, connect.Options{Options: options, Keyset: keyset, Reading: reading})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +70,7 @@ func encryptedShop(t *testing.T, options client.Options, keyset *encryption.Keys
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { book.Close() })
-	return &shop{t: t, conn: conn, orders: conn.orders(), ledger: book, log: log}
+	return &shop{t: t, conn: conn, orders: conn.Orders(), ledger: book, log: log}
 }
 
 // TestEncryptedOnTheServer: what the server has of orders, and of a workflow that uses
@@ -237,7 +240,7 @@ func tell(ctx context.Context, secret string, fail bool) (string, error) {
 // useEverything runs that workflow, and reads what it says.
 func useEverything(ctx context.Context, t *testing.T, s *shop) {
 	t.Helper()
-	w := worker.New(s.conn.sdk(), everythings, worker.Options{})
+	w := worker.New(sdk(s.conn), everythings, worker.Options{})
 	w.RegisterWorkflowWithOptions(everything, workflow.RegisterOptions{Name: typeEverything})
 	w.RegisterActivity(tell)
 	if err := w.Start(); err != nil {
@@ -334,7 +337,7 @@ func TestOrderInAnotherNamespace(t *testing.T) {
 		id string
 	}{{bank, "1"}, {here, "2"}} {
 		_, err := copied.in.conn.WorkflowService().StartWorkflowExecution(ctx, &workflowservice.StartWorkflowExecutionRequest{
-			Namespace: copied.in.conn.namespace, RequestId: copied.id, WorkflowId: coffee.WorkflowID(copied.id),
+			Namespace: copied.in.conn.Namespace, RequestId: copied.id, WorkflowId: coffee.WorkflowID(copied.id),
 			WorkflowType: started.GetWorkflowType(), TaskQueue: &taskqueuepb.TaskQueue{Name: coffee.TaskQueue},
 			Input: started.GetInput(), Memo: started.GetMemo(),
 		})
@@ -402,7 +405,7 @@ func TestTwoKeysets(t *testing.T) {
 		id := coffee.NewOrderID()
 		right.place(ctx, id)
 		ids = append(ids, id)
-		if !sleep(ctx, 50*time.Millisecond) {
+		if !sleep.For(ctx, 50*time.Millisecond) {
 			t.Fatal("it does not end")
 		}
 	}

@@ -105,7 +105,7 @@ func testWorkerDies(t *testing.T, activity, instant string) {
 	if cancelled {
 		brewTime = "9s" // there is time to cancel
 	}
-	first := coffeeCommand(t, "worker", "--address", s.conn.address, "-n", s.conn.namespace, "--ledger", s.book,
+	first := coffeeCommand(t, "worker", "--address", s.conn.At.Address, "-n", s.conn.Namespace, "--ledger", s.book,
 		"--charge-time", "1ms", "--brew-time", brewTime, "--receipt-time", "1ms", "--brew-failure-rate", "0")
 	first.Env = append(first.Env, failpointVariable+"="+activity+"/"+instant)
 	if err := first.Start(); err != nil {

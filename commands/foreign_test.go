@@ -22,6 +22,7 @@ import (
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/rollout"
+	"example.com/coffee/internal/sleep"
 )
 
 // TestOrderWithACronSchedule: Temporal would start such an order again and again,
@@ -83,7 +84,7 @@ func TestForeignTexts(t *testing.T) {
 		}
 	}
 	// A worker that is not ours.
-	w := worker.New(s.conn.sdk(), coffee.TaskQueue, worker.Options{})
+	w := worker.New(sdk(s.conn), coffee.TaskQueue, worker.Options{})
 	w.RegisterWorkflowWithOptions(func(ctx workflow.Context, _ any, what string) (map[string]any, error) {
 		texts := map[string]any{"order_id": long, "status": long, "drink": long, "size": long, "stage": long, "pricing": long, "cancel_reason": long, "failure": long}
 		if err := workflow.SetQueryHandler(ctx, coffee.QueryGetStatus, func() (any, error) { return texts, nil }); err != nil {
@@ -214,7 +215,7 @@ func TestVersionNames(t *testing.T) {
 		if i < 0 {
 			return
 		}
-		if !sleep(ctx, 100*time.Millisecond) { // until they are listed
+		if !sleep.For(ctx, 100*time.Millisecond) { // until they are listed
 			t.Fatalf("got %+v", d.Versions[i])
 		}
 	}
@@ -228,7 +229,7 @@ func TestAddedSearchAttribute(t *testing.T) {
 	defer cancel()
 	s := newShop(t)
 	custom := func() map[string]enumspb.IndexedValueType {
-		list, err := s.conn.OperatorService().ListSearchAttributes(ctx, &operatorservice.ListSearchAttributesRequest{Namespace: s.conn.namespace})
+		list, err := s.conn.OperatorService().ListSearchAttributes(ctx, &operatorservice.ListSearchAttributesRequest{Namespace: s.conn.Namespace})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -252,7 +253,7 @@ func TestAddedSearchAttribute(t *testing.T) {
 	all.Wait()
 	s.wantResult(ctx, "123", 525)
 	for listed() == 0 {
-		if !sleep(ctx, 20*time.Millisecond) {
+		if !sleep.For(ctx, 20*time.Millisecond) {
 			t.Fatal("the order is not listed")
 		}
 	}
@@ -282,10 +283,10 @@ func TestLostSearchAttribute(t *testing.T) {
 			s.await(ctx, "123", func(view desk.OrderView) bool { return view.Stage == coffee.StageBrewing })
 			operator := s.conn.OperatorService()
 			_, err := operator.RemoveSearchAttributes(ctx, &operatorservice.RemoveSearchAttributesRequest{
-				Namespace: s.conn.namespace, SearchAttributes: []string{coffee.SearchAttributeStatus}})
+				Namespace: s.conn.Namespace, SearchAttributes: []string{coffee.SearchAttributeStatus}})
 			if err == nil && kind != enumspb.INDEXED_VALUE_TYPE_UNSPECIFIED {
 				_, err = operator.AddSearchAttributes(ctx, &operatorservice.AddSearchAttributesRequest{
-					Namespace: s.conn.namespace, SearchAttributes: map[string]enumspb.IndexedValueType{coffee.SearchAttributeStatus: kind}})
+					Namespace: s.conn.Namespace, SearchAttributes: map[string]enumspb.IndexedValueType{coffee.SearchAttributeStatus: kind}})
 			}
 			if err != nil {
 				t.Fatal(err)

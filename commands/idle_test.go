@@ -3,7 +3,6 @@ package commands
 import (
 	"context"
 	"errors"
-	"reflect"
 	"testing"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/rollout"
+	"example.com/coffee/internal/sleep"
 )
 
 // TestIdleVersions: the workers of a version that is not rolled out, of none while one is,
@@ -39,7 +39,7 @@ func TestIdleVersions(t *testing.T) {
 			if (said != nil) == idle && (said == nil || said.Current.BuildID == current) {
 				return
 			}
-			if !sleep(ctx, 20*time.Millisecond) {
+			if !sleep.For(ctx, 20*time.Millisecond) {
 				t.Fatalf("%s: %v", what, err)
 			}
 		}
@@ -70,35 +70,5 @@ func TestIdleVersions(t *testing.T) {
 	await("when those have ended", v1, true, "v2")
 	if err := s.versions().CheckVersion(ctx, v1); err == nil || err.Error() != "this worker gets no orders: it has coffee:v1, and coffee:v2 is current" {
 		t.Errorf("it says: %v", err)
-	}
-}
-
-// TestVersionWatch: the log hears of a version once when it gets no orders, once when the
-// reason changes, and once when it gets some. No answer changes nothing.
-func TestVersionWatch(t *testing.T) {
-	t.Parallel()
-	idle := func(current string) error {
-		return &rollout.IdleError{Current: worker.WorkerDeploymentVersion{BuildID: current}}
-	}
-	var w versionWatch
-	type heard struct{ was, changed bool }
-	for i, step := range []struct {
-		err  error
-		want heard
-		fit  bool
-	}{
-		{nil, heard{}, true},
-		{idle("v1"), heard{false, true}, false},
-		{idle("v1"), heard{true, false}, false},
-		{errors.New("no answer"), heard{}, false},
-		{idle("v2"), heard{true, true}, false},
-		{nil, heard{true, true}, true},
-		{nil, heard{}, true},
-	} {
-		var got heard
-		got.was, got.changed = w.set(step.err)
-		if !reflect.DeepEqual(got, step.want) || (w.check(context.Background()) == nil) != step.fit {
-			t.Errorf("step %d: %+v, ready: %v", i, got, w.check(context.Background()))
-		}
 	}
 }

@@ -31,14 +31,17 @@ import (
 	"example.com/coffee/coffee/ledger"
 	"example.com/coffee/coffee/rollout"
 	"example.com/coffee/coffee/timeline"
+	"example.com/coffee/commands/internal/app"
+	"example.com/coffee/commands/internal/connect"
 	"example.com/coffee/devserver"
 	"example.com/coffee/internal/child"
+	"example.com/coffee/internal/sleep"
 )
 
 // shop is a server in this process, with a worker if the test starts one.
 type shop struct {
 	t      *testing.T
-	conn   *connection
+	conn   *connect.Connection
 	orders *desk.Client
 	ledger ledger.Store
 	book   string // the ledger's file
@@ -57,7 +60,7 @@ func openShop(t *testing.T, skipTime bool, book string) *shop {
 	ctx := context.Background()
 	log := zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel)
 	options := testServer(t, skipTime, log)
-	conn, err := (&app{log: log, platform: log}).connect(ctx, withSkipTime(connectOptions{Options: options}, skipTime))
+	conn, err := connect.Open(ctx, &app.App{Log: log, Platform: log}, connect.WithSkipTime(connect.Options{Options: options}, skipTime))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +70,7 @@ func openShop(t *testing.T, skipTime bool, book string) *shop {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { ledger.Close() })
-	return &shop{t: t, conn: conn, orders: desk.NewClient(conn, conn.namespace), ledger: ledger, book: book, log: log}
+	return &shop{t: t, conn: conn, orders: desk.NewClient(conn, conn.Namespace), ledger: ledger, book: book, log: log}
 }
 
 // clusterVariable names the environment variable with the addresses of a cluster that
@@ -92,7 +95,7 @@ func testServer(t *testing.T, skipTime bool, log zerolog.Logger) client.Options 
 	t.Helper()
 	ctx := context.Background()
 	if addresses := os.Getenv(clusterVariable); addresses != "" && !skipTime {
-		return client.Options{HostPort: addresses, Namespace: newNamespace(ctx, t, addressList(addresses))}
+		return client.Options{HostPort: addresses, Namespace: newNamespace(ctx, t, strings.Split(addresses, ","))}
 	}
 	server, err := devserver.Start(ctx, devserver.Options{TimeSkipping: skipTime, Log: log})
 	if err != nil {
@@ -129,7 +132,7 @@ func newNamespace(ctx context.Context, t *testing.T, frontends []string) string 
 			if err == nil {
 				break
 			}
-			if time.Now().After(deadline) || !sleep(ctx, 50*time.Millisecond) {
+			if time.Now().After(deadline) || !sleep.For(ctx, 50*time.Millisecond) {
 				t.Fatal(err)
 			}
 		}
@@ -145,7 +148,7 @@ func (s *shop) audit(ctx context.Context, file string, options audit.Options) *a
 		s.t.Fatal(err)
 	}
 	defer book.Close()
-	options.Client, options.Namespace, options.Book = s.conn.Client, s.conn.namespace, book
+	options.Client, options.Namespace, options.Book = s.conn.Client, s.conn.Namespace, book
 	report, err := audit.Run(ctx, options)
 	if err != nil {
 		s.t.Fatal(err)
@@ -179,10 +182,10 @@ func (s *shop) startWorkerWith(options coffee.WorkerOptions) (stop func()) {
 		s.t.Fatal(err)
 	}
 	var index desk.IndexWatch
-	if err := index.Ensure(ctx, s.conn.Client, s.conn.namespace); err != nil {
+	if err := index.Ensure(ctx, s.conn.Client, s.conn.Namespace); err != nil {
 		s.t.Log(err)
 	}
-	go index.Run(ctx, s.conn.Client, s.conn.namespace)
+	go index.Run(ctx, s.conn.Client, s.conn.Namespace)
 	options.Index = index.Index
 	options.Interceptors = append(options.Interceptors, dial.PlainErrors(), timeline.Recorder())
 	w, err := coffee.NewWorker(s.conn.Client, options)
@@ -230,7 +233,7 @@ func (s *shop) await(ctx context.Context, id string, ready func(desk.OrderView) 
 		if ready(view) {
 			return
 		}
-		if !sleep(ctx, 20*time.Millisecond) {
+		if !sleep.For(ctx, 20*time.Millisecond) {
 			s.t.Fatalf("order %s got no further than %+v", id, view)
 		}
 	}
@@ -320,7 +323,7 @@ func TestReset(t *testing.T) {
 	s.wantResult(ctx, "123", 525)
 	const firstTaskCompleted = 4
 	reset, err := s.conn.ResetWorkflowExecution(ctx, &workflowservice.ResetWorkflowExecutionRequest{
-		Namespace:                 s.conn.namespace,
+		Namespace:                 s.conn.Namespace,
 		WorkflowExecution:         &commonpb.WorkflowExecution{WorkflowId: coffee.WorkflowID("123")},
 		WorkflowTaskFinishEventId: firstTaskCompleted,
 		RequestId:                 "reset",
@@ -524,7 +527,7 @@ func TestInvalidOrderFromAForeignClient(t *testing.T) {
 }
 
 // sdk returns the SDK's own client, the only one that its workers take.
-func (c *connection) sdk() client.Client {
+func sdk(c *connect.Connection) client.Client {
 	return c.Client.(interface{ Unwrap() client.Client }).Unwrap()
 }
 

@@ -24,6 +24,9 @@ import (
 	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/ledger"
 	"example.com/coffee/coffee/ledger/ledgertest"
+	"example.com/coffee/commands/internal/app"
+	"example.com/coffee/commands/internal/connect"
+	"example.com/coffee/commands/internal/ledgers"
 )
 
 func newLedger(t *testing.T) ledger.Store {
@@ -143,7 +146,7 @@ func TestLedgersAtOnce(t *testing.T) {
 func TestLedgerWithoutPermission(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
-	options := client.Options{HostPort: s.conn.address, Namespace: s.conn.namespace}
+	options := client.Options{HostPort: s.conn.At.Address, Namespace: s.conn.Namespace}
 	options.ConnectionOptions.DialOptions = []grpc.DialOption{grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, more ...grpc.CallOption) error {
 		if strings.HasSuffix(method, "/StartWorkflowExecution") {
 			return serviceerror.ToStatus(serviceerror.NewPermissionDenied("no", "")).Err()
@@ -156,7 +159,7 @@ func TestLedgerWithoutPermission(t *testing.T) {
 	}
 	defer c.Close()
 	var log bytes.Buffer
-	err = ledger.Claim(context.Background(), coffee.NewClient(c, s.conn.namespace), s.ledger, false, zerolog.New(&log))
+	err = ledger.Claim(context.Background(), coffee.NewClient(c, s.conn.Namespace), s.ledger, false, zerolog.New(&log))
 	if err != nil || !strings.Contains(log.String(), "does not let this worker record") {
 		t.Errorf("got %v, %s", err, log.String())
 	}
@@ -183,12 +186,12 @@ func TestWaitsForTheLedger(t *testing.T) {
 	s := newShop(t)
 	waits := make(chan string, 100)
 	log := zerolog.New(writerFunc(func(line []byte) (int, error) { waits <- string(line); return len(line), nil }))
-	a := &app{log: log}
+	a := &app.App{Log: log}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	opened := make(chan error, 1)
 	go func() {
-		l, _, err := a.openLedger(ctx, ledgerChoice{where: where.String(), named: true}, s.conn, false)
+		l, _, err := ledgers.Open(ctx, a, ledgers.Choice{Where: where.String(), Named: true}, s.conn, false)
 		if err == nil {
 			err = l.Close()
 		}
@@ -215,7 +218,7 @@ func TestWaitsForTheLedger(t *testing.T) {
 	missing := *where
 	missing.Path = "no_such_database"
 	for _, never := range []string{missing.String(), filepath.Join(t.TempDir(), "no", "ledger.db")} {
-		if _, _, err := a.openLedger(ctx, ledgerChoice{where: never, named: true}, s.conn, false); err == nil || ctx.Err() != nil {
+		if _, _, err := ledgers.Open(ctx, a, ledgers.Choice{Where: never, Named: true}, s.conn, false); err == nil || ctx.Err() != nil {
 			t.Errorf("%s: got %v", never, err)
 		}
 	}
@@ -225,7 +228,7 @@ func TestWaitsForTheLedger(t *testing.T) {
 // does not answer would get another ledger.
 func TestLedgerOfASilentServer(t *testing.T) {
 	t.Parallel()
-	a := newApp(io.Discard, io.Discard, Options{})
+	a := app.New(io.Discard, io.Discard, app.Options{})
 	for _, test := range []struct {
 		err  error
 		want string // in the path; empty if it is an error
@@ -234,9 +237,9 @@ func TestLedgerOfASilentServer(t *testing.T) {
 		{serviceerror.NewUnavailable("it is restarting"), ""},
 		{serviceerror.NewDeadlineExceeded("it is frozen"), ""},
 	} {
-		conn := &connection{Client: toNameless{service: nameless{err: test.err}}, endpoint: endpoint{address: "127.0.0.1:7233"}, namespace: client.DefaultNamespace}
-		path, err := a.ledgerPath(t.Context(), ledgerChoice{}, conn)
-		if test.want == "" && !isAway(err) || !strings.HasSuffix(path, test.want) {
+		conn := &connect.Connection{Client: toNameless{service: nameless{err: test.err}}, At: connect.Endpoint{Address: "127.0.0.1:7233"}, Namespace: client.DefaultNamespace}
+		path, err := ledgers.Path(t.Context(), a, ledgers.Choice{}, conn)
+		if test.want == "" && !connect.IsAway(err) || !strings.HasSuffix(path, test.want) {
 			t.Errorf("%v: got %q, %v", test.err, path, err)
 		}
 	}
@@ -259,41 +262,6 @@ func (c toNameless) WorkflowService() workflowservice.WorkflowServiceClient { re
 func (n nameless) GetClusterInfo(context.Context, *workflowservice.GetClusterInfoRequest, ...grpc.CallOption) (*workflowservice.GetClusterInfoResponse, error) {
 	return nil, n.err
 }
-
-// TestNotReadyWithoutTheLedger: a worker whose ledger takes no entries is not ready, and its
-// log says once why, and once that it is over.
-func TestNotReadyWithoutTheLedger(t *testing.T) {
-	t.Parallel()
-	var tasks background
-	m, err := openMeters(&tasks, "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer tasks.stop()
-	var log bytes.Buffer
-	broken := &readiness{Store: newLedger(t)}
-	options := coffee.WorkerOptions{Log: zerolog.New(&log), Ledger: broken}
-	if err := m.watchWorker(&options, broken); err != nil {
-		t.Fatal(err)
-	}
-	check := m.found[len(m.found)-1]
-	for _, broken.err = range []error{nil, errors.New("disk full"), errors.New("disk full"), nil, nil} {
-		if err := check(context.Background()); (err == nil) != (broken.err == nil) {
-			t.Errorf("got %v, want %v", err, broken.err)
-		}
-	}
-	if got := log.String(); strings.Count(got, "disk full") != 1 || strings.Count(got, "takes entries again") != 1 {
-		t.Errorf("got %s", got)
-	}
-}
-
-// readiness is a ledger that may not be ready.
-type readiness struct {
-	ledger.Store
-	err error
-}
-
-func (r *readiness) Ready(context.Context) error { return r.err }
 
 type writerFunc func([]byte) (int, error)
 

@@ -16,12 +16,13 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"example.com/coffee/coffee/ledger"
+	"example.com/coffee/commands/internal/app"
 	"example.com/coffee/internal/release"
+	"example.com/coffee/internal/scripttest"
 )
 
 // TestMain lets scripts run this test binary as the program coffee, and as coffee-broken and
@@ -41,7 +42,7 @@ func TestMain(m *testing.M) {
 	mains := map[string]func(){"signals": waitForSignals}
 	for program, name := range programs {
 		run := func(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-			var options Options
+			var options app.Options
 			if next := release.Named(name); next != nil {
 				options.Release = next
 			}
@@ -88,24 +89,24 @@ func (c checkAsked) Run() int {
 // input ends. Then it prints to readers that may have gone.
 func waitForSignals() {
 	ctx := Signals()
-	a := newApp(os.Stdout, os.Stderr, Options{})
-	a.outliveReaders()
-	a.out.printf("ready\n")
+	a := app.New(os.Stdout, os.Stderr, app.Options{})
+	a.Out.OutliveReaders()
+	a.Out.Printf("ready\n")
 	go func() {
 		<-ctx.Done()
-		a.out.printf("stopping\n")
+		a.Out.Printf("stopping\n")
 	}()
 	io.Copy(io.Discard, os.Stdin)
-	a.out.printf("lost\n")
-	a.out.notef("lost, too")
-	if a.out.out.err != nil {
+	a.Out.Printf("lost\n")
+	a.Out.Notef("lost, too")
+	if a.Out.Out.Err != nil {
 		os.Exit(1)
 	}
 	os.Exit(0)
 }
 
-// patience is how long a script waits for something that must happen.
-const patience = time.Minute
+// patience is how long a test waits for something that must happen.
+const patience = scripttest.Patience
 
 // TestScripts runs the scripts in testdata, which test the program as its users
 // see it: its output and its exit codes.

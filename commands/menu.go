@@ -8,34 +8,37 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/commands/internal/app"
+	"example.com/coffee/commands/internal/commandline"
+	"example.com/coffee/commands/internal/terminal"
 )
 
-func menuCommand(a *app) *cli.Command {
+func menuCommand(a *app.App) *cli.Command {
 	return &cli.Command{
 		Name:  "menu",
 		Usage: "show the drinks and what they cost",
 		Flags: []cli.Flag{
-			outputFlag(),
+			commandline.OutputFlag(),
 			&cli.StringFlag{Name: "pricing", Usage: "`NAME` of the pricing strategy", Value: coffee.StandardPricing{}.Name()},
 		},
 		Action: func(c *cli.Context) error {
-			if err := noArguments(c); err != nil {
+			if err := commandline.NoArguments(c); err != nil {
 				return err
 			}
-			asJSON, err := wantsJSON(c)
+			asJSON, err := commandline.WantsJSON(c)
 			if err != nil {
 				return err
 			}
 			pricing, err := coffee.PricingByName(c.String("pricing"))
 			if err != nil {
-				return usageErrorf(c, "%v", err)
+				return commandline.Errorf(c, "%v", err)
 			}
-			return showMenu(a.out, pricing, asJSON)
+			return showMenu(a.Out, pricing, asJSON)
 		},
 	}
 }
 
-func showMenu(out *output, pricing coffee.PricingStrategy, asJSON bool) error {
+func showMenu(out *terminal.Output, pricing coffee.PricingStrategy, asJSON bool) error {
 	type item struct {
 		Drink      coffee.Drink                 `json:"drink"`
 		PriceCents map[coffee.Size]coffee.Cents `json:"price_cents"`
@@ -49,9 +52,9 @@ func showMenu(out *output, pricing coffee.PricingStrategy, asJSON bool) error {
 		menu = append(menu, item{drink, prices})
 	}
 	if asJSON {
-		return out.json(menu)
+		return out.Json(menu)
 	}
-	table := tabwriter.NewWriter(out.out, 0, 0, 2, ' ', 0)
+	table := tabwriter.NewWriter(out.Out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "DRINK\tS\tM\tL")
 	for _, item := range menu {
 		p := item.PriceCents

@@ -13,10 +13,18 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
+	"example.com/coffee/commands/internal/app"
+	"example.com/coffee/commands/internal/commandline"
+	"example.com/coffee/commands/internal/connect"
+	"example.com/coffee/commands/internal/local"
+	"example.com/coffee/commands/internal/terminal"
+	"example.com/coffee/commands/internal/waiting"
+	"example.com/coffee/internal/exit"
+	"example.com/coffee/internal/sleep"
 	"example.com/coffee/internal/text"
 )
 
-func orderCommand(a *app) *cli.Command {
+func orderCommand(a *app.App) *cli.Command {
 	return &cli.Command{
 		Name:  "order",
 		Usage: "place an order and wait for its result",
@@ -29,14 +37,14 @@ func orderCommand(a *app) *cli.Command {
 			&cli.BoolFlag{Name: "query", Usage: "query the order once it has started, and print its state"},
 			&cli.StringFlag{Name: "cancel-after", Usage: "cancel the order after `TIME`: seconds (1.0) or a duration (1500ms)"},
 			&cli.BoolFlag{Name: "no-wait", Usage: "do not wait for the result"},
-			skipTimeFlag(),
-			devFlag("run a server in memory and a worker in this process; nothing else is needed, and nothing is kept"),
-		}, workerFlags("WORKER (with --dev)"), connectFlags()),
+			connect.SkipTimeFlag(),
+			local.DevFlag("run a server in memory and a worker in this process; nothing else is needed, and nothing is kept"),
+		}, local.WorkerFlags("WORKER (with --dev)"), connect.Flags()),
 		Action: func(c *cli.Context) error {
 			if drink, err := coffee.ParseDrink(c.Args().First()); err == nil {
-				return usageErrorf(c, "order takes no argument: %q; did you mean --drink %s?", c.Args().First(), drink)
+				return commandline.Errorf(c, "order takes no argument: %q; did you mean --drink %s?", c.Args().First(), drink)
 			}
-			if err := noArguments(c); err != nil {
+			if err := commandline.NoArguments(c); err != nil {
 				return err
 			}
 			plan, err := parseOrder(c)
@@ -59,8 +67,8 @@ type orderPlan struct {
 	cancelAfter time.Duration
 	// server is where the order goes, unless dev is set: then it goes to a server
 	// of its own.
-	server connectOptions
-	dev    *workerOptions
+	server connect.Options
+	dev    *local.Worker
 }
 
 func parseOrder(c *cli.Context) (plan orderPlan, err error) {
@@ -76,46 +84,46 @@ func parseOrder(c *cli.Context) (plan orderPlan, err error) {
 		cancelAfter: -1,
 	}
 	if !c.IsSet("drink") {
-		return plan, usageErrorf(c, "which drink? for example: coffee order --drink latte (coffee menu shows them all)")
+		return plan, commandline.Errorf(c, "which drink? for example: coffee order --drink latte (coffee menu shows them all)")
 	}
 	if !c.IsSet("order-id") {
 		plan.request.OrderID = coffee.NewOrderID()
 	}
 	if c.IsSet("cancel-after") {
-		if plan.cancelAfter, err = parseTime(c.String("cancel-after")); err != nil {
-			return plan, usageErrorf(c, "--cancel-after is %q: use seconds (1.0) or a duration (1500ms)", c.String("cancel-after"))
+		if plan.cancelAfter, err = commandline.ParseTime(c.String("cancel-after")); err != nil {
+			return plan, commandline.Errorf(c, "--cancel-after is %q: use seconds (1.0) or a duration (1500ms)", c.String("cancel-after"))
 		}
 	}
 	switch {
 	case plan.noWait && c.Bool("dev"):
-		return plan, usageErrorf(c, "--dev ends with the order: --no-wait makes no sense with it")
+		return plan, commandline.Errorf(c, "--dev ends with the order: --no-wait makes no sense with it")
 	case plan.noWait && (plan.query || plan.cancelAfter >= 0):
-		return plan, usageErrorf(c, "--no-wait excludes --query and --cancel-after")
+		return plan, commandline.Errorf(c, "--no-wait excludes --query and --cancel-after")
 	}
-	if plan.server, plan.dev, err = parseWhere(c); err != nil {
+	if plan.server, plan.dev, err = local.ParseWhere(c); err != nil {
 		return plan, err
 	}
 	plan.request, err = plan.request.Normalize()
 	return plan, err
 }
 
-func runOrder(ctx context.Context, a *app, plan orderPlan) (err error) {
+func runOrder(ctx context.Context, a *app.App, plan orderPlan) (err error) {
 	if plan.dev == nil {
-		return a.withOrders(ctx, withSkipTime(plan.server, plan.skipTime), func(orders *desk.Client) error {
-			return (&ordering{out: a.out, orders: orders, plan: plan}).run(ctx)
+		return connect.WithOrders(ctx, a, connect.WithSkipTime(plan.server, plan.skipTime), func(orders *desk.Client) error {
+			return (&ordering{out: a.Out, orders: orders, plan: plan}).run(ctx)
 		})
 	}
-	d, err := a.startDev(ctx, *plan.dev, plan.skipTime)
+	d, err := local.StartDev(ctx, a, *plan.dev, plan.skipTime)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, d.stop()) }()
-	return (&ordering{out: a.out, orders: d.orders(), plan: plan}).run(ctx)
+	defer func() { err = errors.Join(err, d.Tasks.Stop()) }()
+	return (&ordering{out: a.Out, orders: d.Conn.Orders(), plan: plan}).run(ctx)
 }
 
 // ordering is one order on its way through this command.
 type ordering struct {
-	out    *output
+	out    *terminal.Output
 	orders *desk.Client
 	plan   orderPlan
 }
@@ -132,10 +140,10 @@ func (o *ordering) run(ctx context.Context) error {
 		return o.notPlaced(ctx, err)
 	}
 	if placed.Joined {
-		o.out.notef("order %s already exists: joining it", id)
+		o.out.Notef("order %s already exists: joining it", id)
 	}
 	if o.plan.noWait {
-		return o.out.json(struct {
+		return o.out.Json(struct {
 			OrderID    string `json:"order_id"`
 			WorkflowID string `json:"workflow_id"`
 			RunID      string `json:"run_id"`
@@ -151,7 +159,7 @@ func (o *ordering) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := o.out.json(result); err != nil {
+	if err := o.out.Json(result); err != nil {
 		return err
 	}
 	return o.outcome(result)
@@ -165,35 +173,35 @@ func (o *ordering) notPlaced(ctx context.Context, err error) error {
 	if errors.As(err, &invalid) || errors.As(err, &conflict) || coffee.IsUnreadable(err) || o.plan.dev != nil {
 		return err
 	}
-	code := exitFailure
+	code := exit.Failure
 	var late *serviceerror.DeadlineExceeded
 	switch {
 	case ctx.Err() != nil:
-		code, err = exitInterrupted, errors.New("interrupted")
+		code, err = exit.Interrupted, errors.New("interrupted")
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &late):
 		err = errors.New("the server did not answer in time (its log may say why, such as a full disk)")
 	}
-	return &exitError{
-		code:    code,
-		message: fmt.Sprintf("%v: order %s may or may not have been placed", err, o.plan.request.OrderID),
-		hint:    "to make sure, place it again with --order-id " + o.plan.request.OrderID,
+	return &exit.Error{
+		Code: code,
+		Err:  fmt.Errorf("%v: order %s may or may not have been placed", err, o.plan.request.OrderID),
+		Hint: "to make sure, place it again with --order-id " + o.plan.request.OrderID,
 	}
 }
 
 // follow queries and cancels the order as requested, and waits for its result.
 func (o *ordering) follow(ctx context.Context) (coffee.OrderResult, error) {
 	id := o.plan.request.OrderID
-	stop := hintIfStuck(ctx, o.out, o.orders, id)
+	stop := waiting.HintIfStuck(ctx, o.out, o.orders, id)
 	defer stop()
 	if o.plan.skipTime {
-		defer noteIfTimeRuns(ctx, o.out, o.orders, id)()
+		defer waiting.NoteIfTimeRuns(ctx, o.out, o.orders, id)()
 	}
 	if o.plan.query {
 		state, err := o.firstState(ctx)
 		if err != nil {
 			return coffee.OrderResult{}, err
 		}
-		if err := o.out.json(state); err != nil {
+		if err := o.out.Json(state); err != nil {
 			return coffee.OrderResult{}, err
 		}
 	}
@@ -215,7 +223,7 @@ func (o *ordering) follow(ctx context.Context) (coffee.OrderResult, error) {
 func (o *ordering) firstState(ctx context.Context) (coffee.OrderState, error) {
 	for {
 		state, err := o.orders.State(ctx, o.plan.request.OrderID)
-		if err == nil || !coffee.IsNoWorker(err) || !sleep(ctx, 100*time.Millisecond) {
+		if err == nil || !coffee.IsNoWorker(err) || !sleep.For(ctx, 100*time.Millisecond) {
 			return state, err
 		}
 	}
@@ -225,29 +233,25 @@ func (o *ordering) firstState(ctx context.Context) (coffee.OrderState, error) {
 func (o *ordering) interrupted() error {
 	id := o.plan.request.OrderID
 	if o.plan.dev != nil {
-		return &exitError{code: exitInterrupted, message: "interrupted: order " + id + " is gone with its server"}
+		return &exit.Error{Code: exit.Interrupted, Err: errors.New("interrupted: order " + id + " is gone with its server")}
 	}
-	return &exitError{
-		code:    exitInterrupted,
-		message: "interrupted: order " + id + " continues",
-		hint:    "look at it with: coffee status " + id,
-	}
+	return &exit.Error{Code: exit.Interrupted, Err: errors.New("interrupted: order " + id + " continues"), Hint: "look at it with: coffee status " + id}
 }
 
 // unreadable says that the result cannot be read here, which is no failure of the order, and
 // how it ended, as far as the server knows.
 func (o *ordering) unreadable(result coffee.OrderResult, err error) error {
 	code, known := map[coffee.OrderStatus]int{
-		coffee.StatusCompleted: exitOK, coffee.StatusFailed: exitFailed, coffee.StatusCancelled: exitCancelled,
+		coffee.StatusCompleted: exit.OK, coffee.StatusFailed: exit.Failed, coffee.StatusCancelled: exit.Cancelled,
 	}[result.Status]
 	id := o.plan.request.OrderID
 	if !known {
 		return fmt.Errorf("order %s is placed, but its answer cannot be read here: %w", id, err)
 	}
-	_, hint := explain(err)
-	e := &exitError{code: code, message: fmt.Sprintf("order %s is %s, but its result cannot be read here: %v", id, strings.ToLower(string(result.Status)), err), hint: hint}
-	if code == exitOK {
-		o.out.notef("%s; %s", e.message, hint)
+	_, hint := terminal.Explain(err)
+	e := &exit.Error{Code: code, Err: fmt.Errorf("order %s is %s, but its result cannot be read here: %v", id, strings.ToLower(string(result.Status)), err), Hint: hint}
+	if code == exit.OK {
+		o.out.Notef("%s; %s", e, hint)
 		return nil
 	}
 	return e
@@ -258,18 +262,18 @@ func (o *ordering) unreadable(result coffee.OrderResult, err error) error {
 func (o *ordering) outcome(result coffee.OrderResult) error {
 	switch {
 	case result.Status == coffee.StatusCancelled:
-		return &exitError{code: exitCancelled, message: cancelledInWords(result)}
+		return &exit.Error{Code: exit.Cancelled, Err: errors.New(terminal.CancelledInWords(result))}
 	case result.Status == coffee.StatusFailed || !result.ReceiptSent:
 		reason := ""
 		if result.Failure != "" {
 			reason = ": " + text.Printable(result.Failure)
 		}
 		if result.Status == coffee.StatusFailed {
-			return &exitError{code: exitFailed, message: "order " + result.OrderID + " failed" + reason + refundInWords(result)}
+			return &exit.Error{Code: exit.Failed, Err: errors.New("order " + result.OrderID + " failed" + reason + terminal.RefundInWords(result))}
 		}
-		o.out.notef("the coffee is ready, but the receipt could not be sent%s", reason)
+		o.out.Notef("the coffee is ready, but the receipt could not be sent%s", reason)
 	case o.plan.cancelAfter >= 0:
-		o.out.notef("too late to cancel: the coffee was made")
+		o.out.Notef("too late to cancel: the coffee was made")
 	}
 	return nil
 }

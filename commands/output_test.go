@@ -11,6 +11,9 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
+	"example.com/coffee/commands/internal/app"
+	"example.com/coffee/commands/internal/terminal"
+	"example.com/coffee/internal/exit"
 )
 
 // hostile is text that would clear the screen, ring the bell, and reverse the
@@ -25,25 +28,25 @@ func TestHostileText(t *testing.T) {
 		OrderID: hostile, Drink: hostile, Size: hostile, Pricing: hostile, CancelReason: hostile, Failure: hostile,
 	}, Status: hostile, LastFailure: hostile, CancelRequested: true}
 	var stdout, stderr bytes.Buffer
-	a := newApp(&stdout, &stderr, Options{})
-	out := a.out
-	describeOrder(out.out, view)
+	a := app.New(&stdout, &stderr, app.Options{})
+	out := a.Out
+	describeOrder(out.Out, view)
 	view.Failure = ""
-	describeOrder(out.out, view)
-	describeOrders(out.out, []desk.OrderView{view})
-	if err := out.json(view); err != nil {
+	describeOrder(out.Out, view)
+	describeOrders(out.Out, []desk.OrderView{view})
+	if err := out.Json(view); err != nil {
 		t.Fatal(err)
 	}
-	out.notef("%s", hostile)
-	if code := out.fail(context.Background(), errors.New(hostile)); code != exitFailure {
+	out.Notef("%s", hostile)
+	if code := out.Fail(context.Background(), errors.New(hostile)); code != exit.Failure {
 		t.Errorf("exit code %d", code)
 	}
 	for _, format := range []string{"text", "json"} {
-		if err := a.configureLogs("debug", format); err != nil {
+		if err := a.ConfigureLogs("debug", format); err != nil {
 			t.Fatal(err)
 		}
-		a.log.Info().Str("id", hostile).Err(errors.New(hostile)).Msg(hostile)
-		a.sdkLog().Warn(hostile, "key", hostile, "error", errors.New(hostile))
+		a.Log.Info().Str("id", hostile).Err(errors.New(hostile)).Msg(hostile)
+		a.SdkLog().Warn(hostile, "key", hostile, "error", errors.New(hostile))
 	}
 	for _, text := range []string{stdout.String(), stderr.String()} {
 		if i := strings.IndexAny(text, "\x1b\x07\u202e\u009b\u200b"); i >= 0 {
@@ -55,9 +58,9 @@ func TestHostileText(t *testing.T) {
 func TestJSONMeansTheSame(t *testing.T) {
 	t.Parallel()
 	var b bytes.Buffer
-	out := &output{out: &checkedWriter{w: &b}, err: io.Discard}
+	out := &terminal.Output{Out: &terminal.CheckedWriter{W: &b}, Err: io.Discard}
 	want := hostile + "\U000e0001<&>"
-	if err := out.json(map[string]string{"key": want}); err != nil {
+	if err := out.Json(map[string]string{"key": want}); err != nil {
 		t.Fatal(err)
 	}
 	var got map[string]string
@@ -78,14 +81,14 @@ func TestNotPlaced(t *testing.T) {
 		code int
 		want string
 	}{
-		{context.Background(), context.DeadlineExceeded, exitFailure, "coffee: the server did not answer in time (its log may say why, such as a full disk): order k7 may or may not have been placed\nto make sure, place it again with --order-id k7\n"},
-		{cancelled, context.Canceled, exitInterrupted, "coffee: interrupted: order k7 may or may not have been placed\nto make sure, place it again with --order-id k7\n"},
-		{context.Background(), &coffee.ConflictError{OrderID: "k7"}, exitConflict, "coffee: order id \"k7\" belongs to a workflow that is not a coffee order\nnothing was changed; choose another --order-id, or leave it out to get a new one\n"},
+		{context.Background(), context.DeadlineExceeded, exit.Failure, "coffee: the server did not answer in time (its log may say why, such as a full disk): order k7 may or may not have been placed\nto make sure, place it again with --order-id k7\n"},
+		{cancelled, context.Canceled, exit.Interrupted, "coffee: interrupted: order k7 may or may not have been placed\nto make sure, place it again with --order-id k7\n"},
+		{context.Background(), &coffee.ConflictError{OrderID: "k7"}, exit.Conflict, "coffee: order id \"k7\" belongs to a workflow that is not a coffee order\nnothing was changed; choose another --order-id, or leave it out to get a new one\n"},
 	} {
 		var stderr bytes.Buffer
-		out := &output{out: &checkedWriter{w: io.Discard}, err: &stderr}
+		out := &terminal.Output{Out: &terminal.CheckedWriter{W: io.Discard}, Err: &stderr}
 		o := &ordering{out: out, plan: orderPlan{request: coffee.OrderRequest{OrderID: "k7"}}}
-		if code := out.fail(test.ctx, o.notPlaced(test.ctx, test.err)); code != test.code || stderr.String() != test.want {
+		if code := out.Fail(test.ctx, o.notPlaced(test.ctx, test.err)); code != test.code || stderr.String() != test.want {
 			t.Errorf("got code %d and %q", code, stderr.String())
 		}
 	}

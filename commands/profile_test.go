@@ -4,13 +4,8 @@ package commands
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	stdlog "log"
-	"net"
-	"net/http"
-	"net/http/httptest"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,6 +13,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc/grpclog"
+
+	"example.com/coffee/commands/internal/app"
 )
 
 // TestProfile: what nobody knows in the configuration file, and what cannot be meant in the
@@ -57,7 +54,7 @@ func TestProfile(t *testing.T) {
 				t.Setenv(test.variable, test.value)
 			}
 			var stderr bytes.Buffer
-			code := Run(t.Context(), []string{"coffee", "status"}, &bytes.Buffer{}, &stderr, Options{})
+			code := Run(t.Context(), []string{"coffee", "status"}, &bytes.Buffer{}, &stderr, app.Options{})
 			if code != test.code || !strings.Contains(stderr.String(), test.want) || strings.Contains(stderr.String(), "sesame") {
 				t.Errorf("%s, $%s=%q: exit code %d, stderr %q, want %d, %q", test.toml, test.variable, test.value, code, stderr.String(), test.code, test.want)
 			}
@@ -78,7 +75,7 @@ func TestTelemetryEnvironment(t *testing.T) {
 			t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
 			t.Setenv(test.variable, test.value)
 			var stdout, stderr bytes.Buffer
-			code := Run(t.Context(), []string{"coffee", "menu"}, &stdout, &stderr, Options{})
+			code := Run(t.Context(), []string{"coffee", "menu"}, &stdout, &stderr, app.Options{})
 			if code != 0 || stdout.Len() == 0 || !strings.Contains(stderr.String(), test.want) {
 				t.Errorf("exit code %d, stderr %q, want %q", code, stderr.String(), test.want)
 			}
@@ -96,7 +93,7 @@ func TestTelemetryEnvironment(t *testing.T) {
 func TestLibraryLoggers(t *testing.T) {
 	for level, want := range map[string]int{"never": 0, "error": 0, "warn": 2} {
 		var stderr bytes.Buffer
-		if code := Run(t.Context(), []string{"coffee", "--log-level", level, "menu"}, &bytes.Buffer{}, &stderr, Options{}); code != 0 {
+		if code := Run(t.Context(), []string{"coffee", "--log-level", level, "menu"}, &bytes.Buffer{}, &stderr, app.Options{}); code != 0 {
 			t.Fatalf("exit code %d", code)
 		}
 		stdlog.Print("http: Accept error")
@@ -113,54 +110,5 @@ func TestLibraryLoggers(t *testing.T) {
 				t.Error(err)
 			}
 		}
-	}
-}
-
-// TestAskProxy: a proxy that is away, or refuses, is named; its password is not.
-func TestAskProxy(t *testing.T) {
-	t.Parallel()
-	answering := func(code int) string {
-		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }))
-		t.Cleanup(server.Close)
-		return server.Listener.Addr().String()
-	}
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed.Close()
-	for proxy, want := range map[string]string{
-		closed.Addr().String():          "connection refused",
-		answering(http.StatusForbidden): "it answers 403 Forbidden",
-		answering(http.StatusOK):        "",
-	} {
-		used, err := askProxy(context.Background(), "shop.example.com:7233", http.ProxyURL(&url.URL{Scheme: "http", Host: proxy, User: url.UserPassword("me", "sesame")}))
-		if !used || (err == nil) != (want == "") || err != nil && (!strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "sesame")) {
-			t.Errorf("%v, %v; want %q", used, err, want)
-		}
-	}
-	if used, err := askProxy(context.Background(), "127.0.0.1:7233", http.ProxyURL(nil)); used || err != nil {
-		t.Errorf("without a proxy: %v, %v", used, err)
-	}
-}
-
-// TestCheckRoom: a copy for which there is no room is not begun.
-func TestCheckRoom(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	small, large := filepath.Join(dir, "small.db"), filepath.Join(dir, "large.db")
-	for file, size := range map[string]int64{small: 1 << 10, large: 1 << 43} { // which takes no room
-		if err := os.WriteFile(file, nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Truncate(file, size); err != nil {
-			t.Skip(err)
-		}
-	}
-	if err := checkRoom(t.Context(), dir, small, nil); err != nil {
-		t.Error(err)
-	}
-	if err := checkRoom(t.Context(), dir, small, []ledgerBeside{{file: large}}); err == nil || !strings.Contains(err.Error(), "a copy to verify takes 8388608 MB") {
-		t.Error(err)
 	}
 }

@@ -23,6 +23,10 @@ import (
 	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/ledger"
 	"example.com/coffee/coffee/ledger/ledgertest"
+	"example.com/coffee/commands/internal/commandline"
+	"example.com/coffee/commands/internal/terminal"
+	"example.com/coffee/internal/exit"
+	"example.com/coffee/internal/sleep"
 )
 
 // gate is a ledger whose first charge blocks and ignores its context, like a
@@ -153,8 +157,8 @@ func TestCancelAgainstCompletion(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			sleep(ctx, delay)
-			out := &output{out: &checkedWriter{w: io.Discard}, err: io.Discard}
+			sleep.For(ctx, delay)
+			out := &terminal.Output{Out: &terminal.CheckedWriter{W: io.Discard}, Err: io.Discard}
 			err := cancelOrder(ctx, out, s.orders, cancelPlan{id: id, asJSON: true})
 			result, resultErr := s.orders.Result(ctx, id)
 			if resultErr != nil {
@@ -164,14 +168,14 @@ func TestCancelAgainstCompletion(t *testing.T) {
 			mu.Lock()
 			defer mu.Unlock()
 			won[result.Status]++
-			var tooLate *exitError
+			var tooLate *exit.Error
 			switch result.Status {
 			case coffee.StatusCancelled:
 				if err != nil {
 					t.Errorf("order %s was cancelled, and coffee cancel said: %v", id, err)
 				}
 			case coffee.StatusCompleted:
-				if !errors.As(err, &tooLate) || tooLate.code != exitFailure {
+				if !errors.As(err, &tooLate) || tooLate.Code != exit.Failure {
 					t.Errorf("order %s was completed, and coffee cancel said: %v", id, err)
 				}
 			default:
@@ -195,7 +199,7 @@ func TestOrderIDComesBack(t *testing.T) {
 	s.place(ctx, "123")
 	s.wantResult(ctx, "123", 525)
 	_, err := s.conn.WorkflowService().DeleteWorkflowExecution(ctx, &workflowservice.DeleteWorkflowExecutionRequest{
-		Namespace:         s.conn.namespace,
+		Namespace:         s.conn.Namespace,
 		WorkflowExecution: &commonpb.WorkflowExecution{WorkflowId: coffee.WorkflowID("123")},
 	})
 	if err != nil {
@@ -205,7 +209,7 @@ func TestOrderIDComesBack(t *testing.T) {
 		if _, err := s.orders.Describe(ctx, "123"); errors.Is(err, coffee.ErrNotFound) {
 			break
 		}
-		if !sleep(ctx, 20*time.Millisecond) {
+		if !sleep.For(ctx, 20*time.Millisecond) {
 			t.Fatal("the history is still there")
 		}
 	}
@@ -308,8 +312,8 @@ func TestPostgresLedgerOnTwoMachines(t *testing.T) {
 	s.book = where
 	var workers []*exec.Cmd
 	for range 2 {
-		w := coffeeCommand(t, "worker", "--address", s.conn.address, "-n", s.conn.namespace, "--charge-time", "50ms", "--brew-time", "1s", "--receipt-time", "10ms")
-		w.Env = append(w.Env, ledgerVariable+"="+where)
+		w := coffeeCommand(t, "worker", "--address", s.conn.At.Address, "-n", s.conn.Namespace, "--charge-time", "50ms", "--brew-time", "1s", "--receipt-time", "10ms")
+		w.Env = append(w.Env, commandline.LedgerVariable+"="+where)
 		if err := w.Start(); err != nil {
 			t.Fatal(err)
 		}

@@ -10,9 +10,14 @@ import (
 	"github.com/urfave/cli/v2"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
+
+	"example.com/coffee/commands/internal/app"
+	"example.com/coffee/commands/internal/commandline"
+	"example.com/coffee/commands/internal/connect"
+	"example.com/coffee/internal/sleep"
 )
 
-func readyCommand(a *app) *cli.Command {
+func readyCommand(a *app.App) *cli.Command {
 	return &cli.Command{
 		Name:  "ready",
 		Usage: "wait until a server is ready",
@@ -20,32 +25,28 @@ func readyCommand(a *app) *cli.Command {
 			"A --config-file that is not there yet is waited for as well. The exit code is 1 if that takes longer than --timeout.",
 		Flags: slices.Concat([]cli.Flag{
 			&cli.DurationFlag{Name: "timeout", Usage: "wait at most this `DURATION`; 0 means to ask once", Value: 30 * time.Second},
-		}, connectFlags()),
+		}, connect.Flags()),
 		Action: func(c *cli.Context) error {
-			if err := noArguments(c); err != nil {
+			if err := commandline.NoArguments(c); err != nil {
 				return err
 			}
 			timeout := c.Duration("timeout")
-			return waitReady(c.Context, a, timeout, func() (connectOptions, error) { return parseConnect(c) })
+			return waitReady(c.Context, a, timeout, func() (connect.Options, error) { return connect.Parse(c) })
 		},
 	}
 }
 
-// readyPatience is the timeout of one attempt, and readyInterval the pause before
-// the next.
-const (
-	readyPatience = 5 * time.Second
-	readyInterval = 100 * time.Millisecond
-)
+// readyInterval is the pause before the next attempt.
+const readyInterval = 100 * time.Millisecond
 
 // waitReady asks a server until it is ready, or the timeout has passed; 0 means once. The
 // files that say which server it is may come meanwhile.
-func waitReady(ctx context.Context, a *app, timeout time.Duration, parse func() (connectOptions, error)) error {
+func waitReady(ctx context.Context, a *app.App, timeout time.Duration, parse func() (connect.Options, error)) error {
 	deadline := time.Now().Add(timeout)
 	var problem error
-	var server *connectOptions // nil until its files are there
+	var server *connect.Options // nil until its files are there
 	for {
-		patience := readyPatience
+		patience := connect.Patience
 		if timeout > 0 {
 			patience = min(patience, time.Until(deadline))
 		}
@@ -56,7 +57,7 @@ func waitReady(ctx context.Context, a *app, timeout time.Duration, parse func() 
 		}
 		cancel()
 		if err == nil {
-			a.out.printf("%s is ready\n", address)
+			a.Out.Printf("%s is ready\n", address)
 			return nil
 		}
 		if ctx.Err() != nil {
@@ -65,7 +66,7 @@ func waitReady(ctx context.Context, a *app, timeout time.Duration, parse func() 
 		if !mayPass(err) || time.Until(deadline) < readyInterval {
 			return problem
 		}
-		if !sleep(ctx, readyInterval) {
+		if !sleep.For(ctx, readyInterval) {
 			return ctx.Err()
 		}
 	}
@@ -90,7 +91,7 @@ type configurationError struct{ error }
 func (e *configurationError) Unwrap() error { return e.error }
 
 // askReady asks a server, which it parses first if that is nil.
-func askReady(ctx context.Context, a *app, server **connectOptions, parse func() (connectOptions, error)) (address string, err error) {
+func askReady(ctx context.Context, a *app.App, server **connect.Options, parse func() (connect.Options, error)) (address string, err error) {
 	if *server == nil {
 		parsed, err := parse()
 		if err != nil {
@@ -98,11 +99,11 @@ func askReady(ctx context.Context, a *app, server **connectOptions, parse func()
 		}
 		*server = &parsed
 	}
-	conn, err := a.connectReady(ctx, **server)
+	conn, err := connect.OpenReady(ctx, a, **server)
 	if err != nil {
 		return "", err
 	}
 	defer conn.Close()
 	_, err = conn.CheckHealth(ctx, &client.CheckHealthRequest{})
-	return conn.address, err
+	return conn.At.Address, err
 }

@@ -145,7 +145,7 @@ type staged struct {
 func newStage(s *shop) *stage {
 	s.t.Helper()
 	// The worker of a stage is none of coffee's, which would add the attribute.
-	_, err := s.conn.OperatorService().AddSearchAttributes(context.Background(), &operatorservice.AddSearchAttributesRequest{Namespace: s.conn.namespace,
+	_, err := s.conn.OperatorService().AddSearchAttributes(context.Background(), &operatorservice.AddSearchAttributesRequest{Namespace: s.conn.Namespace,
 		SearchAttributes: map[string]enumspb.IndexedValueType{coffee.SearchAttributeStatus: enumspb.INDEXED_VALUE_TYPE_KEYWORD}})
 	if err != nil {
 		s.t.Fatal(err)
@@ -181,7 +181,7 @@ func (s *stage) begin(ctx context.Context, id string, story story) {
 // startWorker starts the worker.
 func (s *stage) startWorker() (stop func()) {
 	s.t.Helper()
-	w := worker.New(s.conn.sdk(), coffee.TaskQueue, worker.Options{DisableRegistrationAliasing: true, Identity: "worker"})
+	w := worker.New(sdk(s.conn), coffee.TaskQueue, worker.Options{DisableRegistrationAliasing: true, Identity: "worker"})
 	firstRun := func(info *workflow.Info) bool { return info.OriginalRunID == info.WorkflowExecution.RunID }
 	w.RegisterWorkflowWithOptions(withUnicorns(&coffee.OrderWorkflow{Pricing: s.pricing, Index: func() coffee.Index { return coffee.IndexThere }}, firstRun),
 		workflow.RegisterOptions{Name: coffee.WorkflowType})

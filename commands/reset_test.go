@@ -42,7 +42,7 @@ func (s *shop) resetTo(ctx context.Context, id string, event int64, keepSignals 
 		exclude = []enumspb.ResetReapplyExcludeType{enumspb.RESET_REAPPLY_EXCLUDE_TYPE_SIGNAL}
 	}
 	_, err := s.conn.ResetWorkflowExecution(ctx, &workflowservice.ResetWorkflowExecutionRequest{
-		Namespace:                 s.conn.namespace,
+		Namespace:                 s.conn.Namespace,
 		WorkflowExecution:         &commonpb.WorkflowExecution{WorkflowId: coffee.WorkflowID(id)},
 		WorkflowTaskFinishEventId: event,
 		ResetReapplyExcludeTypes:  exclude,

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -17,63 +16,22 @@ import (
 	"go.temporal.io/sdk/client"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/status"
 
+	"example.com/coffee/commands/internal/app"
+	"example.com/coffee/commands/internal/connect"
 	"example.com/coffee/devserver"
 )
-
-// TestLookUp: nobody is asked for an address or for localhost (see TestMain), and a list
-// is as good as the names in it that are known.
-func TestLookUp(t *testing.T) {
-	t.Parallel()
-	const unknown = "a..b" // no name server can know it
-	endpoint := func(name string, addresses ...string) resolver.Endpoint {
-		var e resolver.Endpoint
-		for _, address := range addresses {
-			e.Addresses = append(e.Addresses, resolver.Address{Addr: address, ServerName: name})
-		}
-		return e
-	}
-	same := func(a, b resolver.Endpoint) bool {
-		return slices.EqualFunc(a.Addresses, b.Addresses, resolver.Address.Equal)
-	}
-	for hosts, want := range map[string][]resolver.Endpoint{
-		"localhost:1":                    {endpoint("", "127.0.0.1:1", "[::1]:1")},
-		"LocalHost.:1":                   {endpoint("", "127.0.0.1:1", "[::1]:1")},
-		"frontend.localhost:1":           {endpoint("", "127.0.0.1:1", "[::1]:1")},
-		"127.0.0.1:1":                    {endpoint("", "127.0.0.1:1")},
-		"[fe80::1%lo]:1":                 {endpoint("", "[fe80::1%lo]:1")},
-		"127.0.0.1:1,[::1]:2":            {endpoint("127.0.0.1", "127.0.0.1:1"), endpoint("::1", "[::1]:2")},
-		unknown + ":1,127.0.0.1:2":       {endpoint("127.0.0.1", "127.0.0.1:2")},
-		unknown + ":1":                   nil,
-		unknown + ":1," + unknown + ":2": nil,
-	} {
-		f := &frontends{hosts: addressList(hosts)}
-		got, err := f.resolve(context.Background())
-		if !slices.EqualFunc(got, want, same) || (err == nil) != (want != nil) {
-			t.Errorf("%s: got %v, %v, want %v", hosts, got, err, want)
-		}
-		if (f.lookedUp() != nil) != strings.Contains(hosts, unknown) {
-			t.Errorf("%s: the problem is %v", hosts, f.lookedUp())
-		}
-	}
-	a := &app{log: zerolog.Nop(), platform: zerolog.Nop()}
-	_, err := a.connect(context.Background(), connectOptions{Options: client.Options{HostPort: unknown + ":1", Namespace: "default"}})
-	if err == nil || !strings.Contains(err.Error(), "no Temporal server answers at a..b:1: there is no host a..b") {
-		t.Errorf("got %v", err)
-	}
-}
 
 // TestWebServer: the port of a web page is told apart from one where nobody answers.
 func TestWebServer(t *testing.T) {
 	t.Parallel()
 	web := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(web.Close)
-	a := &app{log: zerolog.Nop(), platform: zerolog.Nop()}
+	a := &app.App{Log: zerolog.Nop(), Platform: zerolog.Nop()}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	_, err := a.connect(ctx, connectOptions{Options: client.Options{HostPort: web.Listener.Addr().String(), Namespace: "default"}})
+	_, err := connect.Open(ctx, a, connect.Options{Options: client.Options{HostPort: web.Listener.Addr().String(), Namespace: "default"}})
 	if err == nil || !strings.Contains(err.Error(), ": a web server answers there") {
 		t.Errorf("got %v", err)
 	}
@@ -95,16 +53,16 @@ func silent(t *testing.T) (address string) {
 func TestReadyTimeout(t *testing.T) {
 	t.Parallel()
 	address := silent(t)
-	a := newApp(t.Output(), t.Output(), Options{})
-	a.log, a.platform = zerolog.Nop(), zerolog.Nop()
+	a := app.New(t.Output(), t.Output(), app.Options{})
+	a.Log, a.Platform = zerolog.Nop(), zerolog.Nop()
 	began := time.Now()
-	err := waitReady(context.Background(), a, 300*time.Millisecond, func() (connectOptions, error) {
-		return connectOptions{Options: client.Options{HostPort: address, Namespace: "default"}}, nil
+	err := waitReady(context.Background(), a, 300*time.Millisecond, func() (connect.Options, error) {
+		return connect.Options{Options: client.Options{HostPort: address, Namespace: "default"}}, nil
 	})
 	if err == nil || err.Error() != "no Temporal server answers at "+address {
 		t.Errorf("got %v", err)
 	}
-	if took := time.Since(began); took > readyPatience { // what an attempt may take otherwise
+	if took := time.Since(began); took > connect.Patience { // what an attempt may take otherwise
 		t.Errorf("it took %v", took)
 	}
 }
@@ -113,23 +71,23 @@ func TestReadyTimeout(t *testing.T) {
 // one that is wrong is not.
 func TestReadyWaitsForFiles(t *testing.T) {
 	t.Parallel()
-	a := newApp(t.Output(), t.Output(), Options{})
-	a.log, a.platform = zerolog.Nop(), zerolog.Nop()
+	a := app.New(t.Output(), t.Output(), app.Options{})
+	a.Log, a.Platform = zerolog.Nop(), zerolog.Nop()
 	wrong := errors.New("wrong")
 	answers := []error{&fs.PathError{Op: "stat", Path: "temporal.toml", Err: fs.ErrNotExist}, wrong, nil}
 	asked := 0
-	err := waitReady(context.Background(), a, patience, func() (connectOptions, error) {
+	err := waitReady(context.Background(), a, patience, func() (connect.Options, error) {
 		asked++
-		return connectOptions{}, answers[asked-1]
+		return connect.Options{}, answers[asked-1]
 	})
 	if !errors.Is(err, wrong) || asked != 2 {
 		t.Errorf("after %d times: %v", asked, err)
 	}
 	// What has been read is not read again: it may have come with a warning.
 	asked = 0
-	err = waitReady(context.Background(), a, 4*readyInterval, func() (connectOptions, error) {
+	err = waitReady(context.Background(), a, 4*readyInterval, func() (connect.Options, error) {
 		asked++
-		return connectOptions{Options: client.Options{HostPort: "127.0.0.1:1", Namespace: "default"}}, nil
+		return connect.Options{Options: client.Options{HostPort: "127.0.0.1:1", Namespace: "default"}}, nil
 	})
 	if err == nil || asked != 1 {
 		t.Errorf("after %d times: %v", asked, err)
@@ -149,10 +107,10 @@ func TestWorkerWaits(t *testing.T) {
 	address := "127.0.0.1:" + ports[0]
 	waiting := make(chan string, 8)
 	log := zerolog.New(t.Output()).Hook(zerolog.HookFunc(func(_ *zerolog.Event, _ zerolog.Level, message string) { waiting <- message }))
-	a := &app{log: log, platform: zerolog.Nop()}
+	a := &app.App{Log: log, Platform: zerolog.Nop()}
 	connected := make(chan error)
 	go func() {
-		conn, err := a.connectWhenUp(ctx, connectOptions{Options: client.Options{HostPort: address, Namespace: client.DefaultNamespace}})
+		conn, err := connect.OpenWhenUp(ctx, a, connect.Options{Options: client.Options{HostPort: address, Namespace: client.DefaultNamespace}})
 		if err == nil {
 			conn.Close()
 		}
@@ -176,7 +134,7 @@ func TestWorkerWaits(t *testing.T) {
 	if len(waiting) > 0 {
 		t.Errorf("the log says more: %s", <-waiting)
 	}
-	_, err = a.connectWhenUp(ctx, connectOptions{Options: client.Options{HostPort: address, Namespace: "elsewhere"}})
+	_, err = connect.OpenWhenUp(ctx, a, connect.Options{Options: client.Options{HostPort: address, Namespace: "elsewhere"}})
 	if err == nil || !strings.Contains(err.Error(), `there is no namespace "elsewhere"`) {
 		t.Errorf("got %v", err)
 	}
@@ -194,7 +152,7 @@ func TestServerWithoutItsDatabase(t *testing.T) {
 	}
 	defer server.Stop()
 	silent := 0 // requests that are not answered
-	options := connectOptions{Options: client.Options{HostPort: server.Address(), Namespace: client.DefaultNamespace}}
+	options := connect.Options{Options: client.Options{HostPort: server.Address(), Namespace: client.DefaultNamespace}}
 	options.ConnectionOptions.DialOptions = append(options.ConnectionOptions.DialOptions, grpc.WithChainUnaryInterceptor(
 		func(ctx context.Context, method string, request, reply any, c *grpc.ClientConn, invoke grpc.UnaryInvoker, o ...grpc.CallOption) error {
 			if strings.HasSuffix(method, "/DescribeNamespace") && silent > 0 {
@@ -203,14 +161,14 @@ func TestServerWithoutItsDatabase(t *testing.T) {
 			}
 			return invoke(ctx, method, request, reply, c, o...)
 		}))
-	a := &app{log: zerolog.New(t.Output()), platform: zerolog.Nop()}
+	a := &app.App{Log: zerolog.New(t.Output()), Platform: zerolog.Nop()}
 	for _, test := range []struct {
 		name    string
-		connect func(context.Context, connectOptions) (*connection, error)
+		connect func(context.Context, *app.App, connect.Options) (*connect.Connection, error)
 		left    int // of the two requests that are not answered; -1 if there is no connection
-	}{{"a command", a.connect, 1}, {"ready", a.connectReady, -1}, {"a worker", a.connectWhenUp, 0}} {
+	}{{"a command", connect.Open, 1}, {"ready", connect.OpenReady, -1}, {"a worker", connect.OpenWhenUp, 0}} {
 		silent = 2
-		conn, err := test.connect(ctx, options)
+		conn, err := test.connect(ctx, a, options)
 		left := silent
 		if err != nil {
 			left = -1

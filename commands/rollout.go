@@ -8,13 +8,17 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/rollout"
+	"example.com/coffee/commands/internal/app"
+	"example.com/coffee/commands/internal/commandline"
+	"example.com/coffee/commands/internal/connect"
+	"example.com/coffee/commands/internal/local"
+	"example.com/coffee/commands/internal/terminal"
 	"example.com/coffee/internal/text"
 )
 
-func rolloutCommand(a *app) *cli.Command {
+func rolloutCommand(a *app.App) *cli.Command {
 	return &cli.Command{
 		Name:      "rollout",
 		Usage:     "move orders from one version of the workers to another",
@@ -30,28 +34,23 @@ func rolloutCommand(a *app) *cli.Command {
 			&cli.BoolFlag{Name: "force", Usage: "do it even if no worker of the version is polling: its orders wait for one"},
 			&cli.StringFlag{Name: "move-from", Usage: "move the orders that are pinned to this `BUILD-ID`, and nothing else (a versioning override)"},
 			&cli.BoolFlag{Name: "delete-version", Usage: "delete a version that is not in use"},
-			deploymentFlag(""), outputFlag(),
-		}, connectFlags()),
+			local.DeploymentFlag(""), commandline.OutputFlag(),
+		}, connect.Flags()),
 		Action: func(c *cli.Context) error {
 			plan, err := parseRollout(c, a)
 			if err != nil {
 				return err
 			}
-			return a.withOrders(c.Context, plan.server, func(orders *desk.Client) error {
-				return rollOut(c.Context, a.out, rollout.New(orders), plan)
+			return connect.WithOrders(c.Context, a, plan.server, func(orders *desk.Client) error {
+				return rollOut(c.Context, a.Out, rollout.New(orders), plan)
 			})
 		},
 	}
 }
 
-// deploymentFlag names the deployment, for the commands that know versions.
-func deploymentFlag(category string) cli.Flag {
-	return &cli.StringFlag{Name: "deployment", Usage: "`NAME` of the deployment that the versions belong to", Value: coffee.DefaultDeployment, Category: category}
-}
-
 // rolloutPlan is what the flags ask for.
 type rolloutPlan struct {
-	server     connectOptions
+	server     connect.Options
 	deployment string
 	buildID    string // empty to look, or with back
 	percent    float32
@@ -64,11 +63,11 @@ type rolloutPlan struct {
 	replay func(desk.History) error
 }
 
-func parseRollout(c *cli.Context, a *app) (plan rolloutPlan, err error) {
+func parseRollout(c *cli.Context, a *app.App) (plan rolloutPlan, err error) {
 	plan = rolloutPlan{deployment: c.String("deployment"), back: c.Bool("back"), percent: 100,
-		force: c.Bool("force"), moveFrom: c.String("move-from"), remove: c.Bool("delete-version"), replay: a.replay()}
+		force: c.Bool("force"), moveFrom: c.String("move-from"), remove: c.Bool("delete-version"), replay: a.Replay()}
 	if c.Args().Len() > 1 {
-		return plan, usageErrorf(c, "rollout takes one build id")
+		return plan, commandline.Errorf(c, "rollout takes one build id")
 	}
 	plan.buildID = c.Args().First()
 	var ways []string
@@ -79,37 +78,37 @@ func parseRollout(c *cli.Context, a *app) (plan rolloutPlan, err error) {
 	}
 	switch {
 	case plan.back && plan.buildID != "":
-		return plan, usageErrorf(c, "--back returns to the version before: leave the build id out")
+		return plan, commandline.Errorf(c, "--back returns to the version before: leave the build id out")
 	case len(ways) > 1:
-		return plan, usageErrorf(c, "%s and %s exclude each other", ways[0], ways[1])
+		return plan, commandline.Errorf(c, "%s and %s exclude each other", ways[0], ways[1])
 	case plan.buildID == "" && !plan.back && len(ways) > 0:
-		return plan, usageErrorf(c, "%s needs a build id", ways[0])
+		return plan, commandline.Errorf(c, "%s needs a build id", ways[0])
 	case plan.force && plan.remove || plan.force && plan.buildID == "" && !plan.back:
-		return plan, usageErrorf(c, "--force needs a version to move orders to")
+		return plan, commandline.Errorf(c, "--force needs a version to move orders to")
 	case c.IsSet("move-from") && plan.moveFrom == "":
-		return plan, usageErrorf(c, "--move-from is empty: name a version")
+		return plan, commandline.Errorf(c, "--move-from is empty: name a version")
 	case c.IsSet("move-from") && plan.moveFrom == plan.buildID:
-		return plan, usageErrorf(c, "--move-from is %s, the version to move orders to", text.Printable(plan.moveFrom))
+		return plan, commandline.Errorf(c, "--move-from is %s, the version to move orders to", text.Printable(plan.moveFrom))
 	}
 	if c.IsSet("percent") {
 		if plan.percent = float32(c.Float64("percent")); !(plan.percent > 0 && plan.percent < 100) {
-			return plan, usageErrorf(c, "--percent is %v: use more than 0 and less than 100", c.Float64("percent"))
+			return plan, commandline.Errorf(c, "--percent is %v: use more than 0 and less than 100", c.Float64("percent"))
 		}
 	}
 	for _, name := range []string{plan.deployment, plan.buildID} {
-		if err := checkBuildID(c, name); err != nil && name != "" && !plan.remove { // workers of others may have any name
+		if err := local.CheckBuildID(c, name); err != nil && name != "" && !plan.remove { // workers of others may have any name
 			return plan, err
 		}
 	}
-	if plan.asJSON, err = wantsJSON(c); err != nil {
+	if plan.asJSON, err = commandline.WantsJSON(c); err != nil {
 		return plan, err
 	}
-	plan.server, err = parseConnect(c)
+	plan.server, err = connect.Parse(c)
 	return plan, err
 }
 
 // rollOut looks at the versions, or changes which of them gets the orders.
-func rollOut(ctx context.Context, out *output, orders *rollout.Client, plan rolloutPlan) error {
+func rollOut(ctx context.Context, out *terminal.Output, orders *rollout.Client, plan rolloutPlan) error {
 	d, err := orders.Deployment(ctx, plan.deployment)
 	if err != nil {
 		return err
@@ -124,25 +123,25 @@ func rollOut(ctx context.Context, out *output, orders *rollout.Client, plan roll
 		}
 	}
 	if plan.asJSON {
-		return out.json(d)
+		return out.Json(d)
 	}
 	printVersions(out, d)
 	return nil
 }
 
 // printVersions prints the versions for people.
-func printVersions(out *output, d rollout.Deployment) {
+func printVersions(out *terminal.Output, d rollout.Deployment) {
 	if len(d.Versions) == 0 {
-		out.printf("no versions: workers get one with coffee worker --build-id\n")
+		out.Printf("no versions: workers get one with coffee worker --build-id\n")
 		return
 	}
-	out.printf("%-20s %-16s %8s %8s  %s\n", "VERSION", "STATE", "WORKERS", "RUNNING", "SINCE")
+	out.Printf("%-20s %-16s %8s %8s  %s\n", "VERSION", "STATE", "WORKERS", "RUNNING", "SINCE")
 	for _, v := range d.Versions {
 		state := v.State
 		if v.Percent > 0 {
 			state += fmt.Sprintf(" %g %%", v.Percent)
 		}
-		out.printf("%-20s %-16s %8d %8s  %s\n", text.Printable(v.BuildID), state, v.Workers, known(v.Running), v.CreatedAt.Local().Format(time.DateTime))
+		out.Printf("%-20s %-16s %8d %8s  %s\n", text.Printable(v.BuildID), state, v.Workers, known(v.Running), v.CreatedAt.Local().Format(time.DateTime))
 	}
 }
 

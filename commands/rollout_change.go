@@ -14,12 +14,16 @@ import (
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/rollout"
+	"example.com/coffee/commands/internal/findings"
+	"example.com/coffee/commands/internal/terminal"
+	"example.com/coffee/internal/exit"
+	"example.com/coffee/internal/sleep"
 	"example.com/coffee/internal/text"
 )
 
 // change is a change of the versions, as they were when it began.
 type change struct {
-	out    *output
+	out    *terminal.Output
 	orders *rollout.Client
 	d      rollout.Deployment
 	plan   rolloutPlan
@@ -43,31 +47,31 @@ func (r *change) change(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.out.notef("%s would move, and replayed", plural(report.Histories, "order", "orders"))
+	r.out.Notef("%s would move, and replayed", text.Plural(report.Histories, "order", "orders"))
 	return r.move(ctx, version.BuildID, func() error {
 		if r.plan.percent < 100 {
 			return r.orders.SetRamping(ctx, r.d, version.BuildID, r.plan.percent)
 		}
 		if ramping, ok := r.d.Ramping(); ok && ramping.BuildID != version.BuildID {
-			r.out.notef("ending the rollout of %s", text.Printable(ramping.BuildID))
+			r.out.Notef("ending the rollout of %s", text.Printable(ramping.BuildID))
 		}
 		return r.orders.SetCurrent(ctx, r.d, version.BuildID)
 	})
 }
 
 // replay replays the orders that would move. It returns an error if one would break.
-func (r *change) replay(ctx context.Context, histories iter.Seq2[desk.History, error]) (replayed, error) {
-	report := replayed{Broken: []broken{}}
+func (r *change) replay(ctx context.Context, histories iter.Seq2[desk.History, error]) (findings.Replayed, error) {
+	report := findings.Replayed{Broken: []findings.Broken{}}
 	for history, err := range histories {
-		if err = report.take(history, err, "", r.plan.replay); err != nil {
+		if err = report.Take(history, err, "", r.plan.replay); err != nil {
 			return report, err
 		}
 	}
-	if len(report.Broken) > 0 || slices.ContainsFunc(report.Unreadable, func(order unreadableOrder) bool { return order.begun }) {
-		return report, printReplay(r.out, report, r.plan.asJSON)
+	if len(report.Broken) > 0 || slices.ContainsFunc(report.Unreadable, func(order findings.UnreadableOrder) bool { return order.Begun }) {
+		return report, findings.PrintReplay(r.out, report, r.plan.asJSON)
 	}
 	for _, order := range report.Unreadable { // whatever version it goes to, it waits for its key
-		r.out.notef("order %s cannot be read, and no worker has begun it: %s", text.Printable(order.OrderID), text.Printable(order.Problem))
+		r.out.Notef("order %s cannot be read, and no worker has begun it: %s", text.Printable(order.OrderID), text.Printable(order.Problem))
 	}
 	return report, nil
 }
@@ -88,7 +92,7 @@ func (r *change) move(ctx context.Context, buildID string, change func() error) 
 		}
 		early := errors.Is(err, rollout.ErrNoWorkers) ||
 			err != nil && strings.Contains(err.Error(), "is missing active task queues")
-		if !early || time.Since(began) > pollsPatience || !sleep(ctx, 100*time.Millisecond) {
+		if !early || time.Since(began) > pollsPatience || !sleep.For(ctx, 100*time.Millisecond) {
 			return r.unattended(err, buildID)
 		}
 	}
@@ -98,7 +102,7 @@ func (r *change) move(ctx context.Context, buildID string, change func() error) 
 func (r *change) back(ctx context.Context) error {
 	if ramping, ok := r.d.Ramping(); ok {
 		end := func() error {
-			r.out.notef("ending the rollout of %s", text.Printable(ramping.BuildID))
+			r.out.Notef("ending the rollout of %s", text.Printable(ramping.BuildID))
 			return r.orders.SetRamping(ctx, r.d, "", 0)
 		}
 		if current, ok := r.d.Current(); ok {
@@ -108,13 +112,13 @@ func (r *change) back(ctx context.Context) error {
 	}
 	previous, err := r.d.Previous()
 	if err != nil && len(r.d.Versions) > 1 {
-		return &hintedError{err, "name the version: coffee rollout BUILD-ID"}
+		return exit.Hinted(err, "name the version: coffee rollout BUILD-ID")
 	}
 	if err != nil {
 		return err
 	}
 	return r.move(ctx, previous.BuildID, func() error {
-		r.out.notef("returning to %s", text.Printable(previous.BuildID))
+		r.out.Notef("returning to %s", text.Printable(previous.BuildID))
 		return r.orders.SetCurrent(ctx, r.d, previous.BuildID)
 	})
 }
@@ -141,10 +145,10 @@ func (r *change) repin(ctx context.Context) error {
 	return r.move(ctx, r.plan.buildID, func() error {
 		for i, id := range ids {
 			if err := r.orders.Repin(ctx, r.d, r.plan.buildID, id); err != nil {
-				return fmt.Errorf("%d of %s moved, and order %s did not: %w", i, plural(len(ids), "order", "orders"), text.Printable(id), err)
+				return fmt.Errorf("%d of %s moved, and order %s did not: %w", i, text.Plural(len(ids), "order", "orders"), text.Printable(id), err)
 			}
 		}
-		r.out.notef("%s moved from %s to %s", plural(len(ids), "order", "orders"), text.Printable(r.plan.moveFrom), text.Printable(r.plan.buildID))
+		r.out.Notef("%s moved from %s to %s", text.Plural(len(ids), "order", "orders"), text.Printable(r.plan.moveFrom), text.Printable(r.plan.buildID))
 		return nil
 	})
 }
@@ -159,12 +163,12 @@ func (r *change) remove(ctx context.Context, version rollout.DeployedVersion) er
 	var inUse *serviceerror.FailedPrecondition
 	switch {
 	case err == nil:
-		r.out.notef("deleted version %s", name)
+		r.out.Notef("deleted version %s", name)
 		return nil
 	case errors.As(err, &inUse):
-		return &hintedError{err, "stop its workers; the server remembers them for five minutes after their last poll"}
+		return exit.Hinted(err, "stop its workers; the server remembers them for five minutes after their last poll")
 	case version.State == "draining":
-		return &hintedError{fmt.Errorf("version %s cannot be deleted: %w", name, err), "wait until it is drained, or move them: coffee rollout BUILD-ID --move-from " + name}
+		return exit.Hinted(fmt.Errorf("version %s cannot be deleted: %w", name, err), "wait until it is drained, or move them: coffee rollout BUILD-ID --move-from "+name)
 	}
 	return fmt.Errorf("version %s cannot be deleted: %w", name, err)
 }
@@ -173,7 +177,7 @@ func (r *change) remove(ctx context.Context, version rollout.DeployedVersion) er
 func (r *change) unattended(err error, buildID string) error {
 	name := text.Printable(buildID)
 	if errors.Is(err, rollout.ErrNoWorkers) {
-		return &hintedError{fmt.Errorf("orders would wait on version %s: %w", name, err), "start one with: " + r.worker(buildID) + "; or insist with --force"}
+		return exit.Hinted(fmt.Errorf("orders would wait on version %s: %w", name, err), "start one with: "+r.worker(buildID)+"; or insist with --force")
 	}
 	return err
 }
@@ -184,7 +188,7 @@ func (r *change) unknown(err error, buildID string) error {
 	if errors.Is(err, rollout.ErrVersionRefused) {
 		hint = fmt.Sprintf("unless it has just started, the deployment has all the versions it may have (%d; matching.maxVersionsInDeployment): delete one with --delete-version", len(r.d.Versions))
 	}
-	return &hintedError{fmt.Errorf("there is no version %s: %w", text.Printable(buildID), err), hint}
+	return exit.Hinted(fmt.Errorf("there is no version %s: %w", text.Printable(buildID), err), hint)
 }
 
 // worker returns the command that starts a worker of a version.

@@ -15,7 +15,10 @@ import (
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/rollout"
+	"example.com/coffee/commands/internal/app"
+	"example.com/coffee/internal/exit"
 	"example.com/coffee/internal/release"
+	"example.com/coffee/internal/sleep"
 )
 
 // TestRolloutReplays: a release without its patch is refused if orders would move to
@@ -57,8 +60,7 @@ func TestRolloutReplays(t *testing.T) {
 			plan.buildID, plan.replay = "v2", next.Replay
 			if test.refused {
 				err := s.tryRollOut(ctx, plan)
-				var exit *exitError
-				if !errors.As(err, &exit) || exit.code != 7 || !strings.Contains(exit.message, "would break") {
+				if e := exit.In(err); e == nil || e.Code != 7 || !strings.Contains(e.Error(), "would break") {
 					t.Errorf("got %v", err)
 				}
 			} else {
@@ -103,8 +105,8 @@ func TestRolloutMovesOrdersWithoutVersion(t *testing.T) {
 		s.startWorkerWith(coffee.WorkerOptions{Services: services, Register: next.Register,
 			Version: versioned(buildID, workflow.VersioningBehaviorPinned)})
 		err := s.tryRollOut(ctx, rolloutPlan{deployment: "coffee", buildID: buildID, percent: 100, force: true, replay: next.Replay})
-		var exit *exitError
-		if refused := errors.As(err, &exit) && exit.code == 7; refused != (name == release.Broken) || err != nil && !refused {
+		e := exit.In(err)
+		if refused := e != nil && e.Code == 7; refused != (name == release.Broken) || err != nil && !refused {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -139,11 +141,11 @@ func (s *shop) tryRollOut(ctx context.Context, plan rolloutPlan) error {
 	s.t.Helper()
 	for {
 		var out bytes.Buffer
-		err := rollOut(ctx, newApp(&out, io.Discard, Options{}).out, s.versions(), plan)
+		err := rollOut(ctx, app.New(&out, io.Discard, app.Options{}).Out, s.versions(), plan)
 		if !errors.Is(err, rollout.ErrNoVersion) && !errors.Is(err, rollout.ErrVersionRefused) {
 			return err
 		}
-		if !sleep(ctx, 50*time.Millisecond) {
+		if !sleep.For(ctx, 50*time.Millisecond) {
 			s.t.Fatal(err)
 		}
 	}

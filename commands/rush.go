@@ -18,11 +18,20 @@ import (
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/ledger"
+	"example.com/coffee/commands/internal/app"
+	"example.com/coffee/commands/internal/background"
+	"example.com/coffee/commands/internal/commandline"
+	"example.com/coffee/commands/internal/connect"
+	"example.com/coffee/commands/internal/ledgers"
+	"example.com/coffee/commands/internal/local"
+	"example.com/coffee/commands/internal/terminal"
+	"example.com/coffee/internal/sleep"
+	"example.com/coffee/internal/text"
 )
 
-func rushCommand(a *app) *cli.Command {
+func rushCommand(a *app.App) *cli.Command {
 	// Here --concurrency counts orders, and a worker needs no more than that.
-	settings := slices.DeleteFunc(workerFlags("WORKER (with --dev)"), func(flag cli.Flag) bool { return flag.Names()[0] == "concurrency" })
+	settings := slices.DeleteFunc(local.WorkerFlags("WORKER (with --dev)"), func(flag cli.Flag) bool { return flag.Names()[0] == "concurrency" })
 	return &cli.Command{
 		Name:  "rush",
 		Usage: "place many orders, and measure throughput and latency",
@@ -33,12 +42,12 @@ func rushCommand(a *app) *cli.Command {
 			&cli.IntFlag{Name: "orders", Usage: "place `N` orders", Value: 1000},
 			&cli.IntFlag{Name: "concurrency", Usage: "place at most `N` orders at once", Value: 50},
 			&cli.Float64Flag{Name: "rate", Usage: "place `N` orders a second", DefaultText: "the next one when one has ended"},
-			skipTimeFlag(),
-			outputFlag(),
-			devFlag("run a server in memory and a worker in this process"),
-		}, settings, connectFlags()),
+			connect.SkipTimeFlag(),
+			commandline.OutputFlag(),
+			local.DevFlag("run a server in memory and a worker in this process"),
+		}, settings, connect.Flags()),
 		Action: func(c *cli.Context) error {
-			if err := noArguments(c); err != nil {
+			if err := commandline.NoArguments(c); err != nil {
 				return err
 			}
 			plan, err := parseRush(c)
@@ -64,33 +73,33 @@ type rushPlan struct {
 	quiet       bool // no log of each order, unless --log-level is given: there are too many
 	// server is where the orders go, and ledger where the rush reads what they
 	// paid, unless dev is set: then both are its own.
-	server connectOptions
-	ledger ledgerChoice
-	dev    *workerOptions
+	server connect.Options
+	ledger ledgers.Choice
+	dev    *local.Worker
 }
 
 func parseRush(c *cli.Context) (plan rushPlan, err error) {
 	plan = rushPlan{count: c.Int("orders"), concurrency: c.Int("concurrency"), rate: c.Float64("rate"), skipTime: c.Bool("skip-time"), quiet: c.String("log-level") == ""}
-	if plan.asJSON, err = wantsJSON(c); err != nil {
+	if plan.asJSON, err = commandline.WantsJSON(c); err != nil {
 		return plan, err
 	}
 	if plan.count < 1 || plan.concurrency < 1 || plan.rate < 0 {
-		return plan, usageErrorf(c, "use 1 or more --orders and --concurrency, and 0 or more --rate")
+		return plan, commandline.Errorf(c, "use 1 or more --orders and --concurrency, and 0 or more --rate")
 	}
 	if plan.rate > 0 && float64(plan.count)/plan.rate > longestRush.Seconds() {
-		return plan, usageErrorf(c, "--rate is %g: to place %s would take more than a year", plan.rate, plural(plan.count, "order", "orders"))
+		return plan, commandline.Errorf(c, "--rate is %g: to place %s would take more than a year", plan.rate, text.Plural(plan.count, "order", "orders"))
 	}
-	if plan.server, plan.dev, err = parseWhere(c, "concurrency", "ledger"); err != nil {
+	if plan.server, plan.dev, err = local.ParseWhere(c, "concurrency", "ledger"); err != nil {
 		return plan, err
 	}
-	plan.ledger, err = parseLedger(c)
+	plan.ledger, err = ledgers.Parse(c)
 	return plan, err
 }
 
 // rush is one run.
 type rush struct {
 	rushPlan
-	out    *output
+	out    *terminal.Output
 	orders *desk.Client
 
 	mu       sync.Mutex
@@ -139,51 +148,51 @@ type rushLedger struct {
 	NetCents coffee.Cents `json:"net_cents"`
 }
 
-func runRush(ctx context.Context, a *app, plan rushPlan) (err error) {
-	var tasks background
-	defer func() { err = errors.Join(err, tasks.stop()) }()
-	var conn *connection
+func runRush(ctx context.Context, a *app.App, plan rushPlan) (err error) {
+	var tasks background.Tasks
+	defer func() { err = errors.Join(err, tasks.Stop()) }()
+	var conn *connect.Connection
 	var ledger ledger.Store // nil if there is none on this machine
 	if plan.dev != nil {
 		if plan.quiet {
-			a.log = a.log.Level(zerolog.Disabled)
+			a.Log = a.Log.Level(zerolog.Disabled)
 		}
-		d, err := a.startDev(ctx, *plan.dev, plan.skipTime)
+		d, err := local.StartDev(ctx, a, *plan.dev, plan.skipTime)
 		if err != nil {
 			return err
 		}
-		tasks.onStop(d.stop)
-		conn, ledger = d.connection, d.ledger
+		tasks.OnStop(d.Tasks.Stop)
+		conn, ledger = d.Conn, d.Ledger
 	} else {
-		if conn, err = a.connect(ctx, withSkipTime(plan.server, plan.skipTime)); err != nil {
+		if conn, err = connect.Open(ctx, a, connect.WithSkipTime(plan.server, plan.skipTime)); err != nil {
 			return err
 		}
-		tasks.onStop(func() error { conn.Close(); return nil })
-		if ledger, err = a.ledgerIfAny(ctx, plan.ledger, conn); err != nil {
+		tasks.OnStop(func() error { conn.Close(); return nil })
+		if ledger, err = ledgers.IfAny(ctx, a, plan.ledger, conn); err != nil {
 			return err
 		}
 		if ledger != nil {
-			tasks.onStop(ledger.Close)
+			tasks.OnStop(ledger.Close)
 		}
 	}
 	if plan.skipTime {
-		if err := conn.orders().CheckTimeSkipping(ctx); err != nil {
+		if err := conn.Orders().CheckTimeSkipping(ctx); err != nil {
 			return err
 		}
 	}
 	r := &rush{
-		rushPlan: plan, out: a.out, orders: conn.orders(),
+		rushPlan: plan, out: a.Out, orders: conn.Orders(),
 		times:    hdrhistogram.New(1, time.Hour.Microseconds(), 3),
 		outcomes: map[coffee.OrderStatus]int{},
 	}
 	report, err := r.run(ctx, ledger)
 	if plan.asJSON {
-		err = errors.Join(err, a.out.json(report))
+		err = errors.Join(err, a.Out.Json(report))
 	} else {
-		report.print(a.out)
+		report.print(a.Out)
 	}
 	if err == nil && r.failures > 0 {
-		err = fmt.Errorf("%s without a result; the first error: %w", plural(r.failures, "order", "orders"), r.failure)
+		err = fmt.Errorf("%s without a result; the first error: %w", text.Plural(r.failures, "order", "orders"), r.failure)
 	}
 	return err
 }
@@ -191,8 +200,8 @@ func runRush(ctx context.Context, a *app, plan rushPlan) (err error) {
 // run places all orders and waits for their results. The report is never nil: if
 // something has gone wrong, it is about what there was until then.
 func (r *rush) run(ctx context.Context, ledger ledger.Store) (*rushReport, error) {
-	if isTerminal(r.out.err) {
-		r.bar = progressbar.NewOptions(r.count, progressbar.OptionSetWriter(r.out.err), progressbar.OptionShowCount(),
+	if terminal.IsTerminal(r.out.Err) {
+		r.bar = progressbar.NewOptions(r.count, progressbar.OptionSetWriter(r.out.Err), progressbar.OptionShowCount(),
 			progressbar.OptionShowIts(), progressbar.OptionSetItsString("orders"), progressbar.OptionThrottle(100*time.Millisecond),
 			progressbar.OptionClearOnFinish())
 	}
@@ -256,7 +265,7 @@ func (r *rush) placeAll(ctx context.Context, began time.Time) {
 		due := time.Time{} // as soon as there is a slot
 		if r.rate > 0 {
 			due = began.Add(time.Duration(float64(i) / r.rate * float64(time.Second)))
-			if !sleep(ctx, time.Until(due)) {
+			if !sleep.For(ctx, time.Until(due)) {
 				break
 			}
 		}
@@ -311,8 +320,8 @@ func (r *rush) place(ctx context.Context, due time.Time, request coffee.OrderReq
 	}
 }
 
-func (r *rushReport) print(out *output) {
-	line := out.line
+func (r *rushReport) print(out *terminal.Output) {
+	line := out.Line
 	var ends []string
 	for _, status := range []coffee.OrderStatus{coffee.StatusCompleted, coffee.StatusFailed, coffee.StatusCancelled} {
 		if n := r.Outcomes[status]; n > 0 {
@@ -334,7 +343,7 @@ func (r *rushReport) print(out *output) {
 	line("Throughput", "%.1f orders/s in %.1f s", r.PerSecond, r.Seconds)
 	line("Latency", "p50 %.0f ms, p90 %.0f ms, p99 %.0f ms, max %.0f ms", r.Latency.P50, r.Latency.P90, r.Latency.P99, r.Latency.Max)
 	if r.Ledger != nil {
-		line("Ledger", "%s, %s, %s; net %s", plural(int(r.Ledger.Charges), "charge", "charges"),
-			plural(int(r.Ledger.Refunds), "refund", "refunds"), plural(int(r.Ledger.Voids), "void", "voids"), r.Ledger.NetCents)
+		line("Ledger", "%s, %s, %s; net %s", text.Plural(int(r.Ledger.Charges), "charge", "charges"),
+			text.Plural(int(r.Ledger.Refunds), "refund", "refunds"), text.Plural(int(r.Ledger.Voids), "void", "voids"), r.Ledger.NetCents)
 	}
 }

@@ -26,6 +26,9 @@ import (
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/ledger"
 	"example.com/coffee/coffee/ledger/ledgertest"
+	"example.com/coffee/commands/internal/app"
+	"example.com/coffee/commands/internal/connect"
+	"example.com/coffee/internal/sleep"
 )
 
 // clusterPostgresVariable names the environment variable with the URL of the PostgreSQL
@@ -51,7 +54,7 @@ func TestCostOfAnOrder(t *testing.T) {
 	defer cancel()
 	log := zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel)
 	calls := &callCounter{counts: map[string]int{}}
-	conn, err := (&app{log: log, platform: log, options: Options{Dial: []grpc.DialOption{grpc.WithChainUnaryInterceptor(calls.intercept)}}}).connect(ctx, connectOptions{Options: testServer(t, false, log)})
+	conn, err := connect.Open(ctx, &app.App{Log: log, Platform: log, Options: app.Options{Dial: []grpc.DialOption{grpc.WithChainUnaryInterceptor(calls.intercept)}}}, connect.Options{Options: testServer(t, false, log)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,13 +69,13 @@ func TestCostOfAnOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { book.Close() })
-	s := &shop{t: t, conn: conn, orders: conn.orders(), ledger: book, log: log}
+	s := &shop{t: t, conn: conn, orders: conn.Orders(), ledger: book, log: log}
 	s.startWorkerWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{ChargeTime: time.Millisecond, BrewTime: time.Millisecond, ReceiptTime: time.Millisecond}})
 	order := func(id string) {
 		s.place(ctx, id)
 		s.wantResult(ctx, id, 525)
 	}
-	order(conn.namespace + "-warm-up")
+	order(conn.Namespace + "-warm-up")
 
 	count := func() map[string]float64 {
 		counts := commits(ctx, t, postgres)
@@ -82,7 +85,7 @@ func TestCostOfAnOrder(t *testing.T) {
 		return counts
 	}
 	idle, took := count(), time.Now()
-	sleep(ctx, 20*time.Second) // what the cluster does without orders
+	sleep.For(ctx, 20*time.Second) // what the cluster does without orders
 	before := count()
 	rate := map[string]float64{}
 	for name := range before {
@@ -91,7 +94,7 @@ func TestCostOfAnOrder(t *testing.T) {
 	began := time.Now()
 	calls.reset()
 	for i := range costs {
-		order(fmt.Sprintf("%s-%d", conn.namespace, i))
+		order(fmt.Sprintf("%s-%d", conn.Namespace, i))
 	}
 	perOrder := calls.perOrder()
 	after := count()
@@ -101,7 +104,7 @@ func TestCostOfAnOrder(t *testing.T) {
 	for name := range after {
 		counted[name] = (after[name] - before[name] - rate[name]*elapsed) / costs
 	}
-	id := fmt.Sprintf("%s-%d", conn.namespace, 0)
+	id := fmt.Sprintf("%s-%d", conn.Namespace, 0)
 	for _, event := range s.history(ctx, id).GetEvents() {
 		counted["history events"]++
 		switch event.GetEventType() {
@@ -161,7 +164,7 @@ func documentedCosts(t *testing.T) map[string]float64 {
 // those of a connection some seconds later.
 func commits(ctx context.Context, t *testing.T, postgres string) map[string]float64 {
 	t.Helper()
-	sleep(ctx, 12*time.Second)
+	sleep.For(ctx, 12*time.Second)
 	rows, err := ledgertest.OpenPostgres(t, postgres+"/postgres").QueryContext(ctx, `SELECT datname, xact_commit FROM pg_stat_database WHERE datname IN ('temporal', 'visibility', 'ledger')`)
 	if err != nil {
 		t.Fatal(err)
@@ -262,7 +265,7 @@ func TestCommandsOnAServer(t *testing.T) {
 	s := newShop(t)
 	coffee := func(args ...string) string {
 		t.Helper()
-		cmd := coffeeCommand(t, slices.Concat(args, []string{"--address", s.conn.address, "-n", s.conn.namespace})...)
+		cmd := coffeeCommand(t, slices.Concat(args, []string{"--address", s.conn.At.Address, "-n", s.conn.Namespace})...)
 		cmd.Stdout, cmd.Stderr = nil, nil
 		out, err := cmd.CombinedOutput()
 		if err != nil {
@@ -270,7 +273,7 @@ func TestCommandsOnAServer(t *testing.T) {
 		}
 		return string(out)
 	}
-	worker := coffeeCommand(t, "worker", "--address", s.conn.address, "-n", s.conn.namespace, "--ledger", s.book,
+	worker := coffeeCommand(t, "worker", "--address", s.conn.At.Address, "-n", s.conn.Namespace, "--ledger", s.book,
 		"--charge-time", "10ms", "--brew-time", "10ms", "--receipt-time", "10ms", "--brew-failure-rate", "0")
 	if err := worker.Start(); err != nil {
 		t.Fatal(err)

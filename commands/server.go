@@ -3,13 +3,20 @@ package commands
 import (
 	"context"
 	"errors"
-	"fmt"
 	"path/filepath"
 	"slices"
 
 	"github.com/urfave/cli/v2"
 
 	"example.com/coffee/coffee/encryption"
+	"example.com/coffee/commands/internal/app"
+	"example.com/coffee/commands/internal/background"
+	"example.com/coffee/commands/internal/certificates"
+	"example.com/coffee/commands/internal/commandline"
+	"example.com/coffee/commands/internal/connect"
+	"example.com/coffee/commands/internal/ledgers"
+	"example.com/coffee/commands/internal/local"
+	"example.com/coffee/commands/internal/monitor"
 	"example.com/coffee/devserver"
 )
 
@@ -21,7 +28,7 @@ const (
 	codecPortOffset = 1002
 )
 
-func serverCommand(a *app) *cli.Command {
+func serverCommand(a *app.App) *cli.Command {
 	return &cli.Command{
 		Name:  "server",
 		Usage: "run a Temporal server with its Web UI and the order board",
@@ -46,7 +53,7 @@ func serverCommand(a *app) *cli.Command {
 			&cli.StringFlag{Name: "ui-codec-endpoint", Usage: "`URL` of a codec server for the Web UI"},
 			&cli.BoolFlag{Name: "no-board", Usage: "run without the order board"},
 			&cli.BoolFlag{Name: "headless", Usage: "run without the Web UI and the order board"},
-			keysetFlag(""),
+			connect.KeysetFlag(""),
 			&cli.IntFlag{Name: "codec-port", Usage: "`PORT` of the codec server, which decrypts for the Web UI", DefaultText: "--port + 1002, with a keyset"},
 			&cli.IntFlag{Name: "metrics-port", Usage: "`PORT` of the Prometheus metrics", DefaultText: "off"},
 			&cli.StringSliceFlag{Name: "namespace", Aliases: []string{"n"}, Usage: "also have the namespace `NAME`, besides default; can be repeated"},
@@ -56,8 +63,8 @@ func serverCommand(a *app) *cli.Command {
 			&cli.StringSliceFlag{Name: "sqlite-pragma", Usage: "SQLite pragma `NAME=VALUE`; can be repeated"},
 			&cli.BoolFlag{Name: "time-skipping", Usage: "let clients skip an order's backoffs, as coffee order --skip-time does"},
 			&cli.BoolFlag{Name: "worker", Usage: "also run a worker"},
-			metricsFlag("WORKER (with --worker)"),
-		}, startDevFlags(), workerFlags("WORKER (with --worker)")),
+			monitor.Flag("WORKER (with --worker)"),
+		}, startDevFlags(), local.WorkerFlags("WORKER (with --worker)")),
 		Action: func(c *cli.Context) error {
 			if err := takeStartDev(c); err != nil {
 				return err
@@ -86,7 +93,7 @@ func startDevFlags() []cli.Flag {
 // the Temporal CLI.
 func takeStartDev(c *cli.Context) error {
 	if !isStartDev(c) {
-		return noArguments(c)
+		return commandline.NoArguments(c)
 	}
 	var err error
 	if !c.IsSet("db-filename") {
@@ -108,31 +115,31 @@ type serverPlan struct {
 	secure    string // the directory of the certificates; empty means none
 	keyset    *encryption.Keyset
 	codecPort int // 0 means a free one; there is a codec server if there are a keyset and a Web UI
-	worker    *workerOptions
+	worker    *local.Worker
 }
 
-func parseServer(c *cli.Context, a *app) (plan serverPlan, err error) {
+func parseServer(c *cli.Context, a *app.App) (plan serverPlan, err error) {
 	if c.Bool("worker") {
-		options, err := parseWorker(c)
+		options, err := local.ParseWorker(c)
 		if err != nil {
 			return plan, err
 		}
-		if options.metrics, err = parseMetrics(c); err != nil {
+		if options.Metrics, err = monitor.ParseAddress(c); err != nil {
 			return plan, err
 		}
 		plan.worker = &options
-	} else if err := refuseWorkerFlags(c, "--worker"); err != nil {
+	} else if err := local.RefuseWorkerFlags(c, "--worker"); err != nil {
 		return plan, err
 	} else if c.IsSet("metrics-address") {
-		return plan, usageErrorf(c, "--metrics-address is for the worker: it needs --worker; the server's own are on --metrics-port")
+		return plan, commandline.Errorf(c, "--metrics-address is for the worker: it needs --worker; the server's own are on --metrics-port")
 	}
-	if plan.boardPort, err = parsePort(c, "board-port"); err != nil {
+	if plan.boardPort, err = commandline.ParsePort(c, "board-port"); err != nil {
 		return plan, err
 	}
-	if plan.server, err = serverOptions(c, a.out.notef); err != nil {
+	if plan.server, err = serverOptions(c, a.Out.Notef); err != nil {
 		return plan, err
 	}
-	if err := checkDatabaseName(c, plan.server.DatabaseFile); err != nil {
+	if err := ledgers.CheckDatabaseName(c, plan.server.DatabaseFile); err != nil {
 		return plan, err
 	}
 	if err := checkReach(c, plan.server); err != nil {
@@ -140,175 +147,144 @@ func parseServer(c *cli.Context, a *app) (plan serverPlan, err error) {
 	}
 	plan.secure, plan.board = c.String("secure"), plan.server.UI && !c.Bool("no-board")
 	if c.Bool("no-board") && c.IsSet("board-port") {
-		return plan, usageErrorf(c, "--no-board and --board-port exclude each other")
+		return plan, commandline.Errorf(c, "--no-board and --board-port exclude each other")
 	}
 	if !c.IsSet("board-port") && plan.server.Port != 0 {
 		plan.boardPort = plan.server.Port + boardPortOffset
 	}
 	if c.IsSet("encryption-keyset") && plan.worker == nil && !plan.server.UI {
-		return plan, usageErrorf(c, "--encryption-keyset is for the codec server and the worker: with --headless it needs --worker")
+		return plan, commandline.Errorf(c, "--encryption-keyset is for the codec server and the worker: with --headless it needs --worker")
 	}
-	if plan.keyset, err = parseKeyset(c); err != nil {
+	if plan.keyset, err = connect.ParseKeyset(c); err != nil {
 		return plan, err
 	}
 	if plan.worker != nil {
-		if err := checkRequired(c, *plan.worker, plan.keyset); err != nil {
+		if err := local.CheckRequired(c, *plan.worker, plan.keyset); err != nil {
 			return plan, err
 		}
 	}
-	if plan.codecPort, err = parsePort(c, "codec-port"); err != nil {
+	if plan.codecPort, err = commandline.ParsePort(c, "codec-port"); err != nil {
 		return plan, err
 	}
 	if c.IsSet("codec-port") && c.IsSet("ui-codec-endpoint") {
-		return plan, usageErrorf(c, "--codec-port and --ui-codec-endpoint exclude each other")
+		return plan, commandline.Errorf(c, "--codec-port and --ui-codec-endpoint exclude each other")
 	}
 	if c.IsSet("codec-port") && plan.keyset == nil {
-		return plan, usageErrorf(c, "--codec-port needs --encryption-keyset")
+		return plan, commandline.Errorf(c, "--codec-port needs --encryption-keyset")
 	}
 	if !c.IsSet("codec-port") && plan.server.Port != 0 {
 		plan.codecPort = plan.server.Port + codecPortOffset
 	}
 	if plan.server.DatabaseFile == "" && !c.Bool("in-memory") {
-		if err := a.makeDataDir(); err != nil {
+		if err := ledgers.MakeDir(a); err != nil {
 			return plan, err
 		}
-		plan.server.DatabaseFile, err = a.defaultDatabase()
+		plan.server.DatabaseFile, err = defaultDatabase(a)
 	}
 	return plan, err
 }
 
 // defaultDatabase returns the database file of a server if no flag names one.
-func (a *app) defaultDatabase() (string, error) {
-	dir, err := a.dataDir()
+func defaultDatabase(a *app.App) (string, error) {
+	dir, err := ledgers.Dir(a)
 	return filepath.Join(dir, "coffee.db"), err
 }
 
-func runServer(ctx context.Context, a *app, plan serverPlan) (err error) {
-	a.outliveReaders()
-	var tasks background
-	defer func() { err = errors.Join(err, tasks.stop()) }()
-	err = a.startAll(ctx, &tasks, plan)
+func runServer(ctx context.Context, a *app.App, plan serverPlan) (err error) {
+	a.Out.OutliveReaders()
+	var tasks background.Tasks
+	defer func() { err = errors.Join(err, tasks.Stop()) }()
+	err = startAll(ctx, a, &tasks, plan)
 	if ctx.Err() != nil && err != nil {
 		return nil // an interrupt before it is ready is a clean stop, too
 	}
 	if err != nil {
 		return err
 	}
-	tasks.wait(ctx)
+	tasks.Wait(ctx)
 	return nil
 }
 
 // startAll starts a server and what the flags ask for beside it, and says where
 // everything is.
-func (a *app) startAll(ctx context.Context, tasks *background, plan serverPlan) error {
-	if err := a.secure(&plan); err != nil {
+func startAll(ctx context.Context, a *app.App, tasks *background.Tasks, plan serverPlan) error {
+	if err := secure(a, &plan); err != nil {
 		return err
 	}
 	codec, err := prepareCodec(&plan)
 	if err != nil {
 		return err
 	}
-	tasks.onStop(codec.close)
-	server, err := a.startServer(ctx, tasks, plan.server)
+	tasks.OnStop(codec.close)
+	server, err := local.StartServer(ctx, a, tasks, plan.server)
 	if err != nil {
 		return err
 	}
-	var meters *meters
+	var meters *monitor.Monitor
 	if plan.worker != nil {
-		if meters, err = openMeters(tasks, plan.worker.metrics); err != nil {
+		if meters, err = monitor.Open(tasks, plan.worker.Metrics); err != nil {
 			return err
 		}
 	}
-	var conn *connection
+	var conn *connect.Connection
 	if plan.board || plan.worker != nil {
-		options := connectOptions{Options: server.ClientOptions(), keyset: plan.keyset, reading: encryption.Options{
-			Required: plan.worker != nil && plan.worker.encryptionRequired, Guard: newGuard(a),
+		options := connect.Options{Options: server.ClientOptions(), Keyset: plan.keyset, Reading: encryption.Options{
+			Required: plan.worker != nil && plan.worker.EncryptionRequired, Guard: local.NewGuard(a),
 		}}
-		meters.watch(&options)
-		conn, err = a.connect(ctx, options)
+		meters.Instrument(&options)
+		conn, err = connect.Open(ctx, a, options)
 		if err != nil {
 			return err
 		}
-		tasks.onStop(func() error { conn.Close(); return nil })
+		tasks.OnStop(func() error { conn.Close(); return nil })
 	}
 	boardURL, ledger := "", ""
 	if plan.board {
 		// Only now: a second server on the same file should be told about the
 		// first one, not about a port that is taken.
-		listener, err := listenHTTP("order board", plan.server.UIIP, plan.boardPort, "--board-port")
+		listener, err := background.ListenHTTP("order board", plan.server.UIIP, plan.boardPort, "--board-port")
 		if err != nil {
 			return err
 		}
-		boardURL = a.serveBoard(tasks, listener, conn, server.UIURL(), plan.server.AllowedHosts, server.WebTLS(plan.server.UIIP))
+		boardURL = serveBoard(a, tasks, listener, conn, server.UIURL(), plan.server.AllowedHosts, server.WebTLS(plan.server.UIIP))
 	}
 	if err := codec.serve(tasks, plan, server); err != nil {
 		return err
 	}
 	if plan.worker != nil {
-		opened, where, err := a.openLedger(ctx, plan.worker.ledger, conn, plan.server.DatabaseFile == "")
+		opened, where, err := ledgers.Open(ctx, a, plan.worker.Ledger, conn, plan.server.DatabaseFile == "")
 		if err != nil {
 			return err
 		}
-		if err := a.startWorker(ctx, tasks, conn, *plan.worker, opened, meters, true); err != nil {
+		if err := local.StartWorker(ctx, a, tasks, conn, *plan.worker, opened, meters, true); err != nil {
 			return err
 		}
-		meters.check(conn.guard.Check)
-		a.watchVersion(tasks, conn, plan.worker.Version.Version, meters)
-		meters.started(conn)
-		meters.serve(tasks, server.WebTLS) // the server goes on, whatever its worker can read
+		meters.Check(conn.Guard.Check)
+		local.WatchVersion(a, tasks, conn, plan.worker.Version.Version, meters)
+		meters.Started(conn)
+		meters.Serve(tasks, server.WebTLS) // the server goes on, whatever its worker can read
 		ledger = where
 	}
 	profile := ""
 	if plan.secure != "" {
-		if profile, err = writeProfile(plan.secure, server.Address(), plan.server.TLS); err != nil {
+		if profile, err = certificates.WriteProfile(plan.secure, server.Address(), plan.server.TLS); err != nil {
 			return err
 		}
 	}
-	a.serverReady(server, boardURL, plan.server.CodecEndpoint, ledger, profile)
+	serverReady(a, server, boardURL, plan.server.CodecEndpoint, ledger, profile)
 	if profile != "" {
-		a.out.notef("clients and workers use it with --config-file %s; other machines need copies of it, ca.crt, client.crt and client.key, with the address and the paths changed", profile)
+		a.Out.Notef("clients and workers use it with --config-file %s; other machines need copies of it, ca.crt, client.crt and client.key, with the address and the paths changed", profile)
 	}
 	return nil
 }
 
-// startServer starts a server in this process.
-func (a *app) startServer(ctx context.Context, tasks *background, options devserver.Options) (*devserver.Server, error) {
-	if err := boundMemory(); err != nil {
-		a.log.Debug().Err(err).Msg("how much memory there is cannot be found out")
-	}
-	options.Log = a.platform
-	options.Notify = func(line string) { a.out.notef("%s", line) }
-	if a.options.Server != nil {
-		a.options.Server(&options)
-	}
-	server, err := devserver.Start(ctx, options)
-	if err != nil {
-		return nil, err
-	}
-	if err := releaseProgram(); err != nil {
-		a.log.Debug().Err(err).Msg("the program's pages stay in memory")
-	}
-	// If the server fails it is stopped last too: its worker can still report what it
-	// has done if the part that failed is another one.
-	tasks.onStop(server.Stop)
-	tasks.start(func(ctx context.Context) error {
-		select {
-		case <-ctx.Done():
-			return nil
-		case err := <-server.Failed():
-			return fmt.Errorf("the server failed: %w", err)
-		}
-	})
-	return server, nil
-}
-
 // serverReady prints where everything is.
-func (a *app) serverReady(server *devserver.Server, boardURL, codecURL, ledger, profile string) {
+func serverReady(a *app.App, server *devserver.Server, boardURL, codecURL, ledger, profile string) {
 	database := server.DatabaseFile()
 	if database == "" {
 		database = "in memory"
 	}
-	a.out.printf("Temporal server %s is ready\n", devserver.ServerVersion)
+	a.Out.Printf("Temporal server %s is ready\n", devserver.ServerVersion)
 	for _, line := range []struct{ name, value string }{
 		{"gRPC", server.Address()},
 		{"HTTP", server.HTTPURL()},
@@ -321,7 +297,7 @@ func (a *app) serverReady(server *devserver.Server, boardURL, codecURL, ledger, 
 		{"Profile", profile},
 	} {
 		if line.value != "" {
-			a.out.printf("  %-9s %s\n", line.name, line.value)
+			a.Out.Printf("  %-9s %s\n", line.name, line.value)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package commands
 import (
 	"encoding/json"
 	"math"
+	"net"
 	"strings"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"example.com/coffee/coffee/telemetry"
+	"example.com/coffee/commands/internal/commandline"
 	"example.com/coffee/devserver"
 	"example.com/coffee/internal/namespaces"
 	"example.com/coffee/internal/text"
@@ -19,12 +21,12 @@ import (
 // serverOptions turns the flags into options, and notes what has no effect.
 func serverOptions(c *cli.Context, notef func(format string, args ...any)) (options devserver.Options, err error) {
 	options = devserver.Options{
-		IP:               ip(c, "ip"),
+		IP:               commandline.IP(c, "ip"),
 		Port:             c.Int("port"),
 		HTTPPort:         c.Int("http-port"),
 		MetricsPort:      c.Int("metrics-port"),
 		UI:               !c.Bool("headless"),
-		UIIP:             ip(c, "ui-ip"),
+		UIIP:             commandline.IP(c, "ui-ip"),
 		UIPort:           c.Int("ui-port"),
 		AllowedHosts:     c.StringSlice("allowed-host"),
 		UIPublicPath:     c.String("ui-public-path"),
@@ -44,14 +46,14 @@ func serverOptions(c *cli.Context, notef func(format string, args ...any)) (opti
 		options.MetricTypes = telemetry.Types()
 	}
 	if path := options.UIPublicPath; path != "" && (!strings.HasPrefix(path, "/") || strings.HasSuffix(path, "/")) {
-		return options, usageErrorf(c, "--ui-public-path is %q: use a path such as /temporal", path)
+		return options, commandline.Errorf(c, "--ui-public-path is %q: use a path such as /temporal", path)
 	}
 	if c.IsSet("retention") && options.Retention < time.Hour {
-		return options, usageErrorf(c, "--retention is %v: use 1h or more", options.Retention)
+		return options, commandline.Errorf(c, "--retention is %v: use 1h or more", options.Retention)
 	}
 	for _, name := range options.Namespaces {
 		if err := namespaces.Check(name); err != nil {
-			return options, usageErrorf(c, "--namespace: %v", err)
+			return options, commandline.Errorf(c, "--namespace: %v", err)
 		}
 	}
 	if options.UIIP == "" {
@@ -63,17 +65,17 @@ func serverOptions(c *cli.Context, notef func(format string, args ...any)) (opti
 	if !options.UI {
 		for _, flag := range []string{"ui-ip", "ui-port", "board-port", "codec-port"} {
 			if c.IsSet(flag) {
-				return options, usageErrorf(c, "--headless means no Web UI, no board and no codec server: --%s makes no sense with it", flag)
+				return options, commandline.Errorf(c, "--headless means no Web UI, no board and no codec server: --%s makes no sense with it", flag)
 			}
 		}
 	}
 	for flag, set := range map[string]bool{"db-filename": options.DatabaseFile != "", "adopt": options.Adopt, "no-upgrade": options.NoUpgrade} {
 		if set && c.Bool("in-memory") {
-			return options, usageErrorf(c, "--in-memory and --%s exclude each other", flag)
+			return options, commandline.Errorf(c, "--in-memory and --%s exclude each other", flag)
 		}
 	}
 	if options.Adopt && options.NoUpgrade {
-		return options, usageErrorf(c, "--adopt and --no-upgrade exclude each other")
+		return options, commandline.Errorf(c, "--adopt and --no-upgrade exclude each other")
 	}
 	return options, addPairs(c, &options, notef)
 }
@@ -91,30 +93,30 @@ func indexedType(name string) enumspb.IndexedValueType {
 // addPairs reads the flags that are NAME=VALUE pairs.
 func addPairs(c *cli.Context, options *devserver.Options, notef func(format string, args ...any)) error {
 	for _, pair := range c.StringSlice("search-attribute") {
-		name, value, err := parsePair(c, "search-attribute", pair)
+		name, value, err := commandline.ParsePair(c, "search-attribute", pair)
 		if err != nil {
 			return err
 		}
 		kind := indexedType(value)
 		if kind == enumspb.INDEXED_VALUE_TYPE_UNSPECIFIED {
-			return usageErrorf(c, "--search-attribute %s: there is no type %q; there are Bool, Datetime, Double, Int, Keyword, KeywordList, Text", name, value)
+			return commandline.Errorf(c, "--search-attribute %s: there is no type %q; there are Bool, Datetime, Double, Int, Keyword, KeywordList, Text", name, value)
 		}
 		if has, ok := options.SearchAttributes[name]; ok && has != kind {
-			return usageErrorf(c, "--search-attribute %s: it is of type %s, not %s", text.Printable(name), has, kind)
+			return commandline.Errorf(c, "--search-attribute %s: it is of type %s, not %s", text.Printable(name), has, kind)
 		}
 		options.SearchAttributes[name] = kind
 	}
 	if err := devserver.CheckSearchAttributes(options.SearchAttributes); err != nil {
-		return usageErrorf(c, "--search-attribute: %v", err)
+		return commandline.Errorf(c, "--search-attribute: %v", err)
 	}
 	for _, pair := range c.StringSlice("dynamic-config-value") {
-		name, value, err := parsePair(c, "dynamic-config-value", pair)
+		name, value, err := commandline.ParsePair(c, "dynamic-config-value", pair)
 		if err != nil {
 			return err
 		}
 		var decoded any
 		if err := json.Unmarshal([]byte(value), &decoded); err != nil {
-			return usageErrorf(c, "--dynamic-config-value %s: %q is not JSON (a string needs quotes)", name, value)
+			return commandline.Errorf(c, "--dynamic-config-value %s: %q is not JSON (a string needs quotes)", name, value)
 		}
 		if f, ok := decoded.(float64); ok && f == math.Trunc(f) && math.Abs(f) < 1<<53 {
 			decoded = int(f) // a setting that is a whole number takes no other type
@@ -125,15 +127,33 @@ func addPairs(c *cli.Context, options *devserver.Options, notef func(format stri
 		case isStartDev(c): // the SDKs' own tests set what only other versions of the server have
 			notef("--dynamic-config-value has no effect: %v", err)
 		default:
-			return usageErrorf(c, "--dynamic-config-value: %v", err)
+			return commandline.Errorf(c, "--dynamic-config-value: %v", err)
 		}
 	}
 	for _, pair := range c.StringSlice("sqlite-pragma") {
-		name, value, err := parsePair(c, "sqlite-pragma", pair)
+		name, value, err := commandline.ParsePair(c, "sqlite-pragma", pair)
 		if err != nil {
 			return err
 		}
 		options.SQLitePragmas[name] = value
+	}
+	return nil
+}
+
+// checkReach returns a usage error if a server would let everyone in who can reach its
+// machine, unless that is wanted.
+func checkReach(c *cli.Context, options devserver.Options) error {
+	if c.IsSet("secure") && c.Bool("insecure") {
+		return commandline.Errorf(c, "--secure and --insecure exclude each other")
+	}
+	metrics, _, _ := net.SplitHostPort(c.String("metrics-address")) // it has been checked
+	for _, listens := range []struct{ flag, ip string }{{"--ip", options.IP}, {"--ui-ip", options.UIIP}, {"--metrics-address", metrics}} {
+		if listens.flag != "--metrics-address" && net.ParseIP(listens.ip) == nil {
+			return commandline.Errorf(c, "%s is %q: use an IP address", listens.flag, listens.ip)
+		}
+		if net.ParseIP(listens.ip) != nil && !devserver.IsLoopback(listens.ip) && !c.IsSet("secure") && !c.Bool("insecure") {
+			return commandline.Errorf(c, "%s is %s: beyond this machine use --secure DIR, which makes certificates, or --insecure, which lets everyone in who can reach it", listens.flag, listens.ip)
+		}
 	}
 	return nil
 }

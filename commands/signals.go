@@ -33,11 +33,3 @@ func Signals() context.Context {
 	}()
 	return ctx
 }
-
-// outliveReaders lets a command that runs on outlive whoever reads its output and its log:
-// what is written after they have gone is lost. Otherwise SIGPIPE would end the process,
-// as is right for coffee status | head.
-func (a *app) outliveReaders() {
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // not Ignore, which children would inherit
-	a.out.out.lossy = true
-}

@@ -17,6 +17,8 @@ import (
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/dial"
 	"example.com/coffee/coffee/timeline"
+	"example.com/coffee/commands/internal/app"
+	"example.com/coffee/commands/internal/connect"
 )
 
 // alwaysJams are services that take no time. Each brew jams, so a brew has backoffs of
@@ -31,14 +33,14 @@ func TestForeignClientSkipsTime(t *testing.T) {
 	defer cancel()
 	s := openShop(t, true, ledgerFile(t))
 	s.startWorkerWith(coffee.WorkerOptions{Services: alwaysJams})
-	foreign, err := client.DialContext(ctx, client.Options{HostPort: s.conn.address, Logger: dial.NewLogger(s.log)})
+	foreign, err := client.DialContext(ctx, client.Options{HostPort: s.conn.At.Address, Logger: dial.NewLogger(s.log)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer foreign.Close()
 
 	request := &workflowservice.StartWorkflowExecutionRequest{
-		Namespace:    s.conn.namespace,
+		Namespace:    s.conn.Namespace,
 		WorkflowId:   "order-123",
 		WorkflowType: &commonpb.WorkflowType{Name: "OrderCoffeeWorkflow"},
 		TaskQueue:    &taskqueuepb.TaskQueue{Name: "coffee-orders"},
@@ -116,9 +118,9 @@ func TestCancelInASkippedBackoff(t *testing.T) {
 		}
 		return nil
 	}
-	slow := client.Options{HostPort: s.conn.address, Namespace: s.conn.namespace}
+	slow := client.Options{HostPort: s.conn.At.Address, Namespace: s.conn.Namespace}
 	slow.ConnectionOptions.DialOptions = []grpc.DialOption{grpc.WithChainUnaryInterceptor(cancelAfterJam)}
-	conn, err := (&app{log: s.log, platform: s.log}).connect(ctx, connectOptions{Options: slow})
+	conn, err := connect.Open(ctx, &app.App{Log: s.log, Platform: s.log}, connect.Options{Options: slow})
 	if err != nil {
 		t.Fatal(err)
 	}

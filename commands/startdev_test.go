@@ -13,6 +13,8 @@ import (
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
+
+	"example.com/coffee/commands/internal/app"
 )
 
 // TestStartDev: the SDK's own kit for tests starts this program as it starts the Temporal
@@ -61,7 +63,7 @@ func TestStartDev(t *testing.T) {
 // planned returns what coffee server would do with some arguments.
 func planned(t *testing.T, args ...string) (plan serverPlan) {
 	t.Helper()
-	a := newApp(t.Output(), t.Output(), Options{})
+	a := app.New(t.Output(), t.Output(), app.Options{})
 	command := serverCommand(a)
 	command.Action = func(c *cli.Context) (err error) {
 		if err = takeStartDev(c); err == nil {

@@ -14,10 +14,14 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
+	"example.com/coffee/commands/internal/app"
+	"example.com/coffee/commands/internal/commandline"
+	"example.com/coffee/commands/internal/connect"
+	"example.com/coffee/commands/internal/terminal"
 	"example.com/coffee/internal/text"
 )
 
-func statusCommand(a *app) *cli.Command {
+func statusCommand(a *app.App) *cli.Command {
 	return &cli.Command{
 		Name:      "status",
 		Usage:     "show one order, or list the latest",
@@ -26,8 +30,8 @@ func statusCommand(a *app) *cli.Command {
 			&cli.IntFlag{Name: "limit", Usage: "show at most `N` orders", Value: desk.DefaultListLimit},
 			&cli.StringFlag{Name: "status", Usage: "list only orders of this `STATUS`: running, completed, failed or cancelled"},
 			&cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "keep showing it until the order is over, or until an interrupt"},
-			outputFlag(),
-		}, connectFlags()),
+			commandline.OutputFlag(),
+		}, connect.Flags()),
 		Action: func(c *cli.Context) error {
 			plan, err := parseStatus(c)
 			if err != nil {
@@ -40,7 +44,7 @@ func statusCommand(a *app) *cli.Command {
 
 // statusPlan is what the flags ask for.
 type statusPlan struct {
-	server connectOptions
+	server connect.Options
 	id     string // empty means the list
 	list   desk.ListOptions
 	// limited is true if the user has set the limit.
@@ -55,54 +59,54 @@ func parseStatus(c *cli.Context) (plan statusPlan, err error) {
 		limited: c.IsSet("limit"),
 		watch:   c.Bool("watch"),
 	}
-	if plan.id, err = optionalOrderID(c); err != nil {
+	if plan.id, err = commandline.OptionalOrderID(c); err != nil {
 		return plan, err
 	}
-	if plan.asJSON, err = wantsJSON(c); err != nil {
+	if plan.asJSON, err = commandline.WantsJSON(c); err != nil {
 		return plan, err
 	}
 	for _, flag := range []string{"limit", "status"} {
 		if plan.id != "" && c.IsSet(flag) {
-			return plan, usageErrorf(c, "--%s is for the list: leave the order id out", flag)
+			return plan, commandline.Errorf(c, "--%s is for the list: leave the order id out", flag)
 		}
 	}
 	if plan.list.Limit < 1 {
-		return plan, usageErrorf(c, "--limit is %d: use 1 or more", plan.list.Limit)
+		return plan, commandline.Errorf(c, "--limit is %d: use 1 or more", plan.list.Limit)
 	}
 	switch plan.list.Status {
 	case "", coffee.StatusRunning, coffee.StatusCompleted, coffee.StatusFailed, coffee.StatusCancelled:
 	default:
-		return plan, usageErrorf(c, "--status is %q: use running, completed, failed, cancelled", c.String("status"))
+		return plan, commandline.Errorf(c, "--status is %q: use running, completed, failed, cancelled", c.String("status"))
 	}
-	plan.server, err = parseConnect(c)
+	plan.server, err = connect.Parse(c)
 	return plan, err
 }
 
-func runStatus(ctx context.Context, a *app, plan statusPlan) error {
-	return a.withOrders(ctx, plan.server, func(orders *desk.Client) error {
+func runStatus(ctx context.Context, a *app.App, plan statusPlan) error {
+	return connect.WithOrders(ctx, a, plan.server, func(orders *desk.Client) error {
 		switch {
 		case plan.id != "":
-			return showOrder(ctx, a.out, orders, plan)
-		case plan.watch && !plan.asJSON && a.out.isTerminal():
+			return showOrder(ctx, a.Out, orders, plan)
+		case plan.watch && !plan.asJSON && a.Out.IsTerminal():
 			if !plan.limited {
 				plan.list.Limit = liveLimit
 			}
-			return runLive(ctx, a.out, orders, plan.list,
-				func(err error) string { return inOneLine(serverProblem(err, plan.server.at())) })
+			return runLive(ctx, a.Out, orders, plan.list,
+				func(err error) string { return terminal.InOneLine(connect.ServerProblem(err, plan.server.At())) })
 		}
-		return showOrders(ctx, a.out, orders, plan)
+		return showOrders(ctx, a.Out, orders, plan)
 	})
 }
 
-func showOrder(ctx context.Context, out *output, orders *desk.Client, plan statusPlan) error {
-	return out.watch(ctx, plan.watch, func() ([]byte, bool, error) {
+func showOrder(ctx context.Context, out *terminal.Output, orders *desk.Client, plan statusPlan) error {
+	return out.Repeat(ctx, plan.watch, func() ([]byte, bool, error) {
 		view, err := orders.Describe(ctx, plan.id)
 		if err != nil {
 			return nil, false, err
 		}
 		ended := view.Status != coffee.StatusRunning
 		if plan.asJSON {
-			return nil, ended, out.json(view)
+			return nil, ended, out.Json(view)
 		}
 		var text bytes.Buffer
 		describeOrder(&text, view)
@@ -110,14 +114,14 @@ func showOrder(ctx context.Context, out *output, orders *desk.Client, plan statu
 	})
 }
 
-func showOrders(ctx context.Context, out *output, orders *desk.Client, plan statusPlan) error {
-	return out.watch(ctx, plan.watch, func() ([]byte, bool, error) {
+func showOrders(ctx context.Context, out *terminal.Output, orders *desk.Client, plan statusPlan) error {
+	return out.Repeat(ctx, plan.watch, func() ([]byte, bool, error) {
 		views, err := orders.List(ctx, plan.list)
 		if err != nil {
 			return nil, false, err
 		}
 		if plan.asJSON {
-			return nil, false, out.json(append([]desk.OrderView{}, views...)) // [], not null
+			return nil, false, out.Json(append([]desk.OrderView{}, views...)) // [], not null
 		}
 		var text bytes.Buffer
 		describeOrders(&text, views)
@@ -130,7 +134,7 @@ func describeOrder(w io.Writer, view desk.OrderView) {
 	line := func(name, format string, args ...any) {
 		fmt.Fprintf(w, "%-12s %s\n", name, fmt.Sprintf(format, args...))
 	}
-	what := yesNo(view.Encrypted, "(encrypted)", "?")
+	what := terminal.Choose(view.Encrypted, "(encrypted)", "?")
 	if view.Drink != "" {
 		what = text.Printable(string(view.Drink)) + " (" + text.Printable(string(view.Size)) + ")"
 	}
@@ -141,10 +145,10 @@ func describeOrder(w io.Writer, view desk.OrderView) {
 		what += " (" + text.Printable(view.Pricing) + ")"
 	}
 	line("Order", "%s: %s", text.Printable(view.OrderID), what)
-	line("Status", "%s", statusInWords(view))
-	line("Charged", "%s", paymentInWords(view))
-	line("Brewed", "%s", brewInWords(view))
-	line("Receipt", "%s", yesNo(view.ReceiptSent, "sent", "not sent"))
+	line("Status", "%s", terminal.StatusInWords(view))
+	line("Charged", "%s", terminal.PaymentInWords(view))
+	line("Brewed", "%s", terminal.BrewInWords(view))
+	line("Receipt", "%s", terminal.Choose(view.ReceiptSent, "sent", "not sent"))
 	if view.CancelRequested {
 		cancel := "requested"
 		if view.CancelReason != "" {
@@ -164,7 +168,7 @@ func describeOrder(w io.Writer, view desk.OrderView) {
 		line("Version", "%s", text.Printable(view.WorkerBuildID))
 	}
 	line("Started", "%s", view.StartedAt.Local().Format(time.DateTime))
-	line("Took", "%s", yesNo(view.EndedAt.IsZero(), age(view)+" so far", age(view)))
+	line("Took", "%s", terminal.Choose(view.EndedAt.IsZero(), terminal.Age(view)+" so far", terminal.Age(view)))
 	switch {
 	case view.Unindexed:
 		fmt.Fprintf(w, "The last worker could not end it: the server has no search attribute %s of type Keyword any more (%s).\n",
@@ -196,8 +200,8 @@ func describeOrders(w io.Writer, views []desk.OrderView) {
 			drink = "(encrypted)"
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
-			idInTable(view), drink, text.Printable(string(view.Size)), price,
-			statusInWords(view), view.StartedAt.Local().Format(time.DateTime), age(view))
+			terminal.IDInTable(view), drink, text.Printable(string(view.Size)), price,
+			terminal.StatusInWords(view), view.StartedAt.Local().Format(time.DateTime), terminal.Age(view))
 	}
 	table.Flush() // into a buffer, which does not fail
 }

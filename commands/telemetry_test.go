@@ -22,6 +22,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"example.com/coffee/coffee/audit"
+	"example.com/coffee/commands/internal/findings"
 )
 
 // collector receives traces, as an OpenTelemetry collector does.
@@ -274,7 +275,7 @@ func TestMetrics(t *testing.T) {
 func wantDocumented(t *testing.T, worker string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "coffee.prom")
-	if err := writeAuditMetrics(file, &audit.Report{}, time.Now()); err != nil {
+	if err := findings.WriteMetrics(file, &audit.Report{}, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	var there []string

@@ -9,9 +9,13 @@ import (
 
 	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/timeline"
+	"example.com/coffee/commands/internal/app"
+	"example.com/coffee/commands/internal/commandline"
+	"example.com/coffee/commands/internal/connect"
+	"example.com/coffee/commands/internal/terminal"
 )
 
-func timelineCommand(a *app) *cli.Command {
+func timelineCommand(a *app.App) *cli.Command {
 	return &cli.Command{
 		Name:      "timeline",
 		Usage:     "draw the timeline of an order",
@@ -22,17 +26,17 @@ func timelineCommand(a *app) *cli.Command {
 			&cli.StringFlag{Name: "format", Usage: "`FORMAT` of the drawing: text, json, svg or mermaid", Value: "text"},
 			&cli.BoolFlag{Name: "events", Usage: "list the events of the history behind each row"},
 			&cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "redraw it until the order is over"},
-		}, connectFlags()),
+		}, connect.Flags()),
 		Action: func(c *cli.Context) error {
 			plan, err := parseTimeline(c)
 			if err != nil {
 				return err
 			}
 			if plan.file != "" {
-				return showTimeline(c.Context, a.out, plan, func() (desk.History, error) { return readHistory(plan.file, plan.server.keyset) })
+				return showTimeline(c.Context, a.Out, plan, func() (desk.History, error) { return readHistory(plan.file, plan.server.Keyset) })
 			}
-			return a.withOrders(c.Context, plan.server, func(orders *desk.Client) error {
-				return showTimeline(c.Context, a.out, plan, func() (desk.History, error) { return orders.History(c.Context, plan.id) })
+			return connect.WithOrders(c.Context, a, plan.server, func(orders *desk.Client) error {
+				return showTimeline(c.Context, a.Out, plan, func() (desk.History, error) { return orders.History(c.Context, plan.id) })
 			})
 		},
 	}
@@ -40,7 +44,7 @@ func timelineCommand(a *app) *cli.Command {
 
 // timelinePlan is what the flags ask for.
 type timelinePlan struct {
-	server        connectOptions
+	server        connect.Options
 	id, file      string // one of them
 	format        string
 	events, watch bool
@@ -48,35 +52,35 @@ type timelinePlan struct {
 
 func parseTimeline(c *cli.Context) (plan timelinePlan, err error) {
 	plan = timelinePlan{format: c.String("format"), events: c.Bool("events"), watch: c.Bool("watch")}
-	if err := oneOf(c, "format", "text", "json", "svg", "mermaid"); err != nil {
+	if err := commandline.OneOf(c, "format", "text", "json", "svg", "mermaid"); err != nil {
 		return plan, err
 	}
 	if plan.events && (plan.format == "svg" || plan.format == "mermaid") {
-		return plan, usageErrorf(c, "--events is for the formats text and json")
+		return plan, commandline.Errorf(c, "--events is for the formats text and json")
 	}
 	if plan.watch && plan.format != "text" {
-		return plan, usageErrorf(c, "--watch is for the format text")
+		return plan, commandline.Errorf(c, "--watch is for the format text")
 	}
 	if arg := c.Args().First(); c.Args().Len() == 1 && isFile(arg) {
 		if plan.watch {
-			return plan, usageErrorf(c, "--watch makes no sense with a file")
+			return plan, commandline.Errorf(c, "--watch makes no sense with a file")
 		}
 		plan.file = arg
-		plan.server.keyset, err = parseKeyset(c)
+		plan.server.Keyset, err = connect.ParseKeyset(c)
 		return plan, err
 	}
-	if plan.id, err = optionalOrderID(c); err != nil {
+	if plan.id, err = commandline.OptionalOrderID(c); err != nil {
 		return plan, err
 	}
 	if plan.id == "" {
-		return plan, usageErrorf(c, "timeline needs an order id, or the file of a history")
+		return plan, commandline.Errorf(c, "timeline needs an order id, or the file of a history")
 	}
-	plan.server, err = parseConnect(c)
+	plan.server, err = connect.Parse(c)
 	return plan, err
 }
 
-func showTimeline(ctx context.Context, out *output, plan timelinePlan, read func() (desk.History, error)) error {
-	return out.watch(ctx, plan.watch, func() ([]byte, bool, error) {
+func showTimeline(ctx context.Context, out *terminal.Output, plan timelinePlan, read func() (desk.History, error)) error {
+	return out.Repeat(ctx, plan.watch, func() ([]byte, bool, error) {
 		history, err := read()
 		if err != nil {
 			return nil, false, err
@@ -90,17 +94,17 @@ func showTimeline(ctx context.Context, out *output, plan timelinePlan, read func
 					t.Rows[i].Events = nil
 				}
 			}
-			return nil, over, out.json(t)
+			return nil, over, out.Json(t)
 		case "svg":
-			return nil, over, t.WriteSVG(out.out)
+			return nil, over, t.WriteSVG(out.Out)
 		case "mermaid":
-			return nil, over, t.WriteMermaid(out.out)
+			return nil, over, t.WriteMermaid(out.Out)
 		}
-		if plan.watch && !over && !out.isTerminal() {
+		if plan.watch && !over && !out.IsTerminal() {
 			return nil, over, nil // off a terminal only the finished drawing is useful
 		}
 		var text bytes.Buffer
-		err = t.WriteText(&text, timeline.TextOptions{Width: out.width(), Colour: out.inColour(), Events: plan.events})
+		err = t.WriteText(&text, timeline.TextOptions{Width: out.Width(), Colour: out.InColour(), Events: plan.events})
 		return text.Bytes(), over, err
 	})
 }

@@ -13,6 +13,7 @@ import (
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/timeline"
+	"example.com/coffee/internal/sleep"
 )
 
 // TestTimelineOfAttempts: a worker is killed in a brew, and the next attempt jams. The
@@ -26,7 +27,7 @@ func TestTimelineOfAttempts(t *testing.T) {
 	services := coffee.ServiceConfig{BrewFailureRate: 0.5, BrewTime: 200 * time.Millisecond}
 	id := jamsAtSecond(t, s, services)
 
-	killed := coffeeCommand(t, "worker", "--address", s.conn.address, "-n", s.conn.namespace, "--ledger", s.book, "--charge-time", "0s", "--brew-time", "9s")
+	killed := coffeeCommand(t, "worker", "--address", s.conn.At.Address, "-n", s.conn.Namespace, "--ledger", s.book, "--charge-time", "0s", "--brew-time", "9s")
 	if err := killed.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +45,7 @@ func TestTimelineOfAttempts(t *testing.T) {
 				began = pending.GetLastStartedTime().AsTime()
 			}
 		}
-		if !sleep(ctx, 20*time.Millisecond) {
+		if !sleep.For(ctx, 20*time.Millisecond) {
 			t.Fatal("no heartbeat has arrived")
 		}
 	}

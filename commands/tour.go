@@ -12,12 +12,17 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/commands/internal/app"
+	"example.com/coffee/commands/internal/commandline"
+	"example.com/coffee/commands/internal/connect"
+	"example.com/coffee/commands/internal/ledgers"
+	"example.com/coffee/commands/internal/local"
 	"example.com/coffee/commands/internal/tour"
 	"example.com/coffee/devserver"
 	"example.com/coffee/internal/release"
 )
 
-func tourCommand(a *app) *cli.Command {
+func tourCommand(a *app.App) *cli.Command {
 	return &cli.Command{
 		Name:  "tour",
 		Usage: "learn Temporal in a quarter of an hour, by seeing it happen",
@@ -30,12 +35,12 @@ func tourCommand(a *app) *cli.Command {
 			&cli.BoolFlag{Name: "auto", Usage: "go on without waiting for Enter"},
 		},
 		Action: func(c *cli.Context) error {
-			if err := noArguments(c); err != nil {
+			if err := commandline.NoArguments(c); err != nil {
 				return err
 			}
 			if c.Bool("list") {
 				for i, chapter := range tour.Chapters {
-					a.out.printf("%2d  %-8s  %s\n", i+1, chapter.Name, chapter.Title)
+					a.Out.Printf("%2d  %-8s  %s\n", i+1, chapter.Name, chapter.Title)
 				}
 				return nil
 			}
@@ -47,7 +52,7 @@ func tourCommand(a *app) *cli.Command {
 				return devserver.ErrNoServer
 			}
 			options := tourOptions(a)
-			options.In, options.Out, options.Auto, options.First, options.Only = os.Stdin, a.out.out, c.Bool("auto"), first, c.Bool("only")
+			options.In, options.Out, options.Auto, options.First, options.Only = os.Stdin, a.Out.Out, c.Bool("auto"), first, c.Bool("only")
 			err = tour.Run(c.Context, options)
 			if c.Context.Err() != nil { // whatever it interrupted
 				return c.Context.Err()
@@ -58,25 +63,27 @@ func tourCommand(a *app) *cli.Command {
 }
 
 // tourOptions returns the options of a tour that say how to do what this program does.
-func tourOptions(a *app) tour.Options {
-	at := func(address string) connectOptions {
-		return connectOptions{Options: client.Options{HostPort: address, Namespace: client.DefaultNamespace}}
+func tourOptions(a *app.App) tour.Options {
+	at := func(address string) connect.Options {
+		return connect.Options{Options: client.Options{HostPort: address, Namespace: client.DefaultNamespace}}
 	}
 	return tour.Options{
-		Connect: func(ctx context.Context, address string) (client.Client, error) { return a.connect(ctx, at(address)) },
+		Connect: func(ctx context.Context, address string) (client.Client, error) {
+			return connect.Open(ctx, a, at(address))
+		},
 		Work: func(ctx context.Context, next release.Release, address, ledger string, w io.Writer) error {
-			worker := newApp(w, w, Options{Release: next})
-			if err := worker.configureLogs("", "text"); err != nil {
+			worker := app.New(w, w, app.Options{Release: next})
+			if err := worker.ConfigureLogs("", "text"); err != nil {
 				return err
 			}
 			services := coffee.DefaultServiceConfig()
 			services.BrewFailureRate = 0
-			return runWorker(ctx, worker, at(address), workerOptions{WorkerOptions: coffee.WorkerOptions{Services: services, Concurrency: coffee.DefaultConcurrency},
-				ledger: ledgerChoice{where: ledger, named: true}})
+			return runWorker(ctx, worker, at(address), local.Worker{WorkerOptions: coffee.WorkerOptions{Services: services, Concurrency: coffee.DefaultConcurrency},
+				Ledger: ledgers.Choice{Where: ledger, Named: true}})
 		},
 		Replay: func(ctx context.Context, next release.Release, address string, stdout, stderr io.Writer) int {
-			replayer := newApp(stdout, stderr, Options{Release: next})
-			return replayer.out.fail(ctx, runReplay(ctx, replayer, replayPlan{server: at(address), replay: replayer.replay()}))
+			replayer := app.New(stdout, stderr, app.Options{Release: next})
+			return replayer.Out.Fail(ctx, runReplay(ctx, replayer, replayPlan{server: at(address), replay: replayer.Replay()}))
 		},
 	}
 }
@@ -92,7 +99,7 @@ func parseChapter(c *cli.Context) (int, error) {
 	}
 	i := slices.IndexFunc(tour.Chapters, func(chapter tour.Chapter) bool { return strings.EqualFold(chapter.Name, text) })
 	if i < 0 {
-		return 0, usageErrorf(c, "there is no chapter %q; coffee tour --list lists them", text)
+		return 0, commandline.Errorf(c, "there is no chapter %q; coffee tour --list lists them", text)
 	}
 	return i + 1, nil
 }

@@ -9,13 +9,14 @@ import (
 	"strings"
 	"testing"
 
+	"example.com/coffee/commands/internal/app"
 	"example.com/coffee/commands/internal/tour"
 )
 
 // TestTour goes through the tour. A chapter fails if what it says does not happen.
 func TestTour(t *testing.T) {
 	t.Parallel()
-	a := newApp(io.Discard, io.Discard, Options{})
+	a := app.New(io.Discard, io.Discard, app.Options{})
 	for i, chapter := range tour.Chapters {
 		t.Run(chapter.Name, func(t *testing.T) {
 			t.Parallel()

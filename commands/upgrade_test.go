@@ -41,7 +41,7 @@ func TestUpgradeSideBySide(t *testing.T) {
 	}
 
 	// The next release greets customers first: see coffee/upgrade_test.go.
-	upgraded := worker.New(s.conn.sdk(), coffee.TaskQueue, worker.Options{DisableRegistrationAliasing: true})
+	upgraded := worker.New(sdk(s.conn), coffee.TaskQueue, worker.Options{DisableRegistrationAliasing: true})
 	upgraded.RegisterWorkflowWithOptions(func(ctx workflow.Context, input converter.RawValue) (coffee.OrderResult, error) {
 		if workflow.GetVersion(ctx, "greet", workflow.DefaultVersion, 1) == 1 {
 			ctx := workflow.WithActivityOptions(ctx, workflow.ActivityOptions{StartToCloseTimeout: coffee.ActivityTimeout})

@@ -18,6 +18,8 @@ import (
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/timeline"
+	"example.com/coffee/commands/internal/waiting"
+	"example.com/coffee/internal/sleep"
 )
 
 var noWorker = desk.Waiting{Diagnosis: desk.DiagnosisNoWorker, Queue: coffee.TaskQueue}
@@ -34,7 +36,7 @@ func TestHint(t *testing.T) {
 	)
 	nothing, busy := desk.Waiting{}, desk.Waiting{Diagnosis: desk.DiagnosisBusy}
 	unavailable := serviceerror.NewUnavailable("gone")
-	var h hinter
+	var h waiting.Hinter
 	for _, step := range []struct {
 		second time.Duration
 		waits  desk.Waiting
@@ -56,12 +58,12 @@ func TestHint(t *testing.T) {
 		{37, nothing, unavailable, away},
 		{39, nothing, nil, "the server is back"},
 	} {
-		if got := h.hint(time.Unix(0, 0).Add(step.second*time.Second), step.waits, step.err, "7"); got != step.want {
+		if got := h.Hint(time.Unix(0, 0).Add(step.second*time.Second), step.waits, step.err, "7"); got != step.want {
 			t.Errorf("after %d s: %q, want %q", step.second, got, step.want)
 		}
 	}
-	var fresh hinter
-	if got := fresh.hint(time.Now(), noWorker, nil, "7"); got != none {
+	var fresh waiting.Hinter
+	if got := fresh.Hint(time.Now(), noWorker, nil, "7"); got != none {
 		t.Errorf("without a worker: %q", got)
 	}
 }
@@ -81,7 +83,7 @@ func TestAskers(t *testing.T) {
 			{EventType: enumspb.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED, EventTime: timestamppb.New(now.Add(-time.Minute))},
 		}})
 		for asker, says := range map[string]string{
-			"the client": new(hinter).hint(now, waits, nil, "7"), "status": status.String(), "watch": after.(live).text(now), "the timeline": drawn.Rows[0].Outcome,
+			"the client": new(waiting.Hinter).Hint(now, waits, nil, "7"), "status": status.String(), "watch": after.(live).text(now), "the timeline": drawn.Rows[0].Outcome,
 		} {
 			if diagnosis != "" && !strings.Contains(says, waits.String()) {
 				t.Errorf("%s: %s does not say %q:\n%s", diagnosis, asker, waits, says)
@@ -106,7 +108,7 @@ func TestWaitingOnAServer(t *testing.T) {
 			if err == nil && waits.String() == want {
 				return
 			}
-			if !sleep(ctx, 50*time.Millisecond) {
+			if !sleep.For(ctx, 50*time.Millisecond) {
 				t.Fatalf("order %s: %q, %v; want %q", id, waits, err, want)
 			}
 		}
@@ -129,7 +131,7 @@ func TestWaitingOnAServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = s.conn.WorkflowService().PauseActivity(ctx, &workflowservice.PauseActivityRequest{
-		Namespace: s.conn.namespace, Execution: described.GetWorkflowExecutionInfo().GetExecution(), Identity: "ann", Reason: "descaling",
+		Namespace: s.conn.Namespace, Execution: described.GetWorkflowExecutionInfo().GetExecution(), Identity: "ann", Reason: "descaling",
 		Activity: &workflowservice.PauseActivityRequest_Id{Id: described.GetPendingActivities()[0].GetActivityId()},
 	})
 	if err != nil {

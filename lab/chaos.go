@@ -23,6 +23,8 @@ import (
 	"example.com/coffee/coffee/dial"
 	"example.com/coffee/coffee/encryption"
 	"example.com/coffee/commands"
+	"example.com/coffee/internal/exit"
+	"example.com/coffee/internal/text"
 	"example.com/coffee/lab/chaos"
 )
 
@@ -102,11 +104,11 @@ func parseRun(c *cli.Context) (p plan, err error) {
 	}
 	switch p.asJSON = c.String("output") == "json"; {
 	case p.Orders < 1 || p.Kills < 0:
-		return p, usageErrorf(c, "use 1 or more --orders and 0 or more --kills")
+		return p, exit.Usagef(c.Command.HelpName, "use 1 or more --orders and 0 or more --kills")
 	case !p.asJSON && c.String("output") != "text":
-		return p, usageErrorf(c, "--output is %q: use text, json", c.String("output"))
+		return p, exit.Usagef(c.Command.HelpName, "--output is %q: use text, json", c.String("output"))
 	case c.IsSet("strike") && !c.IsSet("address"):
-		return p, usageErrorf(c, "--strike needs --address")
+		return p, exit.Usagef(c.Command.HelpName, "--strike needs --address")
 	}
 	if c.IsSet("only") {
 		p.Only = []int{} // perhaps none of them
@@ -117,7 +119,7 @@ func parseRun(c *cli.Context) (p plan, err error) {
 		}
 		n, err := strconv.Atoi(number)
 		if err != nil || n < 0 {
-			return p, usageErrorf(c, "--only has %q: use numbers from 0", number)
+			return p, exit.Usagef(c.Command.HelpName, "--only has %q: use numbers from 0", number)
 		}
 		p.Only = append(p.Only, n)
 	}
@@ -143,9 +145,9 @@ func parseFaults(c *cli.Context, p *plan) error {
 	for _, name := range p.Faults {
 		switch {
 		case !slices.Contains(chaos.Faults, name):
-			return usageErrorf(c, "--faults has %q: use some of %s", name, strings.Join(chaos.Faults, ","))
+			return exit.Usagef(c.Command.HelpName, "--faults has %q: use some of %s", name, strings.Join(chaos.Faults, ","))
 		case !slices.Contains(possible, name):
-			return usageErrorf(c, "%s is for a server of the run's own: leave --address out", name)
+			return exit.Usagef(c.Command.HelpName, "%s is for a server of the run's own: leave --address out", name)
 		}
 	}
 	return nil
@@ -169,7 +171,7 @@ func parseConnection(c *cli.Context, p *plan) error {
 		switch name := flag.Names()[0]; {
 		case !c.IsSet(name), name == "encryption-keyset":
 		case !c.IsSet("address"): // the environment's server is not meant
-			return usageErrorf(c, "--%s needs --address", name)
+			return exit.Usagef(c.Command.HelpName, "--%s needs --address", name)
 		default:
 			p.Flags = append(p.Flags, fmt.Sprintf("--%s=%v", name, c.Value(name)))
 		}
@@ -203,7 +205,7 @@ func (l *lab) chaos(c *cli.Context, p plan) error {
 		return err
 	}
 	p.Dir, p.Say = dir.path, func(line string) { l.notef("%s", line) }
-	l.notef("seed %d: %s, %s; the directory is %s", p.Seed, plural(p.Orders, "order", "orders"), plural(len(chaos.Schedule(p.Options)), "fault", "faults"), dir.path)
+	l.notef("seed %d: %s, %s; the directory is %s", p.Seed, text.Plural(p.Orders, "order", "orders"), text.Plural(len(chaos.Schedule(p.Options)), "fault", "faults"), dir.path)
 	if c.IsSet("address") {
 		if err := l.useCluster(c, &p); err != nil {
 			return errors.Join(err, dir.remove())
@@ -214,7 +216,7 @@ func (l *lab) chaos(c *cli.Context, p plan) error {
 		return errors.Join(ctx.Err(), dir.remove())
 	}
 	if err != nil {
-		return &exitError{exitFailure, errors.Join(err, dir.keep()), "logs and databases are in " + dir.path}
+		return exit.Hinted(errors.Join(err, dir.keep()), "logs and databases are in "+dir.path)
 	}
 	if p.asJSON {
 		err = l.json(report)
@@ -228,8 +230,7 @@ func (l *lab) chaos(c *cli.Context, p plan) error {
 		if err := dir.keep(); err != nil {
 			return err
 		}
-		return &exitError{exitBreach, fmt.Errorf("%s; logs and databases are in %s", plural(breaches, "breach", "breaches"), dir.path),
-			"the same faults again: " + p.command()}
+		return &exit.Error{Code: exit.Breach, Err: fmt.Errorf("%s; logs and databases are in %s", text.Plural(breaches, "breach", "breaches"), dir.path), Hint: "the same faults again: " + p.command()}
 	}
 	return dir.remove()
 }
@@ -254,7 +255,7 @@ func (l *lab) useCluster(c *cli.Context, p *plan) error {
 	// The processes find a proxy at another address, and expect the server's name all the
 	// same.
 	if p.Cluster.ServerName, _, err = net.SplitHostPort(server.Address); err != nil {
-		return &exitError{exitFailure, errors.New("with TLS, the faults of the network need a single address, or --tls-server-name"), "choose other --faults"}
+		return exit.Hinted(errors.New("with TLS, the faults of the network need a single address, or --tls-server-name"), "choose other --faults")
 	}
 	return nil
 }
@@ -276,9 +277,9 @@ func (p plan) command() string {
 func (l *lab) print(r *chaos.Report) {
 	l.line("Seed", "%d", r.Seed)
 	l.line("Took", "%.0f s", r.Seconds)
-	l.line("Sent", "%s, %d acknowledged", plural(r.Sent, "order", "orders"), r.Acknowledged)
+	l.line("Sent", "%s, %d acknowledged", text.Plural(r.Sent, "order", "orders"), r.Acknowledged)
 	l.line("Kills", "%d: %d of the server, %d of workers, %d of the client", r.Kills(), r.KillsOfServer, r.KillsOfWorkers, r.KillsOfClient)
-	l.line("Freezes", "%d of workers; %s came late, %d refused", r.Freezes, plural(r.LateCharges, "charge", "charges"), r.LateRefused)
+	l.line("Freezes", "%d of workers; %s came late, %d refused", r.Freezes, text.Plural(r.LateCharges, "charge", "charges"), r.LateRefused)
 	if len(r.Faults) > 0 {
 		var counts []string
 		for _, kind := range slices.Sorted(maps.Keys(r.Faults)) {
@@ -290,12 +291,12 @@ func (l *lab) print(r *chaos.Report) {
 		l.line("Strikes", "%d at the cluster", r.Strikes)
 	}
 	if r.RolledOut > 0 {
-		l.line("Upgrades", "%d of the server's database; workers rolled out %s", r.CarriedOver, plural(r.RolledOut, "time", "times"))
+		l.line("Upgrades", "%d of the server's database; workers rolled out %s", r.CarriedOver, text.Plural(r.RolledOut, "time", "times"))
 	}
 	l.line("Recovery", "p50 %.1f s, p99 %.1f s, max %.1f s, from a fault to the next step of an order in progress", r.Recovery.P50, r.Recovery.P99, r.Recovery.Max)
 	told := "what the clients were told can have been so"
 	if r.Unexplained > 0 {
-		told = fmt.Sprintf("what the clients were told of %s cannot have been so", plural(r.Unexplained, "order", "orders"))
+		told = fmt.Sprintf("what the clients were told of %s cannot have been so", text.Plural(r.Unexplained, "order", "orders"))
 	}
 	l.line("Operations", "%d; %s", r.Operations, told)
 	commands.PrintAudit(l.out, r.Audit)

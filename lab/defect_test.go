@@ -28,6 +28,7 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/commands"
+	"example.com/coffee/internal/exit"
 	"example.com/coffee/internal/release"
 )
 
@@ -58,7 +59,7 @@ func breakProgram(options *commands.Options, name string) {
 	case name == "idle" && first("idle"):
 		dial(pollNothing)
 	case name == "crash" && first("crash"):
-		time.AfterFunc(3*time.Second, func() { os.Exit(exitFailure) })
+		time.AfterFunc(3*time.Second, func() { os.Exit(exit.Failure) })
 	case name == "other-code", name == "unpatched" && options.Release != nil:
 		options.Release = release.Named(release.Broken)
 	}

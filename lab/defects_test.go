@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"example.com/coffee/coffee/audit"
+	"example.com/coffee/internal/exit"
 	"example.com/coffee/lab/chaos"
 	"example.com/coffee/lab/powerfailure"
 )
@@ -158,9 +159,9 @@ func judge(t *testing.T, defect, faults string, orders, kills, seed int) []strin
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	switch code := cmd.ProcessState.ExitCode(); {
-	case code == exitFailure && strings.Contains(stderr.String(), "cannot be read after a power failure"):
+	case code == exit.Failure && strings.Contains(stderr.String(), "cannot be read after a power failure"):
 		return []string{readable} // there is nothing to judge
-	case code != 0 && code != exitBreach:
+	case code != 0 && code != exit.Breach:
 		t.Fatalf("%s: %v\n%s", cmd, err, stderr.String())
 	}
 	var report chaos.Report

@@ -14,9 +14,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -25,6 +25,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"example.com/coffee/commands"
+	"example.com/coffee/internal/exit"
 	"example.com/coffee/lab/chaos"
 	"example.com/coffee/lab/powerfailure"
 )
@@ -54,7 +55,7 @@ func run(ctx context.Context, args []string, record recording, changes ...func(*
 	options, err := injected(faults, record)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "lab:", err)
-		return exitFailure
+		return exit.Failure
 	}
 	if faults != "" {
 		fmt.Fprintln(os.Stderr, "this process injects faults into itself:", faults)
@@ -65,27 +66,6 @@ func run(ctx context.Context, args []string, record recording, changes ...func(*
 	return commands.Run(ctx, args, os.Stdout, os.Stderr, options)
 }
 
-// The exit codes.
-const (
-	exitFailure     = 1
-	exitUsage       = 2
-	exitBreach      = 6 // a judge has found something
-	exitInterrupted = 130
-)
-
-// exitError is an error with an exit code of its own.
-type exitError struct {
-	code int
-	error
-	hint string // empty means none
-}
-
-func (e *exitError) Unwrap() error { return e.error }
-
-func usageErrorf(c *cli.Context, format string, args ...any) error {
-	return &exitError{exitUsage, fmt.Errorf(format, args...), "see " + c.Command.HelpName + " --help"}
-}
-
 // lab is what its commands work with.
 type lab struct {
 	out, err io.Writer
@@ -93,7 +73,7 @@ type lab struct {
 }
 
 func (l *lab) run(ctx context.Context, args []string) int {
-	onUsageError := func(c *cli.Context, err error, _ bool) error { return usageErrorf(c, "%w", err) }
+	onUsageError := func(c *cli.Context, err error, _ bool) error { return exit.Usagef(c.Command.HelpName, "%w", err) }
 	app := &cli.App{
 		Name: "lab", HelpName: "lab", Usage: "prove that coffee keeps its promise, by injecting faults",
 		Commands:                  []*cli.Command{l.chaosCommand(), l.shrinkCommand(), l.clientCommand()},
@@ -104,7 +84,7 @@ func (l *lab) run(ctx context.Context, args []string) int {
 		ExitErrHandler:            func(*cli.Context, error) {}, // printed below
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
-				return &exitError{exitUsage, fmt.Errorf("no such command: %q", c.Args().First()), "see lab --help"}
+				return exit.Usagef("lab", "no such command: %q", c.Args().First())
 			}
 			return cli.ShowAppHelp(c)
 		},
@@ -114,30 +94,25 @@ func (l *lab) run(ctx context.Context, args []string) int {
 		command.HideHelpCommand = true
 		command.Before = func(c *cli.Context) error {
 			if c.Args().Present() {
-				return usageErrorf(c, "%s takes no argument: %q", c.Command.Name, c.Args().First())
+				return exit.Usagef(c.Command.HelpName, "%s takes no argument: %q", c.Command.Name, c.Args().First())
 			}
 			return nil
 		}
 	}
 	err := app.RunContext(ctx, args)
-	var exit *exitError
-	var connecting *commands.Error
 	switch {
 	case err == nil:
-		return 0
+		return exit.OK
 	case ctx.Err() != nil:
 		l.notef("lab: interrupted")
-		return exitInterrupted
-	case errors.As(err, &connecting):
-		exit = &exitError{code: connecting.Code, hint: connecting.Hint}
-	case !errors.As(err, &exit):
-		exit = &exitError{code: exitFailure}
+		return exit.Interrupted
 	}
 	l.notef("lab: %v", err)
-	if exit.hint != "" {
-		l.notef("%s", exit.hint)
+	e := cmp.Or(exit.In(err), &exit.Error{Code: exit.Failure})
+	if e.Hint != "" {
+		l.notef("%s", e.Hint)
 	}
-	return exit.code
+	return e.Code
 }
 
 // notef prints a message to stderr.
@@ -154,12 +129,4 @@ func (l *lab) json(v any) error {
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", "  ")
 	return encoder.Encode(v)
-}
-
-// plural returns a count and what is counted.
-func plural(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
 }

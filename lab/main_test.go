@@ -5,19 +5,16 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"example.com/coffee/commands"
+	"example.com/coffee/internal/scripttest"
 )
 
 // defectVariable names the environment variable that gives this test binary a defect that
@@ -45,9 +42,6 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"lab": program, "coffee": program})
 }
 
-// patience is how long a script waits for something that must happen.
-const patience = time.Minute
-
 // TestScripts runs the scripts in testdata.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -65,35 +59,6 @@ func TestScripts(t *testing.T) {
 			env.Setenv("TEMPORAL_ADDRESS", "127.0.0.1:"+port)
 			return errors.Join(err, listener.Close())
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"code": cmdCode, "eventually": cmdEventually},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"code": scripttest.Code, "eventually": scripttest.Eventually},
 	})
-}
-
-// cmdCode runs a program that must end with the exit code.
-func cmdCode(ts *testscript.TestScript, _ bool, args []string) {
-	code := 0
-	if err := ts.Exec(args[1], args[2:]...); err != nil {
-		var exit *exec.ExitError
-		if !errors.As(err, &exit) {
-			ts.Fatalf("%v", err)
-		}
-		code = exit.ExitCode()
-	}
-	if fmt.Sprint(code) != args[0] {
-		ts.Fatalf("exit code %d, want %s", code, args[0])
-	}
-}
-
-// cmdEventually runs a program until it succeeds and its output matches.
-func cmdEventually(ts *testscript.TestScript, _ bool, args []string) {
-	want := regexp.MustCompile("(?m)" + args[0])
-	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
-		err := ts.Exec(args[1], args[2:]...)
-		if err == nil && want.MatchString(ts.ReadFile("stdout")) {
-			return
-		}
-		if time.Now().After(deadline) {
-			ts.Fatalf("%q did not come; last error: %v", args[0], err)
-		}
-	}
 }

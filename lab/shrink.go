@@ -11,6 +11,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"example.com/coffee/commands"
+	"example.com/coffee/internal/exit"
+	"example.com/coffee/internal/text"
 	"example.com/coffee/lab/chaos"
 )
 
@@ -29,7 +31,7 @@ func (l *lab) shrinkCommand() *cli.Command {
 		Flags: slices.Concat(runFlags(), keyset),
 		Action: func(c *cli.Context) error {
 			if !c.IsSet("seed") {
-				return usageErrorf(c, "which run? give its --seed")
+				return exit.Usagef(c.Command.HelpName, "which run? give its --seed")
 			}
 			plan, err := parseRun(c)
 			if err != nil {
@@ -56,7 +58,7 @@ func (l *lab) shrink(ctx context.Context, p plan) error {
 	p.Say = func(string) {}
 	var kept runDir // the directory of the smallest run that failed
 	small, err := chaos.Shrink(ctx, p.Options, func(ctx context.Context, options chaos.Options) (bool, error) {
-		size := plural(options.Orders, "order", "orders") + " and " + plural(len(options.Only), "fault", "faults")
+		size := text.Plural(options.Orders, "order", "orders") + " and " + text.Plural(len(options.Only), "fault", "faults")
 		for range shrinkTries {
 			dir, failure, err := try(ctx, options)
 			if err != nil {
@@ -86,14 +88,14 @@ func (l *lab) shrink(ctx context.Context, p plan) error {
 		l.line("Orders", "%d", result.Orders)
 		l.line("Faults", "%d", len(result.Faults))
 		for _, fault := range result.Faults {
-			fmt.Fprintf(l.out, "  %3d  after %s: %s\n", fault.Number, plural(fault.After, "order", "orders"), fault.What)
+			fmt.Fprintf(l.out, "  %3d  after %s: %s\n", fault.Number, text.Plural(fault.After, "order", "orders"), fault.What)
 		}
 	}
 	if err := errors.Join(err, kept.keep()); err != nil {
 		return err
 	}
 	p.Options = small
-	return &exitError{exitBreach, fmt.Errorf("logs and databases of the smallest run are in %s", kept.path), "the same again: " + p.command()}
+	return &exit.Error{Code: exit.Breach, Err: fmt.Errorf("logs and databases of the smallest run are in %s", kept.path), Hint: "the same again: " + p.command()}
 }
 
 // try makes a run in a directory of its own, and returns how it failed; empty if it
@@ -110,7 +112,7 @@ func try(ctx context.Context, options chaos.Options) (dir runDir, failure string
 	case err != nil:
 		return dir, err.Error(), nil
 	case report.Breaches() > 0:
-		return dir, plural(report.Breaches(), "breach", "breaches"), nil
+		return dir, text.Plural(report.Breaches(), "breach", "breaches"), nil
 	}
 	return dir, "", nil
 }

@@ -58,3 +58,11 @@ func Plain(s string) string {
 // maxPlain is the length of the longest message of a failure, in characters. The server
 // cuts the messages of failures that are longer than a few kilobytes.
 const maxPlain = 1000
+
+// Plural returns a count and what is counted, one thing or many.
+func Plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}

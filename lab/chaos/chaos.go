@@ -26,6 +26,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"golang.org/x/sync/errgroup"
 
+	"example.com/coffee/internal/exit"
 	"example.com/coffee/lab/chaos/operations"
 	"example.com/coffee/lab/powerfailure"
 )
@@ -84,14 +85,6 @@ const InjectVariable = "LAB_FAULTS"
 const (
 	LateCharge        = "charged late, after the attempt was given up"
 	LateChargeRefused = "late charge refused"
-)
-
-// Exit codes of a process that need not be incidents: after a failure, if the server
-// was away, and after an interrupt.
-const (
-	exitFailure     = 1
-	exitBreach      = 6
-	exitInterrupted = 130
 )
 
 // run is one run.
@@ -252,13 +245,13 @@ func (r *run) stop(which ...int) {
 		if err := p.stop(ctx); err != nil {
 			r.incidents = append(r.incidents, err.Error())
 		}
-		for _, exit := range p.exits {
+		for _, crash := range p.exits {
 			// A process that cannot reach the server, or its database, may end with
-			// exitFailure. It is restarted.
-			if exit.code == exitFailure && r.isExcused(i, exit.ended) {
+			// exit.Failure. It is restarted.
+			if crash.code == exit.Failure && r.isExcused(i, crash.ended) {
 				continue
 			}
-			r.incidents = append(r.incidents, exit.what)
+			r.incidents = append(r.incidents, crash.what)
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
+	"example.com/coffee/internal/sleep"
 	"example.com/coffee/internal/text"
 	"example.com/coffee/lab/chaos/operations"
 	"example.com/coffee/lab/powerfailure"
@@ -59,7 +60,7 @@ func (c *customer) run(ctx context.Context, seed uint64, orders int, known progr
 		if known.ended[id] {
 			continue
 		}
-		if !known.sent[id] && !sleep(ctx, pace) {
+		if !known.sent[id] && !sleep.For(ctx, pace) {
 			break
 		}
 		group.Go(func() error { return c.serve(ctx, order) })
@@ -74,7 +75,7 @@ func (c *customer) serve(ctx context.Context, order plannedOrder) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, after := range order.looks {
 		group.Go(func() error {
-			if !sleep(ctx, after) {
+			if !sleep.For(ctx, after) {
 				return ctx.Err()
 			}
 			_, err := c.ask(ctx, operations.Operation{Order: id, Kind: operations.Status}, c.look(id))
@@ -97,7 +98,7 @@ func (c *customer) serve(ctx context.Context, order plannedOrder) error {
 			}
 		}
 		if order.cancelAfter >= 0 {
-			if !sleep(ctx, order.cancelAfter) {
+			if !sleep.For(ctx, order.cancelAfter) {
 				return ctx.Err()
 			}
 			cancel := func(ctx context.Context) (string, error) { return operations.OK, c.orders.Cancel(ctx, id, "") }
@@ -167,7 +168,7 @@ func (c *customer) insist(ctx context.Context, op operations.Operation, do reque
 		if outcome != operations.Unknown || err != nil {
 			return err
 		}
-		if !sleep(ctx, 100*time.Millisecond) {
+		if !sleep.For(ctx, 100*time.Millisecond) {
 			return ctx.Err()
 		}
 	}
@@ -237,14 +238,4 @@ func tally(all []operations.Operation) progress {
 		}
 	}
 	return p
-}
-
-// sleep returns false if the context ends first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
-	}
 }

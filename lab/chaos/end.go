@@ -18,6 +18,7 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
+	"example.com/coffee/internal/sleep"
 	"example.com/coffee/internal/text"
 )
 
@@ -118,7 +119,7 @@ func (r *run) running(ctx context.Context) (stuck []string, err error) {
 			}
 			conn.Close()
 		}
-		if len(open) > 0 && !sleep(ctx, 200*time.Millisecond) {
+		if len(open) > 0 && !sleep.For(ctx, 200*time.Millisecond) {
 			break
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"time"
 
+	"example.com/coffee/internal/sleep"
 	"example.com/coffee/internal/text"
 )
 
@@ -59,7 +60,7 @@ func (r *run) injectAll(ctx context.Context) error {
 			if time.Since(last) > patience {
 				return r.nothingMoves(fault)
 			}
-			if !sleep(ctx, 20*time.Millisecond) {
+			if !sleep.For(ctx, 20*time.Millisecond) {
 				return ctx.Err()
 			}
 		}

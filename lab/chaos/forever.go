@@ -13,6 +13,7 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
+	"example.com/coffee/internal/sleep"
 )
 
 // Permanent faults. Unaffected orders must finish; blocked ones must say why, and must not
@@ -72,7 +73,7 @@ func (r *run) waitForRefunds(ctx context.Context) error {
 		if err != nil || ctx.Err() != nil {
 			return errors.Join(err, ctx.Err())
 		}
-		if others == 0 || !sleep(patient, 500*time.Millisecond) {
+		if others == 0 || !sleep.For(patient, 500*time.Millisecond) {
 			for id, wait := range waiting {
 				if problem := wait.problem(); problem != "" {
 					r.incidents = append(r.incidents, "order "+id+" waits for its refund, and "+problem)

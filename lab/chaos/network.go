@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"example.com/coffee/internal/sleep"
 )
 
 // disturbance is what a network does wrong. The zero value is a network that works.
@@ -242,7 +244,7 @@ func (r *run) disturb(ctx context.Context, f fault) bool {
 	r.excuse(f.victim, f.pause)
 	r.record(f, fmt.Sprintf("%-8s %-8s for %4.1f s: %s", f.kind, r.processes[f.victim].name, f.pause.Seconds(), d.name))
 	r.lasting.Go(func() error {
-		sleep(ctx, f.pause)
+		sleep.For(ctx, f.pause)
 		w.end()
 		return nil
 	})

@@ -21,6 +21,8 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
+	"example.com/coffee/internal/exit"
+	"example.com/coffee/internal/sleep"
 	"example.com/coffee/internal/text"
 	"example.com/coffee/lab/chaos/operations"
 )
@@ -200,7 +202,7 @@ func (r *run) later(ctx context.Context, after time.Duration, undo undo) {
 	r.undoing.Add(1)
 	r.lasting.Go(func() error {
 		defer r.undoing.Add(-1)
-		sleep(ctx, after)
+		sleep.For(ctx, after)
 		limit := patience
 		if ctx.Err() != nil && r.Cluster == nil {
 			return nil // the server is gone, and everything with it
@@ -218,7 +220,7 @@ func (r *run) later(ctx context.Context, after time.Duration, undo undo) {
 			if err == nil {
 				return nil
 			}
-			if !sleep(ctx, 100*time.Millisecond) {
+			if !sleep.For(ctx, 100*time.Millisecond) {
 				return fmt.Errorf("an operator cannot take back what he did: %w", err)
 			}
 		}
@@ -233,8 +235,8 @@ func (r *run) repairTwice(ctx context.Context, _ client.Client, _ string, _ faul
 	for i := range errs {
 		wg.Go(func() {
 			_, errs[i] = r.command(ctx, slices.Concat([]string{"audit", "--repair", "--namespace", r.namespace, "--address", r.server}, r.Flags)...)
-			var exit *exec.ExitError
-			if errors.As(errs[i], &exit) && exit.ExitCode() == exitBreach {
+			var ended *exec.ExitError
+			if errors.As(errs[i], &ended) && ended.ExitCode() == exit.Breach {
 				errs[i] = nil
 			}
 		})

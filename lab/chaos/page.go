@@ -15,6 +15,7 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
+	"example.com/coffee/internal/sleep"
 )
 
 // startBoard starts an order board, and opens its page.
@@ -24,7 +25,7 @@ func (r *run) startBoard(ctx context.Context) error {
 		return err
 	}
 	r.watching.Go(func() {
-		for sleep(ctx, 100*time.Millisecond) {
+		for sleep.For(ctx, 100*time.Millisecond) {
 			r.page.closed(r.page.follow(ctx, fmt.Sprintf("http://127.0.0.1:%d/news", port)))
 		}
 	})
@@ -160,7 +161,7 @@ func (r *run) checkBoard(ctx context.Context) error {
 			r.incidents = append(r.incidents, "the board is wrong: "+wrong)
 			return nil
 		}
-		if !sleep(ctx, 100*time.Millisecond) {
+		if !sleep.For(ctx, 100*time.Millisecond) {
 			return ctx.Err()
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"time"
 
+	"example.com/coffee/internal/sleep"
 	"example.com/coffee/internal/sqlitefile"
 	"example.com/coffee/lab/powerfailure"
 )
@@ -46,7 +47,7 @@ func (r *run) powerFailure(ctx context.Context, f fault) (bool, error) {
 			return false, err
 		}
 	}
-	sleep(ctx, f.pause)
+	sleep.For(ctx, f.pause)
 	release()
 	releaseWorkers()
 	r.losses.Lost += loss.Lost

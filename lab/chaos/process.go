@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"example.com/coffee/internal/child"
+	"example.com/coffee/internal/exit"
 )
 
 // process is one process of a chaos run. It is restarted whenever it ends, as a
@@ -48,7 +49,7 @@ type process struct {
 	stopping bool
 	done     chan struct{} // closed when it will not be restarted any more
 	err      error         // why, if that is an error
-	exits    []exit        // the times that it ended by itself with an error
+	exits    []crash       // the times that it ended by itself with an error
 	inARow   int           // how many of them came one after the other
 	pids     []int         // its process ids so far
 	logStart int64         // where the log of the current process begins
@@ -66,8 +67,8 @@ type restart struct {
 	killAfter time.Duration
 }
 
-// exit is the end of a process that ended by itself with an error.
-type exit struct {
+// crash is the end of a process that ended by itself with an error.
+type crash struct {
 	ended time.Time
 	code  int
 	what  string
@@ -151,9 +152,9 @@ func (p *process) runOnce(executable string, log *os.File) (again bool) {
 	downtime, stopping := p.downtime, p.stopping
 	// One that has only just started is not ready yet for the signal that asks it to stop.
 	status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus)
-	stopped := p.stopping && (cmd.ProcessState.ExitCode() == exitInterrupted || status.Signaled() && status.Signal() == syscall.SIGTERM)
+	stopped := p.stopping && (cmd.ProcessState.ExitCode() == exit.Interrupted || status.Signaled() && status.Signal() == syscall.SIGTERM)
 	if code := cmd.ProcessState.ExitCode(); code != 0 && !p.killed && !stopped {
-		p.exits = append(p.exits, exit{time.Now(), code, fmt.Sprintf("the %s ended by itself: %v; see %s", p.name, err, p.log)})
+		p.exits = append(p.exits, crash{time.Now(), code, fmt.Sprintf("the %s ended by itself: %v; see %s", p.name, err, p.log)})
 		if p.inARow++; time.Since(began) > soon {
 			p.inARow = 1
 		}

@@ -12,6 +12,7 @@ import (
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/rollout"
+	"example.com/coffee/internal/sleep"
 	"example.com/coffee/lab/powerfailure"
 )
 
@@ -78,7 +79,7 @@ func (r *run) setCurrent(ctx context.Context, buildID string) error {
 			r.say("rolled out %s", buildID)
 			return nil
 		}
-		if !sleep(ctx, 100*time.Millisecond) {
+		if !sleep.For(ctx, 100*time.Millisecond) {
 			return fmt.Errorf("cannot roll out %s: %w", buildID, err)
 		}
 	}

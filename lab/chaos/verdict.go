@@ -18,6 +18,7 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
+	"example.com/coffee/internal/sleep"
 	"example.com/coffee/lab/chaos/operations"
 )
 
@@ -200,7 +201,7 @@ func watchOutages(address string) *outages {
 	o.probe(address)
 	go func() {
 		defer close(o.done)
-		for sleep(ctx, 20*time.Millisecond) {
+		for sleep.For(ctx, 20*time.Millisecond) {
 			o.probe(address)
 		}
 	}()

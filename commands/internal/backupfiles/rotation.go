@@ -1,0 +1,143 @@
+// Package backupfiles knows the files of backups in a directory.
+package backupfiles
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"example.com/coffee/devserver"
+	"example.com/coffee/internal/sqlitefile"
+	"example.com/coffee/internal/text"
+)
+
+// BackupTime is the time in the name of a backup in a directory, in UTC. Sorted by
+// name, the backups are sorted by time.
+const BackupTime = "20060102T150405Z"
+
+// rotated are the names of such backups: a database, and its ledgers. What follows is that
+// of a draft.
+var rotated = regexp.MustCompile(`^(coffee-\d{8}T\d{6}Z)(-ledger.*)?\.db(` + regexp.QuoteMeta(sqlitefile.DraftInfix) + `.*)?$`)
+
+// backupFiles are the files of one backup in a directory.
+type backupFiles struct {
+	database string // empty if there is none of that name
+	ledgers  []string
+	drafts   []string // of any of them
+}
+
+// removeOldBackups removes all but the newest backups of a server in the directory of the
+// one that was just made, and what is left of those that a kill ended. A backup counts if
+// its database is there, which gets its name last, was made by this server, and has a time
+// that is not in the future. For anything else by such a name a line says why it stays.
+func RemoveOld(ctx context.Context, made string, keep int) (ignored []string, err error) {
+	dir := filepath.Dir(made)
+	ours, err := devserver.ReadStamp(ctx, made)
+	if err != nil {
+		return nil, err
+	}
+	backups, err := backupsIn(dir)
+	if err != nil {
+		return nil, err
+	}
+	newest := strings.TrimSuffix(filepath.Base(made), ".db")
+	var counted []string
+	for name, files := range backups {
+		reason := ""
+		if _, err := time.Parse("coffee-"+BackupTime, name); err != nil {
+			reason = "its name has no time"
+		} else if name > newest {
+			reason = "its time is in the future"
+		} else if files.database == "" {
+			if err := removeFragments(filepath.Join(dir, name+".db"), files); err != nil {
+				return nil, err
+			}
+			continue
+		} else if stamp, err := devserver.ReadStamp(ctx, files.database); err != nil {
+			reason = "it is none, or cannot be read"
+		} else if stamp.ClusterID != ours.ClusterID {
+			// One line is enough for all of them.
+			ignored = append(ignored, fmt.Sprintf("backups of the server %s in %s stay: --keep is about this server's", stamp.ClusterID, text.Printable(dir)))
+			continue
+		}
+		if reason != "" {
+			ignored = append(ignored, fmt.Sprintf("%s is not counted as a backup, and stays: %s", text.Printable(filepath.Join(dir, name+".db")), reason))
+			continue
+		}
+		counted = append(counted, name)
+	}
+	slices.Sort(counted)
+	slices.Sort(ignored)
+	for _, old := range counted[:max(0, len(counted)-keep)] {
+		if err := removeBackup(backups[old]); err != nil {
+			return ignored, fmt.Errorf("an old backup cannot be removed: %w", err)
+		}
+	}
+	return slices.Compact(ignored), nil
+}
+
+// backupsIn returns the backups in a directory, by the name that their files begin with.
+func backupsIn(dir string) (map[string]*backupFiles, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	backups := map[string]*backupFiles{}
+	for _, entry := range entries {
+		match := rotated.FindStringSubmatch(entry.Name())
+		if match == nil || !entry.Type().IsRegular() {
+			continue
+		}
+		files := backups[match[1]]
+		if files == nil {
+			files = &backupFiles{}
+			backups[match[1]] = files
+		}
+		switch path := filepath.Join(dir, entry.Name()); {
+		case match[3] != "":
+			files.drafts = append(files.drafts, path)
+		case match[2] != "":
+			files.ledgers = append(files.ledgers, path)
+		default:
+			files.database = path
+		}
+	}
+	return backups, nil
+}
+
+// removeBackup removes a backup. What is left after a kill looks like a backup that was not
+// finished, see [removeFragments].
+func removeBackup(files *backupFiles) error {
+	draft := files.database + sqlitefile.DraftInfix + "removed"
+	if err := os.Rename(files.database, draft); err != nil {
+		return err
+	}
+	var errs []error
+	for _, file := range files.ledgers {
+		errs = append(errs, os.Remove(file))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return os.Remove(draft)
+}
+
+// removeFragments removes a backup whose process was killed before its database had its
+// name: the drafts that no process holds, and, if that of the database is among them, the
+// ledgers that had their names. Ledgers alone are somebody's.
+func removeFragments(database string, files *backupFiles) error {
+	err := sqlitefile.RemoveDrafts(database, files.ledgers...)
+	for _, draft := range files.drafts {
+		file, _, _ := strings.Cut(draft, sqlitefile.DraftInfix)
+		if file != database {
+			err = errors.Join(err, sqlitefile.RemoveDrafts(file))
+		}
+	}
+	return err
+}

@@ -1,0 +1,323 @@
+// Package connect reaches a Temporal server: flags and profiles, names, TLS, and what is wrong if it does not answer.
+package connect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/contrib/envconfig"
+	"google.golang.org/grpc"
+
+	"example.com/coffee/coffee/desk"
+	"example.com/coffee/coffee/dial"
+	"example.com/coffee/coffee/encryption"
+	"example.com/coffee/coffee/rollout"
+	"example.com/coffee/commands/internal/app"
+	"example.com/coffee/internal/sleep"
+)
+
+// connectFlags say how to reach a Temporal server. A flag takes precedence over its
+// environment variable, which takes precedence over the file.
+func Flags() []cli.Flag {
+	const category = "CONNECTION (flags override TEMPORAL_* variables, which override temporal.toml)"
+	text := func(name, usage string, aliases ...string) *cli.StringFlag {
+		return &cli.StringFlag{Name: name, Usage: usage, Aliases: aliases, Category: category}
+	}
+	withDefault := func(flag *cli.StringFlag, text string) cli.Flag {
+		flag.DefaultText = text
+		return flag
+	}
+	return []cli.Flag{
+		withDefault(text("address", "`HOST:PORT` of the Temporal server, or of several frontends with commas in between"), client.DefaultHostPort),
+		withDefault(text("namespace", "`NAME` of the namespace, a set of orders apart from others on the server", "n"), client.DefaultNamespace),
+		text("api-key", "`KEY` of a server that asks for one, such as Temporal Cloud"),
+		&cli.BoolFlag{Name: "tls", Usage: "use TLS (the default with a certificate or an API key)", Category: category},
+		text("tls-cert-path", "client certificate `FILE`"),
+		text("tls-cert-data", "client certificate as `PEM`"),
+		text("tls-key-path", "client key `FILE`"),
+		text("tls-key-data", "client key as `PEM`"),
+		text("tls-ca-path", "server CA certificate `FILE`"),
+		text("tls-ca-data", "server CA certificate as `PEM`"),
+		text("tls-server-name", "`NAME` to expect in the server's certificate, if it is not that in --address"),
+		&cli.BoolFlag{Name: "tls-disable-host-verification", Usage: "do not verify the server's certificate", Category: category},
+		text("profile", "`NAME` of a profile in the configuration file"),
+		withDefault(text("config-file", "`FILE` to read profiles from"), "the Temporal CLI's temporal.toml"),
+		KeysetFlag(category),
+	}
+}
+
+// connectOptions say which server to connect to.
+type Options struct {
+	client.Options
+	// from names what sets the address and the namespace.
+	from sources
+	// keyset encrypts what is sent; nil means that it is sent as it is.
+	Keyset *encryption.Keyset
+	// tls, unless nil, has the certificates as they are now.
+	tls *clientTLS
+	// frontends look the server's names up.
+	frontends *frontends
+	// reading is what becomes of that which a worker reads.
+	Reading encryption.Options
+}
+
+// parseConnect turns flags, environment and file into client options.
+func Parse(c *cli.Context) (options Options, err error) {
+	profile, err := connectProfile(c)
+	if err != nil {
+		return options, err
+	}
+	if profile.TLS != nil {
+		NoteExposed(c, "client's key", profile.TLS.ClientKeyPath)
+	}
+	if err := checkProfile(c, profile); err != nil {
+		return options, err
+	}
+	if options.Options, err = profile.ToClientOptions(envconfig.ToClientOptionsRequest{}); err != nil {
+		return options, fmt.Errorf("configuration: %w", err)
+	}
+	options.from = sourcesOf(c, profile)
+	if options.tls, err = newClientTLS(profile.TLS, options.ConnectionOptions.TLS); err != nil {
+		return options, fmt.Errorf("configuration: %w", err)
+	}
+	if options.Credentials, err = apiKey(c, profile.APIKey); err != nil {
+		return options, err
+	}
+	if options.Keyset, err = ParseKeyset(c); err != nil {
+		return options, err
+	}
+	return options, nil
+}
+
+// connectProfile merges file, environment and flags.
+func connectProfile(c *cli.Context) (envconfig.ClientConfigProfile, error) {
+	profile, err := loadProfile(c)
+	if err != nil {
+		return profile, err
+	}
+	set := func(flag string, to *string) {
+		if c.IsSet(flag) {
+			*to = c.String(flag)
+		}
+	}
+	set("address", &profile.Address)
+	set("namespace", &profile.Namespace)
+	set("api-key", &profile.APIKey)
+	tls := envconfig.ClientConfigTLS{}
+	if profile.TLS != nil {
+		tls = *profile.TLS
+	}
+	setTLS := func(flag string, to *string) {
+		if c.IsSet(flag) {
+			*to = c.String(flag)
+			profile.TLS = &tls
+		}
+	}
+	// A flag for the path overrides data set elsewhere, and the other way round.
+	setPair := func(pathFlag string, path *string, dataFlag string, data *[]byte) {
+		setTLS(pathFlag, path)
+		if c.IsSet(pathFlag) {
+			*data = nil
+		}
+		if c.IsSet(dataFlag) {
+			*data = []byte(c.String(dataFlag))
+			profile.TLS = &tls
+			if !c.IsSet(pathFlag) {
+				*path = ""
+			}
+		}
+	}
+	setPair("tls-cert-path", &tls.ClientCertPath, "tls-cert-data", &tls.ClientCertData)
+	setPair("tls-key-path", &tls.ClientKeyPath, "tls-key-data", &tls.ClientKeyData)
+	setPair("tls-ca-path", &tls.ServerCACertPath, "tls-ca-data", &tls.ServerCACertData)
+	setTLS("tls-server-name", &tls.ServerName)
+	if c.IsSet("tls-disable-host-verification") {
+		tls.DisableHostVerification = c.Bool("tls-disable-host-verification")
+		profile.TLS = &tls
+	}
+	if c.IsSet("tls") {
+		tls.Disabled = !c.Bool("tls")
+		profile.TLS = &tls
+	}
+	if profile.Address == "" {
+		profile.Address = client.DefaultHostPort
+	}
+	if profile.Namespace == "" {
+		profile.Namespace = client.DefaultNamespace
+	}
+	return profile, nil
+}
+
+// Connection is a client that has reached its server, unless it was made by
+// [OpenLater]. It decrypts what it reads.
+type Connection struct {
+	client.Client
+	At        Endpoint
+	Namespace string
+	Guard     *encryption.Guard // of its worker; nil without one
+}
+
+func newConnection(c client.Client, at Endpoint, options Options) *Connection {
+	return &Connection{options.Keyset.Client(c, options.Reading), at, options.Namespace, options.Reading.Guard}
+}
+
+// Endpoint is a server as the user names it.
+type Endpoint struct {
+	Address string
+	from    sources
+}
+
+// At returns the server, before [resolveNames] makes its address one for gRPC.
+func (o *Options) At() Endpoint { return Endpoint{o.HostPort, o.from} }
+
+// Orders returns the typed client on the connection.
+func (c *Connection) Orders() *desk.Client { return desk.NewClient(c.Client, c.Namespace) }
+
+// Versions returns the typed client for the versions of the workers.
+func (c *Connection) Versions() *rollout.Client { return rollout.New(c.Orders()) }
+
+// assemble adds the options that all clients of this program share.
+func assemble(a *app.App, options *Options) error {
+	at := options.At()
+	if OnThisMachine(at.Address) {
+		options.ConnectionOptions.GrpcCompression = &client.GrpcCompressionNone{} // it would only cost time
+	}
+	resolveNames(options)
+	options.Logger = a.SdkLog()
+	options.WorkerHeartbeatInterval = desk.HeartbeatInterval
+	options.ConnectionOptions.DialOptions = slices.Concat(dial.Reconnect(a.Log, options.why(at)), []grpc.DialOption{dial.Guarded()},
+		options.tls.dialOptions(), a.Options.Dial, options.ConnectionOptions.DialOptions)
+	options.Reading.Namespace = options.Namespace
+	options.Keyset.Configure(&options.Options, options.Reading)
+	interceptors, err := a.Tracing.Interceptors()
+	options.Interceptors = slices.Concat(options.Interceptors, interceptors)
+	return err
+}
+
+// connect connects to a server, and checks that it has the namespace: otherwise a wrong one
+// would show up late, and differently in each command. Any other error surfaces in the
+// command itself, whose requests the SDK retries.
+func Open(ctx context.Context, a *app.App, options Options) (*Connection, error) {
+	return openUnless(ctx, a, options, isNoNamespace)
+}
+
+// connectUnless connects to a server, unless its answer about the namespace is bad.
+func openUnless(ctx context.Context, a *app.App, options Options, bad func(error) bool) (*Connection, error) {
+	conn, err := dialServer(ctx, a, options)
+	if err != nil {
+		return nil, err
+	}
+	_, err = conn.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: conn.Namespace})
+	if bad(err) {
+		conn.Close()
+		return nil, ServerProblem(err, conn.At)
+	}
+	return conn, nil
+}
+
+// connectReady connects to a server that is ready. One can answer while its own database
+// does not.
+func OpenReady(ctx context.Context, a *app.App, options Options) (*Connection, error) {
+	return openUnless(ctx, a, options, func(err error) bool { return isNoNamespace(err) || NoAnswer(err) })
+}
+
+// dialServer connects to a server.
+func dialServer(ctx context.Context, a *app.App, options Options) (*Connection, error) {
+	at := options.At()
+	if err := assemble(a, &options); err != nil {
+		return nil, err
+	}
+	c, err := client.DialContext(ctx, options.Options)
+	if err != nil {
+		switch {
+		case errors.Is(ctx.Err(), context.Canceled):
+			return nil, ctx.Err()
+		case NoAnswer(err) || ctx.Err() != nil:
+			return nil, options.why(at)(ctx, err)
+		}
+		return nil, fmt.Errorf("cannot connect to %s: %w", at.Address, err) // the API key is not in it
+	}
+	return newConnection(c, at, options), nil
+}
+
+// why returns a function that explains an error of a connection to a server, if the server
+// does not answer.
+func (o *Options) why(at Endpoint) func(context.Context, error) error {
+	return func(ctx context.Context, err error) error {
+		if lookup := o.frontends.lookedUp(); lookup != nil {
+			return ServerProblem(errors.Join(err, lookup), at)
+		}
+		if used, problem := askProxy(ctx, at.Address, http.ProxyFromEnvironment); used {
+			return ServerProblem(errors.Join(err, problem), at)
+		}
+		return ServerProblem(errors.Join(err, askTLS(ctx, at.Address, o.tls.config(o.ConnectionOptions.TLS))), at)
+	}
+}
+
+// readyPatience is the timeout of one attempt to reach a server that may be starting.
+const Patience = 5 * time.Second
+
+// connectWhenUp connects to a server, and waits for one that is not ready yet.
+func OpenWhenUp(ctx context.Context, a *app.App, options Options) (conn *Connection, err error) {
+	err = WhenUp(ctx, a, "waiting for the server", IsAway, func() (err error) {
+		attempt, cancel := context.WithTimeout(ctx, Patience)
+		defer cancel()
+		conn, err = OpenReady(attempt, a, options)
+		return err
+	})
+	return conn, err
+}
+
+func IsAway(err error) bool {
+	var away *awayError
+	return errors.As(err, &away)
+}
+
+// WhenUp calls do again, once a second, while its error is one that passes. The log says
+// what it waits for, once for each reason. Any other error is returned.
+func WhenUp(ctx context.Context, a *app.App, waiting string, passes func(error) bool, do func() error) error {
+	told := map[string]bool{}
+	for {
+		err := do()
+		if err == nil || !passes(err) || ctx.Err() != nil {
+			return err
+		}
+		if !told[err.Error()] {
+			told[err.Error()] = true
+			a.Log.Warn().Err(err).Msg(waiting)
+		}
+		if !sleep.For(ctx, time.Second) {
+			return ctx.Err()
+		}
+	}
+}
+
+// connectLater returns a connection to a server that need not be running yet.
+func OpenLater(a *app.App, options Options) (*Connection, error) {
+	at := options.At()
+	if err := assemble(a, &options); err != nil {
+		return nil, err
+	}
+	c, err := client.NewLazyClient(options.Options)
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	return newConnection(c, at, options), nil
+}
+
+// WithOrders connects to a server, and calls do with a client for its orders.
+func WithOrders(ctx context.Context, a *app.App, options Options, do func(*desk.Client) error) error {
+	conn, err := Open(ctx, a, options)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return do(conn.Orders())
+}

@@ -1,0 +1,109 @@
+package findings
+
+import (
+	"errors"
+	"fmt"
+
+	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
+	"example.com/coffee/coffee/replay"
+	"example.com/coffee/commands/internal/terminal"
+	"example.com/coffee/internal/exit"
+	"example.com/coffee/internal/text"
+)
+
+// Replayed is the output of coffee replay.
+type Replayed struct {
+	Histories int      `json:"histories"`
+	Running   int      `json:"running"`
+	Broken    []Broken `json:"broken"`
+	// Unreadable are the orders whose history cannot be read. They are in no count.
+	Unreadable []UnreadableOrder `json:"unreadable,omitempty"`
+}
+
+// UnreadableOrder is an order whose history cannot be read.
+type UnreadableOrder struct {
+	OrderID string `json:"order_id"`
+	RunID   string `json:"run_id,omitempty"`
+	Problem string `json:"problem"`
+	// begun is false if no worker has completed a task of it.
+	Begun bool
+}
+
+// unreadableOrders returns the error about orders that nobody here could judge.
+func unreadableOrders(n int) error {
+	return &exit.Error{Code: exit.Failure, Err: errors.New(text.Plural(n, "order", "orders") + " could not be read")}
+}
+
+// Broken is a history that does not replay.
+type Broken struct {
+	OrderID string `json:"order_id"`
+	RunID   string `json:"run_id,omitempty"`
+	File    string `json:"file,omitempty"`
+	Running bool   `json:"running"`
+	EventID int64  `json:"event_id,omitempty"`
+	Event   string `json:"event,omitempty"`
+	Problem string `json:"problem"`
+}
+
+// add replays a history, and adds the outcome. file is where it is from; empty means
+// the server.
+func (r *Replayed) add(history desk.History, file string, check func(desk.History) error) error {
+	r.Histories++
+	running := history.Running()
+	if running {
+		r.Running++
+	}
+	err := check(history)
+	var e *replay.Error
+	if errors.As(err, &e) {
+		r.Broken = append(r.Broken, Broken{history.OrderID, history.RunID, file, running, e.EventID, e.Event, e.Problem})
+		return nil
+	}
+	return err
+}
+
+// Take replays a history that was read from file, or from the server if that is empty. An
+// order that cannot be read is only named. take returns any other error.
+func (r *Replayed) Take(history desk.History, err error, file string, check func(desk.History) error) error {
+	if err == nil {
+		err = r.add(history, file, check)
+	}
+	var unreadable *coffee.UnreadableError
+	if !errors.As(err, &unreadable) {
+		return err
+	}
+	r.Unreadable = append(r.Unreadable, UnreadableOrder{unreadable.OrderID, history.RunID, unreadable.Err.Error(), len(history.Events) == 0 || history.Begun()})
+	return nil
+}
+
+func PrintReplay(out *terminal.Output, report Replayed, asJSON bool) error {
+	if asJSON {
+		if err := out.Json(report); err != nil {
+			return err
+		}
+	} else {
+		out.Line("Replayed", "%s (%d still running), %d broken", text.Plural(report.Histories, "history", "histories"), report.Running, len(report.Broken))
+		for _, b := range report.Broken {
+			where := ""
+			if b.EventID != 0 {
+				where = fmt.Sprintf(" at event %d, %s", b.EventID, b.Event)
+			}
+			state := "over"
+			if b.Running {
+				state = "running"
+			}
+			out.Line("Breaks", "order %s (%s)%s: %s", text.Printable(b.OrderID), state, where, text.Printable(b.Problem))
+		}
+		for _, order := range report.Unreadable {
+			out.Line("Unreadable", "order %s: %s", text.Printable(order.OrderID), text.Printable(order.Problem))
+		}
+	}
+	if len(report.Broken) == 0 && len(report.Unreadable) > 0 {
+		return unreadableOrders(len(report.Unreadable))
+	}
+	if len(report.Broken) == 0 {
+		return nil
+	}
+	return &exit.Error{Code: exit.Unreplayable, Err: fmt.Errorf("%s would break on this program's code", text.Plural(len(report.Broken), "history", "histories")), Hint: "patch the change with workflow.GetVersion, so that such orders go on as they began"}
+}

@@ -1,0 +1,171 @@
+// Package monitor serves the metrics and the health of this process.
+package monitor
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+
+	"github.com/urfave/cli/v2"
+	"go.temporal.io/sdk/client"
+	"google.golang.org/grpc"
+
+	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/ledger"
+	"example.com/coffee/coffee/telemetry"
+	"example.com/coffee/commands/internal/background"
+	"example.com/coffee/commands/internal/commandline"
+	"example.com/coffee/commands/internal/connect"
+	"example.com/coffee/commands/internal/terminal"
+	"example.com/coffee/internal/exit"
+	"example.com/coffee/internal/hostname"
+	"example.com/coffee/internal/httpserver"
+)
+
+func Flag(category string) cli.Flag {
+	return &cli.StringFlag{Name: "metrics-address", Usage: "serve Prometheus metrics, /healthz and /readyz on this `HOST:PORT`", DefaultText: "off", Category: category}
+}
+
+// parseMetrics returns the address that the flag names; empty if it names none.
+func ParseAddress(c *cli.Context) (string, error) {
+	address := c.String("metrics-address")
+	if address == "" {
+		return "", nil
+	}
+	if host, port, err := net.SplitHostPort(address); err != nil || port == "" || host != "localhost" && net.ParseIP(host) == nil {
+		return "", commandline.Errorf(c, "--metrics-address is %q: use an IP address and a port, such as 127.0.0.1:9100 or 0.0.0.0:9100", address)
+	}
+	return address, nil
+}
+
+// meters serve the metrics and the health of this process. Nil meters do nothing.
+type Monitor struct {
+	listener net.Listener
+	metrics  *telemetry.Metrics
+	polls    *telemetry.Polls
+
+	mu     sync.Mutex
+	checks []func(context.Context) error // nil until the process has started
+	found  []func(context.Context) error // what checks will be
+}
+
+// openMeters opens the port; it returns nil if there is no address.
+func Open(tasks *background.Tasks, address string) (*Monitor, error) {
+	if address == "" {
+		return nil, nil
+	}
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, exit.Hinted(fmt.Errorf("cannot serve metrics: %w", err), terminal.PortHint("--metrics-address", err))
+	}
+	metrics, err := telemetry.NewMetrics()
+	if err != nil {
+		return nil, err
+	}
+	m := &Monitor{listener: listener, metrics: metrics, polls: &telemetry.Polls{}}
+	tasks.OnStop(func() error { _ = listener.Close(); return nil }) // if it was not served
+	return m, nil
+}
+
+// Instrument makes a connection count its requests.
+func (m *Monitor) Instrument(options *connect.Options) {
+	if m != nil {
+		options.MetricsHandler = m.metrics.Handler()
+		options.ConnectionOptions.DialOptions = append([]grpc.DialOption{m.polls.DialOption()}, options.ConnectionOptions.DialOptions...)
+	}
+}
+
+// InstrumentWorker makes a worker and its ledger count what they do.
+func (m *Monitor) InstrumentWorker(options *coffee.WorkerOptions, ledger ledger.Store) error {
+	if m == nil {
+		return nil
+	}
+	refunds, err := m.metrics.Refunds()
+	if err != nil {
+		return err
+	}
+	measured, err := m.metrics.Ledger(options.Ledger)
+	if err != nil {
+		return err
+	}
+	options.Interceptors = append(options.Interceptors, refunds)
+	log := options.Log
+	options.Ledger = measured
+	var unwritable atomic.Bool
+	m.Check(m.polls.Check)
+	m.Check(func(ctx context.Context) error {
+		err := ledger.Ready(ctx)
+		if was := unwritable.Swap(err != nil); was != (err != nil) {
+			if err == nil {
+				log.Info().Msg("the ledger takes entries again")
+			} else {
+				log.Warn().Err(err).Msg("not ready: the ledger takes no entries")
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("the ledger takes no entries: %w", err)
+		}
+		return nil
+	})
+	return nil
+}
+
+// Check adds a readiness check, before the process has started.
+func (m *Monitor) Check(check func(context.Context) error) {
+	if m != nil {
+		m.found = append(m.found, check)
+	}
+}
+
+// Started lets the process be ready, if its server and all other checks say so.
+func (m *Monitor) Started(conn *connect.Connection) {
+	if m == nil {
+		return
+	}
+	m.Check(func(ctx context.Context) error {
+		_, err := conn.CheckHealth(ctx, &client.CheckHealthRequest{})
+		return err
+	})
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.checks = m.found
+}
+
+// ready returns an error unless the process does its work.
+func (m *Monitor) ready(ctx context.Context) error {
+	m.mu.Lock()
+	checks := m.checks
+	m.mu.Unlock()
+	if checks == nil {
+		return errors.New("it is starting, and may wait for its server")
+	}
+	for _, check := range checks {
+		if err := check(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Serve serves metrics and health; the process is not ready before it has started. The
+// function, unless nil, returns the TLS configuration for an address.
+func (m *Monitor) Serve(tasks *background.Tasks, tlsFor func(ip string) *tls.Config) {
+	if m == nil {
+		return
+	}
+	health := telemetry.Health{Checks: []func(context.Context) error{m.ready}}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", m.metrics)
+	mux.Handle("/", health.Handler())
+	listener := m.listener
+	ip := listener.Addr().(*net.TCPAddr).IP.String()
+	if tlsFor != nil {
+		listener = background.WithTLS(listener, tlsFor(ip))
+	}
+	tasks.Serve("metrics server", listener, httpserver.New(hostname.Guard(ip, nil, mux)))
+}
