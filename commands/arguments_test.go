@@ -154,12 +154,20 @@ func TestHelp(t *testing.T) {
 	}
 	var names []string
 	for line := range strings.Lines(help("--help")) {
-		if fields := strings.Fields(line); strings.HasPrefix(line, "     ") && len(fields) > 1 {
+		if fields := strings.Fields(line); strings.HasPrefix(line, "     ") && line[5] != ' ' && len(fields) > 1 {
 			names = append(names, fields[0])
 		}
 	}
-	if five := []string{"server", "worker", "order", "status", "cancel"}; len(names) < 14 || !slices.Equal(names[:5], five) {
-		t.Errorf("the commands are %v; the first five should be %v", names, five)
+	if first := []string{"server", "worker", "order", "status", "cancel", "tour", "timeline", "board", "menu", "audit", "ready"}; !slices.Equal(names, first) {
+		t.Errorf("the first commands are %v", names)
+	}
+	all := help("help")
+	for _, group := range groups(app.New(&bytes.Buffer{}, &bytes.Buffer{}, app.Options{}), "") {
+		for _, command := range group.Commands {
+			if !strings.Contains(all, "\n     "+command.Name+" ") || !strings.Contains(all, "\n   "+group.Title+"\n") {
+				t.Errorf("coffee help lacks %s, or its group", command.Name)
+			}
+		}
 	}
 	if help() != help("--help") {
 		t.Error("without a command the program should say the same as with --help")
@@ -175,7 +183,7 @@ func TestHelp(t *testing.T) {
 	if help("server", "start-dev", "-h") != help("help", "server", "start-dev") {
 		t.Error("the help of coffee server start-dev is not that of coffee server")
 	}
-	if order != help("order", "-h") || order != help("help", "order") || help("help") != help("-h") {
+	if order != help("order", "-h") || order != help("help", "order") || help("--help") != help("-h") {
 		t.Error("-h, --help and the command help differ")
 	}
 }

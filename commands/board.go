@@ -133,3 +133,23 @@ func serveBoard(a *app.App, tasks *background.Tasks, listener net.Listener, conn
 	tasks.Serve("board", background.WithTLS(listener, config), server)
 	return background.Scheme(config) + "://" + listener.Addr().String()
 }
+
+// serverBoard is the board beside a server.
+type serverBoard struct {
+	a    *app.App
+	port int // 0 means a free one
+}
+
+func (*serverBoard) name() string { return "Board" }
+
+func (*serverBoard) prepare(*background.Tasks, *devserver.Options) error { return nil }
+
+// start listens only when the server is ready: a second server on the same file should be
+// told about the first one, not about a port that is taken.
+func (b *serverBoard) start(_ context.Context, tasks *background.Tasks, h house) (string, error) {
+	listener, err := background.ListenHTTP("order board", h.options.UIIP, b.port, "--board-port")
+	if err != nil {
+		return "", err
+	}
+	return serveBoard(b.a, tasks, listener, h.conn, h.server.UIURL(), h.options.AllowedHosts, h.server.WebTLS(h.options.UIIP)), nil
+}

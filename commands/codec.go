@@ -141,57 +141,56 @@ func runCodec(ctx context.Context, a *app.App, plan codecPlan) error {
 	return tasks.Stop()
 }
 
-// serverCodec is the codec server of a server's Web UI, if there is one.
+// serverCodec is the codec server of a server's Web UI.
 type serverCodec struct {
+	keyset   *encryption.Keyset
+	port     int          // 0 means a free one
 	listener net.Listener // nil until it listens
-	port     int          // 0 if there is none
+	needed   bool         // the Web UI has no other
 }
 
-// prepareCodec tells the Web UI where its codec server will be. On a free port, it has
+func (*serverCodec) name() string { return "Codec" }
+
+// prepare tells the Web UI where its codec server will be. On a free port, it has
 // to listen for that; otherwise it listens later, because a second server on the same
 // file should be told about the first one, not about a port that is taken.
-func prepareCodec(plan *serverPlan) (codec *serverCodec, err error) {
-	codec = &serverCodec{}
-	if plan.keyset == nil || !plan.server.UI || plan.server.CodecEndpoint != "" {
-		return codec, nil
+func (s *serverCodec) prepare(tasks *background.Tasks, options *devserver.Options) (err error) {
+	if s.needed = options.CodecEndpoint == ""; !s.needed {
+		return nil
 	}
-	codec.port = plan.codecPort
-	if codec.port == 0 {
-		if codec.listener, err = background.ListenHTTP("codec server", codecIP, 0, "--codec-port"); err != nil {
-			return codec, err
+	if s.port == 0 {
+		if s.listener, err = background.ListenHTTP("codec server", codecIP, 0, "--codec-port"); err != nil {
+			return err
 		}
-		codec.port = codec.listener.Addr().(*net.TCPAddr).Port
+		s.port = s.listener.Addr().(*net.TCPAddr).Port
+		tasks.OnStop(s.close)
 	}
-	plan.server.CodecEndpoint = "http://" + net.JoinHostPort(codecIP, strconv.Itoa(codec.port))
-	return codec, nil
+	options.CodecEndpoint = "http://" + net.JoinHostPort(codecIP, strconv.Itoa(s.port))
+	return nil
 }
 
 // codecIP is where the codec server of a server listens, whatever its Web UI does:
 // whoever reaches it can decrypt. Beyond this machine there is coffee codec.
 const codecIP = "127.0.0.1"
 
-// serve serves the codec server, if there is one.
-func (s *serverCodec) serve(tasks *background.Tasks, plan serverPlan, server *devserver.Server) (err error) {
-	if s.port == 0 {
-		return nil
+func (s *serverCodec) start(_ context.Context, tasks *background.Tasks, h house) (_ string, err error) {
+	if !s.needed {
+		return h.options.CodecEndpoint, nil
 	}
 	if s.listener == nil {
 		if s.listener, err = background.ListenHTTP("codec server", codecIP, s.port, "--codec-port"); err != nil {
-			return err
+			return "", err
 		}
 	}
-	tasks.Serve("codec server", s.listener, httpserver.New(plan.keyset.Handler(encryption.HandlerOptions{
-		Namespaces: plan.server.Namespaces,
-		Origins:    origins(server.UIURL()),
+	tasks.Serve("codec server", s.listener, httpserver.New(s.keyset.Handler(encryption.HandlerOptions{
+		Namespaces: h.options.Namespaces,
+		Origins:    origins(h.server.UIURL()),
 	})))
-	return nil
+	return h.options.CodecEndpoint, nil
 }
 
 // close closes the port if nothing was served on it.
 func (s *serverCodec) close() error {
-	if s.listener == nil {
-		return nil
-	}
 	if err := s.listener.Close(); !errors.Is(err, net.ErrClosed) {
 		return err
 	}

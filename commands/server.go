@@ -11,7 +11,6 @@ import (
 	"example.com/coffee/coffee/encryption"
 	"example.com/coffee/commands/internal/app"
 	"example.com/coffee/commands/internal/background"
-	"example.com/coffee/commands/internal/certificates"
 	"example.com/coffee/commands/internal/commandline"
 	"example.com/coffee/commands/internal/connect"
 	"example.com/coffee/commands/internal/ledgers"
@@ -205,81 +204,110 @@ func runServer(ctx context.Context, a *app.App, plan serverPlan) (err error) {
 	return nil
 }
 
-// startAll starts a server and what the flags ask for beside it, and says where
-// everything is.
-func startAll(ctx context.Context, a *app.App, tasks *background.Tasks, plan serverPlan) error {
-	if err := secure(a, &plan); err != nil {
-		return err
-	}
-	codec, err := prepareCodec(&plan)
-	if err != nil {
-		return err
-	}
-	tasks.OnStop(codec.close)
-	server, err := local.StartServer(ctx, a, tasks, plan.server)
-	if err != nil {
-		return err
-	}
-	var meters *monitor.Monitor
-	if plan.worker != nil {
-		if meters, err = monitor.Open(tasks, plan.worker.Metrics); err != nil {
-			return err
-		}
-	}
-	var conn *connect.Connection
-	if plan.board || plan.worker != nil {
-		options := connect.Options{Options: server.ClientOptions(), Keyset: plan.keyset, Reading: encryption.Options{
-			Required: plan.worker != nil && plan.worker.EncryptionRequired, Guard: local.NewGuard(a),
-		}}
-		meters.Instrument(&options)
-		conn, err = connect.Open(ctx, a, options)
-		if err != nil {
-			return err
-		}
-		tasks.OnStop(func() error { conn.Close(); return nil })
-	}
-	boardURL, ledger := "", ""
+// neighbour is what the flags ask for beside a server.
+type neighbour interface {
+	// name is what the user sees of it, in [serverReady].
+	name() string
+	// prepare is called before the server starts. It may complete its options.
+	prepare(tasks *background.Tasks, options *devserver.Options) error
+	// start is called when the server is ready. It returns where the neighbour is; empty
+	// if it is nowhere.
+	start(ctx context.Context, tasks *background.Tasks, h house) (where string, err error)
+}
+
+// house is a server that is ready, and the connection of its neighbours.
+type house struct {
+	server  *devserver.Server
+	options devserver.Options
+	conn    *connect.Connection // nil if nobody needs one
+	meters  *monitor.Monitor    // nil without metrics
+}
+
+// neighbours returns what the plan asks for, in the order in which it starts.
+func neighbours(a *app.App, plan serverPlan) (all []neighbour) {
 	if plan.board {
-		// Only now: a second server on the same file should be told about the
-		// first one, not about a port that is taken.
-		listener, err := background.ListenHTTP("order board", plan.server.UIIP, plan.boardPort, "--board-port")
-		if err != nil {
-			return err
-		}
-		boardURL = serveBoard(a, tasks, listener, conn, server.UIURL(), plan.server.AllowedHosts, server.WebTLS(plan.server.UIIP))
+		all = append(all, &serverBoard{a: a, port: plan.boardPort})
 	}
-	if err := codec.serve(tasks, plan, server); err != nil {
-		return err
+	if plan.keyset != nil && plan.server.UI {
+		all = append(all, &serverCodec{keyset: plan.keyset, port: plan.codecPort})
 	}
 	if plan.worker != nil {
-		opened, where, err := ledgers.Open(ctx, a, plan.worker.Ledger, conn, plan.server.DatabaseFile == "")
-		if err != nil {
-			return err
-		}
-		if err := local.StartWorker(ctx, a, tasks, conn, *plan.worker, opened, meters, true); err != nil {
-			return err
-		}
-		meters.Check(conn.Guard.Check)
-		local.WatchVersion(a, tasks, conn, plan.worker.Version.Version, meters)
-		meters.Started(conn)
-		meters.Serve(tasks, server.WebTLS) // the server goes on, whatever its worker can read
-		ledger = where
+		all = append(all, &serverWorker{a: a, plan: *plan.worker})
 	}
-	profile := ""
-	if plan.secure != "" {
-		if profile, err = certificates.WriteProfile(plan.secure, server.Address(), plan.server.TLS); err != nil {
+	return append(all, &serverFiles{a: a, dir: plan.secure})
+}
+
+// startAll starts a server and its neighbours, and says where everything is.
+func startAll(ctx context.Context, a *app.App, tasks *background.Tasks, plan serverPlan) error {
+	h, beside := house{options: plan.server}, neighbours(a, plan)
+	for _, n := range beside {
+		if err := n.prepare(tasks, &h.options); err != nil {
 			return err
 		}
 	}
-	serverReady(a, server, boardURL, plan.server.CodecEndpoint, ledger, profile)
-	if profile != "" {
-		a.Out.Notef("clients and workers use it with --config-file %s; other machines need copies of it, ca.crt, client.crt and client.key, with the address and the paths changed", profile)
+	var err error
+	if h.server, err = local.StartServer(ctx, a, tasks, h.options); err != nil {
+		return err
 	}
+	if plan.board || plan.worker != nil {
+		if err := h.connect(ctx, a, tasks, plan); err != nil {
+			return err
+		}
+	}
+	where := map[string]string{"Codec": h.options.CodecEndpoint}
+	for _, n := range beside {
+		if where[n.name()], err = n.start(ctx, tasks, h); err != nil {
+			return err
+		}
+	}
+	serverReady(a, h.server, where)
 	return nil
 }
 
+// connect connects to the server, for all neighbours that need it.
+func (h *house) connect(ctx context.Context, a *app.App, tasks *background.Tasks, plan serverPlan) (err error) {
+	options := connect.Options{Options: h.server.ClientOptions(), Keyset: plan.keyset, Reading: encryption.Options{Guard: local.NewGuard(a)}}
+	if plan.worker != nil {
+		options.Reading.Required = plan.worker.EncryptionRequired
+		if h.meters, err = monitor.Open(tasks, plan.worker.Metrics); err != nil {
+			return err
+		}
+	}
+	h.meters.Instrument(&options)
+	if h.conn, err = connect.Open(ctx, a, options); err != nil {
+		return err
+	}
+	tasks.OnStop(func() error { h.conn.Close(); return nil })
+	return nil
+}
+
+// serverWorker is the worker beside a server.
+type serverWorker struct {
+	a    *app.App
+	plan local.Worker
+}
+
+func (*serverWorker) name() string { return "Ledger" }
+
+func (*serverWorker) prepare(*background.Tasks, *devserver.Options) error { return nil }
+
+func (w *serverWorker) start(ctx context.Context, tasks *background.Tasks, h house) (string, error) {
+	ledger, where, err := ledgers.Open(ctx, w.a, w.plan.Ledger, h.conn, h.options.DatabaseFile == "")
+	if err != nil {
+		return "", err
+	}
+	if err := local.StartWorker(ctx, w.a, tasks, h.conn, w.plan, ledger, h.meters, true); err != nil {
+		return "", err
+	}
+	h.meters.Check(h.conn.Guard.Check)
+	local.WatchVersion(w.a, tasks, h.conn, w.plan.Version.Version, h.meters)
+	h.meters.Started(h.conn)
+	h.meters.Serve(tasks, h.server.WebTLS) // the server goes on, whatever its worker can read
+	return where, nil
+}
+
 // serverReady prints where everything is.
-func serverReady(a *app.App, server *devserver.Server, boardURL, codecURL, ledger, profile string) {
+func serverReady(a *app.App, server *devserver.Server, where map[string]string) {
 	database := server.DatabaseFile()
 	if database == "" {
 		database = "in memory"
@@ -289,15 +317,18 @@ func serverReady(a *app.App, server *devserver.Server, boardURL, codecURL, ledge
 		{"gRPC", server.Address()},
 		{"HTTP", server.HTTPURL()},
 		{"Web UI", server.UIURL()},
-		{"Board", boardURL},
-		{"Codec", codecURL},
+		{"Board", where["Board"]},
+		{"Codec", where["Codec"]},
 		{"Metrics", server.MetricsURL()},
 		{"Database", database},
-		{"Ledger", ledger},
-		{"Profile", profile},
+		{"Ledger", where["Ledger"]},
+		{"Profile", where["Profile"]},
 	} {
 		if line.value != "" {
 			a.Out.Printf("  %-9s %s\n", line.name, line.value)
 		}
+	}
+	if profile := where["Profile"]; profile != "" {
+		a.Out.Notef("clients and workers use it with --config-file %s; other machines need copies of it, ca.crt, client.crt and client.key, with the address and the paths changed", profile)
 	}
 }

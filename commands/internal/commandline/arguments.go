@@ -84,6 +84,9 @@ func FlagsFirst(root *cli.App, args []string) ([]string, error) {
 		line = append(append(line, l.name), l.given...)
 	}
 	if helps {
+		if len(names)+len(arguments) == 1 {
+			return names, nil // which shows the first help
+		}
 		return slices.Concat([]string{names[0], "help"}, names[1:], arguments), nil
 	}
 	return slices.Concat(line, arguments, last), nil

@@ -12,13 +12,14 @@ import (
 
 // HelpCommand is coffee help: the same as --help.
 func HelpCommand(root *cli.App, groups []Group) *cli.Command {
+	full := FullHelp(root, groups)
 	return &cli.Command{
 		Name:      "help",
 		Hidden:    true,
 		Usage:     "explain the program, or a command",
 		ArgsUsage: "[COMMAND]",
 		Action: func(c *cli.Context) error {
-			commands, text := root.Commands, root.CustomAppHelpTemplate
+			commands, text := root.Commands, full
 			for n, name := range c.Args().Slice() {
 				i := slices.IndexFunc(commands, func(command *cli.Command) bool { return command.HasName(name) })
 				if i < 0 && n > 0 && len(commands) == 0 {

@@ -1,6 +1,7 @@
 package commandline
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -24,8 +25,34 @@ var SharedFlags = []struct{ Category, explainedBy string }{
 	{"CONNECTION", "ready"},
 }
 
-// RootHelp returns coffee --help. The groups of commands stay in their order.
-func RootHelp(root *cli.App, groups []Group) string {
+// firstCommands are those of the first help: the program, and what most people want next.
+var firstCommands = []string{"server", "worker", "order", "status", "cancel", "tour", "timeline", "board", "menu", "audit", "ready"}
+
+// FirstHelp returns coffee --help, which is short.
+func FirstHelp(root *cli.App, groups []Group) string {
+	var first Group
+	rest := 0
+	for _, group := range groups {
+		for _, command := range group.Commands {
+			if slices.Contains(firstCommands, command.Name) {
+				first.Commands = append(first.Commands, command)
+			} else {
+				rest++
+			}
+		}
+	}
+	slices.SortStableFunc(first.Commands, func(a, b *cli.Command) int {
+		return cmp.Compare(slices.Index(firstCommands, a.Name), slices.Index(firstCommands, b.Name))
+	})
+	return rootHelp(root, []Group{first}, fmt.Sprintf("\n   coffee help lists %d more commands; coffee COMMAND --help explains one.\n", rest))
+}
+
+// FullHelp returns coffee help. The groups of commands stay in their order.
+func FullHelp(root *cli.App, groups []Group) string {
+	return rootHelp(root, groups, "\n   coffee COMMAND --help explains a command and its flags.\n")
+}
+
+func rootHelp(root *cli.App, groups []Group, last string) string {
 	var help strings.Builder
 	fmt.Fprintf(&help, "NAME:\n   %s - %s\n\nUSAGE:\n", root.Name, root.Usage)
 	for line := range strings.Lines(root.UsageText) {
@@ -36,15 +63,16 @@ func RootHelp(root *cli.App, groups []Group) string {
 		if i > 0 {
 			help.WriteString("\n")
 		}
-		fmt.Fprintf(&help, "   %s\n", group.Title)
+		if group.Title != "" {
+			fmt.Fprintf(&help, "   %s\n", group.Title)
+		}
 		for _, command := range group.Commands {
 			item(&help, 5, 10, command.Name, command.Usage)
 		}
 	}
 	help.WriteString("\nOPTIONS:\n")
 	flagList(&help, slices.Concat(root.Flags, []cli.Flag{cli.VersionFlag}))
-	help.WriteString("\n   coffee COMMAND --help explains a command and its flags.\n")
-	return help.String()
+	return help.String() + last
 }
 
 // CommandHelp returns the help of a command with its full name, such as coffee order.
