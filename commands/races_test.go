@@ -215,7 +215,7 @@ func TestOrderIDComesBack(t *testing.T) {
 	}
 	s.place(ctx, "123")
 	result, err := s.orders.Result(ctx, "123")
-	want := coffee.OrderResult{OrderID: "123", Status: coffee.StatusFailed, AmountCents: 525}
+	want := coffee.OrderResult{OrderID: "123", Status: coffee.StatusFailed, AmountCents: 525, Failure: "an earlier order of the same id was charged already"}
 	if err != nil || result != want {
 		t.Errorf("got %+v, %v; want %+v", result, err, want)
 	}

@@ -56,7 +56,7 @@ func TestForeignClientSkipsTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	result, err := s.orders.Result(ctx, "123")
-	want := coffee.OrderResult{OrderID: "123", Status: coffee.StatusFailed, Charged: true, AmountCents: 525, Refunded: true}
+	want := coffee.OrderResult{OrderID: "123", Status: coffee.StatusFailed, Charged: true, AmountCents: 525, Refunded: true, Failure: "brew machine jammed"}
 	if err != nil || result != want {
 		t.Errorf("got  %+v, %v\nwant %+v", result, err, want)
 	}
