@@ -28,7 +28,7 @@ func Printable(s string) string {
 	return fmt.Sprintf("%q", s)
 }
 
-// clip cuts s after n characters, and marks the cut with an ellipsis.
+// Clip cuts s after n characters, and marks the cut with an ellipsis.
 func Clip(s string, n int) string {
 	count := 0
 	for i := range s {

@@ -22,24 +22,25 @@ import (
 	"example.com/coffee/internal/text"
 )
 
-// App is what every command works with. It opens what else a command needs: a
-// connection (connect.go), a ledger (ledger.go), a worker (worker.go), a server
-// (server.go), or all of them in this process (dev.go).
+// App is what every command works with. What else one needs it opens with packages
+// connect (a connection), ledgers (a ledger) and local (a worker, a server, or all of them
+// in this process).
 type App struct {
 	Out *terminal.Output
 
-	// log is for the application's own messages, platform for those of the
+	// Log is for the application's own messages, Platform for those of the
 	// Temporal server and SDK. Both are set before a command runs.
 	Log      zerolog.Logger
 	Platform zerolog.Logger
 
-	// tracing sends traces; nil if it does not.
+	// Tracing sends traces; nil if it does not.
 	Tracing *telemetry.Tracing
 
-	// options are the caller's.
+	// Options are the caller's.
 	Options Options
 }
 
+// New returns an app that prints to stdout and stderr.
 func New(stdout, stderr io.Writer, options Options) *App {
 	return &App{Out: &terminal.Output{Out: &terminal.CheckedWriter{W: stdout}, Err: stderr}, Options: options}
 }

@@ -132,6 +132,7 @@ func flagName(arg string) string {
 	return strings.TrimPrefix(strings.TrimPrefix(arg, "-"), "-")
 }
 
+// FindFlag returns the flag of a name or an alias; nil if there is none.
 func FindFlag(flags []cli.Flag, name string) cli.Flag {
 	for _, flag := range flags {
 		if slices.Contains(flag.Names(), name) {

@@ -39,6 +39,7 @@ func HelpCommand(root *cli.App, groups []Group) *cli.Command {
 	}
 }
 
+// NoSuchCommand returns the usage error for a command that does not exist, with the nearest name.
 func NoSuchCommand(c *cli.Context, name string, groups []Group) error {
 	var names []string
 	for _, group := range groups {

@@ -10,6 +10,7 @@ import (
 	"example.com/coffee/internal/exit"
 )
 
+// Errorf returns the usage error of a command; see package exit.
 func Errorf(c *cli.Context, format string, args ...any) error {
 	return exit.Usagef(c.Command.HelpName, format, args...)
 }

@@ -58,13 +58,13 @@ type Options struct {
 	client.Options
 	// from names what sets the address and the namespace.
 	from sources
-	// keyset encrypts what is sent; nil means that it is sent as it is.
+	// Keyset encrypts what is sent; nil means that it is sent as it is.
 	Keyset *encryption.Keyset
 	// tls, unless nil, has the certificates as they are now.
 	tls *clientTLS
 	// frontends look the server's names up.
 	frontends *frontends
-	// reading is what becomes of that which a worker reads.
+	// Reading is what becomes of that which a worker reads.
 	Reading encryption.Options
 }
 
@@ -275,6 +275,7 @@ func OpenWhenUp(ctx context.Context, a *app.App, options Options) (conn *Connect
 	return conn, err
 }
 
+// IsAway reports whether an error says that no server answers.
 func IsAway(err error) bool {
 	var away *awayError
 	return errors.As(err, &away)

@@ -14,6 +14,7 @@ import (
 	"example.com/coffee/internal/text"
 )
 
+// KeysetFlag is the flag that names a keyset.
 func KeysetFlag(category string) cli.Flag {
 	return &cli.StringFlag{
 		Name:        "encryption-keyset",

@@ -26,7 +26,7 @@ type UnreadableOrder struct {
 	OrderID string `json:"order_id"`
 	RunID   string `json:"run_id,omitempty"`
 	Problem string `json:"problem"`
-	// begun is false if no worker has completed a task of it.
+	// Begun is false if no worker has completed a task of it.
 	Begun bool
 }
 
@@ -77,6 +77,8 @@ func (r *Replayed) Take(history desk.History, err error, file string, check func
 	return nil
 }
 
+// PrintReplay prints what was replayed, and returns the error that sets the exit code if a
+// history does not replay or cannot be read.
 func PrintReplay(out *terminal.Output, report Replayed, asJSON bool) error {
 	if asJSON {
 		if err := out.Json(report); err != nil {

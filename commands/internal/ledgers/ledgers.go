@@ -26,6 +26,7 @@ import (
 	"example.com/coffee/internal/text"
 )
 
+// Flag is the flag that names a ledger.
 func Flag(category string) cli.Flag {
 	return &cli.StringFlag{
 		Name:        "ledger",
@@ -37,10 +38,10 @@ func Flag(category string) cli.Flag {
 
 // ledgerChoice says which ledger a command works with.
 type Choice struct {
-	// where is the file or the URL that the flag or the variable names; empty
+	// Where is the file or the URL that the flag or the variable names; empty
 	// means the server's own file.
 	Where string
-	// named is true if the flag named it.
+	// Named is true if the flag named it.
 	Named bool
 	// begin allows a new ledger even if orders on the server have been charged.
 	begin bool

@@ -71,9 +71,9 @@ type Worker struct {
 	Ledger ledgers.Choice
 	// newLedger lets an empty ledger take the place of the one that orders were kept in.
 	newLedger bool
-	// metrics is the address to serve metrics on; empty means none.
+	// Metrics is the address to serve metrics on; empty means none.
 	Metrics string
-	// encryptionRequired makes the worker refuse what is not encrypted.
+	// EncryptionRequired makes the worker refuse what is not encrypted.
 	EncryptionRequired bool
 }
 
@@ -85,6 +85,7 @@ func CheckRequired(c *cli.Context, options Worker, keyset *encryption.Keyset) er
 	return nil
 }
 
+// ParseWorker returns the settings of a worker that the flags name.
 func ParseWorker(c *cli.Context) (Worker, error) {
 	options := Worker{WorkerOptions: coffee.WorkerOptions{
 		Services: coffee.ServiceConfig{

@@ -27,6 +27,7 @@ import (
 	"example.com/coffee/internal/httpserver"
 )
 
+// Flag is the flag that names the address to serve metrics on.
 func Flag(category string) cli.Flag {
 	return &cli.StringFlag{Name: "metrics-address", Usage: "serve Prometheus metrics, /healthz and /readyz on this `HOST:PORT`", DefaultText: "off", Category: category}
 }

@@ -21,7 +21,6 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
-	"github.com/mattn/go-isatty"
 	"golang.org/x/term"
 )
 
@@ -39,6 +38,7 @@ type CheckedWriter struct {
 	lossy bool // what cannot be written is lost, see outliveReaders
 }
 
+// Write implements [io.Writer].
 func (c *CheckedWriter) Write(p []byte) (int, error) {
 	if c.Err != nil {
 		return 0, c.Err
@@ -80,9 +80,10 @@ func (o *Output) Json(v any) error {
 	return err
 }
 
+// IsTerminal reports whether w is a terminal.
 func IsTerminal(w io.Writer) bool {
 	file, ok := w.(*os.File)
-	return ok && isatty.IsTerminal(file.Fd())
+	return ok && term.IsTerminal(int(file.Fd()))
 }
 
 // IsTerminal reports whether the data goes to a terminal.
@@ -106,6 +107,7 @@ func (o *Output) Width() int {
 // InvisibleEscaper applies escapeInvisible to the JSON that is written to it.
 type InvisibleEscaper struct{ W io.Writer }
 
+// Write implements [io.Writer].
 func (e InvisibleEscaper) Write(p []byte) (int, error) {
 	if _, err := e.W.Write(escapeInvisible(p)); err != nil {
 		return 0, err

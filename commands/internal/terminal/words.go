@@ -21,6 +21,7 @@ var StagesInWords = map[coffee.Stage]string{
 	coffee.StageDone:           "done",
 }
 
+// StatusInWords says where an order is, or how it ended.
 func StatusInWords(view desk.OrderView) string {
 	if view.Unreadable != "" && (view.Status == "" || view.Status == coffee.StatusRunning) {
 		return "unreadable"
@@ -47,6 +48,7 @@ func StatusInWords(view desk.OrderView) string {
 	return words
 }
 
+// PaymentInWords says what was paid, and paid back.
 func PaymentInWords(view desk.OrderView) string {
 	switch {
 	case view.Refunded:
@@ -57,6 +59,7 @@ func PaymentInWords(view desk.OrderView) string {
 	return "no"
 }
 
+// BrewInWords says how the brew goes, or went.
 func BrewInWords(view desk.OrderView) string {
 	switch {
 	case view.BrewAttempts == 0:
@@ -69,6 +72,7 @@ func BrewInWords(view desk.OrderView) string {
 	return "no, after " + text.Plural(view.BrewAttempts, "attempt", "attempts")
 }
 
+// CancelledInWords says that an order was cancelled, and what became of its payment.
 func CancelledInWords(result coffee.OrderResult) string {
 	if !result.Charged {
 		return fmt.Sprintf("order %s was cancelled before anything was charged", text.Printable(result.OrderID))
@@ -76,6 +80,7 @@ func CancelledInWords(result coffee.OrderResult) string {
 	return fmt.Sprintf("order %s was cancelled%s", text.Printable(result.OrderID), RefundInWords(result))
 }
 
+// RefundInWords says at the end of a sentence that the payment was refunded; empty if not.
 func RefundInWords(result coffee.OrderResult) string {
 	if !result.Refunded {
 		return ""
@@ -83,6 +88,7 @@ func RefundInWords(result coffee.OrderResult) string {
 	return fmt.Sprintf("; %s refunded", result.AmountCents)
 }
 
+// Choose returns one of two texts.
 func Choose(condition bool, yes, no string) string {
 	if condition {
 		return yes

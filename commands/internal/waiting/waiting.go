@@ -15,7 +15,7 @@ import (
 const (
 	// hintPatience is how long an order waits before the user is told why.
 	hintPatience = 2 * time.Second
-	// answerPatience is how long the server may take to say so.
+	// AnswerPatience is how long the server may take to say so.
 	AnswerPatience = 3 * time.Second
 )
 
