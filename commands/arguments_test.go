@@ -40,7 +40,7 @@ func TestFlagsFirst(t *testing.T) {
 		"coffee completion bash":                           "coffee completion bash",
 		"coffee frob --drink latte":                        "coffee --drink frob latte",
 		"coffee keys new file --help":                      "coffee help keys new file",
-		"coffee -h --log-level debug":                      "coffee help",
+		"coffee -h --log-level debug":                      "coffee", // the first help
 		"coffee status - 123":                              "coffee status - 123",
 		"coffee backup x --generate-bash-completion":       "coffee backup x --generate-bash-completion",
 		"coffee status 1 --lim --generate-bash-completion": "coffee status --lim 1 --generate-bash-completion",
