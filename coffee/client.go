@@ -44,7 +44,7 @@ func (c *Client) Namespace() string { return c.namespace }
 // is empty. It returns [ErrNotFound] if there is none.
 func (c *Client) Lookup(ctx context.Context, orderID, runID string) (*workflowservice.DescribeWorkflowExecutionResponse, error) {
 	described, err := c.temporal.DescribeWorkflowExecution(ctx, WorkflowID(orderID), runID)
-	return described, notFound(orderID, err)
+	return described, NotFound(orderID, err)
 }
 
 // The errors that a caller may want to tell apart. Others come from the
@@ -163,7 +163,7 @@ func (c *Client) events(ctx context.Context, orderID, runID string) iter.Seq2[*h
 		history := c.temporal.GetWorkflowHistory(ctx, WorkflowID(orderID), runID, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 		for history.HasNext() {
 			event, err := history.Next()
-			if !yield(event, notFound(orderID, err)) || err != nil {
+			if !yield(event, NotFound(orderID, err)) || err != nil {
 				return
 			}
 		}
@@ -189,7 +189,7 @@ func (c *Client) Result(ctx context.Context, orderID string) (OrderResult, error
 		}
 		var failed *temporal.WorkflowExecutionError
 		if !errors.As(err, &failed) {
-			return OrderResult{}, notFound(orderID, err)
+			return OrderResult{}, NotFound(orderID, err)
 		}
 		described, lookupErr := c.Lookup(ctx, orderID, "")
 		if lookupErr != nil {
@@ -209,7 +209,7 @@ func (c *Client) Result(ctx context.Context, orderID string) (OrderResult, error
 func (c *Client) State(ctx context.Context, orderID string) (OrderState, error) {
 	value, err := c.temporal.QueryWorkflow(ctx, WorkflowID(orderID), "", QueryGetStatus)
 	if err != nil {
-		return OrderState{}, notFound(orderID, err)
+		return OrderState{}, NotFound(orderID, err)
 	}
 	var state OrderState
 	if err := value.Get(&state); err != nil {
@@ -256,7 +256,7 @@ func (c *Client) Cancel(ctx context.Context, orderID, reason string) error {
 	} else {
 		err = c.temporal.SignalWorkflow(ctx, WorkflowID(orderID), "", SignalCancelOrder, CancelRequest{Reason: reason})
 	}
-	return c.ended(ctx, orderID, err)
+	return c.Ended(ctx, orderID, err)
 }
 
 // busyPatience is how long to come back to a workflow that is about to end.
@@ -269,11 +269,11 @@ func isBusy(err error) bool {
 	return errors.As(err, &exhausted) && exhausted.Cause == enumspb.RESOURCE_EXHAUSTED_CAUSE_BUSY_WORKFLOW
 }
 
-// ended turns the server's NotFound error about a change to an order into
+// Ended turns the server's NotFound error about a change to an order into
 // [ErrNotFound], or into [ErrEnded] if the order is over: the server says "not found"
 // then, too.
-func (c *Client) ended(ctx context.Context, orderID string, err error) error {
-	if err = notFound(orderID, err); !errors.Is(err, ErrNotFound) {
+func (c *Client) Ended(ctx context.Context, orderID string, err error) error {
+	if err = NotFound(orderID, err); !errors.Is(err, ErrNotFound) {
 		return err
 	}
 	if _, err = c.Lookup(ctx, orderID, ""); err == nil {
@@ -282,9 +282,9 @@ func (c *Client) ended(ctx context.Context, orderID string, err error) error {
 	return err // it may also be that the server is away by now
 }
 
-// notFound turns the server's NotFound error about an order into [ErrNotFound]. A
+// NotFound turns the server's NotFound error about an order into [ErrNotFound]. A
 // missing namespace is a different error.
-func notFound(id string, err error) error {
+func NotFound(id string, err error) error {
 	var notFound *serviceerror.NotFound
 	if errors.As(err, &notFound) {
 		return fmt.Errorf("%w: %s", ErrNotFound, text.Printable(id))

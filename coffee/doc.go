@@ -25,6 +25,5 @@
 // Who asks for it: client.go places and cancels orders, and waits for their results.
 // foreign.go reads what clients and workers of other programs have sent.
 //
-// That is all. Packages beside it look on: desk describes orders, ledger is a [Ledger] in a
-// database, audit checks both. They come in as interceptors and options.
+// Packages beside it look on: desk describes orders, audit checks them and the [Ledger].
 package coffee

@@ -90,7 +90,9 @@ func DecodeMemo(memo *commonpb.Memo) (OrderMemo, bool) {
 // there is none that can be decoded.
 func CancelReason(argument *commonpb.Payload) string {
 	var request CancelRequest
-	Decode(argument, &request)
+	if !Decode(argument, &request) {
+		return ""
+	}
 	return text.Clip(request.Reason, text.MaxText)
 }
 

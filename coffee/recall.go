@@ -33,10 +33,9 @@ func (a *Activities) RecallOrder(ctx context.Context, in RecallInput) (RecallOut
 	return RecallOutput{Accepted: price != 0, AmountCents: price, Pricing: accepted.Pricing}, nil
 }
 
-// accepted returns what an order was accepted as by the first of its runs that was,
-// from its original run to the one before upTo; the zero value if none was. It
-// returns [ErrNotFound] if one was deleted. It reads what the worker has decided, which no client can write, as it
-// can a memo.
+// accepted returns what an order was accepted as by the first of its runs that was, from its
+// original run to the one before upTo; the zero value if none was, and [ErrNotFound] if one
+// was deleted. It reads what the worker has decided: unlike a memo, no client can write that.
 func (c *Client) accepted(ctx context.Context, orderID, original, upTo string) (acceptance, error) {
 	for runID := original; runID != upTo && runID != ""; {
 		accepted, err := c.decision(ctx, orderID, runID)

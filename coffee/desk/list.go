@@ -256,11 +256,7 @@ func (c *Client) describeEach(ctx context.Context, each []lookup, use func(conte
 	for _, l := range each {
 		group.Go(func() error {
 			described, err := c.Temporal().DescribeWorkflowExecution(ctx, l.view.workflowID(), l.runID)
-			var gone *serviceerror.NotFound
-			if errors.As(err, &gone) {
-				return nil
-			}
-			if err = Unreadable(l.view.OrderID, err); err == nil {
+			if err = Unreadable(l.view.OrderID, coffee.NotFound(l.view.OrderID, err)); err == nil {
 				err = use(ctx, l.view, described)
 			}
 			var one *coffee.UnreadableError

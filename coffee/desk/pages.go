@@ -18,7 +18,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"example.com/coffee/coffee"
-	"example.com/coffee/internal/text"
 )
 
 // Every list and every history is read here. Neither trusts the server to come to an end.
@@ -84,11 +83,7 @@ func (c *Client) Events(ctx context.Context, execution *commonpb.WorkflowExecuti
 		for events.HasNext() {
 			event, err := events.Next()
 			if err != nil {
-				var missing *serviceerror.NotFound
-				if errors.As(err, &missing) {
-					err = fmt.Errorf("%w: %s", coffee.ErrNotFound, text.Printable(id))
-				}
-				yield(nil, Unreadable(id, err))
+				yield(nil, Unreadable(id, coffee.NotFound(id, err)))
 				return
 			}
 			size += proto.Size(event)

@@ -52,13 +52,7 @@ func (c *Client) SkipTime(ctx context.Context, orderID string, by time.Duration)
 		WorkflowExecutionOptions: &workflowpb.WorkflowExecutionOptions{TimeSkippingConfig: config},
 		UpdateMask:               &fieldmaskpb.FieldMask{Paths: []string{"time_skipping_config"}},
 	})
-	var gone *serviceerror.NotFound
-	if errors.As(err, &gone) {
-		if _, err = c.Lookup(ctx, orderID, ""); err == nil {
-			return coffee.ErrEnded
-		}
-	}
-	return noTimeSkipping(err)
+	return noTimeSkipping(c.Ended(ctx, orderID, err))
 }
 
 // SkipsTime reports whether the order's time is skipped. The server stops skipping
