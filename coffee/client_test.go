@@ -10,17 +10,16 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/mock"
-	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/api/serviceerror"
-	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/mocks"
 	"go.temporal.io/sdk/temporal"
 	"google.golang.org/grpc"
+
+	"example.com/coffee/internal/historytest"
 )
 
 // fakeService has the calls that the client makes without the SDK.
@@ -33,44 +32,6 @@ func (s *fakeService) SignalWorkflowExecution(_ context.Context, request *workfl
 	return &workflowservice.SignalWorkflowExecutionResponse{}, s.signal(request)
 }
 
-// described is the server's description of a run of order 123.
-func described(runID string, status enumspb.WorkflowExecutionStatus) *workflowservice.DescribeWorkflowExecutionResponse {
-	return &workflowservice.DescribeWorkflowExecutionResponse{WorkflowExecutionInfo: &workflowpb.WorkflowExecutionInfo{
-		Execution: &commonpb.WorkflowExecution{WorkflowId: "order-123", RunId: runID}, Status: status,
-	}}
-}
-
-func payloads(t *testing.T, value any) *commonpb.Payloads {
-	t.Helper()
-	encoded, err := converter.GetDefaultDataConverter().ToPayloads(value)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return encoded
-}
-
-// startedAs is the first event of a workflow with order 123's id.
-func startedAs(workflowType string, input *commonpb.Payloads) *historypb.HistoryEvent {
-	return &historypb.HistoryEvent{
-		EventType: enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED,
-		Attributes: &historypb.HistoryEvent_WorkflowExecutionStartedEventAttributes{WorkflowExecutionStartedEventAttributes: &historypb.WorkflowExecutionStartedEventAttributes{
-			WorkflowType: &commonpb.WorkflowType{Name: workflowType}, WorkflowId: "order-123", Input: input,
-		}},
-	}
-}
-
-// iterate returns an iterator over events, which it numbers.
-func iterate(events ...*historypb.HistoryEvent) *mocks.HistoryEventIterator {
-	iterator := &mocks.HistoryEventIterator{}
-	for i, event := range events {
-		event.EventId = int64(i) + 1
-		iterator.On("HasNext").Return(true).Once()
-		iterator.On("Next").Return(event, nil).Once()
-	}
-	iterator.On("HasNext").Return(false)
-	return iterator
-}
-
 // TestPlaceExisting: placing the same order again joins it, and anything else under
 // its id is a conflict.
 func TestPlaceExisting(t *testing.T) {
@@ -81,19 +42,19 @@ func TestPlaceExisting(t *testing.T) {
 		existing *historypb.HistoryEvent
 		conflict *OrderRequest // nil: joined
 	}{
-		"the same":                   {startedAs("OrderCoffeeWorkflow", payloads(t, latte)), nil},
-		"the same in capitals":       {startedAs("OrderCoffeeWorkflow", payloads(t, OrderRequest{"123", "LATTE", "m"})), nil},
-		"another size":               {startedAs("OrderCoffeeWorkflow", payloads(t, large)), &large},
-		"another workflow":           {startedAs("SomethingElse", payloads(t, latte)), &OrderRequest{}},
-		"an order that is not valid": {startedAs("OrderCoffeeWorkflow", payloads(t, 42)), &OrderRequest{}},
-		"an order without input":     {startedAs("OrderCoffeeWorkflow", nil), &OrderRequest{}},
+		"the same":                   {historytest.Started("OrderCoffeeWorkflow", historytest.Payloads(t, latte)), nil},
+		"the same in capitals":       {historytest.Started("OrderCoffeeWorkflow", historytest.Payloads(t, OrderRequest{"123", "LATTE", "m"})), nil},
+		"another size":               {historytest.Started("OrderCoffeeWorkflow", historytest.Payloads(t, large)), &large},
+		"another workflow":           {historytest.Started("SomethingElse", historytest.Payloads(t, latte)), &OrderRequest{}},
+		"an order that is not valid": {historytest.Started("OrderCoffeeWorkflow", historytest.Payloads(t, 42)), &OrderRequest{}},
+		"an order without input":     {historytest.Started("OrderCoffeeWorkflow", nil), &OrderRequest{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := &mocks.Client{}
 			server.On("ExecuteWorkflow", mock.Anything, mock.Anything, mock.Anything, mock.Anything).
 				Return(nil, serviceerror.NewWorkflowExecutionAlreadyStarted("already started", "request", "run"))
-			server.On("GetWorkflowHistory", mock.Anything, "order-123", "run", false, mock.Anything).Return(iterate(test.existing))
+			server.On("GetWorkflowHistory", mock.Anything, "order-123", "run", false, mock.Anything).Return(historytest.Iterate(test.existing))
 			placed, err := NewClient(server, "default").Place(t.Context(), latte)
 			var conflict *ConflictError
 			switch {
@@ -128,7 +89,7 @@ func TestResultAfterAReset(t *testing.T) {
 		server.On("GetWorkflow", mock.Anything, "order-123", "").Return(first)
 		server.On("GetWorkflow", mock.Anything, "order-123", "run-2").Return(second)
 		server.On("DescribeWorkflowExecution", mock.Anything, "order-123", "").
-			Return(described(current, enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED), nil)
+			Return(historytest.Described(current, enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED), nil)
 		result, err := NewClient(server, "default").Result(t.Context(), "123")
 		var ended *EndedError
 		if result != want || errors.As(err, &ended) == reset {
@@ -179,7 +140,7 @@ func TestCancelErrors(t *testing.T) {
 		server := &mocks.Client{}
 		server.On("WorkflowService").Return(&fakeService{signal: func(*workflowservice.SignalWorkflowExecutionRequest) error { return gone }})
 		server.On("DescribeWorkflowExecution", mock.Anything, "order-123", "").
-			Return(described("run", enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED), test.describe)
+			Return(historytest.Described("run", enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED), test.describe)
 		if err := NewClient(server, "default").Cancel(t.Context(), "123", ""); !errors.Is(err, test.want) || errors.Is(err, ErrNotFound) != (name == "unknown") {
 			t.Errorf("%s: got %v, want %v", name, err, test.want)
 		}
@@ -192,7 +153,7 @@ func TestForeignTextIsCut(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("x", 1000)
 	server := &mocks.Client{}
-	server.On("QueryWorkflow", mock.Anything, "order-123", "", "get_status").Return(client.NewValue(payloads(t, OrderState{
+	server.On("QueryWorkflow", mock.Anything, "order-123", "", "get_status").Return(client.NewValue(historytest.Payloads(t, OrderState{
 		OrderID: long, Stage: Stage(long), Drink: Drink(long), Size: Size(long), Pricing: long, CancelReason: long, Failure: long,
 	})), nil)
 	got, err := NewClient(server, "default").State(t.Context(), "123")

@@ -14,6 +14,8 @@ import (
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/worker"
 	"google.golang.org/protobuf/proto"
+
+	"example.com/coffee/internal/historytest"
 )
 
 // TestUnindexed: an order that was accepted with the search attribute ends without it if
@@ -57,19 +59,19 @@ func TestUnindexed(t *testing.T) {
 // the attribute now; and so does one that wrote to it.
 func TestUnindexedReplays(t *testing.T) {
 	t.Parallel()
-	completed := readHistory(t, "completed").GetEvents()
+	completed := historytest.Read(t, "testdata/histories", "completed").GetEvents()
 	end := len(completed) - 1
 	marker := &historypb.HistoryEvent{EventType: enumspb.EVENT_TYPE_MARKER_RECORDED,
 		Attributes: &historypb.HistoryEvent_MarkerRecordedEventAttributes{MarkerRecordedEventAttributes: &historypb.MarkerRecordedEventAttributes{
 			MarkerName:                   "Version",
-			Details:                      map[string]*commonpb.Payloads{"change-id": payloads(t, "unindexed"), "version": payloads(t, 1)},
+			Details:                      map[string]*commonpb.Payloads{"change-id": historytest.Payloads(t, "unindexed"), "version": historytest.Payloads(t, 1)},
 			WorkflowTaskCompletedEventId: completed[end].GetWorkflowExecutionCompletedEventAttributes().GetWorkflowTaskCompletedEventId(),
 		}}}
 	marker.EventId = completed[end-1].GetEventId()
 	versions := proto.CloneOf(completed[end-1])
 	fields := versions.GetUpsertWorkflowSearchAttributesEventAttributes().GetSearchAttributes().GetIndexedFields()
 	delete(fields, SearchAttributeStatus)
-	fields["TemporalChangeVersion"] = payloads(t, []string{"unindexed-1"}).GetPayloads()[0]
+	fields["TemporalChangeVersion"] = historytest.Payloads(t, []string{"unindexed-1"}).GetPayloads()[0]
 	fields["TemporalChangeVersion"].Metadata["type"] = []byte("KeywordList")
 	last := proto.CloneOf(completed[end])
 	versions.EventId, last.EventId = marker.EventId+1, marker.EventId+2

@@ -3,17 +3,17 @@ package coffee
 import (
 	"bytes"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
 	historypb "go.temporal.io/api/history/v1"
-	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 	"google.golang.org/protobuf/proto"
+
+	"example.com/coffee/internal/historytest"
 )
 
 // outcomes maps each recorded history to how its order ended; empty means that the
@@ -47,20 +47,6 @@ var outcomes = map[string]OrderStatus{
 	"invalid_after_reset":   "",
 }
 
-func readHistory(t *testing.T, name string) *historypb.History {
-	t.Helper()
-	file, err := os.Open(filepath.Join("testdata", "histories", name+".json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	history, err := client.HistoryFromJSON(file, client.HistoryJSONOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return history
-}
-
 // silent discards what the SDK logs.
 var silent = log.NewStructuredLogger(slog.New(slog.DiscardHandler))
 
@@ -90,7 +76,7 @@ func TestReplay(t *testing.T) {
 	for name, status := range outcomes {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			events := readHistory(t, name).GetEvents()
+			events := historytest.Read(t, "testdata/histories", name).GetEvents()
 			if err := replay(&OrderWorkflow{Pricing: otherPrices{}}, events); err != nil {
 				t.Errorf("orders in flight would stop: patch the workflow with workflow.GetVersion; do not record the history anew\n%v", err)
 			}
@@ -113,7 +99,7 @@ func TestReplay(t *testing.T) {
 // for orders that were accepted before.
 func TestReplayWithAnotherMenu(t *testing.T) {
 	t.Parallel()
-	history := readHistory(t, "completed")
+	history := historytest.Read(t, "testdata/histories", "completed")
 	input := history.GetEvents()[0].GetWorkflowExecutionStartedEventAttributes().GetInput().GetPayloads()[0]
 	input.Data = bytes.ReplaceAll(input.Data, []byte("latte"), []byte("unicorn-latte"))
 	if _, err := ParseDrink("unicorn-latte"); err == nil {

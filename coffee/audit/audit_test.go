@@ -31,6 +31,7 @@ import (
 	"example.com/coffee/coffee/ledger"
 	"example.com/coffee/coffee/ledger/ledgertest"
 	"example.com/coffee/coffee/replay"
+	"example.com/coffee/internal/historytest"
 )
 
 const runID = "run-1"
@@ -39,15 +40,7 @@ const runID = "run-1"
 // replay test.
 func history(t *testing.T, name string) *historypb.History {
 	t.Helper()
-	file, err := os.Open(filepath.Join("..", "testdata", "histories", name+".json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	history, err := client.HistoryFromJSON(file, client.HistoryJSONOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	history := historytest.Read(t, "../testdata/histories", name)
 	history.Events[0].GetWorkflowExecutionStartedEventAttributes().OriginalExecutionRunId = runID
 	return history
 }

@@ -12,38 +12,19 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	failurepb "go.temporal.io/api/failure/v1"
 	historypb "go.temporal.io/api/history/v1"
-	"go.temporal.io/sdk/client"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/internal/historytest"
 )
-
-func recorded(t *testing.T, name string) *historypb.History {
-	t.Helper()
-	file, err := os.Open(filepath.Join("..", "testdata", "histories", name+".json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	history, err := client.HistoryFromJSON(file, client.HistoryJSONOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return history
-}
 
 // TestRecordedViews: the view of each recorded order says how it ended, as does the name of
 // its history.
 func TestRecordedViews(t *testing.T) {
 	t.Parallel()
-	files, err := filepath.Glob(filepath.Join("..", "testdata", "histories", "*.json"))
-	if err != nil || len(files) < 19 {
-		t.Fatalf("there are %d histories, %v", len(files), err)
-	}
-	for _, file := range files {
-		name := strings.TrimSuffix(filepath.Base(file), ".json")
+	for _, name := range historytest.Names(t, "../testdata/histories") {
 		var view OrderView
 		reader := historyReader{view: &view, scheduled: map[int64]string{}}
-		for _, event := range recorded(t, name).GetEvents() {
+		for _, event := range historytest.Read(t, "../testdata/histories", name).GetEvents() {
 			reader.read(event)
 		}
 		outcome, _, _ := strings.Cut(name, "_")
@@ -136,7 +117,7 @@ func TestWorkflowTaskFailure(t *testing.T) {
 // it was charged in another ledger, rather than that it was charged and was not.
 func TestViewOfAnOrderChargedInAnotherLedger(t *testing.T) {
 	t.Parallel()
-	history := recorded(t, "failed_brew")
+	history := historytest.Read(t, "../testdata/histories", "failed_brew")
 	for _, event := range history.GetEvents() {
 		for _, payload := range event.GetActivityTaskCompletedEventAttributes().GetResult().GetPayloads() {
 			payload.Data = bytes.ReplaceAll(payload.Data, []byte(`{"refunded":true}`), []byte(`{"refunded":false}`))

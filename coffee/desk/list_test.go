@@ -6,16 +6,14 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/mock"
-	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
-	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/api/workflowservice/v1"
-	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/mocks"
 	"google.golang.org/grpc"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/internal/historytest"
 )
 
 // fakeQueues has the calls about workers that the client makes without the SDK.
@@ -33,63 +31,25 @@ func (s *fakeQueues) DescribeTaskQueue(_ context.Context, request *workflowservi
 	return s.taskQueue(request), nil
 }
 
-// describedRun is the server's description of a run of order 123.
-func describedRun(runID string, status enumspb.WorkflowExecutionStatus) *workflowservice.DescribeWorkflowExecutionResponse {
-	return &workflowservice.DescribeWorkflowExecutionResponse{WorkflowExecutionInfo: &workflowpb.WorkflowExecutionInfo{
-		Execution: &commonpb.WorkflowExecution{WorkflowId: "order-123", RunId: runID}, Status: status,
-	}}
-}
-
-func encoded(t *testing.T, value any) *commonpb.Payloads {
-	t.Helper()
-	payloads, err := converter.GetDefaultDataConverter().ToPayloads(value)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return payloads
-}
-
-// startedWith is the first event of a workflow with order 123's id.
-func startedWith(workflowType string, input *commonpb.Payloads) *historypb.HistoryEvent {
-	return &historypb.HistoryEvent{
-		EventType: enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED,
-		Attributes: &historypb.HistoryEvent_WorkflowExecutionStartedEventAttributes{WorkflowExecutionStartedEventAttributes: &historypb.WorkflowExecutionStartedEventAttributes{
-			WorkflowType: &commonpb.WorkflowType{Name: workflowType}, WorkflowId: "order-123", Input: input,
-		}},
-	}
-}
-
-// eventsOf returns an iterator over events, which it numbers.
-func eventsOf(events ...*historypb.HistoryEvent) *mocks.HistoryEventIterator {
-	iterator := &mocks.HistoryEventIterator{}
-	for i, event := range events {
-		event.EventId = int64(i) + 1
-		iterator.On("HasNext").Return(true).Once()
-		iterator.On("Next").Return(event, nil).Once()
-	}
-	iterator.On("HasNext").Return(false)
-	return iterator
-}
-
 // TestDescribeCancelled: the reason for a cancel is read from the history, which takes
 // no worker.
 func TestDescribeCancelled(t *testing.T) {
 	t.Parallel()
 	server := &mocks.Client{}
 	server.On("DescribeWorkflowExecution", mock.Anything, "order-123", "").
-		Return(describedRun("run", enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED), nil)
-	server.On("GetWorkflowHistory", mock.Anything, "order-123", "run", false, mock.Anything).Return(eventsOf(
-		startedWith("OrderCoffeeWorkflow", encoded(t, coffee.OrderRequest{OrderID: "123", Drink: "latte", Size: "M"})),
+		Return(historytest.Described("run", enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED), nil)
+	server.On("GetWorkflowHistory", mock.Anything, "order-123", "run", false, mock.Anything).Return(historytest.Iterate(
+		historytest.Started("OrderCoffeeWorkflow", historytest.Payloads(t, coffee.OrderRequest{OrderID: "123", Drink: "latte", Size: "M"})),
 		&historypb.HistoryEvent{
 			EventType: enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED,
 			Attributes: &historypb.HistoryEvent_WorkflowExecutionSignaledEventAttributes{WorkflowExecutionSignaledEventAttributes: &historypb.WorkflowExecutionSignaledEventAttributes{
-				SignalName: "cancel_order", Input: encoded(t, coffee.CancelRequest{Reason: "too slow"}),
+				SignalName: "cancel_order", Input: historytest.Payloads(t, coffee.CancelRequest{Reason: "too slow"}),
 			}},
 		},
 		&historypb.HistoryEvent{
 			EventType: enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED,
 			Attributes: &historypb.HistoryEvent_WorkflowExecutionCompletedEventAttributes{WorkflowExecutionCompletedEventAttributes: &historypb.WorkflowExecutionCompletedEventAttributes{
-				Result: encoded(t, coffee.OrderResult{OrderID: "123", Status: coffee.StatusCancelled, AmountCents: 525}),
+				Result: historytest.Payloads(t, coffee.OrderResult{OrderID: "123", Status: coffee.StatusCancelled, AmountCents: 525}),
 			}},
 		},
 	))

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/internal/historytest"
 )
 
 // scene is an order that waits, and the workers that there are, at a time.
@@ -37,7 +38,7 @@ const (
 
 // newScene returns an order that was placed ten seconds ago, and no workers.
 func newScene(t *testing.T) *scene {
-	s := &scene{t: t, now: time.Now(), described: describedRun("run", enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING)}
+	s := &scene{t: t, now: time.Now(), described: historytest.Described("run", enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING)}
 	s.described.ExecutionConfig = &workflowpb.WorkflowExecutionConfig{TaskQueue: &taskqueuepb.TaskQueue{Name: coffee.TaskQueue}}
 	s.described.WorkflowExecutionInfo.StartTime = s.ago(10 * time.Second)
 	s.crew.queue = coffee.TaskQueue
@@ -54,7 +55,7 @@ func (s *scene) task(since time.Duration) {
 func (s *scene) accepted(since time.Duration) {
 	s.task(since)
 	s.described.WorkflowExecutionInfo.Memo = &commonpb.Memo{Fields: map[string]*commonpb.Payload{
-		"order": encoded(s.t, coffee.OrderMemo{Drink: "latte", Size: "M", AmountCents: 525}).GetPayloads()[0],
+		"order": historytest.Payloads(s.t, coffee.OrderMemo{Drink: "latte", Size: "M", AmountCents: 525}).GetPayloads()[0],
 	}}
 }
 

@@ -2,48 +2,18 @@ package replay
 
 import (
 	"errors"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
-	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/workflow"
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
+	"example.com/coffee/internal/historytest"
 )
-
-// names returns the names of the recorded histories.
-func names(t *testing.T) (names []string) {
-	t.Helper()
-	files, err := filepath.Glob(filepath.Join("..", "testdata", "histories", "*.json"))
-	if err != nil || len(files) < 19 {
-		t.Fatalf("there are %d histories, %v", len(files), err)
-	}
-	for _, file := range files {
-		names = append(names, strings.TrimSuffix(filepath.Base(file), ".json"))
-	}
-	return names
-}
-
-func readRecorded(t *testing.T, name string) *historypb.History {
-	t.Helper()
-	file, err := os.Open(filepath.Join("..", "testdata", "histories", name+".json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	history, err := client.HistoryFromJSON(file, client.HistoryJSONOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return history
-}
 
 // current is this release of the workflow.
 var current = (&coffee.OrderWorkflow{Pricing: coffee.StandardPricing{}}).OrderCoffeeWorkflow
@@ -91,7 +61,7 @@ func TestReplayError(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			err := replayOn(test.workflow, &historypb.History{Events: readRecorded(t, "completed").GetEvents()[:test.events]})
+			err := replayOn(test.workflow, &historypb.History{Events: historytest.Read(t, "../testdata/histories", "completed").GetEvents()[:test.events]})
 			if test.want == "" && err != nil || test.want != "" && (err == nil || err.Error() != test.want) {
 				t.Errorf("got  %v\nwant %s", err, test.want)
 			}
@@ -107,7 +77,7 @@ func TestReplayError(t *testing.T) {
 // history, whether the order is terminated before or not: it still fits.
 func TestReplayOfAnUnansweredTask(t *testing.T) {
 	t.Parallel()
-	events := readRecorded(t, "cancelled_natively").GetEvents()
+	events := historytest.Read(t, "../testdata/histories", "cancelled_natively").GetEvents()
 	started := slices.IndexFunc(events, func(event *historypb.HistoryEvent) bool {
 		return event.GetEventType() == enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED
 	}) + 2

@@ -11,6 +11,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/internal/historytest"
 )
 
 // A release wants to greet customers before it charges them. Deployed as it stands,
@@ -43,10 +44,10 @@ func greet(ctx workflow.Context) error {
 // which a worker picks up the order, with the history that it has by then.
 func TestUpgrade(t *testing.T) {
 	t.Parallel()
-	for _, name := range names(t) {
+	for _, name := range historytest.Names(t, "../testdata/histories") {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			whole := readRecorded(t, name)
+			whole := historytest.Read(t, "../testdata/histories", name)
 			end := len(whole.GetEvents())
 			moments := []int{end}
 			completed := false // a workflow task
