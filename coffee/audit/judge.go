@@ -15,7 +15,7 @@ type file struct {
 	// chains are the runs, grouped by their original run. Within a chain the last
 	// run counts; the ones before it were reset.
 	chains [][]*story
-	rows   []Row
+	rows   rows
 }
 
 // newFile groups the runs of one workflow id into chains.
@@ -133,7 +133,7 @@ func (j *judge) breach(rule Rule, s *story, format string, args ...any) {
 
 // entries judges the rows of an order by themselves, whichever run wrote them.
 func (j *judge) entries() {
-	all := rows(j.file.rows)
+	all := j.file.rows
 	charges, refunds, voids := all.of(coffee.EntryCharge), all.of(coffee.EntryRefund), all.of(coffee.EntryVoid)
 	if len(charges) > 1 {
 		j.breach(RuleCharge, nil, "charged %d times", len(charges))

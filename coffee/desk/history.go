@@ -46,25 +46,22 @@ func (c *Client) History(ctx context.Context, orderID string) (History, error) {
 	if err != nil {
 		return History{}, Unreadable(orderID, err)
 	}
-	history, err := c.readRun(ctx, described.GetWorkflowExecutionInfo().GetExecution(), described.GetPendingActivities())
+	history, err := c.Run(ctx, described.GetWorkflowExecutionInfo().GetExecution())
 	if err == nil {
-		history.Waiting = c.waitingFor(ctx, described)
+		history.Pending, history.Waiting = described.GetPendingActivities(), c.waitingFor(ctx, described)
 	}
 	return history, err
 }
 
-// readRun returns the history of a run. With an [*coffee.UnreadableError] it has all events if
-// they are only encrypted, and none otherwise.
-func (c *Client) readRun(ctx context.Context, execution *commonpb.WorkflowExecution, pending []*workflowpb.PendingActivityInfo) (History, error) {
-	history := History{OrderID: coffee.OrderID(execution.GetWorkflowId()), RunID: execution.GetRunId(), Pending: pending, ReadAt: time.Now()}
+// Run returns the history of a run. With an [*coffee.UnreadableError] it has all events if
+// they are only encrypted, and none otherwise. If there is no such run, Run returns
+// [coffee.ErrNotFound].
+func (c *Client) Run(ctx context.Context, execution *commonpb.WorkflowExecution) (History, error) {
+	history := History{OrderID: coffee.OrderID(execution.GetWorkflowId()), RunID: execution.GetRunId(), ReadAt: time.Now()}
 	for event, err := range c.Events(ctx, execution) {
-		var one *coffee.UnreadableError
-		if errors.As(err, &one) {
+		if err != nil {
 			history.Events = nil
 			return history, err
-		}
-		if err != nil {
-			return History{}, err
 		}
 		history.Events = append(history.Events, event)
 	}
@@ -114,6 +111,18 @@ func HistoryFromJSON(r io.Reader) (History, error) {
 
 // sourceFile matches what names a source file of the program in an error of the decoder.
 var sourceFile = regexp.MustCompile(`\S+\.go:\d+:?\s*`)
+
+// ScheduledBy returns the id of the event that scheduled the activity that an event is
+// about; 0 if it is about none.
+func ScheduledBy(event *historypb.HistoryEvent) int64 {
+	return cmp.Or(
+		event.GetActivityTaskStartedEventAttributes().GetScheduledEventId(),
+		event.GetActivityTaskCompletedEventAttributes().GetScheduledEventId(),
+		event.GetActivityTaskFailedEventAttributes().GetScheduledEventId(),
+		event.GetActivityTaskTimedOutEventAttributes().GetScheduledEventId(),
+		event.GetActivityTaskCancelRequestedEventAttributes().GetScheduledEventId(),
+		event.GetActivityTaskCanceledEventAttributes().GetScheduledEventId())
+}
 
 // Running reports whether the order was under way when its history was read.
 func (h History) Running() bool {

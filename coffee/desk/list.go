@@ -155,13 +155,14 @@ func (c *Client) Histories(ctx context.Context, over int) iter.Seq2[History, err
 			{StatusQuery("") + notRunning, over},
 		} {
 			for history, err := range c.HistoriesOf(ctx, part.query, part.limit) {
-				if history.RunID != "" && seen[history.RunID] {
-					continue
-				}
-				seen[history.RunID] = true
-				if !yield(history, err) || err != nil && !coffee.IsUnreadable(err) {
+				if err != nil && !coffee.IsUnreadable(err) {
+					yield(history, err)
 					return
 				}
+				if !seen[history.RunID] && !yield(history, err) {
+					return
+				}
+				seen[history.RunID] = true
 			}
 		}
 	}
@@ -176,7 +177,7 @@ func (c *Client) HistoriesOf(ctx context.Context, query string, limit int) iter.
 				yield(History{}, err)
 				return
 			}
-			history, err := c.readRun(ctx, info.GetExecution(), nil)
+			history, err := c.Run(ctx, info.GetExecution())
 			if errors.Is(err, coffee.ErrNotFound) { // deleted meanwhile
 				continue
 			}
