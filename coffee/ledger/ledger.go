@@ -1,4 +1,4 @@
-// Package ledger implements [coffee.Store] in a SQL database: in a SQLite file, in
+// Package ledger implements [Store] in a SQL database: in a SQLite file, in
 // memory, or in PostgreSQL.
 //
 // Read it in this order: this file opens a ledger; sql.go keeps its promises, one
@@ -17,7 +17,7 @@ import (
 // It creates what does not exist: the tables in PostgreSQL, if the role may; the
 // file, readable only by its owner, in a directory that must exist. A schema of an
 // earlier version is brought to [SchemaVersion]. That of a later one is refused with
-// [coffee.ErrNewerLedger].
+// [ErrNewerLedger].
 //
 // Several processes may share a ledger. Processes on several machines need
 // PostgreSQL.
@@ -26,7 +26,7 @@ func Open(ctx context.Context, where string, options ...Option) (Store, error) {
 }
 
 // OpenExisting is like [Open], but the ledger must exist: if it does not,
-// OpenExisting returns [coffee.ErrNoLedger] and creates nothing.
+// OpenExisting returns [ErrNoLedger] and creates nothing.
 func OpenExisting(ctx context.Context, where string, options ...Option) (Store, error) {
 	return open(ctx, where, false, options)
 }
@@ -37,7 +37,7 @@ func open(ctx context.Context, where string, create bool, options []Option) (Sto
 		return nil, fmt.Errorf("cannot open the ledger: %w", err)
 	}
 	if databaseURL != "" {
-		return openPostgres(ctx, databaseURL, create, postgresMigration, options...)
+		return openPostgres(ctx, databaseURL, create, postgresEngine, options...)
 	}
-	return openSQLiteFile(ctx, where, create, sqliteMigration, options...)
+	return openSQLiteFile(ctx, where, create, sqliteEngine, options...)
 }

@@ -61,16 +61,6 @@ func openDB(system string, connector driver.Connector, s settings) *sql.DB {
 	return sql.OpenDB(connector)
 }
 
-// sqliteConnector opens connections to a SQLite database.
-type sqliteConnector struct {
-	driver driver.Driver
-	dsn    string
-}
-
-func (c sqliteConnector) Connect(context.Context) (driver.Conn, error) { return c.driver.Open(c.dsn) }
-
-func (c sqliteConnector) Driver() driver.Driver { return c.driver }
-
 // spanOptions returns which statements make spans, and what they say.
 func spanOptions(system string, provider trace.TracerProvider) []otelsql.Option {
 	return []otelsql.Option{
