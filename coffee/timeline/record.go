@@ -1,6 +1,7 @@
 package timeline
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -127,14 +128,11 @@ func (l *attemptLog) list(failure string) []Attempt {
 	return list
 }
 
-// AttemptsInFailure returns the attempts that the failure of an attempt lists: that
+// attemptsInFailure returns the attempts that the failure of an attempt lists: that
 // of a jam, or of a timeout that ended the activity. It returns nil if the failure
 // lists none.
-func AttemptsInFailure(failure *failurepb.Failure) []Attempt {
-	if timeout := failure.GetTimeoutFailureInfo(); timeout != nil {
-		return DecodeAttempts(timeout.GetLastHeartbeatDetails())
-	}
-	return DecodeAttempts(failure.GetApplicationFailureInfo().GetDetails())
+func attemptsInFailure(failure *failurepb.Failure) []Attempt {
+	return DecodeAttempts(cmp.Or(failure.GetTimeoutFailureInfo().GetLastHeartbeatDetails(), failure.GetApplicationFailureInfo().GetDetails()))
 }
 
 // DecodeAttempts decodes the details of a brew's heartbeat. It returns nil if they
