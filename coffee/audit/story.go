@@ -76,13 +76,9 @@ type amount struct {
 // rest.
 func readStory(execution *commonpb.WorkflowExecution, startedAt time.Time, events []*historypb.HistoryEvent) *story {
 	s := &story{workflowID: execution.GetWorkflowId(), runID: execution.GetRunId(), origin: execution.GetRunId(), startedAt: startedAt}
-	activities := map[int64]string{} // names by the id of the scheduling event
+	activities := desk.Activities{}
 	for _, event := range events {
-		if scheduled := event.GetActivityTaskScheduledEventAttributes(); scheduled != nil {
-			activities[event.GetEventId()] = scheduled.GetActivityType().GetName()
-			s.scheduled(event, scheduled.GetActivityType().GetName(), scheduled.GetInput())
-		}
-		s.read(event, activities[desk.ScheduledBy(event)])
+		s.read(event, activities.Of(event))
 	}
 	return s
 }
@@ -105,6 +101,8 @@ func (s *story) read(event *historypb.HistoryEvent, activity string) {
 		}
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED:
 		s.cancel(event)
+	case enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+		s.scheduled(event, activity, event.GetActivityTaskScheduledEventAttributes().GetInput())
 	case enumspb.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
 		s.completed(event, activity, event.GetActivityTaskCompletedEventAttributes().GetResult())
 	case enumspb.EVENT_TYPE_ACTIVITY_TASK_FAILED:

@@ -22,15 +22,12 @@ import (
 
 // Every list and every history is read here. Neither trusts the server to come to an end.
 
-// noLimit is a limit that nothing reaches.
-const noLimit = math.MaxInt
-
 // Executions iterates over the runs of workflows that a query finds, in the server's
 // order: first those that run, then those that ended most recently. It ends after an
 // error, and after limit runs; 0 means all. It asks the server for up to page runs at once.
 func (c *Client) Executions(ctx context.Context, query string, limit, page int) iter.Seq2[*workflowpb.WorkflowExecutionInfo, error] {
 	if limit <= 0 {
-		limit = noLimit
+		limit = math.MaxInt
 	}
 	return func(yield func(*workflowpb.WorkflowExecutionInfo, error) bool) {
 		var token []byte
@@ -117,18 +114,14 @@ func Unreadable(orderID string, err error) error {
 	var lost *serviceerror.DataLoss
 	var internal *serviceerror.Internal // also from gRPC, for a message that it cannot decode
 	var invalid *serviceerror.InvalidArgument
+	var exhausted *serviceerror.ResourceExhausted
 	switch {
 	case err == nil, errors.Is(err, coffee.ErrNotFound), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
-	case errors.As(err, &lost), errors.As(err, &internal), errors.As(err, &invalid), isTooLarge(err):
+	case errors.As(err, &lost), errors.As(err, &internal), errors.As(err, &invalid):
+	case errors.As(err, &exhausted) && strings.Contains(exhausted.Error(), "message larger than max"): // says gRPC
 	case errors.As(err, &all):
 		return err
 	}
 	return &coffee.UnreadableError{OrderID: orderID, Err: err}
-}
-
-// isTooLarge reports whether gRPC refused a message because of its size.
-func isTooLarge(err error) bool {
-	var exhausted *serviceerror.ResourceExhausted
-	return errors.As(err, &exhausted) && strings.Contains(exhausted.Error(), "message larger than max")
 }
