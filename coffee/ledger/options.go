@@ -55,16 +55,11 @@ func openDB(system string, connector driver.Connector, s settings) *sql.DB {
 	if s.wrap != nil {
 		connector = s.wrap(connector)
 	}
-	if s.provider != nil {
-		return otelsql.OpenDB(connector, spanOptions(system, s.provider)...)
+	if s.provider == nil {
+		return sql.OpenDB(connector)
 	}
-	return sql.OpenDB(connector)
-}
-
-// spanOptions returns which statements make spans, and what they say.
-func spanOptions(system string, provider trace.TracerProvider) []otelsql.Option {
-	return []otelsql.Option{
-		otelsql.WithTracerProvider(provider),
+	return otelsql.OpenDB(connector,
+		otelsql.WithTracerProvider(s.provider),
 		otelsql.WithAttributes(attribute.String("db.system.name", system)),
 		otelsql.WithSpanOptions(otelsql.SpanOptions{
 			OmitConnResetSession: true, OmitConnPrepare: true, OmitRows: true, OmitConnectorConnect: true, DisableErrSkip: true,
@@ -72,6 +67,5 @@ func spanOptions(system string, provider trace.TracerProvider) []otelsql.Option 
 			SpanFilter: func(ctx context.Context, _ otelsql.Method, _ string, _ []driver.NamedValue) bool {
 				return trace.SpanContextFromContext(ctx).IsValid()
 			},
-		}),
-	}
+		}))
 }

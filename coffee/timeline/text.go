@@ -9,6 +9,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/charmbracelet/x/ansi"
+
 	"example.com/coffee/internal/text"
 )
 
@@ -70,17 +72,13 @@ func (t Timeline) WriteText(to io.Writer, o TextOptions) error {
 		if row.Kind != KindMoment {
 			took = row.took(t)
 		}
-		outcome := wrap(text.Printable(row.Outcome), outcomeWidth)
-		line := fmt.Sprintf("%-*s%*s%*s  %s", nameWidth, fit(text.Printable(name), nameWidth-1), startWidth, Duration(start), tookWidth, took, paint(row.State, t.bar(row, barWidth)))
-		pad := barWidth - utf8.RuneCountInString(t.bar(row, barWidth))
-		for i, part := range outcome {
-			if i == 0 {
-				line += strings.Repeat(" ", pad+2) + part
-			} else {
-				line += "\n" + strings.Repeat(" ", nameWidth+startWidth+tookWidth+2+barWidth+2) + part
-			}
+		bar := t.bar(row, barWidth)
+		pad := strings.Repeat(" ", barWidth-utf8.RuneCountInString(bar)+2)
+		line := fmt.Sprintf("%-*s%*s%*s  %s", nameWidth, fit(text.Printable(name), nameWidth-1), startWidth, Duration(start), tookWidth, took, paint(row.State, bar))
+		for _, part := range wrap(text.Printable(row.Outcome), outcomeWidth) {
+			fmt.Fprintln(w, strings.TrimRight(line+pad+part, " "))
+			line, pad = "", strings.Repeat(" ", nameWidth+startWidth+tookWidth+2+barWidth+2)
 		}
-		fmt.Fprintln(w, strings.TrimRight(line, " "))
 		if o.Events {
 			for _, event := range row.Events {
 				fmt.Fprintf(w, "    %4d  %-35s %s\n", event.ID, fit(event.Type, 35), event.Time.UTC().Format("15:04:05.000"))
@@ -184,27 +182,6 @@ func fit(s string, n int) string {
 }
 
 // wrap breaks a text into lines of at most n columns, between words where it can.
-func wrap(s string, n int) (lines []string) {
-	line := ""
-	for _, word := range strings.Fields(s) {
-		for utf8.RuneCountInString(word) > n {
-			if line != "" {
-				lines, line = append(lines, line), ""
-			}
-			runes := []rune(word)
-			lines, word = append(lines, string(runes[:n])), string(runes[n:])
-		}
-		switch {
-		case line == "":
-			line = word
-		case utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) <= n:
-			line += " " + word
-		default:
-			lines, line = append(lines, line), word
-		}
-	}
-	if line != "" {
-		lines = append(lines, line)
-	}
-	return lines
+func wrap(s string, n int) []string {
+	return strings.Split(ansi.Wrap(strings.Join(strings.Fields(s), " "), n, ""), "\n")
 }
