@@ -57,7 +57,7 @@ func (b Balance) Net() coffee.Cents { return b.Charged - b.Refunded }
 // Open opens the ledger at where, a postgres:// URL or the path of a SQLite file.
 // It creates what does not exist: the tables in PostgreSQL, if the role may; the
 // file, readable only by its owner, in a directory that must exist. A schema of an
-// earlier version is brought to [SchemaVersion]. That of a later one is refused with
+// earlier version is brought to that of this program. That of a later one is refused with
 // [ErrNewerLedger].
 //
 // Several processes may share a ledger. Processes on several machines need

@@ -10,17 +10,12 @@ import (
 	"strings"
 )
 
-// SchemaVersion is the version of the schema that this program makes, and the newest
-// that it reads or writes. The version is in the database itself, in the table
-// ledger_schema. It moves forward only.
-const SchemaVersion = 1
-
 // ledgerTables are the tables of a ledger.
 var ledgerTables = []string{"ledger_deliveries", "ledger_entries", "ledger_owner", "ledger_schema"}
 
-// version returns the version of a database's schema, 0 if there is no ledger. It
-// returns an error if part of the ledger is missing, and [ErrNewerLedger] if the schema is
-// newer than this program.
+// version returns the version of a database's schema, which the table ledger_schema has and
+// which moves forward only; 0 if there is no ledger. It returns an error if part of the
+// ledger is missing, and [ErrNewerLedger] if the schema is newer than this program.
 func (e engine) version(ctx context.Context, db querier) (version int, err error) {
 	missing, err := e.missing(ctx, db)
 	if err != nil || len(missing) == len(ledgerTables) {
