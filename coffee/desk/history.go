@@ -142,17 +142,16 @@ func (a Activities) Of(event *historypb.HistoryEvent) string {
 
 // Running reports whether the order was under way when its history was read.
 func (h History) Running() bool {
-	return len(h.Events) > 0 && !isOver(h.Events[len(h.Events)-1])
-}
-
-func isOver(event *historypb.HistoryEvent) bool {
-	switch event.GetEventType() {
+	if len(h.Events) == 0 {
+		return false
+	}
+	switch h.Events[len(h.Events)-1].GetEventType() {
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED, enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED,
 		enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED, enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT,
 		enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED, enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
-		return true
+		return false
 	}
-	return false
+	return true
 }
 
 // Begun reports whether a worker has completed a task of the order.

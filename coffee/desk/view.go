@@ -184,11 +184,8 @@ func (v *OrderView) addPending(described *workflowservice.DescribeWorkflowExecut
 
 // ActivityPause returns who has paused a step and why, as [OrderView.Paused] says it.
 func ActivityPause(activity *workflowpb.PendingActivityInfo) string {
-	if rule := activity.GetPauseInfo().GetRule(); rule != nil {
-		return pausedBy(rule.GetIdentity(), rule.GetReason())
-	}
-	by := activity.GetPauseInfo().GetManual()
-	return pausedBy(by.GetIdentity(), by.GetReason())
+	rule, by := activity.GetPauseInfo().GetRule(), activity.GetPauseInfo().GetManual()
+	return pausedBy(cmp.Or(rule.GetIdentity(), by.GetIdentity()), cmp.Or(rule.GetReason(), by.GetReason()))
 }
 
 func pausedBy(identity, reason string) string {

@@ -57,24 +57,17 @@ func (t Timeline) WriteText(to io.Writer, o TextOptions) error {
 	if len(t.Skips) > 0 {
 		fmt.Fprintf(w, "%-*s%*s%*s  %s\n", nameWidth, "(skipped)", startWidth, "", tookWidth, Duration(t.Skipped()), strings.TrimRight(t.skipped(barWidth), " "))
 	}
-	paint := func(state State, s string) string {
-		if !o.Colour || s == "" {
-			return s
-		}
-		return colours[state] + s + "\x1b[0m"
-	}
 	for _, row := range t.Rows {
 		name := row.Name
 		if row.nested() {
 			name = "  " + name
 		}
-		start, took := row.Start.Sub(t.StartedAt), ""
-		if row.Kind != KindMoment {
-			took = row.took(t)
-		}
 		bar := t.bar(row, barWidth)
 		pad := strings.Repeat(" ", barWidth-utf8.RuneCountInString(bar)+2)
-		line := fmt.Sprintf("%-*s%*s%*s  %s", nameWidth, fit(text.Printable(name), nameWidth-1), startWidth, Duration(start), tookWidth, took, paint(row.State, bar))
+		if o.Colour {
+			bar = colours[row.State] + bar + "\x1b[0m"
+		}
+		line := fmt.Sprintf("%-*s%*s%*s  %s", nameWidth, fit(text.Printable(name), nameWidth-1), startWidth, Duration(row.Start.Sub(t.StartedAt)), tookWidth, row.took(t), bar)
 		for _, part := range wrap(text.Printable(row.Outcome), outcomeWidth) {
 			fmt.Fprintln(w, strings.TrimRight(line+pad+part, " "))
 			line, pad = "", strings.Repeat(" ", nameWidth+startWidth+tookWidth+2+barWidth+2)
@@ -101,10 +94,14 @@ func (r Row) until(t Timeline) time.Time {
 	return r.End
 }
 
-// took returns how long a row lasted, marked with ~ if that is an estimate.
+// took returns how long a row lasted, marked with ~ if that is an estimate; empty for a
+// moment.
 func (r Row) took(t Timeline) string {
 	took := Duration(r.until(t).Sub(r.Start))
-	if r.Estimated {
+	switch {
+	case r.Kind == KindMoment:
+		return ""
+	case r.Estimated:
 		return "~" + took
 	}
 	return took
