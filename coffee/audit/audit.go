@@ -114,7 +114,8 @@ func (a *auditor) file(id string, rows []Row) *file {
 	return newFile(id, a.stories[coffee.WorkflowID(id)], rows)
 }
 
-// judgeAll compares every order with its rows, and settles what it may.
+// judgeAll compares every order with its rows. It looks at some again, once it has read the
+// ledger.
 func (a *auditor) judgeAll(ctx context.Context) error {
 	a.horizon = newHorizon(time.Now(), a.keep, a.stories, a.rows)
 	without := map[string]bool{} // orders of which no row has been seen
@@ -125,44 +126,47 @@ func (a *auditor) judgeAll(ctx context.Context) error {
 			a.report.Breaches = append(a.report.Breaches, newFile("", stories, nil).judge(a.horizon.suspicious)...)
 		}
 	}
+	var again []string
+	look := func(id string, rows []Row) {
+		if f := a.file(id, rows); len(a.judge(f)) > 0 || a.Repair != nil && f.unsettled() != nil {
+			again = append(again, id)
+		}
+	}
 	err := a.Book.each(ctx, func(id string, rows []Row) error {
 		delete(without, id)
-		return a.judgeOne(ctx, id, rows)
+		look(id, rows)
+		return nil
 	})
-	for id := range without {
-		if err == nil {
-			err = a.judgeOne(ctx, id, nil)
-		}
-	}
-	return err
-}
-
-// judgeOne judges an order for [auditor.judgeAll]. It reads it again before it reports a
-// breach, because the order may have moved on in between.
-func (a *auditor) judgeOne(ctx context.Context, id string, rows []Row) (err error) {
-	f := a.file(id, rows)
-	breaches := a.judge(f)
-	again := func() error {
-		if f, err = a.readAgain(ctx, id); err == nil {
-			breaches = a.judge(f)
-		}
+	if err != nil {
 		return err
 	}
-	readable := a.unreadable[coffee.WorkflowID(id)] == nil
-	if readable && (len(breaches) > 0 || a.Repair != nil && f.unsettled() != nil) {
-		if err := again(); err != nil {
+	for id := range without {
+		look(id, nil)
+	}
+	for _, id := range again {
+		if err := a.judgeAgain(ctx, id); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// judgeAgain reads an order again before it reports a breach, because the order may have
+// moved on in between, and settles what it may.
+func (a *auditor) judgeAgain(ctx context.Context, id string) error {
+	f, err := a.readAgain(ctx, id)
+	if err != nil {
+		return err
 	}
 	if chain := f.unsettled(); chain != nil && a.Repair != nil {
-		if err := a.settle(ctx, f, chain, breaches); err != nil {
+		if err := a.settle(ctx, f, chain, a.judge(f)); err != nil {
 			return err
 		}
-		if err := again(); err != nil {
+		if f, err = a.readAgain(ctx, id); err != nil {
 			return err
 		}
 	}
-	a.report.Breaches = append(a.report.Breaches, breaches...)
+	a.report.Breaches = append(a.report.Breaches, a.judge(f)...)
 	return nil
 }
 
@@ -226,7 +230,7 @@ func (a *auditor) acknowledged(ctx context.Context) error {
 	for _, id := range ids {
 		workflowID := coffee.WorkflowID(id)
 		f := a.file(id, nil)
-		if a.unreadable[workflowID] == nil && (len(f.chains) == 0 || f.running() != nil) {
+		if len(f.chains) == 0 || f.running() != nil {
 			var err error
 			if f, err = a.readAgain(ctx, id); err != nil {
 				return err

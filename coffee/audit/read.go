@@ -174,23 +174,25 @@ func (a *auditor) readRun(ctx context.Context, r run) (*story, error) {
 }
 
 // readAgain reads the runs of an order again, including the latest one, which may
-// have begun meanwhile, and then its rows.
+// have begun meanwhile, and then its rows. Of one that cannot be read it reads only those.
 func (a *auditor) readAgain(ctx context.Context, id string) (*file, error) {
 	workflowID := coffee.WorkflowID(id)
-	current, err := a.currentRun(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	var runs []run
-	for _, s := range a.stories[workflowID] {
-		runs = append(runs, run{&commonpb.WorkflowExecution{WorkflowId: workflowID, RunId: s.runID}, s.startedAt, s.ended})
-	}
-	if current != nil && !slices.ContainsFunc(runs, func(r run) bool { return r.execution.GetRunId() == current.execution.GetRunId() }) {
-		runs = append(runs, *current)
-	}
-	delete(a.stories, workflowID)
-	if err := a.readRuns(ctx, runs); err != nil {
-		return nil, err
+	if a.unreadable[workflowID] == nil {
+		current, err := a.currentRun(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		var runs []run
+		for _, s := range a.stories[workflowID] {
+			runs = append(runs, run{&commonpb.WorkflowExecution{WorkflowId: workflowID, RunId: s.runID}, s.startedAt, s.ended})
+		}
+		if current != nil && !slices.ContainsFunc(runs, func(r run) bool { return r.execution.GetRunId() == current.execution.GetRunId() }) {
+			runs = append(runs, *current)
+		}
+		delete(a.stories, workflowID)
+		if err := a.readRuns(ctx, runs); err != nil {
+			return nil, err
+		}
 	}
 	rows, err := a.Book.of(ctx, id)
 	return a.file(id, rows), err

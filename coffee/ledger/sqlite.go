@@ -58,7 +58,16 @@ func openSQLiteFile(ctx context.Context, path string, create bool, e engine, opt
 	case !exists && !create:
 		err = ErrNoLedger
 	case !exists:
-		err = createSQLiteFile(ctx, absolute, e)
+		err = sqlitefile.Create(absolute, func(draft string) error {
+			ledger, err := openSQLite(ctx, fileDSN(draft), e)
+			if err != nil {
+				return err
+			}
+			return ledger.Close()
+		})
+		if errors.Is(err, fs.ErrExist) { // another process was first
+			err = nil
+		}
 	default:
 		if err = sqlitefile.CheckNames(absolute); err == nil {
 			err = checkSQLiteFile(ctx, absolute, e)
@@ -110,21 +119,6 @@ func stayInPlace(name string) (func() error, error) {
 		}
 		return nil
 	}, nil
-}
-
-// createSQLiteFile creates an empty ledger, unless another process does so first.
-func createSQLiteFile(ctx context.Context, path string, e engine) error {
-	err := sqlitefile.Create(path, func(draft string) error {
-		ledger, err := openSQLite(ctx, fileDSN(draft), e)
-		if err != nil {
-			return err
-		}
-		return ledger.Close()
-	})
-	if errors.Is(err, fs.ErrExist) {
-		return nil
-	}
-	return err
 }
 
 // fileDSN returns the data source name of a ledger in a file. A commit survives a
