@@ -238,7 +238,7 @@ func (s *shop) wantResult(ctx context.Context, id string, amount coffee.Cents) {
 // await polls an order until it is ready.
 func (s *shop) await(ctx context.Context, id string, ready func(desk.OrderView) bool) {
 	s.t.Helper()
-	for {
+	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 160*time.Millisecond) {
 		view, err := s.orders.Describe(ctx, id)
 		if err != nil {
 			s.t.Fatal(err)
@@ -246,7 +246,7 @@ func (s *shop) await(ctx context.Context, id string, ready func(desk.OrderView) 
 		if ready(view) {
 			return
 		}
-		if !sleep.For(ctx, 20*time.Millisecond) {
+		if !sleep.For(ctx, pause) {
 			s.t.Fatalf("order %s got no further than %+v", id, view)
 		}
 	}
