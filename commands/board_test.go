@@ -30,15 +30,10 @@ import (
 // pictures is where screenshots are kept. It is not in the repository.
 const pictures = "../artefacts"
 
-// chromium is the headless Chromium of all tests here. The first one that asks for a
-// [browser] starts it, and [TestMain] stops it.
-var chromium struct {
-	once sync.Once
-	ctx  context.Context // nil if there is none
-	stop context.CancelFunc
-}
-
-func startChromium() {
+// browser starts a headless Chromium. Without one the test is skipped; in CI it
+// fails.
+func browser(t *testing.T) context.Context {
+	t.Helper()
 	path := ""
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "chrome"} {
 		if found, err := exec.LookPath(name); err == nil {
@@ -47,39 +42,19 @@ func startChromium() {
 		}
 	}
 	if path == "" {
-		return
-	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.WindowSize(1200, 800), chromedp.WSURLReadTimeout(patience))
-	if os.Getuid() == 0 {
-		options = append(options, chromedp.NoSandbox)
-	}
-	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
-	ctx, _ := chromedp.NewContext(allocator)
-	if err := chromedp.Run(ctx); err != nil {
-		stop()
-		panic(fmt.Sprintf("%s does not start: %v", path, err))
-	}
-	chromium.ctx, chromium.stop = ctx, stop
-}
-
-// browser returns a browser without cookies and storage of other tests. Without a
-// Chromium the test is skipped; in CI it fails.
-func browser(t *testing.T) context.Context {
-	t.Helper()
-	chromium.once.Do(startChromium)
-	if chromium.ctx == nil {
 		if os.Getenv("CI") != "" {
 			t.Fatal("there is no Chromium")
 		}
 		t.Skip("there is no Chromium, so the page is not tried in a browser")
 	}
-	ctx, cancel := context.WithTimeout(chromium.ctx, 4*patience)
-	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewContext(ctx, chromedp.WithNewBrowserContext())
-	t.Cleanup(cancel)
-	if err := chromedp.Run(ctx); err != nil {
-		t.Fatal(err)
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.WindowSize(1200, 800), chromedp.WSURLReadTimeout(patience))
+	if os.Getuid() == 0 {
+		options = append(options, chromedp.NoSandbox)
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), 4*patience)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewExecAllocator(ctx, options...)
+	t.Cleanup(cancel)
 	return ctx
 }
 

@@ -436,7 +436,7 @@ func TestTwoKeysets(t *testing.T) {
 // and ciphertext without it.
 func TestCodecInABrowser(t *testing.T) {
 	t.Parallel()
-	browser := browser(t)
+	chromium := browser(t)
 	keyset := []string{"--encryption-keyset", newKeyset(t).Path()}
 	for _, test := range []struct {
 		name, want string
@@ -450,7 +450,7 @@ func TestCodecInABrowser(t *testing.T) {
 		if err := coffeeCommand(t, append([]string{"order", "--drink", "latte", "--order-id", "1", "--address", address}, keyset...)...).Run(); err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := chromedp.NewContext(browser)
+		ctx, cancel := chromedp.NewContext(chromium)
 		defer cancel()
 		page := &tab{t, ctx}
 		page.do(chromedp.Navigate(ui + "/namespaces/default/workflows/order-1"))

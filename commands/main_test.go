@@ -78,9 +78,6 @@ func (c checkAsked) Run() int {
 		debug.SetGCPercent(300) // the servers of the tests share this process
 	}
 	code := c.m.Run()
-	if chromium.stop != nil {
-		chromium.stop()
-	}
 	if n := c.asked.Load(); n > 0 {
 		fmt.Fprintf(os.Stderr, "a name server was asked %d times\n", n)
 		code = max(code, 1)
