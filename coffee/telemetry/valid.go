@@ -45,16 +45,10 @@ func (s validSpan) Events() []sdktrace.Event {
 }
 
 func validTexts(attributes []attribute.KeyValue) []attribute.KeyValue {
-	isInvalid := func(a attribute.KeyValue) bool {
-		return a.Value.Type() == attribute.STRING && !utf8.ValidString(a.Value.AsString())
-	}
-	if !slices.ContainsFunc(attributes, isInvalid) {
-		return attributes
-	}
 	attributes = slices.Clone(attributes)
 	for i, a := range attributes {
-		if isInvalid(a) {
-			attributes[i] = attribute.String(string(a.Key), validText(a.Value.AsString()))
+		if a.Value.Type() == attribute.STRING {
+			attributes[i].Value = attribute.StringValue(validText(a.Value.AsString()))
 		}
 	}
 	return attributes
