@@ -42,16 +42,16 @@ func NewTracing(ctx context.Context, version string) (*Tracing, error) {
 	if os.Getenv("OTEL_SDK_DISABLED") == "true" || os.Getenv("OTEL_TRACES_EXPORTER") == "none" {
 		return nil, nil
 	}
-	var exporter *otlptrace.Exporter
-	var err error
+	var client otlptrace.Client
 	switch protocol := cmp.Or(os.Getenv("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"), os.Getenv("OTEL_EXPORTER_OTLP_PROTOCOL"), "http/protobuf"); protocol {
 	case "http/protobuf":
-		exporter, err = otlptracehttp.New(ctx)
+		client = otlptracehttp.NewClient()
 	case "grpc":
-		exporter, err = otlptracegrpc.New(ctx)
+		client = otlptracegrpc.NewClient()
 	default:
-		err = fmt.Errorf("OTEL_EXPORTER_OTLP_PROTOCOL is %q: use http/protobuf, grpc", protocol)
+		return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_PROTOCOL is %q: use http/protobuf, grpc", protocol)
 	}
+	exporter, err := otlptrace.New(ctx, validClient{client})
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +61,7 @@ func NewTracing(ctx context.Context, version string) (*Tracing, error) {
 	if err != nil && !errors.Is(err, resource.ErrPartialResource) { // what can be read is used, and OpenTelemetry tells of the rest
 		return nil, err
 	}
-	return &Tracing{sdktrace.NewTracerProvider(sdktrace.WithBatcher(validExporter{exporter}), sdktrace.WithResource(described), sdktrace.WithIDGenerator(ids{}))}, nil
+	return &Tracing{sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(described), sdktrace.WithIDGenerator(ids{}))}, nil
 }
 
 // Close sends what is left. It gives up when the context ends.
