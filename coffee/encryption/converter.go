@@ -170,9 +170,9 @@ func (d dataConverter) WithWorkflowContext(ctx workflow.Context) converter.DataC
 // WithContext implements [workflow.ContextAware].
 func (d dataConverter) WithContext(context.Context) converter.DataConverter { return d }
 
-// ErrorTypeUnreadable is the type of the failure with which a worker gives back a task that
+// errorTypeUnreadable is the type of the failure with which a worker gives back a task that
 // it cannot decrypt.
-const ErrorTypeUnreadable = "Unreadable"
+const errorTypeUnreadable = "Unreadable"
 
 // failureConverter is the SDK's default converter, which encrypts messages and stack traces.
 type failureConverter struct {
@@ -192,7 +192,7 @@ func newFailureConverter(d dataConverter) failureConverter {
 func (f failureConverter) ErrorToFailure(err error) *failurepb.Failure {
 	if err != nil {
 		if problem := problemIn(err); problem != "" {
-			return temporal.GetDefaultFailureConverter().ErrorToFailure(temporal.NewApplicationError(problem, ErrorTypeUnreadable))
+			return temporal.GetDefaultFailureConverter().ErrorToFailure(temporal.NewApplicationError(problem, errorTypeUnreadable))
 		}
 	}
 	return f.FailureConverter.ErrorToFailure(err)

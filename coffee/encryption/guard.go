@@ -21,10 +21,9 @@ type Guard struct {
 	// not be read, and why.
 	Refused func(workflowID string, err error)
 
-	trial    context.Context // is over when something was read
-	passed   context.CancelFunc
-	looked   chan struct{} // closed when it has looked around once
-	hopeless chan struct{} // has a value once mostRefused were refused in the trial
+	trial  context.Context // is over when something was read
+	passed context.CancelFunc
+	looked chan struct{} // closed when it has looked around once
 
 	mu      sync.Mutex
 	refused map[string]bool // ids of workflows
@@ -36,7 +35,8 @@ const (
 	// mostRefused is how many different workflows a worker refuses before it gives up. One or
 	// two may be a stranger's.
 	mostRefused = 3
-	// lookAgain is how long to wait before another look if the server is away.
+	// lookAgain is how long a worker in its trial waits before it asks itself again whether
+	// it has any use.
 	lookAgain = time.Second
 	// refusalPause is how long a worker in its trial does not poll after it has refused a
 	// task. The order goes to another worker meanwhile. If it came back here, it would lose
@@ -55,7 +55,7 @@ const (
 
 // NewGuard returns a guard that watches workflows of a type.
 func NewGuard(workflowType string) *Guard {
-	g := &Guard{WorkflowType: workflowType, refused: map[string]bool{}, hopeless: make(chan struct{}, 1), looked: make(chan struct{})}
+	g := &Guard{WorkflowType: workflowType, refused: map[string]bool{}, looked: make(chan struct{})}
 	g.trial, g.passed = context.WithCancel(context.Background())
 	return g
 }
@@ -88,17 +88,9 @@ func (g *Guard) refuse(workflowType, workflowID string, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.last = time.Now()
-	if workflowType != g.WorkflowType {
-		return
-	}
-	g.err = err
-	if g.refused[workflowID] = true; len(g.refused) < mostRefused {
-		return
-	}
-	clear(g.refused)
-	select {
-	case g.hopeless <- struct{}{}:
-	default:
+	if workflowType == g.WorkflowType && g.trial.Err() == nil {
+		g.err = err
+		g.refused[workflowID] = true
 	}
 }
 
@@ -116,29 +108,28 @@ func (g *Guard) Check(context.Context) error {
 // Wait returns nil when the context ends, and an error when the worker should stop: it has
 // refused three different workflows, and read nothing. At first, and before it returns that
 // error, it calls look, which reads something else that the worker should be able to read,
-// if there is anything.
+// if there is anything. Orders that wait for an activity and for nothing else show only there
+// that they can be read.
 func (g *Guard) Wait(ctx context.Context, look func(context.Context) error) error {
-	// Orders that wait for an activity and for nothing else show only here that they can be
-	// read.
-	for look(ctx) != nil && g.trial.Err() == nil {
+	for looked := false; g.trial.Err() == nil; {
+		g.mu.Lock()
+		hopeless := len(g.refused) >= mostRefused
+		g.mu.Unlock()
+		if (hopeless || !looked) && look(ctx) == nil {
+			if !looked {
+				looked = true
+				close(g.looked)
+			}
+			if err := g.Check(ctx); hopeless && err != nil {
+				return fmt.Errorf("this worker can read no order: %w", err)
+			}
+		}
 		if !sleep.For(ctx, lookAgain) {
 			return nil
 		}
 	}
-	close(g.looked)
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-g.hopeless:
-		}
-		if look(ctx) != nil {
-			continue // the server is away: others will be refused
-		}
-		if err := g.Check(ctx); err != nil {
-			return fmt.Errorf("this worker can read no order: %w", err)
-		}
-	}
+	<-ctx.Done()
+	return nil
 }
 
 // Tuner returns the slots of a worker that runs so many activities at once. Until the worker
