@@ -7,10 +7,8 @@
 package board
 
 import (
-	"cmp"
 	"context"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -91,24 +89,9 @@ type known struct {
 
 // order is an order as a page knows it.
 type order struct {
-	ID       string             `json:"id"`
-	Drink    coffee.Drink       `json:"drink"`
-	Size     coffee.Size        `json:"size"`
-	Price    string             `json:"price"`
-	Status   coffee.OrderStatus `json:"status"`
-	Stage    coffee.Stage       `json:"stage"`
-	Attempts int                `json:"attempts,omitempty"`
-	Failure  string             `json:"failure,omitempty"`
+	desk.OrderView
 	// Reached is the last step that it was seen at; empty if it was not seen at any.
 	Reached coffee.Stage `json:"reached,omitempty"`
-	// Paused is who has paused it and why; empty if nobody has.
-	Paused string `json:"paused,omitempty"`
-	// Stuck is why the last worker could not go on with it; empty if it could.
-	Stuck string `json:"stuck,omitempty"`
-	// Times are in milliseconds since 1970; 0 means never.
-	RetryAt   int64 `json:"retry_at,omitempty"`
-	StartedAt int64 `json:"started_at"`
-	EndedAt   int64 `json:"ended_at,omitempty"`
 }
 
 // news is the message that pages receive.
@@ -264,7 +247,7 @@ func (b *Board) sort(views []desk.OrderView) (unclear, rest []desk.OrderView) {
 		isUnclear := view.Status == coffee.StatusRunning
 		if view.Status == "" {
 			isUnclear = i < mostEnded || view.EndedAt.After(counted)
-			if before := b.known[view.OrderID]; before.EndedAt == view.EndedAt.UnixMilli() {
+			if before := b.known[view.OrderID]; before.EndedAt.Equal(view.EndedAt) {
 				view.Status, isUnclear = before.Status, isUnclear && before.looked.IsZero()
 			}
 		}
@@ -290,15 +273,15 @@ func (b *Board) take(found seen) {
 	b.known = map[string]known{}
 	for i, view := range found.views {
 		o := toOrder(view, before[view.OrderID], found.looked[view.OrderID], now)
-		b.known[o.ID] = o
-		if o.EndedAt != 0 {
-			b.ended[o.ID] = o.order
+		b.known[o.OrderID] = o
+		if !o.EndedAt.IsZero() {
+			b.ended[o.OrderID] = o.order
+			if i >= mostEnded {
+				continue
+			}
 		}
-		if o.EndedAt != 0 && i >= mostEnded {
-			continue
-		}
-		shown[o.ID] = o.order
-		if b.shown[o.ID] != o.order {
+		shown[o.OrderID] = o.order
+		if b.shown[o.OrderID] != o.order {
 			b.news.Orders = append(b.news.Orders, o.order)
 		}
 	}
@@ -315,7 +298,7 @@ func (b *Board) count() {
 	now := time.Now()
 	b.news.Now, b.news.Ended, b.news.LastMinute = now.UnixMilli(), make([]int, window), map[coffee.OrderStatus]int{}
 	for id, o := range b.ended {
-		switch ago := now.Unix() - o.EndedAt/1000; {
+		switch ago := now.Unix() - o.EndedAt.Unix(); {
 		case ago >= window:
 			delete(b.ended, id)
 		case ago >= 0: // on the server's clock, it may be later
@@ -326,32 +309,20 @@ func (b *Board) count() {
 }
 
 // toOrder returns what is known of an order now, of which something may have been known
-// before.
+// before. A list says less than what is known from a look at the order.
 func toOrder(view desk.OrderView, before known, looked bool, now time.Time) known {
-	o := order{ID: view.OrderID, Drink: view.Drink, Size: view.Size, Status: view.Status, Stage: view.Stage,
-		StartedAt: view.StartedAt.UnixMilli(), Attempts: before.Attempts, Reached: before.Reached}
-	if view.AmountCents != 0 {
-		o.Price = view.AmountCents.String()
-	}
-	if !view.EndedAt.IsZero() {
-		o.EndedAt = view.EndedAt.UnixMilli()
-	}
-	lookedAt := time.Time{}
+	o := known{order: order{view, before.Reached}}
 	switch {
 	case looked:
-		lookedAt = now
-		o.Paused = strings.ToValidUTF8(view.Paused, "?")
-		o.Attempts, o.Failure = view.BrewAttempts, strings.ToValidUTF8(view.LastFailure, "?")
-		o.Stuck = strings.ToValidUTF8(cmp.Or(view.Unreadable, view.WorkflowTaskFailure), "?")
-		if !view.NextAttemptAt.IsZero() {
-			o.RetryAt = view.NextAttemptAt.UnixMilli()
-		}
-	case before.ID != "" && before.EndedAt == o.EndedAt: // nothing better is known
-		lookedAt, o.Stage, o.Failure, o.RetryAt, o.Stuck, o.Paused = before.looked, before.Stage, before.Failure, before.RetryAt, before.Stuck, before.Paused
+		o.looked = now
+	case before.RunID == view.RunID && before.Status == view.Status && before.EndedAt.Equal(view.EndedAt):
+		return before
+	default:
+		o.BrewAttempts = before.BrewAttempts
 	}
 	switch o.Stage {
 	case coffee.StageCharging, coffee.StageBrewing, coffee.StageSendingReceipt:
 		o.Reached = o.Stage
 	}
-	return known{o, lookedAt}
+	return o
 }

@@ -122,7 +122,7 @@ func (f *fakeOrders) set(change func()) {
 }
 
 func running(id string, age time.Duration) desk.OrderView {
-	return desk.OrderView{OrderState: coffee.OrderState{OrderID: id, Drink: "latte", Size: "M", AmountCents: 525, Stage: coffee.StageAccepted},
+	return desk.OrderView{RunID: "run-" + id, OrderState: coffee.OrderState{OrderID: id, Drink: "latte", Size: "M", AmountCents: 525, Stage: coffee.StageAccepted},
 		Status: coffee.StatusRunning, StartedAt: time.Now().Add(-age)}
 }
 
@@ -170,7 +170,7 @@ func TestNews(t *testing.T) {
 			t.Errorf("the first news are %+v", n)
 		}
 		n := next(t, viewer)
-		if !n.Known || n.All || len(n.Orders) != 1 || n.Orders[0].Stage != coffee.StageBrewing || n.Orders[0].Price != "$5.25" || n.Problem != "" || n.Diagnosis != "" {
+		if !n.Known || n.All || len(n.Orders) != 1 || n.Orders[0].Stage != coffee.StageBrewing || n.Orders[0].AmountCents != 525 || n.Problem != "" || n.Diagnosis != "" {
 			t.Errorf("then there are %+v", n)
 		}
 		if n := next(t, viewer); len(n.Orders) != 0 {
@@ -178,7 +178,7 @@ func TestNews(t *testing.T) {
 		}
 		orders.set(func() { orders.views[0] = ended(orders.views[0], coffee.StatusCompleted) })
 		n = next(t, viewer)
-		if len(n.Orders) != 1 || n.Orders[0].Status != coffee.StatusCompleted || n.Orders[0].EndedAt == 0 || n.LastMinute[coffee.StatusCompleted] != 1 || n.Ended[window-1] != 1 {
+		if len(n.Orders) != 1 || n.Orders[0].Status != coffee.StatusCompleted || n.Orders[0].EndedAt.IsZero() || n.LastMinute[coffee.StatusCompleted] != 1 || n.Ended[window-1] != 1 {
 			t.Errorf("it has ended: %+v", n)
 		}
 		// It is counted once, and for a minute.
@@ -320,7 +320,7 @@ func TestOutcomes(t *testing.T) {
 		look := func() (counted map[coffee.OrderStatus]int) {
 			n := next(t, viewer)
 			for _, o := range n.Orders {
-				shown[o.ID] = o.Status
+				shown[o.OrderID] = o.Status
 			}
 			for _, id := range n.Gone {
 				delete(shown, id)
@@ -424,7 +424,7 @@ func TestSlowPage(t *testing.T) {
 			synctest.Wait()
 		}
 		n := next(t, slow)
-		if !n.All || len(n.Orders) != 2 || n.Orders[0].ID < "3" || n.Orders[1].ID < "3" {
+		if !n.All || len(n.Orders) != 2 || n.Orders[0].OrderID < "3" || n.Orders[1].OrderID < "3" {
 			t.Errorf("when two orders have taken the place of others, it hears %+v", n)
 		}
 	})
@@ -608,8 +608,8 @@ func TestStream(t *testing.T) {
 		case want == "retry: " && strings.HasPrefix(line, want):
 			want = `"all":true`
 		case want == `"all":true` && strings.Contains(line, want):
-			want = `"id":"1"`
-		case want == `"id":"1"` && strings.Contains(line, want):
+			want = `"order_id":"1"`
+		case want == `"order_id":"1"` && strings.Contains(line, want):
 			want = ""
 		}
 	}
