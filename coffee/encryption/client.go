@@ -88,10 +88,7 @@ func (r reader) decrypt(ctx context.Context, message proto.Message, ids ...strin
 	err := proxy.VisitPayloads(context.WithValue(ctx, workflows{}, ids), message, proxy.VisitPayloadsOptions{
 		SkipSearchAttributes: true,
 		ContextHook: func(ctx context.Context, entered proto.Message) (context.Context, error) {
-			if ids, ok := boundTo(entered, ctx.Value(workflows{}).([]string)); ok {
-				return context.WithValue(ctx, workflows{}, ids), nil
-			}
-			return ctx, nil
+			return context.WithValue(ctx, workflows{}, boundTo(entered, ctx.Value(workflows{}).([]string))), nil
 		},
 		Visitor: func(visit *proxy.VisitPayloadsContext, payloads []*commonpb.Payload) ([]*commonpb.Payload, error) {
 			return each(payloads, func(payload *commonpb.Payload) (*commonpb.Payload, error) {
@@ -118,23 +115,23 @@ func (r reader) decrypt(ctx context.Context, message proto.Message, ids ...strin
 	})
 }
 
-// boundTo returns the workflows to which the payloads in a part of a message may be bound, if
-// they are others than those of the whole.
-func boundTo(part proto.Message, whole []string) (ids []string, others bool) {
+// boundTo returns the workflows to which the payloads in a part of a message may be bound,
+// given those of the message around it.
+func boundTo(part proto.Message, around []string) []string {
+	around = slices.Clip(around)
 	switch part := part.(type) {
 	case *workflowpb.WorkflowExecutionInfo: // one of a list
-		return []string{part.GetExecution().GetWorkflowId(), part.GetParentExecution().GetWorkflowId()}, true
+		return []string{part.GetExecution().GetWorkflowId(), part.GetParentExecution().GetWorkflowId()}
 	case *historypb.HistoryEvent: // with the memo and the summary, if it is the first
-		return append(slices.Clone(whole), part.GetWorkflowExecutionStartedEventAttributes().GetParentWorkflowExecution().GetWorkflowId()), true
+		return append(around, part.GetWorkflowExecutionStartedEventAttributes().GetParentWorkflowExecution().GetWorkflowId())
 	case *historypb.StartChildWorkflowExecutionInitiatedEventAttributes:
-		return append(slices.Clone(whole), part.GetWorkflowId()), true
-	case *historypb.ChildWorkflowExecutionCompletedEventAttributes, *historypb.SignalExternalWorkflowExecutionInitiatedEventAttributes:
-		other := part.(interface {
-			GetWorkflowExecution() *commonpb.WorkflowExecution
-		})
-		return append(slices.Clone(whole), other.GetWorkflowExecution().GetWorkflowId()), true
+		return append(around, part.GetWorkflowId())
+	case *historypb.ChildWorkflowExecutionCompletedEventAttributes:
+		return append(around, part.GetWorkflowExecution().GetWorkflowId())
+	case *historypb.SignalExternalWorkflowExecutionInitiatedEventAttributes:
+		return append(around, part.GetWorkflowExecution().GetWorkflowId())
 	case *failurepb.Failure: // travels from child to parent
-		return nil, true
+		return nil
 	}
-	return nil, false
+	return around
 }

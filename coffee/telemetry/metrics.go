@@ -80,16 +80,13 @@ type bounded struct{ client.MetricsHandler }
 // WithTags implements [client.MetricsHandler].
 func (b bounded) WithTags(tags map[string]string) client.MetricsHandler {
 	tags = maps.Clone(tags)
-	for _, tag := range []string{"workflow_type", "activity_type"} { // as the SDK names them
-		if kind, ok := tags[tag]; ok && kind != noType && !slices.Contains(Types(), kind) {
+	for _, tag := range []string{"workflow_type", "activity_type"} { // the SDK's names; "none" is its value where there is no type
+		if kind, ok := tags[tag]; ok && kind != "none" && !slices.Contains(Types(), kind) {
 			tags[tag] = "other"
 		}
 	}
 	return bounded{b.MetricsHandler.WithTags(tags)}
 }
-
-// noType is the SDK's value where there is no type.
-const noType = "none"
 
 // ServeHTTP implements [http.Handler]: it serves the metrics in the format that the
 // client asks for.
