@@ -23,7 +23,9 @@ import (
 //go:embed assets
 var assets embed.FS
 
-var html = template.Must(template.ParseFS(assets, "assets/board.html"))
+var html = template.Must(template.New("board.html").Funcs(template.FuncMap{"price": func(drink coffee.Drink, size coffee.Size) coffee.Cents {
+	return coffee.StandardPricing{}.Price(coffee.OrderRequest{Drink: drink, Size: size}, time.Now())
+}}).ParseFS(assets, "assets/board.html"))
 
 const (
 	// mostBody is the largest size of a request's body, in bytes.
@@ -85,23 +87,12 @@ func (b *Board) Handler(ip string) http.Handler {
 }
 
 func (b *Board) showPage(w http.ResponseWriter, r *http.Request) {
-	type item struct {
-		Drink   coffee.Drink
-		S, M, L coffee.Cents
-	}
-	var menu []item
-	for _, drink := range coffee.Menu() {
-		price := func(size coffee.Size) coffee.Cents {
-			return coffee.StandardPricing{}.Price(coffee.OrderRequest{Drink: drink, Size: size}, time.Now())
-		}
-		menu = append(menu, item{drink, price(coffee.SizeS), price(coffee.SizeM), price(coffee.SizeL)})
-	}
 	ui := ""
 	if b.options.UIURL != "" {
 		ui = b.options.UIURL + "/namespaces/" + url.PathEscape(b.options.Namespace) + "/workflows"
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	if err := html.Execute(w, map[string]any{"Menu": menu, "UI": ui, "WorkflowID": coffee.WorkflowID("")}); err != nil {
+	if err := html.Execute(w, map[string]any{"Menu": coffee.Menu(), "UI": ui, "WorkflowID": coffee.WorkflowID("")}); err != nil {
 		panic(http.ErrAbortHandler) // the page is cut off
 	}
 }
