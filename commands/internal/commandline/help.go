@@ -8,7 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"example.com/coffee/commands/internal/wordwrap"
+	"example.com/coffee/internal/text"
 )
 
 // helpWidth is how wide a line of help may be, and nameWidth how wide the names of a flag
@@ -184,7 +184,7 @@ func item(help *strings.Builder, indent, widest int, name, meaning string) {
 }
 
 // wrap breaks a text between words into indented lines of up to helpWidth.
-func wrap(text string, indent int) string {
-	line := strings.Repeat(" ", indent) + strings.Join(strings.Fields(text), " ")
-	return strings.Join(wordwrap.Lines(line, helpWidth), "\n") + "\n"
+func wrap(s string, indent int) string {
+	line := strings.Repeat(" ", indent) + strings.Join(strings.Fields(s), " ")
+	return strings.Join(text.Wrap(line, helpWidth), "\n") + "\n"
 }

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"example.com/coffee/commands/internal/wordwrap"
+	"example.com/coffee/internal/text"
 )
 
 // A terminal has 80 columns and 24 rows. columns is how wide a line of the tour is, and
@@ -26,11 +26,9 @@ func (g *guide) print(lines ...string) {
 		if g.shown >= rows {
 			g.pause()
 		}
-		if g.err == nil {
-			fmt.Fprintln(g.Out, line)
-			g.shown++
-			g.said = time.Now()
-		}
+		fmt.Fprintln(g.Out, line)
+		g.shown++
+		g.said = time.Now()
 	}
 }
 
@@ -51,12 +49,12 @@ func (g *guide) show(text string) {
 	g.print(lines...)
 }
 
-func wrap(line string) []string { return wordwrap.Lines(line, columns) }
+func wrap(line string) []string { return text.Wrap(line, columns) }
 
 // pause waits until the person wants to go on.
 func (g *guide) pause() {
 	g.shown = 0
-	if g.err != nil || g.lines == nil {
+	if g.lines == nil {
 		return
 	}
 	fmt.Fprint(g.Out, "\n[Enter] ")
@@ -66,12 +64,12 @@ func (g *guide) pause() {
 		switch {
 		case !ok:
 			fmt.Fprintln(g.Out)
-			g.err = errors.New("there is nobody who presses Enter: coffee tour --auto does without")
+			g.must(errors.New("there is nobody who presses Enter: coffee tour --auto does without"))
 		case strings.EqualFold(strings.TrimSpace(line), "q"):
-			g.err = errQuit
+			g.must(errQuit)
 		}
 	case <-g.ctx.Done():
-		g.err = g.ctx.Err()
+		g.must(g.ctx.Err())
 	}
 }
 
@@ -89,9 +87,7 @@ const stillness = 3 * time.Second
 
 // waiting says what the tour waits for.
 func (g *guide) waiting(what string) {
-	if g.err == nil {
-		fmt.Fprintf(g.Out, "  (waiting until %s)\n", what)
-		g.shown++
-		g.said = time.Now()
-	}
+	fmt.Fprintf(g.Out, "  (waiting until %s)\n", what)
+	g.shown++
+	g.said = time.Now()
 }

@@ -23,9 +23,6 @@ func TestPage(t *testing.T) {
 		g.show(strings.Repeat("brew  12 ms  "+strings.Repeat("heartbeat timeout: no sign of life ", 3)+"\n", lines/3))
 		g.show(strings.Repeat("line\n", lines))
 		g.say("%s", strings.Repeat("long paragraph ", lines*3))
-		if g.err != nil {
-			t.Fatal(g.err)
-		}
 		for i, screen := range strings.Split(out.String(), "[Enter] ") {
 			if rows := strings.Count(screen, "\n") + 1; rows > 24 {
 				t.Errorf("%d lines: screen %d has %d rows", lines, i, rows)
