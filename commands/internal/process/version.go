@@ -1,20 +1,3 @@
-// Package commands is the command line: flags in, text or JSON out. Each command
-// has a file that reads from top to bottom: its flags, the plan that they ask for,
-// and the run. The commands share
-//
-//   - app.go, what every command works with, and background.go, what runs while a
-//     command waits;
-//   - connect.go, ledger.go, data.go and dev.go, which open a connection to a
-//     server, a ledger in the data directory, or all of it in this process;
-//   - keys.go, secure.go, telemetry.go and web.go: keysets, certificates, metrics and
-//     traces, and whatever speaks HTTP;
-//   - output.go, words.go, screen.go and live.go, which print;
-//   - arguments.go, help.go, completion.go, errors.go and waiting.go: what a command
-//     line may say, how it is explained and completed, how it fails, and what an order
-//     waits for.
-//
-// options.go has what another program, such as the laboratory, can give them besides flags.
-// Whatever else is no command helps one, and is named after what it does.
 package process
 
 import (
