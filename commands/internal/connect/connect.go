@@ -220,8 +220,8 @@ func OpenWhenUp(ctx context.Context, a *app.App, options Options) (conn *Connect
 
 // IsAway reports whether an error says that no server answers.
 func IsAway(err error) bool {
-	var away *awayError
-	return errors.As(err, &away)
+	_, away := errors.AsType[*awayError](err)
+	return away
 }
 
 // WhenUp calls do again, once a second, while its error is one that passes. The log says

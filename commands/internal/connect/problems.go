@@ -31,21 +31,20 @@ func (c *cause) Error() string { return c.text }
 
 // NoAnswer reports whether an error means that no server answers.
 func NoAnswer(err error) bool {
-	var unavailable *serviceerror.Unavailable
-	var late *serviceerror.DeadlineExceeded
-	return errors.As(err, &unavailable) || errors.As(err, &late) || errors.Is(err, context.DeadlineExceeded)
+	_, unavailable := errors.AsType[*serviceerror.Unavailable](err)
+	_, late := errors.AsType[*serviceerror.DeadlineExceeded](err)
+	return unavailable || late || errors.Is(err, context.DeadlineExceeded)
 }
 
 func isNoNamespace(err error) bool {
-	var missing *serviceerror.NamespaceNotFound
-	return errors.As(err, &missing)
+	_, missing := errors.AsType[*serviceerror.NamespaceNotFound](err)
+	return missing
 }
 
 // ServerProblem rewords a known error of a server, and adds a hint. It returns other errors
 // as they are.
 func ServerProblem(err error, at Endpoint) error {
-	var missing *serviceerror.NamespaceNotFound
-	if errors.As(err, &missing) {
+	if missing, ok := errors.AsType[*serviceerror.NamespaceNotFound](err); ok {
 		return exit.Hinted(fmt.Errorf("there is no namespace %q on %s", missing.Namespace, at.Address), "check "+cmp.Or(at.from.namespace, "--namespace")+"; or start a server that has it: coffee server --namespace NAME")
 	}
 	if !NoAnswer(err) {
@@ -54,13 +53,12 @@ func ServerProblem(err error, at Endpoint) error {
 	check := "check " + cmp.Or(at.from.address, "--address")
 	away := fmt.Errorf("no Temporal server answers at %s", at.Address)
 	hinted := func(err error, hint string) error { return exit.Hinted(&awayError{err}, hint) }
-	var unavailable *serviceerror.Unavailable
-	if errors.As(err, &unavailable) {
+	if unavailable, ok := errors.AsType[*serviceerror.Unavailable](err); ok {
 		if _, said, ok := strings.Cut(unavailable.Message, dial.ServerSays); ok {
 			return hinted(fmt.Errorf("the server at %s cannot do it at the moment: %s", at.Address, text.Printable(said)), "look at the server's log")
 		}
 	}
-	if why := (*cause)(nil); errors.As(err, &why) {
+	if why, ok := errors.AsType[*cause](err); ok {
 		return hinted(fmt.Errorf("%w: %w", away, why), cmp.Or(why.hint, check))
 	}
 	if problem := tlsProblem(err, at.Address); problem != nil {
@@ -104,14 +102,14 @@ func askTLS(ctx context.Context, address string, config *tls.Config) error {
 func askWithoutTLS(ctx context.Context, address string) error {
 	// Nothing is sent, and nothing that comes is believed.
 	conn, err := dialTLS(ctx, address, &tls.Config{InsecureSkipVerify: true})
-	var alert *net.OpError
-	var other tls.RecordHeaderError
+	other, _ := errors.AsType[tls.RecordHeaderError](err)
+	alert, _ := errors.AsType[*net.OpError](err)
 	switch {
-	case errors.As(err, &other) && string(other.RecordHeader[:]) == "HTTP/":
+	case string(other.RecordHeader[:]) == "HTTP/":
 		return &cause{"a web server answers there", "the Web UI of coffee server is on its --port + 1000: use the port itself"}
 	case err == nil:
 		return errors.Join(errUsesTLS, conn.Close())
-	case errors.As(err, &alert) && alert.Op == "remote error": // crypto/tls: the server's alert
+	case alert != nil && alert.Op == "remote error": // crypto/tls: the server's alert
 		return errUsesTLS
 	}
 	return nil

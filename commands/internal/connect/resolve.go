@@ -77,8 +77,7 @@ type frontends struct {
 
 // unknownHost is why a name cannot be looked up.
 func unknownHost(host string, err error) *cause {
-	var unknown *net.DNSError
-	if errors.As(err, &unknown) && unknown.IsNotFound {
+	if unknown, ok := errors.AsType[*net.DNSError](err); ok && unknown.IsNotFound {
 		return &cause{"there is no host " + host, ""}
 	}
 	return &cause{fmt.Sprintf("the name server does not answer for %s: %v", host, err), ""}
@@ -102,11 +101,10 @@ func askProxy(ctx context.Context, address string, proxyFor func(*http.Request) 
 		return through
 	}}
 	_, err = transport.RoundTrip(request)
-	var connecting *net.OpError
-	switch {
-	case errors.Is(err, through):
+	if errors.Is(err, through) {
 		return true, nil
-	case errors.As(err, &connecting):
+	}
+	if connecting, ok := errors.AsType[*net.OpError](err); ok {
 		err = connecting.Err
 	}
 	return true, &cause{fmt.Sprintf("the proxy %s: %v", proxy.Redacted(), err), "check HTTPS_PROXY; NO_PROXY names the hosts to reach without it"}

@@ -35,7 +35,7 @@ func TestNotReadyWithoutTheLedger(t *testing.T) {
 	if err := m.InstrumentWorker(&options, broken); err != nil {
 		t.Fatal(err)
 	}
-	check := m.found[len(m.found)-1]
+	check := m.checks[len(m.checks)-1]
 	for _, broken.err = range []error{nil, errors.New("disk full"), errors.New("disk full"), nil, nil} {
 		if err := check(context.Background()); (err == nil) != (broken.err == nil) {
 			t.Errorf("got %v, want %v", err, broken.err)
