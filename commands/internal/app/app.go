@@ -64,11 +64,8 @@ func (a *App) ConfigureLogs(level, format string) error {
 	case "never", "none":
 		ours, platform = zerolog.Disabled, zerolog.Disabled
 	case "debug", "info", "warn", "error":
-		parsed, err := zerolog.ParseLevel(level)
-		if err != nil {
-			return err
-		}
-		ours, platform = parsed, parsed
+		ours, _ = zerolog.ParseLevel(level) // which knows them
+		platform = ours
 	default:
 		return exit.Usagef("", "--log-level is %q: use debug, info, warn, error, never", level)
 	}
@@ -196,9 +193,8 @@ func (a *App) StopTracing() {
 
 // LedgerOptions are the options of all ledgers that this program writes to.
 func (a *App) LedgerOptions() []ledger.Option {
-	options := slices.Clone(a.Options.Ledger)
-	if a.Tracing != nil {
-		options = append(options, ledger.Traced(a.Tracing.Provider()))
+	if a.Tracing == nil {
+		return a.Options.Ledger
 	}
-	return options
+	return append(slices.Clip(a.Options.Ledger), ledger.Traced(a.Tracing.Provider()))
 }

@@ -16,7 +16,7 @@ import (
 	"example.com/coffee/internal/exit"
 )
 
-// background is what a command runs in this process until it stops: a server, a
+// Tasks are what a command runs in this process until it stops: a server, a
 // worker, a board. The zero value is ready to use.
 type Tasks struct {
 	stops []func() error
@@ -24,7 +24,7 @@ type Tasks struct {
 }
 
 // Start runs a task in a goroutine. The task should run until its context ends;
-// if it ends earlier, [background.wait] returns.
+// if it ends earlier, [Tasks.Wait] returns.
 func (b *Tasks) Start(task func(context.Context) error) {
 	if b.ended == nil {
 		b.ended = make(chan struct{}, 1)
@@ -48,12 +48,12 @@ func (b *Tasks) Start(task func(context.Context) error) {
 	})
 }
 
-// OnStop registers f for [background.stop], which calls it before it stops what
+// OnStop registers f for [Tasks.Stop], which calls it before it stops what
 // was started earlier.
 func (b *Tasks) OnStop(f func() error) { b.stops = append(b.stops, f) }
 
 // Wait returns when a task has ended by itself, or when the context ends. The
-// error of the task is returned by [background.stop].
+// error of the task is returned by [Tasks.Stop].
 func (b *Tasks) Wait(ctx context.Context) {
 	select {
 	case <-ctx.Done():

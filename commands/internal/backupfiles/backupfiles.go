@@ -38,7 +38,7 @@ type backupFiles struct {
 	drafts   []string // of any of them
 }
 
-// removeOldBackups removes all but the newest backups of a server in the directory of the
+// RemoveOld removes all but the newest backups of a server in the directory of the
 // one that was just made, and what is left of those that a kill ended. A backup counts if
 // its database is there, which gets its name last, was made by this server, and has a time
 // that is not in the future. For anything else by such a name a line says why it stays.

@@ -61,7 +61,8 @@ func FlagsFirst(root *cli.App, args []string) ([]string, error) {
 			name, value, hasValue := strings.Cut(flagName(arg), "=")
 			owner, flag := ownerOf(levels, name)
 			if flag != nil { // under its first name: the parser refuses a flag that is given under two
-				arg = "--" + flag.Names()[0] + strings.TrimPrefix(flagName(arg), name)
+				first := flag.Names()[0]
+				arg, name = "--"+first+strings.TrimPrefix(flagName(arg), name), first
 			}
 			given := []string{arg}
 			switch {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -143,6 +144,15 @@ func (f *frontends) lookedUp() error {
 	return nil
 }
 
+// fixed reports whether nobody has to be asked for any of the hosts.
+func (f *frontends) fixed() bool {
+	return !slices.ContainsFunc(f.hosts, func(address string) bool {
+		host, _, _ := net.SplitHostPort(address)
+		_, err := netip.ParseAddr(host)
+		return err != nil && !isLocalhost(host)
+	})
+}
+
 // resolve returns the endpoints of all frontends whose names can be looked up, or an
 // error if there are none.
 func (f *frontends) resolve(ctx context.Context) ([]resolver.Endpoint, error) {
@@ -203,7 +213,7 @@ func (f *frontends) run(ctx context.Context, r *resolving, conn resolver.ClientC
 		} else {
 			conn.ReportError(err)
 		}
-		if !sleep.For(ctx, lookupPause) {
+		if err == nil && f.fixed() || !sleep.For(ctx, lookupPause) {
 			return
 		}
 		if err == nil {

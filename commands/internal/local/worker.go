@@ -66,12 +66,10 @@ func RefuseWorkerFlags(c *cli.Context, unless string, but ...string) error {
 	return nil
 }
 
-// workerOptions are the settings of a worker, and the choice of its ledger.
+// Worker are the settings of a worker, and the choice of its ledger.
 type Worker struct {
 	coffee.WorkerOptions
 	Ledger ledgers.Choice
-	// newLedger lets an empty ledger take the place of the one that orders were kept in.
-	newLedger bool
 	// Metrics is the address to serve metrics on; empty means none.
 	Metrics string
 	// EncryptionRequired makes the worker refuse what is not encrypted.
@@ -98,7 +96,7 @@ func ParseWorker(c *cli.Context) (Worker, error) {
 		},
 		Concurrency: c.Int("concurrency"),
 		DrainTime:   c.Duration("drain-time"),
-	}, newLedger: c.Bool("new-ledger")}
+	}, EncryptionRequired: c.Bool("encryption-required")}
 	if err := options.Services.Validate(); err != nil {
 		return options, commandline.Errorf(c, "%v", err)
 	}
@@ -112,7 +110,6 @@ func ParseWorker(c *cli.Context) (Worker, error) {
 	if options.Pricing, err = coffee.PricingByName(c.String("pricing")); err != nil {
 		return options, commandline.Errorf(c, "%v", err)
 	}
-	options.EncryptionRequired = c.Bool("encryption-required")
 	options.Ledger, err = ledgers.Parse(c)
 	return options, err
 }
@@ -164,7 +161,7 @@ func StartWorker(ctx context.Context, a *app.App, tasks *background.Tasks, conn 
 			err = errors.Join(err, store.Close())
 		}
 	}()
-	if err := ledger.Claim(ctx, conn.Orders().Client, store, plan.newLedger, a.Log); err != nil {
+	if err := ledger.Claim(ctx, conn.Orders().Client, store, plan.Ledger.Begin, a.Log); err != nil {
 		return err
 	}
 	options := plan.WorkerOptions

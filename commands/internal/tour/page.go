@@ -75,11 +75,8 @@ func (g *guide) pause() {
 
 // where says where in the code the things are that a chapter was about.
 func (g *guide) where(places ...string) {
-	lines := []string{"", "Where it lives:"}
-	for _, place := range places {
-		lines = append(lines, wrap("  "+place)...)
-	}
-	g.print(lines...)
+	g.print("", "Where it lives:")
+	g.show(strings.Join(places, "\n"))
 }
 
 // stillness is how long the tour stands still without a word.
