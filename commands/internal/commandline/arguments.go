@@ -75,7 +75,7 @@ func FlagsFirst(root *cli.App, args []string) ([]string, error) {
 			}
 			levels[owner].given = append(levels[owner].given, given...)
 			if isNumber(flag) && oddNumber.MatchString(value) && last == nil {
-				return nil, exit.Usagef(strings.Join(names(levels[:owner+1]), " "), "--%s is %q: use decimal digits, without a leading zero", name, value)
+				return nil, exit.Usagef(strings.Join(append([]string{root.Name}, names(levels[1:owner+1])...), " "), "--%s is %q: use decimal digits, without a leading zero", name, value)
 			}
 		default:
 			commands := levels[len(levels)-1].subcommands

@@ -37,6 +37,7 @@ type guide struct {
 	orders   *desk.Client
 	// shown is how many lines the person has not confirmed with Enter yet.
 	shown int
+	held  bool      // see atOnce
 	said  time.Time // when there was the last word
 }
 

@@ -19,17 +19,28 @@ const (
 // print prints some lines that belong together. What has not been read yet does not
 // scroll away: before that, the person has to press Enter.
 func (g *guide) print(lines ...string) {
-	if g.shown > 0 && g.shown+len(lines) > rows {
+	if !g.held && g.shown > 0 && g.shown+len(lines) > rows {
 		g.pause()
 	}
 	for _, line := range lines {
-		if g.shown >= rows {
+		if !g.held && g.shown >= rows {
 			g.pause()
 		}
 		fmt.Fprintln(g.Out, line)
 		g.shown++
 		g.said = time.Now()
 	}
+}
+
+// atOnce begins a page, and does what does not wait for the person: orders go on while they
+// read. What is too long for the page scrolls away.
+func (g *guide) atOnce(do func()) {
+	if g.shown > 0 {
+		g.pause()
+	}
+	g.held = true
+	do()
+	g.held = false
 }
 
 // say prints a paragraph.

@@ -41,6 +41,29 @@ func TestPage(t *testing.T) {
 	}
 }
 
+// TestAtOnce: what happens while an order is under way does not wait for Enter.
+func TestAtOnce(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	entered := make(chan string, 1)
+	entered <- "" // and nobody presses it a second time
+	close(entered)
+	g := &guide{Options: Options{Out: &out}, ctx: t.Context(), lines: entered}
+	err := func() (err error) {
+		defer func() {
+			if r, ok := recover().(ending); ok {
+				err = r.err
+			}
+		}()
+		g.say("Before.")
+		g.atOnce(func() { g.show(strings.Repeat("line\n", 2*rows)) })
+		return nil
+	}()
+	if err != nil || strings.Count(out.String(), "[Enter]") != 1 {
+		t.Errorf("%v:\n%s", err, out.String())
+	}
+}
+
 // TestCommandLine: a long command goes on in the next line, so that it can be copied.
 func TestCommandLine(t *testing.T) {
 	t.Parallel()
