@@ -88,7 +88,7 @@ func newRoot(a *app.App, args []string) *cli.App {
 			if !c.Args().Present() {
 				return cli.ShowAppHelp(c)
 			}
-			return commandline.NoSuchCommand(c, c.Args().First(), groups)
+			return commandline.NoSuchCommand(c, c.Args().First())
 		},
 		EnableBashCompletion:      true,
 		BashComplete:              commandline.Complete(last, nil),
@@ -103,7 +103,7 @@ func newRoot(a *app.App, args []string) *cli.App {
 		root.Commands = append(root.Commands, group.Commands...)
 	}
 	root.Flags = append(root.Flags, cli.HelpFlag) // urfave/cli leaves it out beside a command help
-	root.CustomAppHelpTemplate = commandline.FirstHelp(root, groups)
+	root.CustomAppHelpTemplate = commandline.FirstHelp(root)
 	root.Commands = append(root.Commands, commandline.HelpCommand(root, groups))
 	finish(a, last, root.Name, root.Commands)
 	if completing {

@@ -2,10 +2,12 @@
 package app
 
 import (
+	"context"
 	"fmt"
 	"io"
 	stdlog "log"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,11 +15,19 @@ import (
 	"github.com/rs/zerolog"
 	"go.opentelemetry.io/otel"
 	"go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/worker"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/grpclog"
 
+	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/dial"
+	"example.com/coffee/coffee/ledger"
+	"example.com/coffee/coffee/replay"
 	"example.com/coffee/coffee/telemetry"
+	"example.com/coffee/commands/internal/process"
 	"example.com/coffee/commands/internal/terminal"
+	"example.com/coffee/devserver"
 	"example.com/coffee/internal/exit"
 	"example.com/coffee/internal/text"
 )
@@ -54,11 +64,8 @@ func (a *App) ConfigureLogs(level, format string) error {
 	case "never", "none":
 		ours, platform = zerolog.Disabled, zerolog.Disabled
 	case "debug", "info", "warn", "error":
-		parsed, err := zerolog.ParseLevel(level)
-		if err != nil {
-			return err
-		}
-		ours, platform = parsed, parsed
+		ours, _ = zerolog.ParseLevel(level) // which knows them
+		platform = ours
 	default:
 		return exit.Usagef("", "--log-level is %q: use debug, info, warn, error, never", level)
 	}
@@ -124,3 +131,70 @@ func (l grpcLog) Errorf(format string, args ...any) { l.log.Warn().Msgf(format, 
 
 // SdkLog is the logger for a Temporal client.
 func (a *App) SdkLog() log.Logger { return dial.NewLogger(a.Platform) }
+
+// Options are what a program that runs these commands gives them besides its command line.
+// The zero value is the program coffee.
+type Options struct {
+	// Release, unless nil, is the workflow that workers run, and that orders are replayed
+	// on, in place of this program's.
+	Release Release
+	// Dial are further options of each connection to a Temporal server.
+	Dial []grpc.DialOption
+	// Ledger are further options of each ledger that is opened for a worker.
+	Ledger []ledger.Option
+	// Worker, unless nil, changes what a worker is made of, its ledger included.
+	Worker func(*coffee.WorkerOptions)
+	// Server, unless nil, changes what a server is made of.
+	Server func(*devserver.Options)
+}
+
+// Release is a release of the workflow, with the activities that only it has.
+type Release interface {
+	Register(worker.Registry)
+	// Replay replays a history, like [replay.Check].
+	Replay(desk.History) error
+}
+
+// Replay returns what replays a history on the workflow that workers of this program run.
+func (a *App) Replay() func(desk.History) error {
+	if a.Options.Release != nil {
+		return a.Options.Release.Replay
+	}
+	current := (&coffee.OrderWorkflow{Pricing: coffee.StandardPricing{}}).OrderCoffeeWorkflow
+	return func(history desk.History) error { return replay.Check(current, history) }
+}
+
+// StartTracing begins to send traces, if the environment names a collector. The environment
+// may be meant for other programs: whatever is wrong with it is a warning, and no more.
+func (a *App) StartTracing(ctx context.Context) {
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
+		a.Log.Warn().Err(err).Msg("traces cannot be sent, or lack something: see the variables OTEL_*")
+	}))
+	var err error
+	if a.Tracing, err = telemetry.NewTracing(ctx, process.Version()); err != nil {
+		otel.Handle(err)
+	}
+	if a.Tracing != nil {
+		a.Log = a.Log.Hook(zerolog.HookFunc(telemetry.LogHook))
+	}
+}
+
+// flushTime bounds how long a command waits for a collector before it ends.
+const flushTime = 2 * time.Second
+
+// StopTracing sends what is left.
+func (a *App) StopTracing() {
+	ctx, cancel := context.WithTimeout(context.Background(), flushTime)
+	defer cancel()
+	if err := a.Tracing.Close(ctx); err != nil {
+		a.Log.Warn().Err(err).Msg("traces cannot be sent")
+	}
+}
+
+// LedgerOptions are the options of all ledgers that this program writes to.
+func (a *App) LedgerOptions() []ledger.Option {
+	if a.Tracing == nil {
+		return a.Options.Ledger
+	}
+	return append(slices.Clip(a.Options.Ledger), ledger.Traced(a.Tracing))
+}

@@ -3,11 +3,20 @@ package background
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"fmt"
+	"net"
+	"net/http"
 	"slices"
+	"time"
+
+	"example.com/coffee/commands/internal/terminal"
+	"example.com/coffee/devserver"
+	"example.com/coffee/internal/exit"
 )
 
-// background is what a command runs in this process until it stops: a server, a
+// Tasks are what a command runs in this process until it stops: a server, a
 // worker, a board. The zero value is ready to use.
 type Tasks struct {
 	stops []func() error
@@ -15,7 +24,7 @@ type Tasks struct {
 }
 
 // Start runs a task in a goroutine. The task should run until its context ends;
-// if it ends earlier, [background.wait] returns.
+// if it ends earlier, [Tasks.Wait] returns.
 func (b *Tasks) Start(task func(context.Context) error) {
 	if b.ended == nil {
 		b.ended = make(chan struct{}, 1)
@@ -39,12 +48,12 @@ func (b *Tasks) Start(task func(context.Context) error) {
 	})
 }
 
-// OnStop registers f for [background.stop], which calls it before it stops what
+// OnStop registers f for [Tasks.Stop], which calls it before it stops what
 // was started earlier.
 func (b *Tasks) OnStop(f func() error) { b.stops = append(b.stops, f) }
 
 // Wait returns when a task has ended by itself, or when the context ends. The
-// error of the task is returned by [background.stop].
+// error of the task is returned by [Tasks.Stop].
 func (b *Tasks) Wait(ctx context.Context) {
 	select {
 	case <-ctx.Done():
@@ -61,4 +70,55 @@ func (b *Tasks) Stop() error {
 	}
 	b.stops = nil
 	return errors.Join(errs...)
+}
+
+// ListenHTTP opens a port for something that speaks HTTP, which a flag sets.
+func ListenHTTP(what devserver.PortName, ip string, port int, flag string) (net.Listener, error) {
+	listener, err := devserver.Listen(what, ip, port)
+	if err != nil {
+		return nil, exit.Hinted(err, terminal.PortHint(flag, err))
+	}
+	return listener, nil
+}
+
+// Serve serves HTTP on a listener, which it takes over. When it stops, requests in
+// flight have a second to finish.
+func (b *Tasks) Serve(what string, listener net.Listener, server *http.Server) {
+	b.Start(func(ctx context.Context) error {
+		stopped := make(chan error, 1)
+		unlessFailed := context.AfterFunc(ctx, func() { stopped <- shutDown(server) })
+		err := server.Serve(listener)
+		if errors.Is(err, http.ErrServerClosed) {
+			return <-stopped
+		}
+		unlessFailed()
+		return errors.Join(fmt.Errorf("the %s failed: %w", what, err), shutDown(server))
+	})
+}
+
+// shutDown ends the event streams of a board, and gives other requests a second.
+func shutDown(server *http.Server) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	err := server.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = server.Close()
+	}
+	return err
+}
+
+// WithTLS lets a listener speak TLS; nil leaves it as it is.
+func WithTLS(listener net.Listener, config *tls.Config) net.Listener {
+	if config == nil {
+		return listener
+	}
+	return tls.NewListener(listener, config)
+}
+
+// Scheme is that of the URLs of what listens with a TLS configuration.
+func Scheme(config *tls.Config) string {
+	if config == nil {
+		return "http"
+	}
+	return "https"
 }

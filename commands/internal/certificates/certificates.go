@@ -14,7 +14,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -95,16 +94,19 @@ type pair struct {
 // authority reads the authority, or makes one.
 func (f *Files) authority(now time.Time) (pair, error) {
 	read, err := readPair(f.CA, f.CAKey)
-	if errors.Is(err, fs.ErrNotExist) {
-		template := newTemplate("coffee certificate authority", now, authorityTime)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		key, err := keptKey(f.CAKey)
+		if err != nil {
+			return pair{}, err
+		}
+		template := newTemplate("coffee certificate authority", now, now.Add(authorityTime), x509.KeyUsageCertSign|x509.KeyUsageCRLSign)
 		template.IsCA, template.BasicConstraintsValid = true, true
-		template.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
-		return f.make(template, pair{}, f.CA, f.CAKey)
-	}
-	if err != nil {
+		certificate, err := f.make(template, key, pair{template, key}, f.CA, f.CAKey)
+		return pair{certificate, key}, err
+	case err != nil:
 		return pair{}, err
-	}
-	if !read.certificate.IsCA {
+	case !read.certificate.IsCA:
 		return pair{}, fmt.Errorf("%s is not the certificate of an authority", f.CA)
 	}
 	return read, checkTime(f.CA, read.certificate, now)
@@ -113,39 +115,39 @@ func (f *Files) authority(now time.Time) (pair, error) {
 // leaf checks the certificate of the server or of its clients, or makes one.
 func (f *Files) leaf(authority pair, file, keyFile string, usage x509.ExtKeyUsage, name string, names []string, now time.Time) error {
 	read, err := readPair(file, keyFile)
-	missing := errors.Is(err, fs.ErrNotExist)
-	if errors.Is(err, errUnfinished) && authority.key != nil {
-		missing = true // it ended between writing the one and the other
-	}
-	if err != nil && !missing {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, errUnfinished) && authority.key != nil: // it ended between writing the one and the other
+	case err != nil:
 		return err
-	}
-	if !missing {
-		if read.key == nil {
-			return fmt.Errorf("there is no %s, the key of %s", keyFile, file)
-		}
+	case read.key == nil:
+		return fmt.Errorf("there is no %s, the key of %s", keyFile, file)
+	default:
 		roots := x509.NewCertPool()
 		roots.AddCert(authority.certificate)
 		// Whether its time is over is another question.
 		if _, err := read.certificate.Verify(x509.VerifyOptions{Roots: roots, KeyUsages: []x509.ExtKeyUsage{usage}, CurrentTime: read.certificate.NotAfter}); err != nil {
 			return fmt.Errorf("%s is not a certificate of %s for this use: move it away, and another one is made (%w)", file, f.CA, err)
 		}
-		if now.Add(renewBefore).Before(read.certificate.NotAfter) && !now.Before(read.certificate.NotBefore) && hasNames(read.certificate, names) {
+		lacking := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return read.certificate.VerifyHostname(name) == nil })
+		valid := checkTime(file, read.certificate, now) == nil
+		if valid && now.Add(renewBefore).Before(read.certificate.NotAfter) && len(lacking) == 0 {
 			return nil
 		}
-		if authority.key == nil && checkTime(file, read.certificate, now) == nil {
-			f.lacks(file, read.certificate, names)
-			return nil // it cannot be renewed, but still serves
+		if valid && authority.key == nil { // it cannot be renewed, but still serves
+			f.Lacking = append(f.Lacking, lacking...)
+			return nil
 		}
 	}
 	if authority.key == nil {
 		return fmt.Errorf("%s has to be made anew, and for that %s is missing: put it back, or begin with an empty directory", file, f.CAKey)
 	}
-	template := newTemplate(name, now, leafTime)
-	template.KeyUsage, template.ExtKeyUsage = x509.KeyUsageDigitalSignature, []x509.ExtKeyUsage{usage}
-	if template.NotAfter.After(authority.certificate.NotAfter) {
-		template.NotAfter = authority.certificate.NotAfter
+	end := now.Add(leafTime)
+	if end.After(authority.certificate.NotAfter) {
+		end = authority.certificate.NotAfter
 	}
+	template := newTemplate(name, now, end, x509.KeyUsageDigitalSignature)
+	template.ExtKeyUsage = []x509.ExtKeyUsage{usage}
 	for _, name := range names {
 		if ip := net.ParseIP(name); ip != nil {
 			template.IPAddresses = append(template.IPAddresses, ip)
@@ -153,88 +155,58 @@ func (f *Files) leaf(authority pair, file, keyFile string, usage x509.ExtKeyUsag
 			template.DNSNames = append(template.DNSNames, name)
 		}
 	}
-	_, err = f.make(template, authority, file, keyFile)
+	key, err := newKey()
+	if err != nil {
+		return err
+	}
+	_, err = f.make(template, key, authority, file, keyFile)
 	return err
 }
 
-// lacks notes the names that a certificate lacks.
-func (f *Files) lacks(file string, certificate *x509.Certificate, names []string) {
-	for _, name := range names {
-		if file == f.Server && !hasNames(certificate, []string{name}) {
-			f.Lacking = append(f.Lacking, name)
-		}
-	}
+func newTemplate(name string, now, end time.Time, usage x509.KeyUsage) *x509.Certificate {
+	return &x509.Certificate{Subject: pkix.Name{CommonName: name}, NotBefore: now.Add(-clockSkew), NotAfter: end, KeyUsage: usage}
 }
 
-func newTemplate(name string, now time.Time, valid time.Duration) *x509.Certificate {
-	return &x509.Certificate{
-		Subject:   pkix.Name{CommonName: name},
-		NotBefore: now.Add(-clockSkew),
-		NotAfter:  now.Add(valid),
-	}
-}
-
-// make makes a certificate with a new key, signed by an authority, or by itself if that
-// is empty. The key is written first: one that does not fit its certificate is made anew.
-func (f *Files) make(template *x509.Certificate, authority pair, file, keyFile string) (made pair, err error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err == nil && authority.certificate == nil {
-		key, err = keptKey(keyFile, key)
-	}
+// make makes the certificate of a key, signed by an authority. The key is written first: one
+// that does not fit its certificate is made anew.
+func (f *Files) make(template *x509.Certificate, key crypto.Signer, authority pair, file, keyFile string) (*x509.Certificate, error) {
+	der, err := x509.CreateCertificate(rand.Reader, template, authority.certificate, key.Public(), authority.key)
 	if err != nil {
-		return made, err
-	}
-	if template.SerialNumber, err = rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127)); err != nil {
-		return made, err
-	}
-	parent, signer := authority.certificate, authority.key
-	if parent == nil {
-		parent, signer = template, key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), signer)
-	if err != nil {
-		return made, err
+		return nil, err
 	}
 	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		return made, err
+		return nil, err
 	}
-	if err := writePEM(keyFile, "PRIVATE KEY", keyDER, 0o600); err != nil {
-		return made, err
+	if err := private.Write(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), 0o600); err != nil {
+		return nil, err
 	}
-	if err := writePEM(file, "CERTIFICATE", der, 0o644); err != nil {
-		return made, err
+	if err := private.Write(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o644); err != nil {
+		return nil, err
 	}
 	f.Made = append(f.Made, file)
-	certificate, err := x509.ParseCertificate(der)
-	return pair{certificate, key}, err
+	return x509.ParseCertificate(der)
 }
 
+func newKey() (crypto.Signer, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) }
+
 // keptKey returns the key that an authority has, if its certificate alone is missing: what
-// it has signed stays valid. Otherwise it returns the new one.
-func keptKey(file string, created *ecdsa.PrivateKey) (*ecdsa.PrivateKey, error) {
+// it has signed stays valid. Otherwise it returns a new one.
+func keptKey(file string) (crypto.Signer, error) {
 	data, err := private.Read(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return created, nil
+		return newKey()
 	}
 	if err != nil {
 		return nil, err
 	}
-	block, _ := pem.Decode(data)
-	if block == nil {
-		return nil, fmt.Errorf("%s is not a key in PEM: move it away, and another one is made", file)
+	if block, _ := pem.Decode(data); block != nil {
+		key, _ := x509.ParsePKCS8PrivateKey(block.Bytes) // nil if it is none
+		if signer, ok := key.(crypto.Signer); ok {
+			return signer, nil
+		}
 	}
-	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	kept, ok := key.(*ecdsa.PrivateKey)
-	if err != nil || !ok {
-		return nil, fmt.Errorf("%s is not a key that this program has made: move it away, and another one is made", file)
-	}
-	return kept, nil
-}
-
-// writePEM replaces a file as a whole.
-func writePEM(name, kind string, der []byte, mode os.FileMode) error {
-	return private.Write(name, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), mode)
+	return nil, fmt.Errorf("%s is not a key that this program has made: move it away, and another one is made", file)
 }
 
 // errUnfinished means that a certificate and its key do not fit together.
@@ -242,35 +214,31 @@ var errUnfinished = errors.New("the two do not fit together")
 
 // readPair reads a certificate and its key, if there is one. It returns an error that is
 // [fs.ErrNotExist] if there is no certificate.
-func readPair(file, keyFile string) (read pair, err error) {
+func readPair(file, keyFile string) (pair, error) {
 	data, err := private.Read(file)
 	if err != nil {
-		return read, err
+		return pair{}, err
 	}
 	block, _ := pem.Decode(data)
 	if block == nil || block.Type != "CERTIFICATE" {
-		return read, fmt.Errorf("%s is not a certificate in PEM: %w", file, errUnfinished)
+		return pair{}, fmt.Errorf("%s is not a certificate in PEM: %w", file, errUnfinished)
 	}
-	if read.certificate, err = x509.ParseCertificate(block.Bytes); err != nil {
-		return read, fmt.Errorf("%s is not a certificate: %w", file, err)
+	certificate, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return pair{}, fmt.Errorf("%s is not a certificate: %w", file, err)
 	}
 	key, err := private.Read(keyFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		return read, nil
+		return pair{certificate, nil}, nil
 	}
 	if err != nil {
-		return read, err
+		return pair{}, err
 	}
 	both, err := tls.X509KeyPair(data, key)
 	if err != nil {
-		return read, fmt.Errorf("%s is not the key of %s: %w (%w)", keyFile, file, errUnfinished, err)
+		return pair{}, fmt.Errorf("%s is not the key of %s: %w (%w)", keyFile, file, errUnfinished, err)
 	}
-	signer, ok := both.PrivateKey.(crypto.Signer)
-	if !ok {
-		return read, fmt.Errorf("%s is not a key that can sign", keyFile)
-	}
-	read.key = signer
-	return read, nil
+	return pair{certificate, both.PrivateKey.(crypto.Signer)}, nil // which crypto/tls has used as one
 }
 
 func checkTime(file string, certificate *x509.Certificate, now time.Time) error {
@@ -281,8 +249,4 @@ func checkTime(file string, certificate *x509.Certificate, now time.Time) error 
 		return fmt.Errorf("%s is not valid before %s", file, certificate.NotBefore.Format(time.DateTime))
 	}
 	return nil
-}
-
-func hasNames(certificate *x509.Certificate, names []string) bool {
-	return !slices.ContainsFunc(names, func(name string) bool { return certificate.VerifyHostname(name) != nil })
 }

@@ -34,7 +34,8 @@ type level struct {
 // flag after the command, such as --log-level, moves in front of the command.
 // Whatever follows -- stays where it is. A last flag that lacks its value stays last,
 // so that it does not take an argument for its value. A --help anywhere becomes the command
-// help, because the parser has none for the commands of a command. The error is that of [checkNumbers].
+// help, because the parser has none for the commands of a command. It returns a usage error for
+// a number in another notation than the decimal one: Go's flag package would take 010 for 8.
 func FlagsFirst(root *cli.App, args []string) ([]string, error) {
 	if len(args) == 0 {
 		return args, nil
@@ -49,21 +50,32 @@ func FlagsFirst(root *cli.App, args []string) ([]string, error) {
 	for len(args) > 0 {
 		arg := args[0]
 		args = args[1:]
+		isFlag := len(arg) >= 2 && arg[0] == '-'
 		switch {
 		case arg == "--" && last != nil && len(args) == 0: // the user is about to type a flag
-		case last == nil && len(arg) >= 2 && arg[0] == '-' && slices.Contains(cli.HelpFlag.Names(), flagName(arg)):
-			helps = true
 		case arg == "--":
 			arguments, args = slices.Concat([]string{"--"}, arguments, args), nil
-		case len(arg) >= 2 && arg[0] == '-':
-			owner, given, needsValue := ownerOf(levels, arg)
-			if needsValue && len(args) == 0 && last == nil {
+		case isFlag && last == nil && slices.Contains(cli.HelpFlag.Names(), flagName(arg)):
+			helps = true
+		case isFlag:
+			name, value, hasValue := strings.Cut(flagName(arg), "=")
+			owner, flag := ownerOf(levels, name)
+			if flag != nil { // under its first name: the parser refuses a flag that is given under two
+				first := flag.Names()[0]
+				arg, name = "--"+first+strings.TrimPrefix(flagName(arg), name), first
+			}
+			given := []string{arg}
+			switch {
+			case !takesValue(flag) || hasValue:
+			case len(args) > 0:
+				value, args = args[0], args[1:]
+				given = append(given, value)
+			case last == nil:
 				levels, arguments = levels[:owner+1], nil
 			}
-			levels[owner].given = append(levels[owner].given, given)
-			if needsValue && len(args) > 0 {
-				levels[owner].given = append(levels[owner].given, args[0])
-				args = args[1:]
+			levels[owner].given = append(levels[owner].given, given...)
+			if isNumber(flag) && oddNumber.MatchString(value) && last == nil {
+				return nil, exit.Usagef(strings.Join(append([]string{root.Name}, names(levels[1:owner+1])...), " "), "--%s is %q: use decimal digits, without a leading zero", name, value)
 			}
 		default:
 			commands := levels[len(levels)-1].subcommands
@@ -75,56 +87,47 @@ func FlagsFirst(root *cli.App, args []string) ([]string, error) {
 			}
 		}
 	}
-	var names, line []string
-	for _, l := range levels {
-		names = append(names, l.name)
-		if err := checkNumbers(strings.Join(names, " "), l); err != nil && last == nil {
-			return nil, err
-		}
-		line = append(append(line, l.name), l.given...)
+	if helps && len(levels)+len(arguments) == 1 {
+		return names(levels), nil // which shows the first help
 	}
 	if helps {
-		if len(names)+len(arguments) == 1 {
-			return names, nil // which shows the first help
-		}
-		return slices.Concat([]string{names[0], "help"}, names[1:], arguments), nil
+		return slices.Concat([]string{levels[0].name, "help"}, names(levels[1:]), arguments), nil
+	}
+	var line []string
+	for _, l := range levels {
+		line = append(append(line, l.name), l.given...)
 	}
 	return slices.Concat(line, arguments, last), nil
+}
+
+func names(levels []*level) (names []string) {
+	for _, l := range levels {
+		names = append(names, l.name)
+	}
+	return names
 }
 
 // oddNumber matches a number that Go does not read as decimal, such as 010 and 0x10, or
 // that has a _ in it.
 var oddNumber = regexp.MustCompile(`^[+-]?0[0-9xXbBoO]|^[+-]?[0-9].*_`)
 
-// checkNumbers returns a usage error for a number in another notation than the decimal one:
-// Go's flag package would take 010 for 8.
-func checkNumbers(command string, l *level) error {
-	for i, given := range l.given {
-		name, value, ok := strings.Cut(flagName(given), "=")
-		if !ok && i+1 < len(l.given) {
-			value = l.given[i+1]
-		}
-		switch FindFlag(l.flags, name).(type) {
-		case *cli.IntFlag, *cli.Uint64Flag, *cli.Float64Flag:
-			if oddNumber.MatchString(value) {
-				return exit.Usagef(command, "--%s is %q: use decimal digits, without a leading zero", name, value)
-			}
-		}
+func isNumber(flag cli.Flag) bool {
+	switch flag.(type) {
+	case *cli.IntFlag, *cli.Uint64Flag, *cli.Float64Flag:
+		return true
 	}
-	return nil
+	return false
 }
 
-// ownerOf returns the innermost level that has a flag, which is the last one if none
-// has it, and the flag under its first name: the parser refuses a flag that is given
-// under two. It reports whether the flag's value is the next word.
-func ownerOf(levels []*level, arg string) (owner int, given string, needsValue bool) {
-	name, _, hasValue := strings.Cut(flagName(arg), "=")
+// ownerOf returns the innermost level that has a flag, and the flag. It is the last level, and
+// nil, if none has it.
+func ownerOf(levels []*level, name string) (owner int, flag cli.Flag) {
 	for i, l := range slices.Backward(levels) {
 		if flag := FindFlag(l.flags, name); flag != nil {
-			return i, "--" + flag.Names()[0] + strings.TrimPrefix(flagName(arg), name), takesValue(flag) && !hasValue
+			return i, flag
 		}
 	}
-	return len(levels) - 1, arg, false
+	return len(levels) - 1, nil
 }
 
 // flagName returns an argument without the one or two hyphens of a flag.

@@ -16,63 +16,53 @@ import (
 // the completion of urfave/cli v2, which offers hidden flags as well.
 func Complete(last string, more func(*cli.Context) []string) cli.BashCompleteFunc {
 	return func(c *cli.Context) {
-		if strings.HasPrefix(last, "-") {
-			flags := slices.Concat(c.Command.Flags, c.App.Flags)
-			if flag := FindFlag(flags, flagName(last)); takesValue(flag) {
-				for _, value := range valuesOf(flag.Names()[0]) { // none: the shell offers files
-					fmt.Fprintf(c.App.Writer, "%s\n", value)
-				}
-				return
+		offer := func(words ...string) {
+			for _, word := range words {
+				fmt.Fprintln(c.App.Writer, word)
 			}
+		}
+		flags := slices.Concat(c.Command.Flags, c.App.Flags)
+		switch flag := FindFlag(flags, flagName(last)); {
+		case !strings.HasPrefix(last, "-"):
+			for _, command := range c.Command.VisibleCommands() {
+				offer(command.Name)
+			}
+			if more != nil {
+				offer(more(c)...)
+			}
+		case takesValue(flag):
+			offer(valuesOf(flag.Names()[0])...) // none: the shell offers files
+		default:
 			for _, name := range visibleNames(flags) {
 				if flag := "--" + name; strings.HasPrefix(flag, last) {
-					fmt.Fprintf(c.App.Writer, "%s\n", flag)
+					offer(flag)
 				}
-			}
-			return
-		}
-		for _, command := range c.Command.Subcommands {
-			if !command.Hidden {
-				fmt.Fprintf(c.App.Writer, "%s\n", command.Name)
-			}
-		}
-		if more != nil {
-			for _, word := range more(c) {
-				fmt.Fprintf(c.App.Writer, "%s\n", word)
 			}
 		}
 	}
 }
 
 // valuesOf returns the values that a flag can have, if there are only a few.
-func valuesOf(flag string) (values []string) {
-	switch flag {
-	case "drink":
-		for _, drink := range coffee.Menu() {
-			values = append(values, string(drink))
-		}
-	case "pricing":
-		for _, strategy := range coffee.PricingStrategies() {
-			values = append(values, strategy.Name())
-		}
-	case "chapter":
-		for _, chapter := range tour.Chapters {
-			values = append(values, chapter.Name)
-		}
-	case "size":
-		values = []string{"S", "M", "L"}
-	case "status":
-		values = []string{"running", "completed", "failed", "cancelled"}
-	case "output", "log-format":
-		values = []string{"text", "json"}
-	case "format":
-		values = []string{"text", "json", "svg", "mermaid"}
-	case "log-level":
-		values = []string{"debug", "info", "warn", "error", "never"}
-	case "versioning":
-		values = []string{"pinned", "auto-upgrade"}
+func valuesOf(flag string) []string {
+	return map[string][]string{
+		"drink":      words(coffee.Menu(), func(d coffee.Drink) string { return string(d) }),
+		"pricing":    words(coffee.PricingStrategies(), coffee.PricingStrategy.Name),
+		"chapter":    words(tour.Chapters, func(c tour.Chapter) string { return c.Name }),
+		"size":       {"S", "M", "L"},
+		"status":     {"running", "completed", "failed", "cancelled"},
+		"output":     {"text", "json"},
+		"log-format": {"text", "json"},
+		"format":     {"text", "json", "svg", "mermaid"},
+		"log-level":  {"debug", "info", "warn", "error", "never"},
+		"versioning": {"pinned", "auto-upgrade"},
+	}[flag]
+}
+
+func words[T any](all []T, word func(T) string) (words []string) {
+	for _, one := range all {
+		words = append(words, word(one))
 	}
-	return values
+	return words
 }
 
 // Completed returns the word before completionFlag, which is the word to complete

@@ -1,14 +1,15 @@
 package commandline
 
 import (
-	"cmp"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
-	"example.com/coffee/commands/internal/wordwrap"
+	"example.com/coffee/internal/text"
+	"example.com/coffee/internal/typo"
 )
 
 // helpWidth is how wide a line of help may be, and nameWidth how wide the names of a flag
@@ -29,27 +30,12 @@ var SharedFlags = []struct{ Category, explainedBy string }{
 var firstCommands = []string{"server", "worker", "order", "status", "cancel", "tour", "timeline", "board", "menu", "audit", "ready"}
 
 // FirstHelp returns coffee --help, which is short.
-func FirstHelp(root *cli.App, groups []Group) string {
+func FirstHelp(root *cli.App) string {
 	var first Group
-	rest := 0
-	for _, group := range groups {
-		for _, command := range group.Commands {
-			if slices.Contains(firstCommands, command.Name) {
-				first.Commands = append(first.Commands, command)
-			} else {
-				rest++
-			}
-		}
+	for _, name := range firstCommands {
+		first.Commands = append(first.Commands, root.Command(name))
 	}
-	slices.SortStableFunc(first.Commands, func(a, b *cli.Command) int {
-		return cmp.Compare(slices.Index(firstCommands, a.Name), slices.Index(firstCommands, b.Name))
-	})
-	return rootHelp(root, []Group{first}, fmt.Sprintf("\n   coffee help lists %d more commands; coffee COMMAND --help explains one.\n", rest))
-}
-
-// FullHelp returns coffee help. The groups of commands stay in their order.
-func FullHelp(root *cli.App, groups []Group) string {
-	return rootHelp(root, groups, "\n   coffee COMMAND --help explains a command and its flags.\n")
+	return rootHelp(root, []Group{first}, fmt.Sprintf("\n   coffee help lists %d more commands; coffee COMMAND --help explains one.\n", len(root.Commands)-len(firstCommands)))
 }
 
 func rootHelp(root *cli.App, groups []Group, last string) string {
@@ -184,7 +170,51 @@ func item(help *strings.Builder, indent, widest int, name, meaning string) {
 }
 
 // wrap breaks a text between words into indented lines of up to helpWidth.
-func wrap(text string, indent int) string {
-	line := strings.Repeat(" ", indent) + strings.Join(strings.Fields(text), " ")
-	return strings.Join(wordwrap.Lines(line, helpWidth), "\n") + "\n"
+func wrap(s string, indent int) string {
+	line := strings.Repeat(" ", indent) + strings.Join(strings.Fields(s), " ")
+	return strings.Join(text.Wrap(line, helpWidth), "\n") + "\n"
+}
+
+// HelpCommand is coffee help: the same as --help.
+func HelpCommand(root *cli.App, groups []Group) *cli.Command {
+	full := rootHelp(root, groups, "\n   coffee COMMAND --help explains a command and its flags.\n")
+	return &cli.Command{
+		Name:      "help",
+		Hidden:    true,
+		Usage:     "explain the program, or a command",
+		ArgsUsage: "[COMMAND]",
+		Action: func(c *cli.Context) error {
+			commands, text := root.Commands, full
+			for n, name := range c.Args().Slice() {
+				i := slices.IndexFunc(commands, func(command *cli.Command) bool { return command.HasName(name) })
+				if i < 0 && n > 0 && len(commands) == 0 {
+					break // an argument of the command, such as start-dev
+				}
+				if i < 0 && n > 0 {
+					return Errorf(c, "no such command: %q", strings.Join(c.Args().Slice(), " "))
+				}
+				if i < 0 {
+					return NoSuchCommand(c, name)
+				}
+				commands, text = commands[i].Subcommands, commands[i].CustomHelpTemplate
+			}
+			_, err := io.WriteString(c.App.Writer, text)
+			return err
+		},
+	}
+}
+
+// NoSuchCommand returns the usage error for a command that does not exist, with the nearest name.
+func NoSuchCommand(c *cli.Context, name string) error {
+	names := words(c.App.VisibleCommands(), func(command *cli.Command) string { return command.Name })
+	if near, ok := typo.Nearest(name, names); ok {
+		return Errorf(c, "no such command: %q; did you mean %s?", name, near)
+	}
+	return Errorf(c, "no such command: %q; the commands are %s", name, strings.Join(names, ", "))
+}
+
+// Group is a section of the list of commands in coffee --help.
+type Group struct {
+	Title    string
+	Commands []*cli.Command
 }

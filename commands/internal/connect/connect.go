@@ -23,54 +23,48 @@ import (
 	"example.com/coffee/internal/sleep"
 )
 
-// connectFlags say how to reach a Temporal server. A flag takes precedence over its
+// Flags say how to reach a Temporal server. A flag takes precedence over its
 // environment variable, which takes precedence over the file.
 func Flags() []cli.Flag {
 	const category = "CONNECTION (flags override TEMPORAL_* variables, which override temporal.toml)"
-	text := func(name, usage string, aliases ...string) *cli.StringFlag {
-		return &cli.StringFlag{Name: name, Usage: usage, Aliases: aliases, Category: category}
-	}
-	withDefault := func(flag *cli.StringFlag, text string) cli.Flag {
-		flag.DefaultText = text
-		return flag
+	text := func(name, usage, defaultText string, aliases ...string) cli.Flag {
+		return &cli.StringFlag{Name: name, Usage: usage, DefaultText: defaultText, Aliases: aliases, Category: category}
 	}
 	return []cli.Flag{
-		withDefault(text("address", "`HOST:PORT` of the Temporal server, or of several frontends with commas in between"), client.DefaultHostPort),
-		withDefault(text("namespace", "`NAME` of the namespace, a set of orders apart from others on the server", "n"), client.DefaultNamespace),
-		text("api-key", "`KEY` of a server that asks for one, such as Temporal Cloud"),
+		text("address", "`HOST:PORT` of the Temporal server, or of several frontends with commas in between", client.DefaultHostPort),
+		text("namespace", "`NAME` of the namespace, a set of orders apart from others on the server", client.DefaultNamespace, "n"),
+		text("api-key", "`KEY` of a server that asks for one, such as Temporal Cloud", ""),
 		&cli.BoolFlag{Name: "tls", Usage: "use TLS (the default with a certificate or an API key)", Category: category},
-		text("tls-cert-path", "client certificate `FILE`"),
-		text("tls-cert-data", "client certificate as `PEM`"),
-		text("tls-key-path", "client key `FILE`"),
-		text("tls-key-data", "client key as `PEM`"),
-		text("tls-ca-path", "server CA certificate `FILE`"),
-		text("tls-ca-data", "server CA certificate as `PEM`"),
-		text("tls-server-name", "`NAME` to expect in the server's certificate, if it is not that in --address"),
+		text("tls-cert-path", "client certificate `FILE`", ""),
+		text("tls-cert-data", "client certificate as `PEM`", ""),
+		text("tls-key-path", "client key `FILE`", ""),
+		text("tls-key-data", "client key as `PEM`", ""),
+		text("tls-ca-path", "server CA certificate `FILE`", ""),
+		text("tls-ca-data", "server CA certificate as `PEM`", ""),
+		text("tls-server-name", "`NAME` to expect in the server's certificate, if it is not that in --address", ""),
 		&cli.BoolFlag{Name: "tls-disable-host-verification", Usage: "do not verify the server's certificate", Category: category},
-		text("profile", "`NAME` of a profile in the configuration file"),
-		withDefault(text("config-file", "`FILE` to read profiles from"), "the Temporal CLI's temporal.toml"),
+		text("profile", "`NAME` of a profile in the configuration file", ""),
+		text("config-file", "`FILE` to read profiles from", "the Temporal CLI's temporal.toml"),
 		KeysetFlag(category),
 	}
 }
 
-// connectOptions say which server to connect to.
+// Options say which server to connect to.
 type Options struct {
 	client.Options
-	// from names what sets the address and the namespace.
 	from sources
 	// Keyset encrypts what is sent; nil means that it is sent as it is.
 	Keyset *encryption.Keyset
-	// tls, unless nil, has the certificates as they are now.
-	tls *clientTLS
+	tls    clientTLS
 	// frontends look the server's names up.
 	frontends *frontends
 	// Reading is what becomes of that which a worker reads.
 	Reading encryption.Options
 }
 
-// parseConnect turns flags, environment and file into client options.
+// Parse turns flags, environment and file into client options.
 func Parse(c *cli.Context) (options Options, err error) {
-	profile, err := connectProfile(c)
+	profile, err := loadProfile(c)
 	if err != nil {
 		return options, err
 	}
@@ -83,76 +77,20 @@ func Parse(c *cli.Context) (options Options, err error) {
 	if options.Options, err = profile.ToClientOptions(envconfig.ToClientOptionsRequest{}); err != nil {
 		return options, fmt.Errorf("configuration: %w", err)
 	}
-	options.from = sourcesOf(c, profile)
+	if profile.Address != client.DefaultHostPort { // or a flag would change it
+		options.from.address = given(c, "TEMPORAL_ADDRESS")
+	}
+	if profile.Namespace != client.DefaultNamespace {
+		options.from.namespace = given(c, "TEMPORAL_NAMESPACE")
+	}
 	if options.tls, err = newClientTLS(profile.TLS, options.ConnectionOptions.TLS); err != nil {
 		return options, fmt.Errorf("configuration: %w", err)
 	}
-	if options.Credentials, err = apiKey(c, profile.APIKey); err != nil {
+	if err := renewKey(c, profile.APIKey, &options.Options); err != nil {
 		return options, err
 	}
-	if options.Keyset, err = ParseKeyset(c); err != nil {
-		return options, err
-	}
-	return options, nil
-}
-
-// connectProfile merges file, environment and flags.
-func connectProfile(c *cli.Context) (envconfig.ClientConfigProfile, error) {
-	profile, err := loadProfile(c)
-	if err != nil {
-		return profile, err
-	}
-	set := func(flag string, to *string) {
-		if c.IsSet(flag) {
-			*to = c.String(flag)
-		}
-	}
-	set("address", &profile.Address)
-	set("namespace", &profile.Namespace)
-	set("api-key", &profile.APIKey)
-	tls := envconfig.ClientConfigTLS{}
-	if profile.TLS != nil {
-		tls = *profile.TLS
-	}
-	setTLS := func(flag string, to *string) {
-		if c.IsSet(flag) {
-			*to = c.String(flag)
-			profile.TLS = &tls
-		}
-	}
-	// A flag for the path overrides data set elsewhere, and the other way round.
-	setPair := func(pathFlag string, path *string, dataFlag string, data *[]byte) {
-		setTLS(pathFlag, path)
-		if c.IsSet(pathFlag) {
-			*data = nil
-		}
-		if c.IsSet(dataFlag) {
-			*data = []byte(c.String(dataFlag))
-			profile.TLS = &tls
-			if !c.IsSet(pathFlag) {
-				*path = ""
-			}
-		}
-	}
-	setPair("tls-cert-path", &tls.ClientCertPath, "tls-cert-data", &tls.ClientCertData)
-	setPair("tls-key-path", &tls.ClientKeyPath, "tls-key-data", &tls.ClientKeyData)
-	setPair("tls-ca-path", &tls.ServerCACertPath, "tls-ca-data", &tls.ServerCACertData)
-	setTLS("tls-server-name", &tls.ServerName)
-	if c.IsSet("tls-disable-host-verification") {
-		tls.DisableHostVerification = c.Bool("tls-disable-host-verification")
-		profile.TLS = &tls
-	}
-	if c.IsSet("tls") {
-		tls.Disabled = !c.Bool("tls")
-		profile.TLS = &tls
-	}
-	if profile.Address == "" {
-		profile.Address = client.DefaultHostPort
-	}
-	if profile.Namespace == "" {
-		profile.Namespace = client.DefaultNamespace
-	}
-	return profile, nil
+	options.Keyset, err = ParseKeyset(c)
+	return options, err
 }
 
 // Connection is a client that has reached its server, unless it was made by
@@ -167,6 +105,10 @@ type Connection struct {
 func newConnection(c client.Client, at Endpoint, options Options) *Connection {
 	return &Connection{options.Keyset.Client(c, options.Reading), at, options.Namespace, options.Reading.Guard}
 }
+
+// sources name what sets the address and the namespace of a server. The zero value stands
+// for the flags.
+type sources struct{ address, namespace string }
 
 // Endpoint is a server as the user names it.
 type Endpoint struct {
@@ -201,14 +143,20 @@ func assemble(a *app.App, options *Options) error {
 	return err
 }
 
-// connect connects to a server, and checks that it has the namespace: otherwise a wrong one
+// Open connects to a server, and checks that it has the namespace: otherwise a wrong one
 // would show up late, and differently in each command. Any other error surfaces in the
 // command itself, whose requests the SDK retries.
 func Open(ctx context.Context, a *app.App, options Options) (*Connection, error) {
 	return openUnless(ctx, a, options, isNoNamespace)
 }
 
-// connectUnless connects to a server, unless its answer about the namespace is bad.
+// OpenReady connects to a server that is ready. One can answer while its own database
+// does not.
+func OpenReady(ctx context.Context, a *app.App, options Options) (*Connection, error) {
+	return openUnless(ctx, a, options, func(err error) bool { return isNoNamespace(err) || NoAnswer(err) })
+}
+
+// openUnless connects to a server, unless its answer about the namespace is bad.
 func openUnless(ctx context.Context, a *app.App, options Options, bad func(error) bool) (*Connection, error) {
 	conn, err := dialServer(ctx, a, options)
 	if err != nil {
@@ -220,12 +168,6 @@ func openUnless(ctx context.Context, a *app.App, options Options, bad func(error
 		return nil, ServerProblem(err, conn.At)
 	}
 	return conn, nil
-}
-
-// connectReady connects to a server that is ready. One can answer while its own database
-// does not.
-func OpenReady(ctx context.Context, a *app.App, options Options) (*Connection, error) {
-	return openUnless(ctx, a, options, func(err error) bool { return isNoNamespace(err) || NoAnswer(err) })
 }
 
 // dialServer connects to a server.
@@ -251,20 +193,21 @@ func dialServer(ctx context.Context, a *app.App, options Options) (*Connection, 
 // does not answer.
 func (o *Options) why(at Endpoint) func(context.Context, error) error {
 	return func(ctx context.Context, err error) error {
-		if lookup := o.frontends.lookedUp(); lookup != nil {
-			return ServerProblem(errors.Join(err, lookup), at)
+		problem := o.frontends.lookedUp()
+		if problem == nil {
+			var used bool
+			if used, problem = askProxy(ctx, at.Address, http.ProxyFromEnvironment); !used {
+				problem = askTLS(ctx, at.Address, o.tls.config(o.ConnectionOptions.TLS))
+			}
 		}
-		if used, problem := askProxy(ctx, at.Address, http.ProxyFromEnvironment); used {
-			return ServerProblem(errors.Join(err, problem), at)
-		}
-		return ServerProblem(errors.Join(err, askTLS(ctx, at.Address, o.tls.config(o.ConnectionOptions.TLS))), at)
+		return ServerProblem(errors.Join(err, problem), at)
 	}
 }
 
-// readyPatience is the timeout of one attempt to reach a server that may be starting.
+// Patience is the timeout of one attempt to reach a server that may be starting.
 const Patience = 5 * time.Second
 
-// connectWhenUp connects to a server, and waits for one that is not ready yet.
+// OpenWhenUp connects to a server, and waits for one that is not ready yet.
 func OpenWhenUp(ctx context.Context, a *app.App, options Options) (conn *Connection, err error) {
 	err = WhenUp(ctx, a, "waiting for the server", IsAway, func() (err error) {
 		attempt, cancel := context.WithTimeout(ctx, Patience)
@@ -277,8 +220,8 @@ func OpenWhenUp(ctx context.Context, a *app.App, options Options) (conn *Connect
 
 // IsAway reports whether an error says that no server answers.
 func IsAway(err error) bool {
-	var away *awayError
-	return errors.As(err, &away)
+	_, away := errors.AsType[*awayError](err)
+	return away
 }
 
 // WhenUp calls do again, once a second, while its error is one that passes. The log says
@@ -300,7 +243,7 @@ func WhenUp(ctx context.Context, a *app.App, waiting string, passes func(error) 
 	}
 }
 
-// connectLater returns a connection to a server that need not be running yet.
+// OpenLater returns a connection to a server that need not be running yet.
 func OpenLater(a *app.App, options Options) (*Connection, error) {
 	at := options.At()
 	if err := assemble(a, &options); err != nil {

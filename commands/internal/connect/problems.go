@@ -24,49 +24,53 @@ type awayError struct{ error }
 
 func (e *awayError) Unwrap() error { return e.error }
 
+// cause is why no server answers. Without a hint of its own it is about the address.
+type cause struct{ text, hint string }
+
+func (c *cause) Error() string { return c.text }
+
 // NoAnswer reports whether an error means that no server answers.
 func NoAnswer(err error) bool {
-	var unavailable *serviceerror.Unavailable
-	var late *serviceerror.DeadlineExceeded
-	return errors.As(err, &unavailable) || errors.As(err, &late) || errors.Is(err, context.DeadlineExceeded)
+	_, unavailable := errors.AsType[*serviceerror.Unavailable](err)
+	_, late := errors.AsType[*serviceerror.DeadlineExceeded](err)
+	return unavailable || late || errors.Is(err, context.DeadlineExceeded)
 }
 
 func isNoNamespace(err error) bool {
-	var missing *serviceerror.NamespaceNotFound
-	return errors.As(err, &missing)
+	_, missing := errors.AsType[*serviceerror.NamespaceNotFound](err)
+	return missing
 }
 
 // ServerProblem rewords a known error of a server, and adds a hint. It returns other errors
 // as they are.
 func ServerProblem(err error, at Endpoint) error {
-	address, check := at.Address, "check "+cmp.Or(at.from.address, "--address")
-	var missing *serviceerror.NamespaceNotFound
-	var unavailable *serviceerror.Unavailable
-	var lookup *lookupError
-	var proxy *proxyError
-	away := &awayError{fmt.Errorf("no Temporal server answers at %s", address)}
-	switch {
-	case errors.As(err, &missing):
-		return exit.Hinted(fmt.Errorf("there is no namespace %q on %s", missing.Namespace, address), "check "+cmp.Or(at.from.namespace, "--namespace")+"; or start a server that has it: coffee server --namespace NAME")
-	case errors.As(err, &unavailable) && strings.Contains(unavailable.Message, dial.ServerSays):
-		_, said, _ := strings.Cut(unavailable.Message, dial.ServerSays)
-		return exit.Hinted(&awayError{fmt.Errorf("the server at %s cannot do it at the moment: %s", address, text.Printable(said))}, "look at the server's log")
-	case NoAnswer(err) && errors.As(err, &proxy):
-		return exit.Hinted(&awayError{fmt.Errorf("no Temporal server answers at %s: %w", address, proxy)}, "check HTTPS_PROXY; NO_PROXY names the hosts to reach without it")
-	case NoAnswer(err) && tlsProblem(err, address) != nil:
-		return tlsProblem(err, address)
-	case NoAnswer(err) && errors.Is(err, errIsWeb):
-		return exit.Hinted(&awayError{fmt.Errorf("no Temporal server answers at %s: %w", address, errIsWeb)}, "the Web UI of coffee server is on its --port + 1000: use the port itself")
-	case NoAnswer(err) && errors.As(err, &lookup):
-		return exit.Hinted(&awayError{fmt.Errorf("no Temporal server answers at %s: %w", address, lookup)}, check)
-	case NoAnswer(err) && devserver.ServerVersion == "":
-		return exit.Hinted(away, check+" and --tls")
-	case NoAnswer(err) && address == client.DefaultHostPort:
-		return exit.Hinted(away, "start one with: coffee server")
-	case NoAnswer(err):
-		return exit.Hinted(away, check+" and --tls, or start a server here with: coffee server")
+	if missing, ok := errors.AsType[*serviceerror.NamespaceNotFound](err); ok {
+		return exit.Hinted(fmt.Errorf("there is no namespace %q on %s", missing.Namespace, at.Address), "check "+cmp.Or(at.from.namespace, "--namespace")+"; or start a server that has it: coffee server --namespace NAME")
 	}
-	return err
+	if !NoAnswer(err) {
+		return err
+	}
+	check := "check " + cmp.Or(at.from.address, "--address")
+	away := fmt.Errorf("no Temporal server answers at %s", at.Address)
+	hinted := func(err error, hint string) error { return exit.Hinted(&awayError{err}, hint) }
+	if unavailable, ok := errors.AsType[*serviceerror.Unavailable](err); ok {
+		if _, said, ok := strings.Cut(unavailable.Message, dial.ServerSays); ok {
+			return hinted(fmt.Errorf("the server at %s cannot do it at the moment: %s", at.Address, text.Printable(said)), "look at the server's log")
+		}
+	}
+	if why, ok := errors.AsType[*cause](err); ok {
+		return hinted(fmt.Errorf("%w: %w", away, why), cmp.Or(why.hint, check))
+	}
+	if problem := tlsProblem(err, at.Address); problem != nil {
+		return problem
+	}
+	switch {
+	case devserver.ServerVersion == "":
+		return hinted(away, check+" and --tls")
+	case at.Address == client.DefaultHostPort:
+		return hinted(away, "start one with: coffee server")
+	}
+	return hinted(away, check+" and --tls, or start a server here with: coffee server")
 }
 
 // errUsesTLS is the error of a client without TLS whose server uses it.
@@ -88,29 +92,24 @@ func askTLS(ctx context.Context, address string, config *tls.Config) error {
 	}
 	defer conn.Close()
 	deadline, _ := ctx.Deadline()
-	if err := conn.SetReadDeadline(deadline); err != nil {
-		return err
-	}
+	_ = conn.SetReadDeadline(deadline) // or reading fails at once
 	_, err = conn.Read(make([]byte, 1))
 	return err
 }
 
-// errIsWeb means that the server speaks HTTP/1, which gRPC does not.
-var errIsWeb = errors.New("a web server answers there")
-
-// askWithoutTLS returns [errUsesTLS] if a server uses TLS, and [errIsWeb] if it is a web
-// server. All that gRPC sees is that the connection ends.
+// askWithoutTLS returns [errUsesTLS] if a server uses TLS, and a cause if it is a web server,
+// which speaks HTTP/1. All that gRPC sees is that the connection ends.
 func askWithoutTLS(ctx context.Context, address string) error {
 	// Nothing is sent, and nothing that comes is believed.
 	conn, err := dialTLS(ctx, address, &tls.Config{InsecureSkipVerify: true})
-	var alert *net.OpError
-	var other tls.RecordHeaderError
+	other, _ := errors.AsType[tls.RecordHeaderError](err)
+	alert, _ := errors.AsType[*net.OpError](err)
 	switch {
-	case errors.As(err, &other) && string(other.RecordHeader[:]) == "HTTP/":
-		return errIsWeb
+	case string(other.RecordHeader[:]) == "HTTP/":
+		return &cause{"a web server answers there", "the Web UI of coffee server is on its --port + 1000: use the port itself"}
 	case err == nil:
 		return errors.Join(errUsesTLS, conn.Close())
-	case errors.As(err, &alert) && alert.Op == "remote error": // crypto/tls: the server's alert
+	case alert != nil && alert.Op == "remote error": // crypto/tls: the server's alert
 		return errUsesTLS
 	}
 	return nil
@@ -130,20 +129,16 @@ func dialTLS(ctx context.Context, address string, config *tls.Config) (net.Conn,
 	if err != nil {
 		return nil, err
 	}
-	var conn net.Conn
+	dialer := tls.Dialer{Config: config}
+	var problems error
 	for _, ip := range ips {
-		if conn, err = new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(ip, port)); err == nil {
-			break
+		conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(ip, port))
+		if err == nil {
+			return conn, nil
 		}
+		problems = errors.Join(problems, err)
 	}
-	if err != nil {
-		return nil, err
-	}
-	secure := tls.Client(conn, config)
-	if err := secure.HandshakeContext(ctx); err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	return secure, nil
+	return nil, problems
 }
 
 // tlsProblem explains why a client and the server at an address cannot agree on TLS. It

@@ -21,8 +21,8 @@ func TestServerProblem(t *testing.T) {
 		text, hint string
 	}{
 		{away, "no Temporal server answers at shop:7233", "check --address and --tls"},
-		{errors.Join(away, &lookupError{"shop", &net.DNSError{IsNotFound: true}}), "there is no host shop", "check --address"},
-		{errors.Join(away, &proxyError{"http://proxy:3128", errors.New("it answers 403 Forbidden")}), "the proxy http://proxy:3128: it answers 403 Forbidden", "HTTPS_PROXY"},
+		{errors.Join(away, unknownHost("shop", &net.DNSError{IsNotFound: true})), "there is no host shop", "check --address"},
+		{errors.Join(away, &cause{"the proxy http://proxy:3128: it answers 403 Forbidden", "check HTTPS_PROXY"}), "the proxy http://proxy:3128: it answers 403 Forbidden", "HTTPS_PROXY"},
 		{errors.Join(away, errUsesTLS), "the server at shop:7233 uses TLS", "use --tls"},
 		{serviceerror.NewUnavailable(dial.ServerSays + "its database is away"), "the server at shop:7233 cannot do it at the moment: its database is away", "the server's log"},
 	} {

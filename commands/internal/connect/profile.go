@@ -12,9 +12,11 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/contrib/envconfig"
 
+	"example.com/coffee/coffee/encryption"
 	"example.com/coffee/commands/internal/commandline"
 	"example.com/coffee/internal/exit"
 	"example.com/coffee/internal/namespaces"
+	"example.com/coffee/internal/private"
 	"example.com/coffee/internal/text"
 	"example.com/coffee/internal/typo"
 )
@@ -27,28 +29,39 @@ var profileKeys = []string{
 	"endpoint", "auth",
 }
 
-// environment is that of the process. A variable that is empty is not set: one that a
-// manifest leaves empty must neither undo the file nor turn TLS on.
-type environment struct{ envconfig.EnvLookup }
+// variables are the TEMPORAL_* variables of a command: what a flag says, or else the process's
+// environment. A variable that is empty is not set: one that a manifest leaves empty must
+// neither undo the file nor turn TLS on.
+type variables struct{ c *cli.Context }
+
+// Environ implements [envconfig.EnvLookup].
+func (variables) Environ() []string { return os.Environ() }
 
 // LookupEnv implements [envconfig.EnvLookup].
-func (environment) LookupEnv(name string) (string, bool) {
+func (v variables) LookupEnv(name string) (string, bool) {
+	flag := flagFor(name)
+	if v.c.IsSet(flag) {
+		return v.c.String(flag), true
+	}
+	// A flag for the path overrides data set elsewhere, and the other way round.
+	if twin := pathOrData.Replace(flag); twin != flag && v.c.IsSet(twin) {
+		return "", true
+	}
 	value := os.Getenv(name)
 	return value, value != ""
 }
 
-// configFile returns the configuration file, and what names it; both are empty if nothing
-// does.
-func configFile(c *cli.Context) (path, source string) {
-	path = cmp.Or(c.String("config-file"), os.Getenv("TEMPORAL_CONFIG_FILE"))
-	if path == "" {
-		return "", ""
-	}
-	return path, given(c, "config-file", "TEMPORAL_CONFIG_FILE")
-}
+var (
+	pathOrData = strings.NewReplacer("-path", "-data", "-data", "-path")
+	flagNames  = strings.NewReplacer("TEMPORAL_TLS_CLIENT_", "tls-", "TEMPORAL_TLS_SERVER_CA_CERT_", "tls-ca-", "TEMPORAL_", "", "_", "-")
+)
 
-// given says where a setting of a connection comes from: a flag, a variable, or the file.
-func given(c *cli.Context, flag, variable string) string {
+// flagFor returns the name of the flag that overrides a variable.
+func flagFor(variable string) string { return strings.ToLower(flagNames.Replace(variable)) }
+
+// given says where the setting of a variable comes from: its flag, itself, or the file.
+func given(c *cli.Context, variable string) string {
+	flag := flagFor(variable)
 	switch {
 	case c.IsSet(flag):
 		return "--" + flag
@@ -58,40 +71,24 @@ func given(c *cli.Context, flag, variable string) string {
 	return strings.ReplaceAll(flag, "-", "_") + " in temporal.toml"
 }
 
-// sources name what sets the address and the namespace of a server. The zero value stands
-// for the flags.
-type sources struct{ address, namespace string }
-
-// sourcesOf returns the sources of a profile. A default is one that a flag would change.
-func sourcesOf(c *cli.Context, profile envconfig.ClientConfigProfile) (from sources) {
-	if profile.Address != client.DefaultHostPort {
-		from.address = given(c, "address", "TEMPORAL_ADDRESS")
-	}
-	if profile.Namespace != client.DefaultNamespace {
-		from.namespace = given(c, "namespace", "TEMPORAL_NAMESPACE")
-	}
-	return from
-}
-
-// loadProfile merges the file and the environment. All that is wrong with them is a usage
-// error; envconfig passes over a file that is not there, over a key that it does not know,
-// and over a variable whose value it cannot read.
+// loadProfile merges the file, the environment and the flags. All that is wrong with them is
+// a usage error; envconfig passes over a file that is not there, over a key that it does not
+// know, and over a variable whose value it cannot read.
 func loadProfile(c *cli.Context) (profile envconfig.ClientConfigProfile, err error) {
 	for _, name := range []string{"TEMPORAL_TLS", "TEMPORAL_TLS_DISABLE_HOST_VERIFICATION"} {
 		if value := os.Getenv(name); !slices.Contains([]string{"", "true", "false", "1", "0"}, strings.ToLower(value)) {
 			return profile, commandline.Errorf(c, "$%s is %q: use true or false", name, value)
 		}
 	}
-	path, source := configFile(c)
-	if source != "" {
+	path, named := variables{c}.LookupEnv("TEMPORAL_CONFIG_FILE")
+	if named {
 		if _, err := os.Stat(path); err != nil {
-			return profile, exit.Usagef("", "configuration: %s: %w", source, err)
+			return profile, exit.Usagef("", "configuration: %s: %w", given(c, "TEMPORAL_CONFIG_FILE"), err)
 		}
 	}
-	profile, err = envconfig.LoadClientConfigProfile(envconfig.LoadClientConfigProfileOptions{
-		ConfigFilePath: path, ConfigFileProfile: c.String("profile"), ConfigFileStrict: true, EnvLookup: environment{envconfig.EnvLookupOS},
-	})
+	profile, err = envconfig.LoadClientConfigProfile(envconfig.LoadClientConfigProfileOptions{ConfigFileStrict: true, EnvLookup: variables{c}})
 	if err == nil {
+		profile.Address, profile.Namespace = cmp.Or(profile.Address, client.DefaultHostPort), cmp.Or(profile.Namespace, client.DefaultNamespace)
 		return profile, nil
 	}
 	if _, keys, ok := strings.Cut(err.Error(), "key(s) unrecognized: "); ok {
@@ -108,14 +105,14 @@ func loadProfile(c *cli.Context) (profile envconfig.ClientConfigProfile, err err
 // checkProfile returns a usage error unless a server can have the address and the namespace,
 // and a request the headers. The error does not repeat the API key.
 func checkProfile(c *cli.Context, profile envconfig.ClientConfigProfile) error {
-	if err := validHostPort(given(c, "address", "TEMPORAL_ADDRESS"), profile.Address); err != nil {
+	if err := validHostPort(given(c, "TEMPORAL_ADDRESS"), profile.Address); err != nil {
 		return err
 	}
 	if err := namespaces.Check(profile.Namespace); err != nil {
-		return commandline.Errorf(c, "%s: %v", given(c, "namespace", "TEMPORAL_NAMESPACE"), err)
+		return commandline.Errorf(c, "%s: %v", given(c, "TEMPORAL_NAMESPACE"), err)
 	}
 	if err := checkHeader(profile.APIKey); err != nil {
-		return commandline.Errorf(c, "%s %v", given(c, "api-key", "TEMPORAL_API_KEY"), err)
+		return commandline.Errorf(c, "%s %v", given(c, "TEMPORAL_API_KEY"), err)
 	}
 	for name, value := range profile.GRPCMeta {
 		if err := checkHeader(value); err != nil {
@@ -135,4 +132,36 @@ func checkHeader(value string) error {
 		return errors.New("has a character that is not printable ASCII")
 	}
 	return nil
+}
+
+// KeysetFlag is the flag that names a keyset.
+func KeysetFlag(category string) cli.Flag {
+	return &cli.StringFlag{
+		Name:        "encryption-keyset",
+		Usage:       "keyset `FILE` that encrypts and decrypts orders, made by coffee keys",
+		DefaultText: "$" + commandline.KeysetVariable,
+		Category:    category,
+	}
+}
+
+// ParseKeyset opens the keyset that the flag or the variable names; nil if neither
+// does.
+func ParseKeyset(c *cli.Context) (*encryption.Keyset, error) {
+	path := cmp.Or(c.String("encryption-keyset"), os.Getenv(commandline.KeysetVariable))
+	if path == "" {
+		return nil, nil
+	}
+	NoteExposed(c, "keyset", path)
+	keyset, err := encryption.Open(path)
+	if err != nil {
+		return nil, exit.Hinted(err, "make one with: coffee keys new FILE")
+	}
+	return keyset, nil
+}
+
+// NoteExposed says so if other people could read or change a file with secrets.
+func NoteExposed(c *cli.Context, what, path string) {
+	if exposed := private.Exposed(path); exposed != "" {
+		fmt.Fprintf(c.App.ErrWriter, "the %s is not private: %s\n", what, text.Printable(exposed))
+	}
 }

@@ -1,11 +1,10 @@
 package connect
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"net"
-	"os"
 
 	"github.com/urfave/cli/v2"
 	"go.temporal.io/sdk/client"
@@ -19,95 +18,80 @@ import (
 // What a client shows to the server, and whom it trusts, is in files that others renew
 // while it runs: each connection is made with what they hold then.
 
-// clientTLS has the certificates of a client. Nil has none that change.
-type clientTLS struct {
-	pair      *renewed.File[*tls.Certificate] // nil if it is not in files
-	authority *renewed.File[*x509.CertPool]   // nil if it is not in a file
-	base      *tls.Config
-}
+// clientTLS returns the configuration of a client with the authorities as they are now. Nil
+// has none that change.
+type clientTLS func() *tls.Config
 
-// newClientTLS opens the files of a profile. The rest of the configuration is in base; nil
-// means no TLS.
-func newClientTLS(profile *envconfig.ClientConfigTLS, base *tls.Config) (c *clientTLS, err error) {
-	if profile == nil || base == nil {
+// newClientTLS makes a configuration renew the certificates that are in files of a profile;
+// nil means no TLS.
+func newClientTLS(profile *envconfig.ClientConfigTLS, config *tls.Config) (clientTLS, error) {
+	if profile == nil || config == nil {
 		return nil, nil
 	}
-	c = &clientTLS{base: base}
 	if profile.ClientCertPath != "" && profile.ClientKeyPath != "" {
-		if c.pair, err = renewed.KeyPair(profile.ClientCertPath, profile.ClientKeyPath); err != nil {
+		pair, err := renewed.KeyPair(profile.ClientCertPath, profile.ClientKeyPath)
+		if err != nil {
 			return nil, err
 		}
+		config.Certificates, config.GetClientCertificate = nil, renewed.ClientCertificate(pair)
 	}
-	if profile.ServerCACertPath != "" {
-		if c.authority, err = renewed.Authority(profile.ServerCACertPath); err != nil {
-			return nil, err
-		}
+	if profile.ServerCACertPath == "" {
+		return nil, nil
 	}
-	return c, nil
+	authority, err := renewed.Authority(profile.ServerCACertPath)
+	return func() *tls.Config {
+		config := config.Clone()
+		config.RootCAs, _ = authority.Get() // or the last one that could be read
+		return config
+	}, err
 }
 
-// config returns the configuration with the certificates as they are now, or other if
-// there are none that change.
-func (c *clientTLS) config(other *tls.Config) *tls.Config {
+// config returns the configuration as it is now, or other if it does not change.
+func (c clientTLS) config(other *tls.Config) *tls.Config {
 	if c == nil {
 		return other
 	}
-	config := c.base.Clone()
-	if c.pair != nil {
-		config.Certificates, config.GetClientCertificate = nil, renewed.ClientCertificate(c.pair)
-	}
-	if c.authority != nil {
-		config.RootCAs, _ = c.authority.Get() // or the last one that could be read
-	}
-	return config
+	return c()
 }
 
-// dialOptions make gRPC use the certificates.
-func (c *clientTLS) dialOptions() []grpc.DialOption {
+// dialOptions make gRPC use the configuration.
+func (c clientTLS) dialOptions() []grpc.DialOption {
 	if c == nil {
 		return nil
 	}
-	return []grpc.DialOption{grpc.WithTransportCredentials(renewingCredentials{credentials.NewTLS(c.base), c})}
+	return []grpc.DialOption{grpc.WithTransportCredentials(renewingCredentials{credentials.NewTLS(c()), c})}
 }
 
 // renewingCredentials are gRPC's own for TLS, made anew for each connection.
 type renewingCredentials struct {
 	credentials.TransportCredentials
-	client *clientTLS
+	now clientTLS
 }
 
 // ClientHandshake implements [credentials.TransportCredentials].
 func (r renewingCredentials) ClientHandshake(ctx context.Context, authority string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	return credentials.NewTLS(r.client.config(nil)).ClientHandshake(ctx, authority, conn)
+	return credentials.NewTLS(r.now()).ClientHandshake(ctx, authority, conn)
 }
 
 // Clone implements [credentials.TransportCredentials].
 func (r renewingCredentials) Clone() credentials.TransportCredentials {
-	return renewingCredentials{r.TransportCredentials.Clone(), r.client}
+	return renewingCredentials{r.TransportCredentials.Clone(), r.now}
 }
 
-// apiKey returns the credentials for an API key; nil if there is none. One that is in the
-// configuration file is read again when the file changes.
-func apiKey(c *cli.Context, key string) (client.Credentials, error) {
-	if key == "" {
-		return nil, nil
+// renewKey makes a client read an API key that is in the configuration file again when the
+// file changes.
+func renewKey(c *cli.Context, key string, options *client.Options) error {
+	if _, elsewhere := (variables{c}).LookupEnv("TEMPORAL_API_KEY"); key == "" || elsewhere {
+		return nil
 	}
-	path, source := configFile(c)
-	if source == "" {
-		path = envconfig.DefaultConfigFilePath()
-	}
-	if c.IsSet("api-key") || os.Getenv("TEMPORAL_API_KEY") != "" {
-		return client.NewAPIKeyStaticCredentials(key), nil
-	}
+	path, _ := variables{c}.LookupEnv("TEMPORAL_CONFIG_FILE")
 	keys, err := renewed.New(func() (string, error) {
-		profile, err := connectProfile(c)
+		profile, err := loadProfile(c)
 		return profile.APIKey, err
-	}, path)
-	if err != nil {
-		return nil, err
-	}
-	return client.NewAPIKeyDynamicCredentials(func(context.Context) (string, error) {
+	}, cmp.Or(path, envconfig.DefaultConfigFilePath()))
+	options.Credentials = client.NewAPIKeyDynamicCredentials(func(context.Context) (string, error) {
 		key, _ := keys.Get() // or the last one that could be read
 		return key, nil
-	}), nil
+	})
+	return err
 }

@@ -6,16 +6,65 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
+	"unicode"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/resolver"
 
+	"example.com/coffee/devserver"
+	"example.com/coffee/internal/exit"
 	"example.com/coffee/internal/sleep"
 )
+
+// An address may be a list of several, separated by commas: the frontends of a cluster
+// without a load balancer. Requests go to all of them in turn, and when one is gone to
+// the others: the SDK asks gRPC for round robin.
+
+func addressList(address string) []string { return strings.Split(address, ",") }
+
+// validHostPort returns a usage error, which says where the address is from, unless each of
+// its parts is one.
+func validHostPort(source, address string) error {
+	for _, one := range addressList(address) {
+		host, port, err := net.SplitHostPort(one)
+		if n, portErr := strconv.ParseUint(port, 10, 16); err != nil || portErr != nil || n == 0 || strings.ContainsFunc(host, notInHost) {
+			return exit.Usagef("", "%s is %q: use HOST:PORT, or several with commas in between", source, address)
+		}
+	}
+	return nil
+}
+
+// notInHost reports whether a character is in no name or address of a host.
+func notInHost(r rune) bool {
+	return unicode.IsSpace(r) || !unicode.IsPrint(r) || strings.ContainsRune("/?#@", r)
+}
+
+// resolveNames makes options look names up by [frontends], and use all of a list of
+// addresses.
+func resolveNames(options *Options) {
+	options.frontends = &frontends{scheme: "dns", hosts: addressList(options.HostPort)}
+	if len(options.frontends.hosts) > 1 {
+		options.frontends.scheme = "list"
+		options.HostPort = "list:///frontends"
+	}
+	options.ConnectionOptions.DialOptions = append(slices.Clip(options.ConnectionOptions.DialOptions), grpc.WithResolvers(options.frontends))
+}
+
+// OnThisMachine reports whether all addresses are localhost or loopback addresses.
+func OnThisMachine(address string) bool {
+	return !slices.ContainsFunc(addressList(address), func(one string) bool {
+		host, _, err := net.SplitHostPort(one)
+		return err != nil || !isLocalhost(host) && !devserver.IsLoopback(host)
+	})
+}
 
 // frontends finds the addresses of a server's frontends for gRPC. gRPC's own resolver
 // also asks for SRV and TXT records, and a name server that drops packets makes even
@@ -24,34 +73,16 @@ type frontends struct {
 	scheme string   // of gRPC's targets that it resolves
 	hosts  []string // HOST:PORT each
 
-	mu      sync.Mutex
-	problem error // why the names cannot be looked up; nil if they can
+	problem atomic.Pointer[cause] // why a name cannot be looked up; nil if all can
 }
 
-// lookupError says that a name cannot be looked up.
-type lookupError struct {
-	host string
-	err  error
-}
-
-func (e *lookupError) Error() string {
-	var unknown *net.DNSError
-	if errors.As(e.err, &unknown) && unknown.IsNotFound {
-		return fmt.Sprintf("there is no host %s", e.host)
+// unknownHost is why a name cannot be looked up.
+func unknownHost(host string, err error) *cause {
+	if unknown, ok := errors.AsType[*net.DNSError](err); ok && unknown.IsNotFound {
+		return &cause{"there is no host " + host, ""}
 	}
-	return fmt.Sprintf("the name server does not answer for %s: %v", e.host, e.err)
+	return &cause{fmt.Sprintf("the name server does not answer for %s: %v", host, err), ""}
 }
-
-func (e *lookupError) Unwrap() error { return e.err }
-
-// proxyError says that a proxy lets nobody through to a server.
-type proxyError struct {
-	proxy string
-	err   error
-}
-
-func (e *proxyError) Error() string { return fmt.Sprintf("the proxy %s: %v", e.proxy, e.err) }
-func (e *proxyError) Unwrap() error { return e.err }
 
 // askProxy asks the proxy that gRPC uses for an address, if there is one, to connect to it.
 // gRPC's own error does not say that there was a proxy.
@@ -71,14 +102,13 @@ func askProxy(ctx context.Context, address string, proxyFor func(*http.Request) 
 		return through
 	}}
 	_, err = transport.RoundTrip(request)
-	var connecting *net.OpError
-	switch {
-	case errors.Is(err, through):
+	if errors.Is(err, through) {
 		return true, nil
-	case errors.As(err, &connecting):
+	}
+	if connecting, ok := errors.AsType[*net.OpError](err); ok {
 		err = connecting.Err
 	}
-	return true, &proxyError{proxy.Redacted(), err}
+	return true, &cause{fmt.Sprintf("the proxy %s: %v", proxy.Redacted(), err), "check HTTPS_PROXY; NO_PROXY names the hosts to reach without it"}
 }
 
 const (
@@ -92,19 +122,12 @@ const (
 // lookUp returns the IP addresses of a host. Nobody is asked for localhost, which is this
 // machine, nor for an address.
 func lookUp(ctx context.Context, host string) ([]string, error) {
-	switch {
-	case isLocalhost(host):
+	if isLocalhost(host) {
 		return []string{"127.0.0.1", "::1"}, nil
-	case isIP(host):
-		return []string{host}, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookupPatience)
 	defer cancel()
-	ips, err := net.DefaultResolver.LookupHost(ctx, host)
-	if err != nil {
-		return nil, &lookupError{host, err}
-	}
-	return ips, nil
+	return net.DefaultResolver.LookupHost(ctx, host)
 }
 
 // isLocalhost reports whether a name is one of those that no name server knows (RFC 6761).
@@ -113,30 +136,34 @@ func isLocalhost(host string) bool {
 	return name == "localhost" || strings.HasSuffix(name, ".localhost")
 }
 
-// isIP reports whether a host is an IP address, perhaps with a zone.
-func isIP(host string) bool {
-	address, _, _ := strings.Cut(host, "%")
-	return net.ParseIP(address) != nil
-}
-
 // lookedUp returns the problem of the last look-up; nil if there was none.
 func (f *frontends) lookedUp() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.problem
+	if problem := f.problem.Load(); problem != nil { // not a nil in an error
+		return problem
+	}
+	return nil
+}
+
+// fixed reports whether nobody has to be asked for any of the hosts.
+func (f *frontends) fixed() bool {
+	return !slices.ContainsFunc(f.hosts, func(address string) bool {
+		host, _, _ := net.SplitHostPort(address)
+		_, err := netip.ParseAddr(host)
+		return err != nil && !isLocalhost(host)
+	})
 }
 
 // resolve returns the endpoints of all frontends whose names can be looked up, or an
 // error if there are none.
 func (f *frontends) resolve(ctx context.Context) ([]resolver.Endpoint, error) {
 	var endpoints []resolver.Endpoint
-	var problem error
+	var problem *cause
 	for _, address := range f.hosts {
 		host, port, _ := net.SplitHostPort(address) // it has been checked
-		f.setProblem(&lookupError{host, errors.New("it was asked just now")})
+		f.problem.Store(unknownHost(host, errors.New("it was asked just now")))
 		ips, err := lookUp(ctx, host)
 		if err != nil {
-			problem = err
+			problem = unknownHost(host, err)
 			continue
 		}
 		var all []resolver.Address
@@ -147,25 +174,19 @@ func (f *frontends) resolve(ctx context.Context) ([]resolver.Endpoint, error) {
 			}
 			all = append(all, one)
 		}
+		servers := slices.Chunk(all, 1)
 		if isLocalhost(host) {
-			endpoints = append(endpoints, resolver.Endpoint{Addresses: all}) // one server, at either address
-			continue
+			servers = slices.Values([][]resolver.Address{all}) // one server, at either address
 		}
-		for _, one := range all {
-			endpoints = append(endpoints, resolver.Endpoint{Addresses: []resolver.Address{one}})
+		for addresses := range servers {
+			endpoints = append(endpoints, resolver.Endpoint{Addresses: addresses})
 		}
 	}
-	f.setProblem(problem)
+	f.problem.Store(problem)
 	if len(endpoints) == 0 {
 		return nil, problem
 	}
 	return endpoints, nil
-}
-
-func (f *frontends) setProblem(err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.problem = err
 }
 
 // Scheme implements [resolver.Builder].
@@ -175,17 +196,6 @@ func (f *frontends) Scheme() string { return f.scheme }
 func (f *frontends) Build(_ resolver.Target, conn resolver.ClientConn, _ resolver.BuildOptions) (resolver.Resolver, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &resolving{cancel: cancel, again: make(chan struct{}, 1)}
-	fixed := !slices.ContainsFunc(f.hosts, func(address string) bool {
-		host, _, _ := net.SplitHostPort(address)
-		return !isIP(host) && !isLocalhost(host)
-	})
-	if fixed {
-		endpoints, err := f.resolve(ctx)
-		if err == nil {
-			err = conn.UpdateState(resolver.State{Endpoints: endpoints})
-		}
-		return r, err
-	}
 	r.done.Go(func() { f.run(ctx, r, conn) })
 	return r, nil
 }
@@ -203,16 +213,14 @@ func (f *frontends) run(ctx context.Context, r *resolving, conn resolver.ClientC
 		} else {
 			conn.ReportError(err)
 		}
-		if !sleep.For(ctx, lookupPause) {
+		if err == nil && f.fixed() || !sleep.For(ctx, lookupPause) {
 			return
 		}
-		if err != nil {
-			continue
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-r.again:
+		if err == nil {
+			select {
+			case <-ctx.Done():
+			case <-r.again:
+			}
 		}
 	}
 }

@@ -4,8 +4,11 @@ package findings
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"example.com/coffee/coffee/audit"
 	"example.com/coffee/commands/internal/terminal"
@@ -16,12 +19,8 @@ import (
 // Verdict returns an error with the exit code 6 if a rule is broken, and another one if an
 // order could not be judged.
 func Verdict(report *audit.Report) error {
-	switch {
-	case len(report.Breaches) > 0:
-	case len(report.Unreadable) > 0:
+	if len(report.Breaches) == 0 {
 		return unreadableOrders(len(report.Unreadable))
-	default:
-		return nil
 	}
 	hint := ""
 	for _, breach := range report.Breaches {
@@ -101,4 +100,38 @@ func PrintAudit(out *terminal.Output, report *audit.Report) {
 	default:
 		out.Line("Verdict", "no breach")
 	}
+}
+
+// WriteMetrics writes what an audit found to a file for the textfile collector of
+// Prometheus' node_exporter. The file is replaced as a whole. An audit that cannot be
+// made leaves the last one's, whose time tells.
+func WriteMetrics(path string, report *audit.Report, now time.Time) error {
+	registry := prometheus.NewRegistry()
+	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		vector := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
+		registry.MustRegister(vector)
+		return vector
+	}
+	breaches := gauge("coffee_audit_breaches", "Breaches of each of the audit's rules.", "rule")
+	for _, rule := range audit.Rules() {
+		breaches.WithLabelValues(strconv.Itoa(int(rule)))
+	}
+	for _, breach := range report.Breaches {
+		breaches.WithLabelValues(strconv.Itoa(int(breach.Rule))).Inc()
+	}
+	orders := gauge("coffee_audit_orders", "Orders by how they ended.", "outcome")
+	for outcome, count := range map[string]int{
+		"completed": report.Orders.Completed, "cancelled": report.Orders.Cancelled, "failed": report.Orders.Failed,
+		"invalid": report.Orders.Invalid, "stopped": report.Orders.Stopped, "running": report.Orders.Running,
+	} {
+		orders.WithLabelValues(outcome).Set(float64(count))
+	}
+	gauge("coffee_audit_stuck_orders", "Running orders that are stuck in a nondeterminism error.").WithLabelValues().Set(float64(len(report.Stuck)))
+	gauge("coffee_audit_unreadable_orders", "Orders that cannot be read, and are not judged.").WithLabelValues().Set(float64(len(report.Unreadable)))
+	gauge("coffee_audit_net_cents", "Charges less refunds, in the ledger.").WithLabelValues().Set(float64(report.Ledger.NetCents))
+	gauge("coffee_audit_last_run_timestamp_seconds", "When the audit was made.").WithLabelValues().Set(float64(now.Unix()))
+	if err := prometheus.WriteToTextfile(path, registry); err != nil {
+		return fmt.Errorf("cannot write the audit's metrics: %w", err)
+	}
+	return nil
 }

@@ -30,8 +30,11 @@ type UnreadableOrder struct {
 	Begun bool
 }
 
-// unreadableOrders returns the error about orders that nobody here could judge.
+// unreadableOrders returns the error about orders that nobody here could judge, if there are any.
 func unreadableOrders(n int) error {
+	if n == 0 {
+		return nil
+	}
 	return &exit.Error{Code: exit.Failure, Err: errors.New(text.Plural(n, "order", "orders") + " could not be read")}
 }
 
@@ -46,35 +49,25 @@ type Broken struct {
 	Problem string `json:"problem"`
 }
 
-// add replays a history, and adds the outcome. file is where it is from; empty means
-// the server.
-func (r *Replayed) add(history desk.History, file string, check func(desk.History) error) error {
-	r.Histories++
-	running := history.Running()
-	if running {
-		r.Running++
+// Take replays a history that was read from file, or from the server if that is empty. An
+// order that cannot be read is only named. Take returns any other error.
+func (r *Replayed) Take(history desk.History, err error, file string, check func(desk.History) error) error {
+	if err == nil {
+		r.Histories++
+		if history.Running() {
+			r.Running++
+		}
+		err = check(history)
 	}
-	err := check(history)
-	var e *replay.Error
-	if errors.As(err, &e) {
-		r.Broken = append(r.Broken, Broken{history.OrderID, history.RunID, file, running, e.EventID, e.Event, e.Problem})
+	if e, ok := errors.AsType[*replay.Error](err); ok {
+		r.Broken = append(r.Broken, Broken{history.OrderID, history.RunID, file, history.Running(), e.EventID, e.Event, e.Problem})
+		return nil
+	}
+	if e, ok := errors.AsType[*coffee.UnreadableError](err); ok {
+		r.Unreadable = append(r.Unreadable, UnreadableOrder{e.OrderID, history.RunID, e.Err.Error(), len(history.Events) == 0 || history.Begun()})
 		return nil
 	}
 	return err
-}
-
-// Take replays a history that was read from file, or from the server if that is empty. An
-// order that cannot be read is only named. take returns any other error.
-func (r *Replayed) Take(history desk.History, err error, file string, check func(desk.History) error) error {
-	if err == nil {
-		err = r.add(history, file, check)
-	}
-	var unreadable *coffee.UnreadableError
-	if !errors.As(err, &unreadable) {
-		return err
-	}
-	r.Unreadable = append(r.Unreadable, UnreadableOrder{unreadable.OrderID, history.RunID, unreadable.Err.Error(), len(history.Events) == 0 || history.Begun()})
-	return nil
 }
 
 // PrintReplay prints what was replayed, and returns the error that sets the exit code if a
@@ -91,21 +84,14 @@ func PrintReplay(out *terminal.Output, report Replayed, asJSON bool) error {
 			if b.EventID != 0 {
 				where = fmt.Sprintf(" at event %d, %s", b.EventID, b.Event)
 			}
-			state := "over"
-			if b.Running {
-				state = "running"
-			}
-			out.Line("Breaks", "order %s (%s)%s: %s", text.Printable(b.OrderID), state, where, text.Printable(b.Problem))
+			out.Line("Breaks", "order %s (%s)%s: %s", text.Printable(b.OrderID), terminal.Choose(b.Running, "running", "over"), where, text.Printable(b.Problem))
 		}
 		for _, order := range report.Unreadable {
 			out.Line("Unreadable", "order %s: %s", text.Printable(order.OrderID), text.Printable(order.Problem))
 		}
 	}
-	if len(report.Broken) == 0 && len(report.Unreadable) > 0 {
-		return unreadableOrders(len(report.Unreadable))
-	}
 	if len(report.Broken) == 0 {
-		return nil
+		return unreadableOrders(len(report.Unreadable))
 	}
 	return &exit.Error{Code: exit.Unreplayable, Err: fmt.Errorf("%s would break on this program's code", text.Plural(len(report.Broken), "history", "histories")), Hint: "patch the change with workflow.GetVersion, so that such orders go on as they began"}
 }

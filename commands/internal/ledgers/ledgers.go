@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -22,6 +23,7 @@ import (
 	"example.com/coffee/commands/internal/connect"
 	"example.com/coffee/commands/internal/terminal"
 	"example.com/coffee/internal/exit"
+	"example.com/coffee/internal/private"
 	"example.com/coffee/internal/sqlitefile"
 	"example.com/coffee/internal/text"
 )
@@ -36,24 +38,24 @@ func Flag(category string) cli.Flag {
 	}
 }
 
-// ledgerChoice says which ledger a command works with.
+// Choice says which ledger a command works with.
 type Choice struct {
 	// Where is the file or the URL that the flag or the variable names; empty
 	// means the server's own file.
 	Where string
 	// Named is true if the flag named it.
 	Named bool
-	// begin allows a new ledger even if orders on the server have been charged.
-	begin bool
+	// Begin lets an empty ledger take the place of the one that orders were kept in.
+	Begin bool
 }
 
-// parseLedger parses the flags.
+// Parse parses the flags.
 func Parse(c *cli.Context) (Choice, error) {
 	// The variable must not set the flag, which is an error where no worker runs.
 	choice := Choice{
 		Where: cmp.Or(c.String("ledger"), os.Getenv(commandline.LedgerVariable)),
 		Named: c.String("ledger") != "",
-		begin: c.Bool("new-ledger"),
+		Begin: c.Bool("new-ledger"),
 	}
 	if !choice.Named { // whether the variable counts is not known yet
 		return choice, nil
@@ -74,7 +76,7 @@ func (l Choice) Check() error {
 	return nil
 }
 
-// ledgerPath returns the file or URL of the chosen ledger. By default each server
+// Path returns the file or URL of the chosen ledger. By default each server
 // and namespace has its own file, so that orders of one are not taken for orders of
 // another.
 func Path(ctx context.Context, a *app.App, choice Choice, conn *connect.Connection) (string, error) {
@@ -100,7 +102,7 @@ func Path(ctx context.Context, a *app.App, choice Choice, conn *connect.Connecti
 	return filepath.Join(dir, fmt.Sprintf("ledger-%s-%s.db", url.PathEscape(id), url.PathEscape(conn.Namespace))), nil
 }
 
-// openLedger opens or begins the ledger, and returns where it is, for people. If
+// Open opens or begins the ledger, and returns where it is, for people. If
 // the server is in memory, in this process, and no flag names a ledger, the ledger
 // is in memory, too. The variable is ignored then: orders that will be forgotten do
 // not belong in a ledger that is kept.
@@ -126,20 +128,20 @@ func Open(ctx context.Context, a *app.App, choice Choice, conn *connect.Connecti
 	return opened, redacted(where), err
 }
 
-// beginLedger opens the ledger, or begins it if the server knows of no other. One that takes
+// begin opens the ledger, or begins it if the server knows of no other. One that takes
 // no entries at the moment is opened all the same: the worker is not ready, and says so.
 func begin(ctx context.Context, a *app.App, choice Choice, where string, conn *connect.Connection) (ledger.Store, error) {
 	opened, err := ledger.OpenExisting(ctx, where, a.LedgerOptions()...)
 	if errors.Is(err, ledger.ErrNoLedger) {
-		if !choice.begin {
-			if err := refuseNewLedger(ctx, conn, redacted(where)); err != nil {
-				return nil, err
-			}
+		err = nil
+		if !choice.Begin {
+			err = refuseNewLedger(ctx, conn, redacted(where))
 		}
-		if choice.Where == "" {
-			if err := MakeDir(a); err != nil {
-				return nil, err
-			}
+		if err == nil && choice.Where == "" {
+			err = MakeDir(a)
+		}
+		if err != nil {
+			return nil, err
 		}
 		opened, err = ledger.Open(ctx, where, a.LedgerOptions()...)
 	}
@@ -153,8 +155,7 @@ func begin(ctx context.Context, a *app.App, choice Choice, where string, conn *c
 // somewhere else then, or was lost.
 func refuseNewLedger(ctx context.Context, conn *connect.Connection, where string) error {
 	recorded, err := ledger.RecordedFor(ctx, conn.Orders().Client)
-	var denied *serviceerror.PermissionDenied
-	if errors.As(err, &denied) || err == nil && recorded.ID == "" {
+	if _, denied := errors.AsType[*serviceerror.PermissionDenied](err); denied || err == nil && recorded.ID == "" {
 		return nil // the ledger alone has to know whose it is
 	}
 	if err != nil {
@@ -163,7 +164,7 @@ func refuseNewLedger(ctx context.Context, conn *connect.Connection, where string
 	return exit.Hinted(fmt.Errorf("there is no ledger %s, but orders of namespace %q are kept in ledger %s: it was moved or lost", where, conn.Namespace, text.Printable(recorded.ID)), "put it back, name it with --ledger, or start a new one with --new-ledger")
 }
 
-// ledgerIfAny opens the ledger to read it. It returns nil if there is no ledger on
+// IfAny opens the ledger to read it. It returns nil if there is no ledger on
 // this machine.
 func IfAny(ctx context.Context, a *app.App, choice Choice, conn *connect.Connection) (ledger.Store, error) {
 	where, err := Path(ctx, a, choice, conn)
@@ -201,4 +202,49 @@ func redacted(where string) string {
 		return "in PostgreSQL"
 	}
 	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
+}
+
+// Dir returns the directory of the user's data, which need not exist: coffee in
+// $XDG_DATA_HOME, or in ~/.local/share. If others could replace its files, Dir logs a
+// warning.
+func Dir(a *app.App) (string, error) {
+	base := os.Getenv("XDG_DATA_HOME")
+	if !filepath.IsAbs(base) { // the XDG specification says to ignore relative paths
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", fmt.Errorf("where to keep data? %w: set XDG_DATA_HOME", err)
+		}
+		base = filepath.Join(home, ".local", "share")
+	}
+	dir := filepath.Join(base, "coffee")
+	if err := private.CheckDir(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		a.Log.Warn().Msg("the data directory is not private: " + err.Error())
+	}
+	return dir, nil
+}
+
+// MakeDir creates the directory of the user's data if it does not exist, readable by
+// the user alone. Commands that only read do without it.
+func MakeDir(a *app.App) error {
+	dir, err := Dir(a)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("cannot create the data directory: %w", err)
+	}
+	return nil
+}
+
+// CheckDatabaseName returns a usage error for a name that is hardly meant as that of a
+// database file.
+func CheckDatabaseName(c *cli.Context, name string) error {
+	err := sqlitefile.CheckName(name)
+	switch {
+	case err == nil:
+		return nil
+	case name == ":memory:" && c.Command.Name == "server":
+		return commandline.Errorf(c, "--db-filename is SQLite's name for a database in memory: use --in-memory")
+	}
+	return commandline.Errorf(c, "the database %s %v", text.Printable(name), err)
 }

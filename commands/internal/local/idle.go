@@ -3,7 +3,7 @@ package local
 import (
 	"context"
 	"errors"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.temporal.io/sdk/worker"
@@ -23,8 +23,7 @@ const versionInterval = 5 * time.Second
 
 // versionWatch knows whether the version of a worker gets orders.
 type versionWatch struct {
-	mu   sync.Mutex
-	idle *rollout.IdleError // nil if it gets orders, or if that is not known
+	idle atomic.Pointer[rollout.IdleError] // nil if it gets orders, or if that is not known
 }
 
 // WatchVersion logs when the version of a worker gets no orders, and when it does again.
@@ -57,26 +56,21 @@ func WatchVersion(a *app.App, tasks *background.Tasks, conn *connect.Connection,
 // set takes the answer, and returns whether the version was idle, and whether that or the
 // reason has changed. Without an answer nothing has.
 func (w *versionWatch) set(err error) (was, changed bool) {
-	var idle *rollout.IdleError
-	if !errors.As(err, &idle) && err != nil {
+	idle, ok := errors.AsType[*rollout.IdleError](err)
+	if !ok && err != nil {
 		return false, false
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	before := w.idle
-	w.idle = idle
+	before := w.idle.Swap(idle)
 	was = before != nil
 	return was, was != (idle != nil) || was && *before != *idle
 }
 
 // check is a readiness check.
 func (w *versionWatch) check(context.Context) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.idle == nil { // not a nil in an error
-		return nil
+	if idle := w.idle.Load(); idle != nil { // not a nil in an error
+		return idle
 	}
-	return w.idle
+	return nil
 }
 
 // idleHint says what to do about a version that gets no orders.
@@ -84,13 +78,9 @@ func idleHint(version worker.WorkerDeploymentVersion) string {
 	if version.BuildID == "" {
 		return "name the worker's version with --build-id"
 	}
-	return "new orders come to it after: coffee rollout " + version.BuildID + deploymentArgument(version)
-}
-
-// deploymentArgument returns the flag for a deployment that is not the default one.
-func deploymentArgument(version worker.WorkerDeploymentVersion) string {
-	if version.DeploymentName == coffee.DefaultDeployment {
-		return ""
+	hint := "new orders come to it after: coffee rollout " + version.BuildID
+	if version.DeploymentName != coffee.DefaultDeployment {
+		hint += " --deployment " + version.DeploymentName
 	}
-	return " --deployment " + version.DeploymentName
+	return hint
 }

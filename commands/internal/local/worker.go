@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
+	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
@@ -64,12 +65,10 @@ func RefuseWorkerFlags(c *cli.Context, unless string, but ...string) error {
 	return nil
 }
 
-// workerOptions are the settings of a worker, and the choice of its ledger.
+// Worker are the settings of a worker, and the choice of its ledger.
 type Worker struct {
 	coffee.WorkerOptions
 	Ledger ledgers.Choice
-	// newLedger lets an empty ledger take the place of the one that orders were kept in.
-	newLedger bool
 	// Metrics is the address to serve metrics on; empty means none.
 	Metrics string
 	// EncryptionRequired makes the worker refuse what is not encrypted.
@@ -96,7 +95,7 @@ func ParseWorker(c *cli.Context) (Worker, error) {
 		},
 		Concurrency: c.Int("concurrency"),
 		DrainTime:   c.Duration("drain-time"),
-	}, newLedger: c.Bool("new-ledger")}
+	}, EncryptionRequired: c.Bool("encryption-required")}
 	if err := options.Services.Validate(); err != nil {
 		return options, commandline.Errorf(c, "%v", err)
 	}
@@ -110,7 +109,6 @@ func ParseWorker(c *cli.Context) (Worker, error) {
 	if options.Pricing, err = coffee.PricingByName(c.String("pricing")); err != nil {
 		return options, commandline.Errorf(c, "%v", err)
 	}
-	options.EncryptionRequired = c.Bool("encryption-required")
 	options.Ledger, err = ledgers.Parse(c)
 	return options, err
 }
@@ -162,7 +160,7 @@ func StartWorker(ctx context.Context, a *app.App, tasks *background.Tasks, conn 
 			err = errors.Join(err, store.Close())
 		}
 	}()
-	if err := ledger.Claim(ctx, conn.Orders().Client, store, plan.newLedger, a.Log); err != nil {
+	if err := ledger.Claim(ctx, conn.Orders().Client, store, plan.Ledger.Begin, a.Log); err != nil {
 		return err
 	}
 	options := plan.WorkerOptions
@@ -220,4 +218,42 @@ func watchIndex(ctx context.Context, a *app.App, tasks *background.Tasks, conn *
 // DeploymentFlag names the deployment, for the commands that know versions.
 func DeploymentFlag(category string) cli.Flag {
 	return &cli.StringFlag{Name: "deployment", Usage: "`NAME` of the deployment that the versions belong to", Value: coffee.DefaultDeployment, Category: category}
+}
+
+// NewGuard returns a guard that logs which orders a worker cannot read. Such an order waits
+// for another worker, and harms no other.
+func NewGuard(a *app.App) *encryption.Guard {
+	guard := encryption.NewGuard(coffee.WorkflowType)
+	guard.Refused = func(workflowID string, err error) {
+		event := a.Log.Error().Err(err).Str("workflow_id", workflowID)
+		if unreadable, ok := errors.AsType[*encryption.UnreadableError](err); ok && unreadable.Keyset != "" {
+			event.Str("keyset", unreadable.Keyset)
+			if unreadable.Err != nil {
+				event.AnErr("keyset_error", unreadable.Err)
+			}
+		}
+		event.Msg("this worker cannot go on with an order, which waits for another one")
+	}
+	return guard
+}
+
+// guarded runs a worker until the context ends, or until its guard finds that the worker
+// cannot read any order: then it returns an error. A worker that can read the memo of one of
+// the newest orders can read some.
+func guarded(ctx context.Context, conn *connect.Connection, run func(context.Context) error) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	hopeless := make(chan error, 1)
+	go func() {
+		hopeless <- conn.Guard.Wait(ctx, func(ctx context.Context) error {
+			_, err := conn.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
+				Namespace: conn.Namespace, Query: "WorkflowType = '" + coffee.WorkflowType + "'", PageSize: 100,
+			})
+			return err
+		})
+		stop()
+	}()
+	err := run(ctx)
+	stop()
+	return errors.Join(<-hopeless, err)
 }

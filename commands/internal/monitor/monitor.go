@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"sync"
 	"sync/atomic"
 
 	"github.com/urfave/cli/v2"
@@ -32,7 +31,7 @@ func Flag(category string) cli.Flag {
 	return &cli.StringFlag{Name: "metrics-address", Usage: "serve Prometheus metrics, /healthz and /readyz on this `HOST:PORT`", DefaultText: "off", Category: category}
 }
 
-// parseMetrics returns the address that the flag names; empty if it names none.
+// ParseAddress returns the address that the flag names; empty if it names none.
 func ParseAddress(c *cli.Context) (string, error) {
 	address := c.String("metrics-address")
 	if address == "" {
@@ -44,18 +43,17 @@ func ParseAddress(c *cli.Context) (string, error) {
 	return address, nil
 }
 
-// meters serve the metrics and the health of this process. Nil meters do nothing.
+// Monitor serves the metrics and the health of this process. A nil one does nothing.
 type Monitor struct {
 	listener net.Listener
 	metrics  *telemetry.Metrics
 	polls    *telemetry.Polls
 
-	mu     sync.Mutex
-	checks []func(context.Context) error // nil until the process has started
-	found  []func(context.Context) error // what checks will be
+	checks  []func(context.Context) error // which nobody changes once it has started
+	started atomic.Bool
 }
 
-// openMeters opens the port; it returns nil if there is no address.
+// Open opens the port; it returns nil if there is no address.
 func Open(tasks *background.Tasks, address string) (*Monitor, error) {
 	if address == "" {
 		return nil, nil
@@ -92,24 +90,24 @@ func (m *Monitor) InstrumentWorker(options *coffee.WorkerOptions, ledger ledger.
 	m.Check(m.polls.Check)
 	m.Check(func(ctx context.Context) error {
 		err := ledger.Ready(ctx)
-		if was := unwritable.Swap(err != nil); was != (err != nil) {
-			if err == nil {
+		was := unwritable.Swap(err != nil)
+		if err == nil {
+			if was {
 				log.Info().Msg("the ledger takes entries again")
-			} else {
-				log.Warn().Err(err).Msg("not ready: the ledger takes no entries")
 			}
+			return nil
 		}
-		if err != nil {
-			return fmt.Errorf("the ledger takes no entries: %w", err)
+		if !was {
+			log.Warn().Err(err).Msg("not ready: the ledger takes no entries")
 		}
-		return nil
+		return fmt.Errorf("the ledger takes no entries: %w", err)
 	})
 }
 
 // Check adds a readiness check, before the process has started.
 func (m *Monitor) Check(check func(context.Context) error) {
 	if m != nil {
-		m.found = append(m.found, check)
+		m.checks = append(m.checks, check)
 	}
 }
 
@@ -122,20 +120,15 @@ func (m *Monitor) Started(conn *connect.Connection) {
 		_, err := conn.CheckHealth(ctx, &client.CheckHealthRequest{})
 		return err
 	})
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.checks = m.found
+	m.started.Store(true)
 }
 
 // ready returns an error unless the process does its work.
 func (m *Monitor) ready(ctx context.Context) error {
-	m.mu.Lock()
-	checks := m.checks
-	m.mu.Unlock()
-	if checks == nil {
+	if !m.started.Load() {
 		return errors.New("it is starting, and may wait for its server")
 	}
-	for _, check := range checks {
+	for _, check := range m.checks {
 		if err := check(ctx); err != nil {
 			return err
 		}

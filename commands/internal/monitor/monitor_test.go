@@ -33,7 +33,7 @@ func TestNotReadyWithoutTheLedger(t *testing.T) {
 	broken := &readiness{Store: store}
 	options := coffee.WorkerOptions{Log: zerolog.New(&log), Ledger: broken}
 	m.InstrumentWorker(&options, broken)
-	check := m.found[len(m.found)-1]
+	check := m.checks[len(m.checks)-1]
 	for _, broken.err = range []error{nil, errors.New("disk full"), errors.New("disk full"), nil, nil} {
 		if err := check(context.Background()); (err == nil) != (broken.err == nil) {
 			t.Errorf("got %v, want %v", err, broken.err)

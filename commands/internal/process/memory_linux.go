@@ -4,8 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
-	"unicode"
+	"regexp"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,25 +21,20 @@ func ReleaseProgram() error {
 	if err != nil {
 		return err
 	}
+	// "00400000-04804000 r-xp 00000000 fe:00 10012874  /usr/bin/coffee" begins a mapping. Lines
+	// about it follow: "Anonymous:             8 kB" would have been written to, and is not in
+	// the file.
+	clean := regexp.MustCompile(`(?m)^([0-9a-f]+-[0-9a-f]+) .* ` + regexp.QuoteMeta(program) + `\n(?:[A-Z].*\n)*?Anonymous: +0 kB$`)
 	var errs []error
-	var begin, end uintptr // of a mapping of the program
-	for line := range strings.Lines(string(maps)) {
-		// "00400000-04804000 r-xp 00000000 fe:00 10012874  /usr/bin/coffee" begins a
-		// mapping. Lines about it follow: "Anonymous:             8 kB".
-		line = strings.TrimSuffix(line, "\n")
-		if line != "" && !unicode.IsUpper(rune(line[0])) {
-			begin, end = 0, 0
-			if strings.HasSuffix(line, " "+program) {
-				_, err := fmt.Sscanf(line, "%x-%x", &begin, &end)
-				errs = append(errs, err)
-			}
-		}
-		// What has been written to is not in the file.
-		if size, ok := strings.CutPrefix(line, "Anonymous:"); ok && strings.TrimSpace(size) == "0 kB" && end > begin {
+	for _, mapping := range clean.FindAllSubmatch(maps, -1) {
+		var begin, end uintptr
+		_, err := fmt.Sscanf(string(mapping[1]), "%x-%x", &begin, &end)
+		if err == nil {
 			if _, _, errno := unix.Syscall(unix.SYS_MADVISE, begin, end-begin, unix.MADV_DONTNEED); errno != 0 {
-				errs = append(errs, os.NewSyscallError("madvise", errno))
+				err = os.NewSyscallError("madvise", errno)
 			}
 		}
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }

@@ -33,8 +33,7 @@ func (o *Output) Fail(ctx context.Context, err error) int {
 	}
 	code, hint := Explain(err)
 	message := err.Error()
-	var cancelled *serviceerror.Canceled
-	if ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.As(err, &cancelled)) {
+	if ctx.Err() != nil && (errors.Is(err, context.Canceled) || is[*serviceerror.Canceled](err)) {
 		code, message, hint = exit.Interrupted, "interrupted", ""
 	}
 	if message != "" {
@@ -46,65 +45,53 @@ func (o *Output) Fail(ctx context.Context, err error) int {
 	return code
 }
 
+// is reports whether an error is of a type.
+func is[T error](err error) bool {
+	_, ok := errors.AsType[T](err)
+	return ok
+}
+
 // Explain returns the exit code for an error, and a hint at what to do about it.
 func Explain(err error) (code int, hint string) {
-	var (
-		invalid  *coffee.InvalidOrderError
-		conflict *coffee.ConflictError
-		ended    *coffee.EndedError
-		port     *devserver.PortError
-		locked   *devserver.LockedError
-		database *devserver.DatabaseError
-		denied   *serviceerror.PermissionDenied
-		missing  *encryption.UnreadableError
-		foreign  *coffee.UnreadableError
-		kind     *desk.AttributeTypeError
-		late     *serviceerror.DeadlineExceeded
-	)
 	if e := exit.In(err); e != nil {
 		return e.Code, e.Hint
 	}
 	switch {
-	case errors.As(err, &invalid):
+	case is[*coffee.InvalidOrderError](err):
 		return exit.Usage, ""
-	case errors.As(err, &conflict):
+	case is[*coffee.ConflictError](err):
 		return exit.Conflict, "nothing was changed; choose another --order-id, or leave it out to get a new one"
-	case errors.As(err, &ended):
+	case is[*coffee.EndedError](err):
 		return exit.Failed, ""
-	case errors.As(err, &port):
+	}
+	if port, ok := errors.AsType[*devserver.PortError](err); ok {
 		return exit.Failure, PortHint(portFlags[port.Name], port)
-	case errors.As(err, &locked):
-		return exit.Failure, "use that server, stop it, or choose another file with --db-filename"
-	case errors.Is(err, devserver.ErrOlderDatabase):
-		return exit.Failure, "leave --no-upgrade out to carry it over; the old file is kept"
-	case errors.Is(err, devserver.ErrNewerDatabase), errors.Is(err, devserver.ErrUnknownSchema):
-		return exit.Failure, "start it with the program that wrote it, or a newer one, or choose another file with --db-filename"
-	case errors.Is(err, devserver.ErrForeignDatabase):
-		return exit.Failure, "take over the database of another Temporal server with --adopt, or choose another file with --db-filename"
-	case errors.As(err, &database):
-		return exit.Failure, "choose another file with --db-filename, or move this one away"
-	case errors.As(err, &denied):
-		return exit.Failure, "check --api-key or the TLS certificate, and --namespace"
-	case errors.As(err, &missing), errors.As(err, &foreign) && foreign.Encrypted:
-		return exit.Failure, "name the keyset that has the key with --encryption-keyset or $" + commandline.KeysetVariable
-	case errors.Is(err, ledger.ErrNewerLedger):
-		return exit.Failure, "use the program that changed it, or a newer one"
-	case errors.Is(err, coffee.ErrNotFound):
-		return exit.Failure, "list the orders with: coffee status"
-	case errors.Is(err, rollout.ErrNoDeployments):
-		return exit.Failure, "leave --build-id out, or use a newer Temporal server"
-	case errors.Is(err, desk.ErrNoTimeSkipping):
-		return exit.Failure, "start one that does with: coffee server --time-skipping"
-	case errors.Is(err, ledger.ErrForeignLedger):
-		return exit.Failure, "name their ledger with --ledger; if it is lost for good, start a new one with --new-ledger"
-	case errors.Is(err, devserver.ErrNoServer):
-		return exit.Failure, "build it without -tags noserver, or start a Temporal server another way and use it with --address"
-	case errors.As(err, &kind):
-		return exit.Failure, "remove it with: temporal operator search-attribute remove --name " + coffee.SearchAttributeStatus + "; the next worker to start adds it as a Keyword"
-	case errors.Is(err, desk.ErrNotIndexed):
-		return exit.Failure, "add it with: temporal operator search-attribute create --name " + coffee.SearchAttributeStatus + " --type Keyword"
-	case errors.As(err, &late):
-		return exit.Failure, "the server did not answer in time; its log may say why, such as a full disk"
+	}
+	foreign, isForeign := errors.AsType[*coffee.UnreadableError](err)
+	for _, known := range []struct {
+		matches bool
+		hint    string
+	}{
+		{is[*devserver.LockedError](err), "use that server, stop it, or choose another file with --db-filename"},
+		{errors.Is(err, devserver.ErrOlderDatabase), "leave --no-upgrade out to carry it over; the old file is kept"},
+		{errors.Is(err, devserver.ErrNewerDatabase) || errors.Is(err, devserver.ErrUnknownSchema), "start it with the program that wrote it, or a newer one, or choose another file with --db-filename"},
+		{errors.Is(err, devserver.ErrForeignDatabase), "take over the database of another Temporal server with --adopt, or choose another file with --db-filename"},
+		{is[*devserver.DatabaseError](err), "choose another file with --db-filename, or move this one away"},
+		{is[*serviceerror.PermissionDenied](err), "check --api-key or the TLS certificate, and --namespace"},
+		{is[*encryption.UnreadableError](err) || isForeign && foreign.Encrypted, "name the keyset that has the key with --encryption-keyset or $" + commandline.KeysetVariable},
+		{errors.Is(err, ledger.ErrNewerLedger), "use the program that changed it, or a newer one"},
+		{errors.Is(err, coffee.ErrNotFound), "list the orders with: coffee status"},
+		{errors.Is(err, rollout.ErrNoDeployments), "leave --build-id out, or use a newer Temporal server"},
+		{errors.Is(err, desk.ErrNoTimeSkipping), "start one that does with: coffee server --time-skipping"},
+		{errors.Is(err, ledger.ErrForeignLedger), "name their ledger with --ledger; if it is lost for good, start a new one with --new-ledger"},
+		{errors.Is(err, devserver.ErrNoServer), "build it without -tags noserver, or start a Temporal server another way and use it with --address"},
+		{is[*desk.AttributeTypeError](err), "remove it with: temporal operator search-attribute remove --name " + coffee.SearchAttributeStatus + "; the next worker to start adds it as a Keyword"},
+		{errors.Is(err, desk.ErrNotIndexed), "add it with: temporal operator search-attribute create --name " + coffee.SearchAttributeStatus + " --type Keyword"},
+		{is[*serviceerror.DeadlineExceeded](err), "the server did not answer in time; its log may say why, such as a full disk"},
+	} {
+		if known.matches {
+			return exit.Failure, known.hint
+		}
 	}
 	return exit.Failure, ""
 }

@@ -16,7 +16,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strconv"
+	"syscall"
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -35,7 +37,7 @@ type Output struct {
 type CheckedWriter struct {
 	W     io.Writer
 	Err   error
-	lossy bool // what cannot be written is lost, see outliveReaders
+	lossy bool // what cannot be written is lost, see [Output.OutliveReaders]
 }
 
 // Write implements [io.Writer].
@@ -136,4 +138,12 @@ func escapeInvisible(text []byte) []byte {
 		}
 	}
 	return b.Bytes()
+}
+
+// OutliveReaders lets a command that runs on outlive whoever reads its output and its log:
+// what is written after they have gone is lost. Otherwise SIGPIPE would end the process,
+// as is right for coffee status | head.
+func (o *Output) OutliveReaders() {
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // not Ignore, which children would inherit
+	o.Out.lossy = true
 }

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"example.com/coffee/commands/internal/wordwrap"
+	"example.com/coffee/internal/text"
 )
 
 // A terminal has 80 columns and 24 rows. columns is how wide a line of the tour is, and
@@ -19,19 +19,28 @@ const (
 // print prints some lines that belong together. What has not been read yet does not
 // scroll away: before that, the person has to press Enter.
 func (g *guide) print(lines ...string) {
-	if g.shown > 0 && g.shown+len(lines) > rows {
+	if !g.held && g.shown > 0 && g.shown+len(lines) > rows {
 		g.pause()
 	}
 	for _, line := range lines {
-		if g.shown >= rows {
+		if !g.held && g.shown >= rows {
 			g.pause()
 		}
-		if g.err == nil {
-			fmt.Fprintln(g.Out, line)
-			g.shown++
-			g.said = time.Now()
-		}
+		fmt.Fprintln(g.Out, line)
+		g.shown++
+		g.said = time.Now()
 	}
+}
+
+// atOnce begins a page, and does what does not wait for the person: orders go on while they
+// read. What is too long for the page scrolls away.
+func (g *guide) atOnce(do func()) {
+	if g.shown > 0 {
+		g.pause()
+	}
+	g.held = true
+	do()
+	g.held = false
 }
 
 // say prints a paragraph.
@@ -51,12 +60,12 @@ func (g *guide) show(text string) {
 	g.print(lines...)
 }
 
-func wrap(line string) []string { return wordwrap.Lines(line, columns) }
+func wrap(line string) []string { return text.Wrap(line, columns) }
 
 // pause waits until the person wants to go on.
 func (g *guide) pause() {
 	g.shown = 0
-	if g.err != nil || g.lines == nil {
+	if g.lines == nil {
 		return
 	}
 	fmt.Fprint(g.Out, "\n[Enter] ")
@@ -66,22 +75,19 @@ func (g *guide) pause() {
 		switch {
 		case !ok:
 			fmt.Fprintln(g.Out)
-			g.err = errors.New("there is nobody who presses Enter: coffee tour --auto does without")
+			g.must(errors.New("there is nobody who presses Enter: coffee tour --auto does without"))
 		case strings.EqualFold(strings.TrimSpace(line), "q"):
-			g.err = errQuit
+			g.must(errQuit)
 		}
 	case <-g.ctx.Done():
-		g.err = g.ctx.Err()
+		g.must(g.ctx.Err())
 	}
 }
 
 // where says where in the code the things are that a chapter was about.
 func (g *guide) where(places ...string) {
-	lines := []string{"", "Where it lives:"}
-	for _, place := range places {
-		lines = append(lines, wrap("  "+place)...)
-	}
-	g.print(lines...)
+	g.print("", "Where it lives:")
+	g.show(strings.Join(places, "\n"))
 }
 
 // stillness is how long the tour stands still without a word.
@@ -89,9 +95,7 @@ const stillness = 3 * time.Second
 
 // waiting says what the tour waits for.
 func (g *guide) waiting(what string) {
-	if g.err == nil {
-		fmt.Fprintf(g.Out, "  (waiting until %s)\n", what)
-		g.shown++
-		g.said = time.Now()
-	}
+	fmt.Fprintf(g.Out, "  (waiting until %s)\n", what)
+	g.shown++
+	g.said = time.Now()
 }

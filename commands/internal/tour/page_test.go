@@ -23,9 +23,6 @@ func TestPage(t *testing.T) {
 		g.show(strings.Repeat("brew  12 ms  "+strings.Repeat("heartbeat timeout: no sign of life ", 3)+"\n", lines/3))
 		g.show(strings.Repeat("line\n", lines))
 		g.say("%s", strings.Repeat("long paragraph ", lines*3))
-		if g.err != nil {
-			t.Fatal(g.err)
-		}
 		for i, screen := range strings.Split(out.String(), "[Enter] ") {
 			if rows := strings.Count(screen, "\n") + 1; rows > 24 {
 				t.Errorf("%d lines: screen %d has %d rows", lines, i, rows)
@@ -41,6 +38,29 @@ func TestPage(t *testing.T) {
 				t.Errorf("%q is broken", word)
 			}
 		}
+	}
+}
+
+// TestAtOnce: what happens while an order is under way does not wait for Enter.
+func TestAtOnce(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	entered := make(chan string, 1)
+	entered <- "" // and nobody presses it a second time
+	close(entered)
+	g := &guide{Options: Options{Out: &out}, ctx: t.Context(), lines: entered}
+	err := func() (err error) {
+		defer func() {
+			if r, ok := recover().(ending); ok {
+				err = r.err
+			}
+		}()
+		g.say("Before.")
+		g.atOnce(func() { g.show(strings.Repeat("line\n", 2*rows)) })
+		return nil
+	}()
+	if err != nil || strings.Count(out.String(), "[Enter]") != 1 {
+		t.Errorf("%v:\n%s", err, out.String())
 	}
 }
 

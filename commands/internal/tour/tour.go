@@ -1,8 +1,8 @@
 // Package tour is the guided tour: chapters in which the program shows what Temporal
 // does by doing it, on a server and workers of the tour's own.
 //
-// chapters.go has the chapters, and guide.go what a chapter can do: say, show, start,
-// kill.
+// chapters.go has the chapters, guide.go what a chapter can do, process.go what it starts
+// and kills, and page.go how it speaks.
 package tour
 
 import (
@@ -87,10 +87,9 @@ func runChapter(ctx context.Context, options Options, lines <-chan string, chapt
 		return false, err
 	}
 	g.env = append(g.env, fmt.Sprint("COLUMNS=", columns-len("  ")))
-	chapter.run(g)
-	g.pause()
-	if errors.Is(g.err, errQuit) {
+	err = g.run(chapter.run)
+	if errors.Is(err, errQuit) {
 		return true, nil
 	}
-	return false, g.err
+	return false, err
 }

@@ -4,6 +4,7 @@ package waiting
 import (
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"example.com/coffee/coffee/desk"
@@ -22,26 +23,27 @@ const (
 // HintIfStuck tells the user why nothing happens to an order: nobody is there to take it,
 // or the server is away.
 func HintIfStuck(ctx context.Context, out *terminal.Output, orders *desk.Client, id string) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
+	return aside(ctx, func(ctx context.Context) {
 		var h Hinter
 		for sleep.For(ctx, hintPatience) {
 			asking, cancel := context.WithTimeout(ctx, AnswerPatience)
 			waits, err := orders.Waiting(asking, id)
 			cancel()
-			if ctx.Err() != nil {
-				return
-			}
-			if hint := h.Hint(time.Now(), waits, err, id); hint != "" {
+			if hint := h.Hint(time.Now(), waits, err, id); hint != "" && ctx.Err() == nil {
 				out.Notef("%s", hint)
 			}
 		}
-	}()
+	})
+}
+
+// aside runs a task until it returns or stop is called.
+func aside(ctx context.Context, task func(context.Context)) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	running.Go(func() { task(ctx) })
 	return func() {
 		cancel()
-		<-done
+		running.Wait()
 	}
 }
 
@@ -99,23 +101,12 @@ func WaitUntilUnmanned(ctx context.Context, orders *desk.Client, id string) desk
 // NoteIfTimeRuns says on stderr when the server no longer skips the order's time, until
 // stop is called.
 func NoteIfTimeRuns(ctx context.Context, out *terminal.Output, orders *desk.Client, id string) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
+	return aside(ctx, func(ctx context.Context) {
 		for sleep.For(ctx, time.Second) {
-			skips, err := orders.SkipsTime(ctx, id)
-			if err != nil {
-				continue // it is only a note
-			}
-			if !skips {
+			if skips, err := orders.SkipsTime(ctx, id); err == nil && !skips { // an error: it is only a note
 				out.Notef("the server has skipped time as often as it allows: from now on order %s takes the time it takes", id)
 				return
 			}
 		}
-	}()
-	return func() {
-		cancel()
-		<-done
-	}
+	})
 }

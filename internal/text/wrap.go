@@ -1,12 +1,11 @@
-// Package wordwrap breaks lines for a terminal.
-package wordwrap
+package text
 
 import "strings"
 
-// Lines breaks a line between its words where it is wider than a number of columns. What
+// Wrap breaks a line between its words where it is wider than a number of columns. What
 // follows is below the last of the line's columns, which two spaces separate, or else
 // indented like the line.
-func Lines(line string, width int) (lines []string) {
+func Wrap(line string, width int) (lines []string) {
 	text := []rune(line)
 	indent := len(line) - len(strings.TrimLeft(line, " "))
 	if i := strings.LastIndex(line, "  "); i >= indent {

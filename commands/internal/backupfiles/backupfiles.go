@@ -2,9 +2,11 @@
 package backupfiles
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -12,7 +14,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/shirou/gopsutil/v4/disk"
+	"go.temporal.io/sdk/client"
+
 	"example.com/coffee/devserver"
+	"example.com/coffee/internal/exit"
 	"example.com/coffee/internal/sqlitefile"
 	"example.com/coffee/internal/text"
 )
@@ -32,7 +38,7 @@ type backupFiles struct {
 	drafts   []string // of any of them
 }
 
-// removeOldBackups removes all but the newest backups of a server in the directory of the
+// RemoveOld removes all but the newest backups of a server in the directory of the
 // one that was just made, and what is left of those that a kill ended. A backup counts if
 // its database is there, which gets its name last, was made by this server, and has a time
 // that is not in the future. For anything else by such a name a line says why it stays.
@@ -140,4 +146,51 @@ func removeFragments(database string, files *backupFiles) error {
 		}
 	}
 	return err
+}
+
+// CheckRoom returns an error if a directory has no room for a copy of a backup.
+func CheckRoom(ctx context.Context, dir, file string, ledgers []ledgerBeside) error {
+	var needed uint64
+	for _, one := range append(ledgers, ledgerBeside{File: file}) {
+		info, err := os.Stat(one.File)
+		if err != nil {
+			return err
+		}
+		needed += uint64(info.Size())
+	}
+	usage, err := disk.UsageWithContext(ctx, dir)
+	if err != nil || usage.Free >= needed {
+		return nil // or copying finds out
+	}
+	return exit.Hinted(fmt.Errorf("%s has room for %d MB, but a copy to verify takes %d MB", filepath.Dir(dir), usage.Free>>20, needed>>20), "name a directory with more room in $TMPDIR")
+}
+
+// ledgerBeside is a ledger in a backup.
+type ledgerBeside struct{ Namespace, File string }
+
+// LedgersBeside returns the ledgers that coffee backup has put beside a database, sorted by
+// namespace. A ledger that the user named belongs to the default one.
+func LedgersBeside(file string) (ledgers []ledgerBeside, err error) {
+	extension := cmp.Or(filepath.Ext(file), ".db")
+	prefix := strings.TrimSuffix(filepath.Base(file), extension) + "-ledger"
+	entries, err := os.ReadDir(filepath.Dir(file))
+	if err != nil {
+		return nil, err
+	}
+	for _, entry := range entries {
+		rest, ok := strings.CutPrefix(entry.Name(), prefix)
+		escaped, isDB := strings.CutSuffix(rest, extension)
+		if !ok || !isDB || escaped != "" && !strings.HasPrefix(escaped, "-") {
+			continue
+		}
+		namespace, err := url.PathUnescape(strings.TrimPrefix(escaped, "-"))
+		if err != nil || url.PathEscape(namespace) != strings.TrimPrefix(escaped, "-") {
+			continue // coffee backup gave it no such name
+		}
+		ledgers = append(ledgers, ledgerBeside{cmp.Or(namespace, client.DefaultNamespace), filepath.Join(filepath.Dir(file), entry.Name())})
+	}
+	slices.SortFunc(ledgers, func(a, b ledgerBeside) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.File, b.File))
+	})
+	return ledgers, nil
 }
