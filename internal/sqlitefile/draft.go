@@ -6,9 +6,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"time"
+
+	"example.com/coffee/internal/private"
 )
 
 // Create creates a file whole or not at all. fill writes it under another name,
@@ -83,7 +84,7 @@ func (d *Draft) Publish() error {
 	if err := renameNew(d.name, d.path); err != nil {
 		return err
 	}
-	if err := SyncDir(filepath.Dir(d.path)); err != nil {
+	if err := private.SyncDir(filepath.Dir(d.path)); err != nil {
 		return errors.Join(err, os.Remove(d.path))
 	}
 	return nil
@@ -111,13 +112,13 @@ func (d *Draft) Replace(kept string) error {
 		return err
 	}
 	dir := filepath.Dir(d.path)
-	if err := SyncDir(dir); err != nil {
+	if err := private.SyncDir(dir); err != nil {
 		return err
 	}
 	if err := os.Rename(d.name, d.path); err != nil {
 		return errors.Join(err, os.Remove(kept))
 	}
-	return SyncDir(dir)
+	return private.SyncDir(dir)
 }
 
 // RemoveTwin removes the names that a file has besides its own and that begin with the
@@ -246,16 +247,4 @@ func removeAll(name string) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// SyncDir returns when the names in a directory are durable.
-func SyncDir(dir string) error {
-	if runtime.GOOS == "windows" { // which has nothing of the kind
-		return nil
-	}
-	file, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(file.Sync(), file.Close())
 }
