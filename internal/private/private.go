@@ -137,11 +137,11 @@ func write(path string, data []byte, protect func(draft *os.File) error) error {
 	if err != nil {
 		return errors.Join(err, os.Remove(draft.Name()))
 	}
-	return SyncDir(dir)
+	return syncDir(dir)
 }
 
-// SyncDir returns when the names in a directory are durable.
-func SyncDir(dir string) error {
+// syncDir returns when the names in a directory are durable.
+func syncDir(dir string) error {
 	if runtime.GOOS == "windows" { // which has nothing of the kind
 		return nil
 	}

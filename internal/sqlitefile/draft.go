@@ -6,10 +6,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
-
-	"example.com/coffee/internal/private"
 )
 
 // Create creates a file whole or not at all. fill writes it under another name,
@@ -84,7 +83,7 @@ func (d *Draft) Publish() error {
 	if err := renameNew(d.name, d.path); err != nil {
 		return err
 	}
-	if err := private.SyncDir(filepath.Dir(d.path)); err != nil {
+	if err := syncDir(filepath.Dir(d.path)); err != nil {
 		return errors.Join(err, os.Remove(d.path))
 	}
 	return nil
@@ -112,13 +111,13 @@ func (d *Draft) Replace(kept string) error {
 		return err
 	}
 	dir := filepath.Dir(d.path)
-	if err := private.SyncDir(dir); err != nil {
+	if err := syncDir(dir); err != nil {
 		return err
 	}
 	if err := os.Rename(d.name, d.path); err != nil {
 		return errors.Join(err, os.Remove(kept))
 	}
-	return private.SyncDir(dir)
+	return syncDir(dir)
 }
 
 // RemoveTwin removes the names that a file has besides its own and that begin with the
@@ -247,4 +246,16 @@ func removeAll(name string) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// syncDir returns when the names in a directory are durable.
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" { // which has nothing of the kind
+		return nil
+	}
+	file, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(file.Sync(), file.Close())
 }
