@@ -56,15 +56,14 @@ func codecCommand(a *app.App) *cli.Command {
 type codecPlan struct {
 	keyset    *encryption.Keyset
 	handler   encryption.HandlerOptions
-	ip        string
 	port      int
 	cert, key string // files; empty means plain HTTP
 }
 
 func parseCodec(c *cli.Context) (plan codecPlan, err error) {
 	plan = codecPlan{
-		handler: encryption.HandlerOptions{Namespaces: []string{c.String("namespace")}, Origins: c.StringSlice("origin")},
-		ip:      c.String("ip"), cert: c.String("tls-cert-path"), key: c.String("tls-key-path"),
+		handler: encryption.HandlerOptions{IP: c.String("ip"), Namespaces: []string{c.String("namespace")}, Origins: c.StringSlice("origin")},
+		cert:    c.String("tls-cert-path"), key: c.String("tls-key-path"),
 	}
 	if plan.keyset, err = connect.ParseKeyset(c); err != nil {
 		return plan, err
@@ -75,17 +74,14 @@ func parseCodec(c *cli.Context) (plan codecPlan, err error) {
 	if plan.port, err = commandline.ParsePort(c, "port"); err != nil {
 		return plan, err
 	}
-	if net.ParseIP(plan.ip) == nil {
-		return plan, commandline.Errorf(c, "--ip is %q: use an IP address", plan.ip)
+	if net.ParseIP(plan.handler.IP) == nil {
+		return plan, commandline.Errorf(c, "--ip is %q: use an IP address", plan.handler.IP)
 	}
 	if (plan.cert == "") != (plan.key == "") {
 		return plan, commandline.Errorf(c, "--tls-cert-path and --tls-key-path need each other")
 	}
-	if !devserver.IsLoopback(plan.ip) {
-		if plan.cert == "" {
-			return plan, commandline.Errorf(c, "--ip is %s: beyond this machine a codec server needs --tls-cert-path and --tls-key-path", plan.ip)
-		}
-		plan.handler.AnyHost = true // its certificate says who it is
+	if !devserver.IsLoopback(plan.handler.IP) && plan.cert == "" {
+		return plan, commandline.Errorf(c, "--ip is %s: beyond this machine a codec server needs --tls-cert-path and --tls-key-path", plan.handler.IP)
 	}
 	for _, origin := range plan.handler.Origins {
 		if u, err := url.Parse(origin); err != nil || u.Scheme == "" || u.Host == "" || u.Path != "" {
@@ -129,7 +125,7 @@ func runCodec(ctx context.Context, a *app.App, plan codecPlan) error {
 		}
 		config = &tls.Config{GetCertificate: renewed.ServerCertificate(pair), NextProtos: []string{"h2", "http/1.1"}}
 	}
-	listener, err := background.ListenHTTP("codec server", plan.ip, plan.port, "--port")
+	listener, err := background.ListenHTTP("codec server", plan.handler.IP, plan.port, "--port")
 	if err != nil {
 		return err
 	}
@@ -183,6 +179,7 @@ func (s *serverCodec) start(_ context.Context, tasks *background.Tasks, h house)
 		}
 	}
 	tasks.Serve("codec server", s.listener, httpserver.New(s.keyset.Handler(encryption.HandlerOptions{
+		IP:         codecIP,
 		Namespaces: h.options.Namespaces,
 		Origins:    origins(h.server.UIURL()),
 	})))

@@ -37,7 +37,7 @@ func keysCommand(a *app.App) *cli.Command {
 				return show(c, file)
 			}),
 			subcommand("rotate", "encrypt with another key from now on",
-				"What was encrypted before stays readable: the earlier keys are kept. Programs that run read the file again when they meet the new key. "+
+				"What was encrypted before stays readable: the earlier keys are kept. Programs that run read the file again when it has changed. "+
 					"Where the file is copied to several machines, add the key everywhere with --prepare before it is used anywhere.",
 				func(c *cli.Context, file string) error {
 					if err := encryption.Rotate(file, c.Bool("prepare")); err != nil {
