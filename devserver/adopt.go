@@ -18,23 +18,16 @@ import (
 // that of temporal server start-dev, would have if it had one. Its version is unknown.
 // It returns a [*DatabaseError] if this server cannot go on with what is in it.
 func adopt(ctx context.Context, file string) (stamp Stamp, err error) {
-	db, err := openSQLite(file)
-	if err != nil {
-		return Stamp{}, unusable(file, "opened", err)
-	}
-	defer func() {
-		if closeErr := db.Close(); err == nil && closeErr != nil {
-			stamp, err = Stamp{}, unusable(file, "closed", closeErr)
+	err = reading(ctx, file, func(db *sql.DB) (err error) {
+		if err := sqlitefile.Check(ctx, db); err != nil {
+			return err
 		}
-	}()
-	if err := sqlitefile.Check(ctx, db); err != nil {
-		return Stamp{}, unusable(file, "read", err)
-	}
-	stamp, err = readCluster(ctx, db)
-	if err != nil {
-		return Stamp{}, &DatabaseError{File: file, Problem: "cannot be adopted: " + err.Error(), cause: err}
-	}
-	return stamp, nil
+		if stamp, err = readCluster(ctx, db); err != nil {
+			return &sqlitefile.Problem{Text: "cannot be adopted: " + err.Error(), Err: err}
+		}
+		return nil
+	})
+	return stamp, err
 }
 
 // readCluster reads what a server has recorded about its cluster.

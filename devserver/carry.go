@@ -19,11 +19,10 @@ import (
 // server's schema. SQLite cannot change the old one instead: it adds no stored
 // generated columns to a table.
 type carrier struct {
-	db       *sql.DB // in memory, with this server's schema; the old database is attached
-	conn     *sql.Conn
-	path     string
-	size     int64 // of the old file, in bytes
-	rows     int64 // in all of its tables
+	db       *sql.DB   // the new database
+	conn     *sql.Conn // of it; the old one is attached
+	size     int64     // of the old file, in bytes
+	rows     int64     // in all of its tables
 	old, new schema
 }
 
@@ -39,28 +38,33 @@ type schema struct {
 // columns are the columns of a table, by name: whether each is stored, not generated.
 type columns map[string]bool
 
-func newCarrier(ctx context.Context, path string) (_ *carrier, err error) {
+// newCarrier creates the new database in a draft, which is an empty file.
+func newCarrier(ctx context.Context, path, draft, clusterID string) (_ *carrier, err error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
 	}
-	c := &carrier{path: path, size: info.Size()}
+	// What is in the draft does not count until it is complete.
+	db, err := sql.Open("sqlite", sqlitefile.DSN(draft, "rw", map[string]string{"synchronous": "off", "journal_mode": "off"}))
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(1)
+	c := &carrier{db: db, size: info.Size()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.close())
 		}
 	}()
-	if c.db, err = sql.Open("sqlite", "file::memory:"); err != nil {
-		return nil, err
-	}
-	c.db.SetMaxOpenConns(1)
-	if err := createSchema(ctx, c.db, ""); err != nil {
+	if err := createSchema(ctx, c.db, clusterID); err != nil {
 		return nil, err
 	}
 	if c.conn, err = c.db.Conn(ctx); err != nil {
 		return nil, err
 	}
-	if _, err := c.conn.ExecContext(ctx, `ATTACH DATABASE $1 AS old`, attached(path)); err != nil {
+	// Nothing writes to the old database, but only who may write removes the log that
+	// reading leaves beside it.
+	if _, err := c.conn.ExecContext(ctx, `ATTACH DATABASE $1 AS old`, sqlitefile.DSN(path, "rw")); err != nil {
 		return nil, err
 	}
 	if c.new, err = readSchema(ctx, c.conn, "main"); err != nil {
@@ -79,17 +83,15 @@ func newCarrier(ctx context.Context, path string) (_ *carrier, err error) {
 	return c, nil
 }
 
-// close releases the old database. It may be called again.
+// close closes both databases. It may be called again.
 func (c *carrier) close() error {
-	if c.db == nil {
+	if c.conn == nil {
+		return c.db.Close()
+	}
+	err := errors.Join(c.conn.Close(), c.db.Close())
+	if errors.Is(err, sql.ErrConnDone) { // closed already
 		return nil
 	}
-	var err error
-	if c.conn != nil {
-		err = c.conn.Close()
-	}
-	err = errors.Join(err, c.db.Close())
-	c.db = nil
 	return err
 }
 
@@ -155,70 +157,36 @@ func readSchema(ctx context.Context, conn *sql.Conn, database string) (schema, e
 	return s, err
 }
 
-type scanner func(into ...any) error
-
-func eachRow(ctx context.Context, conn *sql.Conn, query string, do func(scanner) error) (err error) {
-	rows, err := conn.QueryContext(ctx, query)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		if err := do(rows.Scan); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
-}
-
 // batch is how many rows are copied between two reports of progress.
 const batch = 20_000
 
-// copyTo writes everything to a draft, compares it with the old database, and stamps
-// it.
-func (c *carrier) copyTo(ctx context.Context, draft, clusterID string, progress *progress) (err error) {
-	// What is in the draft does not count until it is complete.
-	db, err := sql.Open("sqlite", sqlitefile.DSN(draft, "rw", map[string]string{"synchronous": "off", "journal_mode": "off"}))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	db.SetMaxOpenConns(1)
-	if err := createSchema(ctx, db, clusterID); err != nil {
-		return err
-	}
-	conn, err := db.Conn(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, conn.Close()) }()
-	if _, err := conn.ExecContext(ctx, `ATTACH DATABASE $1 AS old`, attached(c.path)); err != nil {
-		return err
-	}
+// copy copies everything, and compares it with the old database.
+func (c *carrier) copy(ctx context.Context, progress *progress) error {
 	for _, table := range slices.Sorted(maps.Keys(c.old.tables)) {
-		if err := c.copyTable(ctx, conn, table, progress); err != nil {
+		err := c.copyTable(ctx, table, progress)
+		if err == nil {
+			err = c.compare(ctx, table)
+		}
+		if err != nil {
 			return fmt.Errorf("table %s: %w", table, err)
 		}
-		if err := c.compare(ctx, conn, table); err != nil {
-			return fmt.Errorf("table %s: %w", table, err)
-		}
 	}
-	if err := checkFullText(ctx, conn); err != nil {
+	if err := checkFullText(ctx, c.conn); err != nil {
 		return err
 	}
-	if _, err := conn.ExecContext(ctx, `DETACH DATABASE old`); err != nil {
+	if _, err := c.conn.ExecContext(ctx, `DETACH DATABASE old`); err != nil {
 		return err
 	}
-	if err := sqlitefile.Check(ctx, conn); err != nil {
+	if err := sqlitefile.Check(ctx, c.conn); err != nil {
 		return err
 	}
 	// A commit that SQLite syncs, and with it the whole file.
-	_, err = conn.ExecContext(ctx, `PRAGMA synchronous = full; PRAGMA user_version = 0`)
+	_, err := c.conn.ExecContext(ctx, `PRAGMA synchronous = full; PRAGMA user_version = 0`)
 	return err
 }
 
 // copyTable copies the rows of a table, with their row ids.
-func (c *carrier) copyTable(ctx context.Context, conn *sql.Conn, table string, progress *progress) error {
+func (c *carrier) copyTable(ctx context.Context, table string, progress *progress) error {
 	var stored []string
 	for _, column := range slices.Sorted(maps.Keys(c.old.tables[table])) {
 		if c.new.tables[table][column] {
@@ -227,16 +195,16 @@ func (c *carrier) copyTable(ctx context.Context, conn *sql.Conn, table string, p
 	}
 	list := strings.Join(append([]string{"rowid"}, stored...), ", ")
 	// A new schema comes with rows of its own.
-	if _, err := conn.ExecContext(ctx, `DELETE FROM main.`+quoted(table)); err != nil {
+	if _, err := c.conn.ExecContext(ctx, `DELETE FROM main.`+quoted(table)); err != nil {
 		return err
 	}
 	for last := int64(-1 << 63); ; {
 		var upTo sql.NullInt64
-		err := conn.QueryRowContext(ctx, fmt.Sprintf(`SELECT max(rowid) FROM (SELECT rowid FROM old.%s WHERE rowid > $1 ORDER BY rowid LIMIT %d)`, quoted(table), batch), last).Scan(&upTo)
+		err := c.conn.QueryRowContext(ctx, fmt.Sprintf(`SELECT max(rowid) FROM (SELECT rowid FROM old.%s WHERE rowid > $1 ORDER BY rowid LIMIT %d)`, quoted(table), batch), last).Scan(&upTo)
 		if err != nil || !upTo.Valid {
 			return err
 		}
-		result, err := conn.ExecContext(ctx, fmt.Sprintf(`INSERT INTO main.%s (%s) SELECT %s FROM old.%s WHERE rowid > $1 AND rowid <= $2`, quoted(table), list, list, quoted(table)), last, upTo.Int64)
+		result, err := c.conn.ExecContext(ctx, fmt.Sprintf(`INSERT INTO main.%s (%s) SELECT %s FROM old.%s WHERE rowid > $1 AND rowid <= $2`, quoted(table), list, list, quoted(table)), last, upTo.Int64)
 		if err != nil {
 			return err
 		}
@@ -251,13 +219,13 @@ func (c *carrier) copyTable(ctx context.Context, conn *sql.Conn, table string, p
 
 // compare returns an error unless a table has the same rows in both databases, with
 // the same values in all columns that the old one has, generated ones included.
-func (c *carrier) compare(ctx context.Context, conn *sql.Conn, table string) error {
+func (c *carrier) compare(ctx context.Context, table string) error {
 	var differs []string
 	for _, column := range slices.Sorted(maps.Keys(c.old.tables[table])) {
 		differs = append(differs, fmt.Sprintf("o.%s IS NOT n.%s", quoted(column), quoted(column)))
 	}
 	var before, after, other int64
-	err := conn.QueryRowContext(ctx, fmt.Sprintf(`SELECT (SELECT count(*) FROM old.%[1]s), (SELECT count(*) FROM main.%[1]s),
+	err := c.conn.QueryRowContext(ctx, fmt.Sprintf(`SELECT (SELECT count(*) FROM old.%[1]s), (SELECT count(*) FROM main.%[1]s),
 		(SELECT count(*) FROM old.%[1]s AS o LEFT JOIN main.%[1]s AS n ON n.rowid = o.rowid WHERE n.rowid IS NULL OR %[2]s)`,
 		quoted(table), strings.Join(differs, " OR "))).Scan(&before, &after, &other)
 	if err != nil {
@@ -289,9 +257,5 @@ func checkFullText(ctx context.Context, conn *sql.Conn) error {
 	}
 	return nil
 }
-
-// attached returns the name under which the old database is attached. Nothing writes to
-// it, but only who may write removes the log that reading leaves beside it.
-func attached(path string) string { return sqlitefile.DSN(path, "rw") }
 
 func quoted(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }

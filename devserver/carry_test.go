@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"example.com/coffee/devserver/internal/store"
-	"example.com/coffee/devserver/internal/store/storetest"
 	"example.com/coffee/internal/sqlitefile"
 )
 
@@ -56,7 +55,7 @@ func TestStoreOnCarriedDatabases(t *testing.T) {
 				}
 			})
 			// These rows are there already, in both.
-			storetest.Compare(t, ours, storetest.OpenTemporal(t, twin, map[string]string{"mode": "rw", "synchronous": "off"}), "InsertIntoQueueMetadata", "InsertIntoShards")
+			compareStores(t, ours, openTemporal(t, twin, map[string]string{"mode": "rw", "synchronous": "off"}), "InsertIntoQueueMetadata", "InsertIntoShards")
 		})
 	}
 }

@@ -4,6 +4,7 @@ package devserver
 
 import (
 	"errors"
+	"slices"
 	"sync"
 
 	sdkclient "go.temporal.io/sdk/client"
@@ -15,70 +16,55 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// closers remembers what Temporal's services open and do not close, because they
-// expect their process to end: connections, clients and workers. What a service opens
-// when all has been closed is closed at once.
+// closers remember how to close things: the parts of a server, and what Temporal's
+// services open and do not close, because they expect their process to end (connections,
+// clients and workers). What is opened when all has been closed is closed at once.
 type closers struct {
-	mu          sync.Mutex
-	closed      bool
-	connections []*grpc.ClientConn
-	clients     []sdkclient.Client
-	workers     []sdkworker.Worker
+	mu     sync.Mutex
+	closed bool
+	all    []func() error
 }
 
-// closeAll closes everything, after the services have stopped. Closing what a
-// service has closed itself is no error.
+// closeAll closes everything: what was opened last comes first, as a worker before its
+// client.
 func (c *closers) closeAll() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
-	for _, w := range c.workers {
-		w.Stop()
-	}
-	for _, client := range c.clients {
-		client.Close()
-	}
 	var errs []error
-	for _, conn := range c.connections {
-		errs = append(errs, closeConnection(conn))
+	for _, close := range slices.Backward(c.all) {
+		errs = append(errs, close())
 	}
 	return errors.Join(errs...)
 }
 
-func closeConnection(conn *grpc.ClientConn) error {
-	if err := conn.Close(); err != nil && status.Code(err) != codes.Canceled { // closed already
-		return err
-	}
-	return nil
-}
-
-func (c *closers) keepConnection(conn *grpc.ClientConn) *grpc.ClientConn {
+func (c *closers) keep(close func() error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.connections = append(c.connections, conn)
+	c.all = append(c.all, close)
 	if c.closed {
-		_ = closeConnection(conn) // whoever opened it is told by its first request
+		_ = close() // whoever opened it is told by its first request
 	}
+}
+
+// keepConnection keeps a connection, which its service may close itself.
+func (c *closers) keepConnection(conn *grpc.ClientConn) *grpc.ClientConn {
+	c.keep(func() error {
+		if err := conn.Close(); status.Code(err) != codes.Canceled { // closed already
+			return err
+		}
+		return nil
+	})
 	return conn
 }
 
 func (c *closers) keepClient(client sdkclient.Client) sdkclient.Client {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.clients = append(c.clients, client)
-	if c.closed {
-		client.Close()
-	}
+	c.keep(func() error { client.Close(); return nil })
 	return client
 }
 
 func (c *closers) keepWorker(w sdkworker.Worker) sdkworker.Worker {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.workers = append(c.workers, w)
-	if c.closed {
-		w.Stop()
-	}
+	c.keep(func() error { w.Stop(); return nil })
 	return keptWorker{w, c}
 }
 
@@ -105,8 +91,6 @@ type rpcFactory struct {
 	closers *closers
 }
 
-func (c *closers) ofRPC(f common.RPCFactory) common.RPCFactory { return rpcFactory{f, c} }
-
 func (f rpcFactory) CreateRemoteFrontendGRPCConnection(address string) *grpc.ClientConn {
 	return f.closers.keepConnection(f.RPCFactory.CreateRemoteFrontendGRPCConnection(address))
 }
@@ -129,8 +113,6 @@ type clientFactory struct {
 	sdk.ClientFactory
 	closers *closers
 }
-
-func (c *closers) ofSDK(f sdk.ClientFactory) sdk.ClientFactory { return clientFactory{f, c} }
 
 func (f clientFactory) NewClient(options sdkclient.Options) sdkclient.Client {
 	return f.closers.keepClient(f.ClientFactory.NewClient(options))

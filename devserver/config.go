@@ -193,70 +193,74 @@ func CheckDynamicConfig(values map[string]any) error {
 	return nil
 }
 
-// dynamicConfig returns the settings that turn a server made for a cluster into
-// one for a single machine. The user's values override them.
+const unlimited = 1_000_000
+
+// singleMachine are the settings that turn a server made for a cluster into one for a
+// single machine.
+var singleMachine = map[string]any{
+	// Each hop of a workflow waits for the transfer queue. Its default of
+	// 20 polls a second means up to 50 ms of waiting per hop.
+	"history.transferProcessorMaxPollRPS": 2000,
+	// The same for timers that are due at once, as when time is skipped.
+	"history.timerProcessorMaxPollRPS": 2000,
+	// Limits that protect a shared cluster from its tenants.
+	"frontend.rps":                     unlimited,
+	"frontend.namespaceRPS":            unlimited,
+	"frontend.namespaceRPS.visibility": unlimited,
+	"frontend.namespaceCount":          unlimited,
+	"history.rps":                      unlimited,
+	"matching.rps":                     unlimited,
+	"frontend.persistenceMaxQPS":       unlimited,
+	"history.persistenceMaxQPS":        unlimited,
+	"matching.persistenceMaxQPS":       unlimited,
+	"worker.persistenceMaxQPS":         unlimited,
+	// Partitions spread a task queue over hosts; there is one host.
+	"matching.numTaskqueueReadPartitions":  1,
+	"matching.numTaskqueueWritePartitions": 1,
+	// What is kept of workflows to save reading it again: some twenty kilobytes
+	// each of ours. Temporal can bound it in bytes as well, but then it reads sizes
+	// that others are writing (lru.Release in common/cache).
+	"history.hostLevelCacheMaxSize": 2000,
+	"history.cacheTTL":              5 * time.Minute,
+	// How soon a version of a worker deployment is seen to be drained. The defaults
+	// are three and five minutes.
+	"matching.wv.VersionDrainageStatusVisibilityGracePeriod": 5 * time.Second,
+	"matching.wv.VersionDrainageStatusRefreshInterval":       5 * time.Second,
+	// Otherwise the server asks a host of Temporal's, once a day, for newer versions.
+	"frontend.enableServerVersionCheck": false,
+	// Features that temporal server start-dev turns on as well.
+	"system.forceNexusEndpointRefreshOnRead":                true, // a new endpoint is known at once
+	"history.enableStandaloneActivityOperatorCommands":      true,
+	"frontend.enableBatchOperationsForStandaloneActivities": true,
+	// What other clusters would be sent; there are none. Temporal keeps 64 KiB of it
+	// in any case.
+	"history.xdcCacheMaxSizeBytes": 0,
+	"history.cacheBackgroundEvict": dynamicconfig.CacheBackgroundEvictSettings{Enabled: true, LoopInterval: time.Minute, MaxEntryPerCall: unlimited},
+	// A write may take its time on a machine that is busy with something else.
+	"history.shardIOTimeout": 30 * time.Second,
+	// Under load requests wait for each other. That is not worth logging here.
+	"rpc.slowRequestLoggingThreshold": time.Hour,
+	// Statistics that only a fleet's operators read.
+	"system.persistenceHealthSignalMetricsEnabled":     false,
+	"system.persistenceHealthSignalAggregationEnabled": false,
+	"system.historyHealthSignalMetricsEnabled":         false,
+	// Background work for clusters that live for years.
+	"worker.taskQueueScannerEnabled": false,
+	"worker.historyScannerEnabled":   false,
+	// The history service closes a workflow's children itself.
+	"system.enableParentClosePolicyWorker": false,
+	// Goroutines that wait for tasks. By default there are 2,200 of them, for
+	// one connection to the database.
+	"history.transferProcessorSchedulerWorkerCount":               64,
+	"history.timerProcessorSchedulerWorkerCount":                  64,
+	"history.visibilityProcessorSchedulerWorkerCount":             64,
+	"history.ReplicationProcessorSchedulerWorkerCount":            1,
+	"history.ReplicationLowPriorityProcessorSchedulerWorkerCount": 1,
+}
+
+// dynamicConfig returns the server's settings. The user's values override ours.
 func dynamicConfig(o Options) dynamicconfig.StaticClient {
-	const unlimited = 1_000_000
-	values := map[string]any{
-		// Each hop of a workflow waits for the transfer queue. Its default of
-		// 20 polls a second means up to 50 ms of waiting per hop.
-		"history.transferProcessorMaxPollRPS": 2000,
-		// The same for timers that are due at once, as when time is skipped.
-		"history.timerProcessorMaxPollRPS": 2000,
-		// Limits that protect a shared cluster from its tenants.
-		"frontend.rps":                     unlimited,
-		"frontend.namespaceRPS":            unlimited,
-		"frontend.namespaceRPS.visibility": unlimited,
-		"frontend.namespaceCount":          unlimited,
-		"history.rps":                      unlimited,
-		"matching.rps":                     unlimited,
-		"frontend.persistenceMaxQPS":       unlimited,
-		"history.persistenceMaxQPS":        unlimited,
-		"matching.persistenceMaxQPS":       unlimited,
-		"worker.persistenceMaxQPS":         unlimited,
-		// Partitions spread a task queue over hosts; there is one host.
-		"matching.numTaskqueueReadPartitions":  1,
-		"matching.numTaskqueueWritePartitions": 1,
-		// What is kept of workflows to save reading it again: some twenty kilobytes
-		// each of ours. Temporal can bound it in bytes as well, but then it reads sizes
-		// that others are writing (lru.Release in common/cache).
-		"history.hostLevelCacheMaxSize": 2000,
-		"history.cacheTTL":              5 * time.Minute,
-		// How soon a version of a worker deployment is seen to be drained. The defaults
-		// are three and five minutes.
-		"matching.wv.VersionDrainageStatusVisibilityGracePeriod": 5 * time.Second,
-		"matching.wv.VersionDrainageStatusRefreshInterval":       5 * time.Second,
-		// Otherwise the server asks a host of Temporal's, once a day, for newer versions.
-		"frontend.enableServerVersionCheck": false,
-		// Features that temporal server start-dev turns on as well.
-		"system.forceNexusEndpointRefreshOnRead":                true, // a new endpoint is known at once
-		"history.enableStandaloneActivityOperatorCommands":      true,
-		"frontend.enableBatchOperationsForStandaloneActivities": true,
-		// What other clusters would be sent; there are none. Temporal keeps 64 KiB of it
-		// in any case.
-		"history.xdcCacheMaxSizeBytes": 0,
-		"history.cacheBackgroundEvict": dynamicconfig.CacheBackgroundEvictSettings{Enabled: true, LoopInterval: time.Minute, MaxEntryPerCall: unlimited},
-		// A write may take its time on a machine that is busy with something else.
-		"history.shardIOTimeout": 30 * time.Second,
-		// Under load requests wait for each other. That is not worth logging here.
-		"rpc.slowRequestLoggingThreshold": time.Hour,
-		// Statistics that only a fleet's operators read.
-		"system.persistenceHealthSignalMetricsEnabled":     false,
-		"system.persistenceHealthSignalAggregationEnabled": false,
-		"system.historyHealthSignalMetricsEnabled":         false,
-		// Background work for clusters that live for years.
-		"worker.taskQueueScannerEnabled": false,
-		"worker.historyScannerEnabled":   false,
-		// The history service closes a workflow's children itself.
-		"system.enableParentClosePolicyWorker": false,
-		// Goroutines that wait for tasks. By default there are 2,200 of them, for
-		// one connection to the database.
-		"history.transferProcessorSchedulerWorkerCount":               64,
-		"history.timerProcessorSchedulerWorkerCount":                  64,
-		"history.visibilityProcessorSchedulerWorkerCount":             64,
-		"history.ReplicationProcessorSchedulerWorkerCount":            1,
-		"history.ReplicationLowPriorityProcessorSchedulerWorkerCount": 1,
-	}
+	values := maps.Clone(singleMachine)
 	if o.TimeSkipping {
 		values["frontend.WorkflowTimeSkippingEnabled"] = true
 		values["system.workflowTimeSkippingEnabled"] = true // its name in later servers

@@ -73,7 +73,7 @@ func (d *database) open(ctx context.Context, path string, options Options) error
 	if err := sqlitefile.CheckNames(path); err != nil {
 		return &DatabaseError{File: path, Problem: "cannot be used: " + err.Error(), cause: err}
 	}
-	stamp, err := check(ctx, path)
+	stamp, err := readStamp(ctx, path, checkedSize)
 	switch {
 	case errors.Is(err, ErrForeignDatabase) && options.Adopt:
 		stamp, err = adopt(ctx, path)
@@ -147,26 +147,12 @@ func createIfMissing(ctx context.Context, file string) error {
 		return nil
 	}
 	err = sqlitefile.Create(file, func(draft string) error {
-		db, err := openSQLite(draft)
-		if err != nil {
-			return err
-		}
-		return errors.Join(createSchema(ctx, db, uuid.NewString()), db.Close())
+		return withSQLite(draft, func(db *sql.DB) error { return createSchema(ctx, db, uuid.NewString()) })
 	})
 	if err != nil {
 		return unusable(file, "created", err)
 	}
 	return nil
-}
-
-// check returns the stamp of a database, or a [*DatabaseError] if it is damaged or was
-// not made by this program.
-func check(ctx context.Context, file string) (Stamp, error) {
-	info, err := os.Stat(file)
-	if err != nil {
-		return Stamp{}, unusable(file, "opened", err)
-	}
-	return readStamp(ctx, file, info.Size() <= checkedSize)
 }
 
 // refuse returns a [*DatabaseError] if the database of another server may not be

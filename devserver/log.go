@@ -89,34 +89,33 @@ func (l logger) With(tags ...tag.Tag) log.Logger {
 	return l
 }
 
+// harmless are how messages begin that the server logs although nothing is wrong.
+var harmless = []string{
+	"HTTP API port has not been set.",                    // Nexus needs none here: see nexus.go
+	"TrailerToContextMetadataInterceptor:",               // the server's own workers do not use the metadata that comes with a reply
+	"ShutdownWorker rpc errored during worker shutdown.", // the server's own workers of a deleted namespace call it
+}
+
+// harmlessErrors are parts of errors that are none.
+var harmlessErrors = []string{
+	"task queue shutting down",                 // a worker has left: its task goes to another one
+	context.Canceled.Error(),                   // the caller has gone away, or the server was told to stop
+	"The Time-Skipping feature is not enabled", // the client is told
+	"shard status unknown",                     // a write was cut off; if reloading the shard fails, that is logged
+	"Frontend is not healthy yet",              // the server's own workers start before it
+}
+
 // plainLevel returns the level to log a message at: the given one, or debug if the
 // server complains although nothing is wrong.
 func plainLevel(level zerolog.Level, msg string, tags []tag.Tag) zerolog.Level {
-	// Nexus needs no port here: see nexus.go.
-	if strings.HasPrefix(msg, "HTTP API port has not been set.") {
-		return zerolog.DebugLevel
-	}
-	// The server's own workers do not use the metadata that comes with a reply.
-	if strings.HasPrefix(msg, "TrailerToContextMetadataInterceptor:") {
-		return zerolog.DebugLevel
-	}
-	// The server's own workers of a deleted namespace call ShutdownWorker, which
-	// fails because the namespace is gone.
-	if msg == "ShutdownWorker rpc errored during worker shutdown." {
-		return zerolog.DebugLevel
-	}
+	is := slices.ContainsFunc(harmless, func(begin string) bool { return strings.HasPrefix(msg, begin) })
 	for _, t := range tags {
-		if t.Key() != "error" {
-			continue
+		if err, ok := t.Value().(string); ok && t.Key() == "error" {
+			is = is || slices.ContainsFunc(harmlessErrors, func(part string) bool { return strings.Contains(err, part) })
 		}
-		err, _ := t.Value().(string)
-		if err == "task queue shutting down" || // a worker has left: its task goes to another one
-			strings.Contains(err, context.Canceled.Error()) || // the caller has gone away, or the server was told to stop
-			strings.HasPrefix(err, "The Time-Skipping feature is not enabled") || // the client is told
-			err == "shard status unknown" || // a write was cut off; if reloading the shard fails, that is logged
-			strings.Contains(err, "Frontend is not healthy yet") { // the server's own workers start before it
-			return zerolog.DebugLevel
-		}
+	}
+	if is {
+		return zerolog.DebugLevel
 	}
 	return level
 }

@@ -42,21 +42,19 @@ type Server struct {
 	identity identity
 	security *security // nil if nothing is encrypted
 	alarm    *alarm
-	database *database // nil if in memory
 	store    *store.DB
 	syncer   *syncer // nil if SQLite syncs by itself, or in memory
-	temporal temporal.Server
 	// transport is the way in for clients in this process.
 	transport *transport
 	webPipe   *webPipe
-	// closers close what Temporal leaves open.
-	closers    closers
-	namespaces namespaceWatch
-	ui         *http.Server
-	uiAddress  string
-	metrics    *http.Server
-	metricsDir *tempdir.Dir // nil if there are no metrics
-	stop       func() error
+	// parts close what the server consists of; closers close what Temporal leaves open.
+	parts, closers closers
+	namespaces     namespaceWatch
+	ui             *http.Server
+	uiAddress      string
+	metrics        *http.Server
+	metricsDir     *tempdir.Dir // nil if there are no metrics
+	stop           func() error
 	// stopping is cancelled when the server is told to stop.
 	stopping  context.Context
 	beginStop context.CancelFunc
@@ -104,11 +102,7 @@ func Start(ctx context.Context, options Options) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			listeners.close()
-		}
-	}()
+	s.parts.keep(func() error { listeners.close(); return nil })
 	if err := s.prepareMetrics(); err != nil {
 		return nil, err
 	}
@@ -191,7 +185,7 @@ func webScheme(o Options) string {
 
 // DatabaseFile returns the absolute path of the database, or "" if it has no file.
 func (s *Server) DatabaseFile() string {
-	if s.database == nil {
+	if s.options.DatabaseFile == "" {
 		return ""
 	}
 	return s.identity.DatabaseName
@@ -207,43 +201,21 @@ func (s *Server) Stop() error { return s.stop() }
 func (s *Server) shutdown() error {
 	s.alarm.stopping.Store(true)
 	s.beginStop()
-	var errs []error
-	for _, server := range []*http.Server{s.ui, s.metrics} {
-		if server != nil {
-			errs = append(errs, server.Close())
-		}
-	}
-	s.transport.close()
-	s.webPipe.close()
-	if s.temporal != nil {
-		errs = append(errs, s.temporal.Stop())
-	}
-	errs = append(errs, s.closers.closeAll())
-	if s.store != nil {
-		errs = append(errs, s.store.Shutdown())
-	}
-	if s.syncer != nil {
-		errs = append(errs, s.syncer.close())
-	}
-	if s.database != nil {
-		errs = append(errs, s.database.close())
-	}
-	if s.metricsDir != nil {
-		errs = append(errs, s.metricsDir.Remove())
-	}
-	return errors.Join(errs...)
+	return s.parts.closeAll()
 }
 
 // openDatabase opens the file, or makes up a name for a database in memory,
 // and creates the namespaces in it.
-func (s *Server) openDatabase(ctx context.Context) (err error) {
+func (s *Server) openDatabase(ctx context.Context) error {
 	if s.options.DatabaseFile == "" {
 		s.identity = identity{ClusterID: uuid.NewString(), DatabaseName: "devserver-" + uuid.NewString()}
 	} else {
-		if s.database, err = openDatabase(ctx, s.options); err != nil {
+		database, err := openDatabase(ctx, s.options)
+		if err != nil {
 			return err
 		}
-		s.identity = s.database.id
+		s.parts.keep(database.close)
+		s.identity = database.id
 	}
 	var namespaces []*sqlite.NamespaceConfig
 	for _, name := range s.options.Namespaces {
@@ -255,9 +227,11 @@ func (s *Server) openDatabase(ctx context.Context) (err error) {
 		namespaces = append(namespaces, namespace)
 	}
 	dsn, queries := databaseDSNs(s.options, s.identity)
+	var err error
 	if s.store, err = store.Open(ctx, s.identity.DatabaseName, dsn, queries); err != nil {
 		return &DatabaseError{File: s.identity.DatabaseName, Problem: "cannot be opened: " + err.Error(), cause: err}
 	}
+	s.parts.keep(s.store.Shutdown)
 	if s.options.DatabaseFile == "" {
 		if err := s.store.Setup(ctx, func(tx *sql.Tx) error { return setupSchema(ctx, tx) }); err != nil {
 			return err
@@ -282,9 +256,19 @@ func (s *Server) startTemporal(frontend net.Listener) error {
 	interceptors := []grpc.UnaryServerInterceptor{sendPlain, withoutStickyBacklog, s.endPolls}
 	if syncsReplies(s.options) {
 		s.syncer = newSyncer(s.identity.DatabaseName, s.store.Writes, s.options.SyncLog, s.alarm.fail)
+		s.parts.keep(s.syncer.close)
 		interceptors = slices.Insert(interceptors, 0, s.syncer.beforeReply)
 	}
+	s.parts.keep(s.closers.closeAll)
 	var server temporal.Server
+	s.parts.keep(func() error {
+		s.transport.close()
+		s.webPipe.close()
+		if server == nil {
+			return nil
+		}
+		return server.Stop()
+	})
 	err := s.runFatal(func() (err error) {
 		server, err = temporal.NewServerFx(s.module(s.security.grpcListener(frontend, s.options.Log)),
 			temporal.WithConfig(serverConfig(s.options, s.identity, port, s.metricsSocket())),
@@ -303,7 +287,6 @@ func (s *Server) startTemporal(frontend net.Listener) error {
 	if err != nil {
 		return fmt.Errorf("cannot build the server: %w", err)
 	}
-	s.temporal = server
 	if err := s.runFatal(server.Start); err != nil {
 		return fmt.Errorf("cannot start the server: %w", err)
 	}
@@ -333,8 +316,8 @@ func (s *Server) runFatal(start func() error) error {
 // search attributes and retention.
 func (s *Server) waitReady(ctx context.Context, frontend net.Listener) error {
 	creds := insecure.NewCredentials()
-	if s.security != nil {
-		creds = credentials.NewTLS(s.security.client)
+	if config := s.security.clientTLS(); config != nil {
+		creds = credentials.NewTLS(config)
 	}
 	conn, err := grpc.NewClient(s.Address(), append(dialing(frontend), grpc.WithTransportCredentials(creds))...)
 	if err != nil {

@@ -20,6 +20,7 @@ import (
 	"go.temporal.io/server/common/primitives"
 	"go.temporal.io/server/common/resource"
 	"go.temporal.io/server/common/rpc/encryption"
+	"go.temporal.io/server/common/sdk"
 	"go.temporal.io/server/service"
 	"go.temporal.io/server/service/frontend"
 	"go.temporal.io/server/service/history"
@@ -36,8 +37,7 @@ import (
 // the process, and a frontend on a listener that is open already.
 func (s *Server) module(frontendListener net.Listener) fx.Option {
 	history, matching := newInProcess(&historyservice.HistoryService_ServiceDesc), newInProcess(&matchingservice.MatchingService_ServiceDesc)
-	p := services{guard: func(next http.Handler) http.Handler { return s.guard(s.options.IP, next) }, history: history, matching: matching, frontend: frontendListener, security: s.security, web: s.webPipe, syncer: s.syncer,
-		clients: s.transport, closers: &s.closers, namespaces: &s.namespaces}
+	p := services{Server: s, history: history, matching: matching, frontend: frontendListener}
 	return fx.Options(
 		fx.Provide(
 			temporal.NewServerFxImpl,
@@ -59,15 +59,9 @@ func (s *Server) module(frontendListener net.Listener) fx.Option {
 
 // services builds the four services of a server.
 type services struct {
-	guard             func(http.Handler) http.Handler // of the HTTP API
+	*Server
 	history, matching *inProcess
 	frontend          net.Listener
-	security          *security
-	web               *webPipe
-	syncer            *syncer // nil if the database itself waits for the disk
-	clients           *transport
-	closers           *closers
-	namespaces        *namespaceWatch
 }
 
 func (p services) newHistory(params temporal.ServiceProviderParamsCommon) (temporal.ServicesGroupOut, error) {
@@ -91,10 +85,10 @@ func (p services) newFrontend(params temporal.ServiceProviderParamsCommon) (temp
 			return options
 		}),
 		fx.Invoke(func(server *grpc.Server, handler frontend.Handler, options frontend.GrpcServerOptions) {
-			p.clients.serve(server, handler, options.UnaryInterceptors)
+			p.transport.serve(server, handler, options.UnaryInterceptors)
 		}),
 		fx.Decorate(func(router *mux.Router) *mux.Router {
-			router.Use(p.guard)
+			router.Use(func(next http.Handler) http.Handler { return p.guard(p.options.IP, next) })
 			if p.syncer != nil {
 				router.Use(p.syncer.beforeResponse)
 			}
@@ -103,7 +97,7 @@ func (p services) newFrontend(params temporal.ServiceProviderParamsCommon) (temp
 		fx.Decorate(func(provider encryption.TLSConfigProvider) encryption.TLSConfigProvider {
 			return webTLS{provider, p.security}
 		}),
-		fx.Invoke(p.web.serve))
+		fx.Invoke(p.webPipe.serve))
 }
 
 // dialing returns the options with which the server connects to its own frontend.
@@ -136,8 +130,8 @@ func (p services) build(params temporal.ServiceProviderParamsCommon, name primit
 		params.GetCommonServiceOptions(name),
 		fx.Options(options...),
 		fx.Decorate(
-			func(f common.RPCFactory) common.RPCFactory { return webFactory{p.closers.ofRPC(f), p.web} },
-			p.closers.ofSDK,
+			func(f common.RPCFactory) common.RPCFactory { return webFactory{rpcFactory{f, &p.closers}, p.webPipe} },
+			func(f sdk.ClientFactory) sdk.ClientFactory { return clientFactory{f, &p.closers} },
 			p.namespaces.of,
 			func() net.Listener { return listener },
 			func(options map[primitives.ServiceName][]grpc.DialOption) map[primitives.ServiceName][]grpc.DialOption {

@@ -46,40 +46,40 @@ type Stamp struct {
 // ReadStamp reads the stamp of a database, which a server may have open. It
 // returns a [*DatabaseError] if the file is not the database of a server. The file can
 // be from anywhere: what is returned is short and printable.
-func ReadStamp(ctx context.Context, file string) (Stamp, error) {
-	if _, err := os.Stat(file); err != nil {
+func ReadStamp(ctx context.Context, file string) (Stamp, error) { return readStamp(ctx, file, 0) }
+
+// readStamp reads the stamp. If the file is not larger than check, in bytes, it first reads
+// the whole file, to find damage.
+func readStamp(ctx context.Context, file string, check int64) (stamp Stamp, err error) {
+	info, err := os.Stat(file)
+	if err != nil {
 		return Stamp{}, unusable(file, "opened", err)
 	}
-	return readStamp(ctx, file, false)
+	err = reading(ctx, file, func(db *sql.DB) (err error) {
+		if info.Size() <= check {
+			if err := sqlitefile.Check(ctx, db); err != nil {
+				return err
+			}
+		}
+		ctx, cancel := context.WithTimeout(ctx, stampTime)
+		defer cancel()
+		stamp, err = queryStamp(ctx, db)
+		return err
+	})
+	return stamp, err
 }
 
-// readStamp reads the stamp. If check is true it first reads the whole file, to
-// find damage.
-func readStamp(ctx context.Context, file string, check bool) (stamp Stamp, err error) {
+// reading opens the database in a file, which can be from anywhere, until do returns. Its
+// error is a [*DatabaseError].
+func reading(ctx context.Context, file string, do func(*sql.DB) error) error {
 	db, err := sqlitefile.OpenRead(ctx, file)
+	if err == nil {
+		err = errors.Join(do(db), db.Close())
+	}
 	if err != nil {
-		return Stamp{}, unusable(file, "read", err)
+		return unusable(file, "read", err)
 	}
-	defer func() {
-		if closeErr := db.Close(); err == nil && closeErr != nil {
-			stamp, err = Stamp{}, unusable(file, "closed", closeErr)
-		}
-	}()
-	if check {
-		if err := sqlitefile.Check(ctx, db); err != nil {
-			return Stamp{}, unusable(file, "read", err)
-		}
-	}
-	ctx, cancel := context.WithTimeout(ctx, stampTime)
-	defer cancel()
-	stamp, err = queryStamp(ctx, db)
-	switch {
-	case errors.Is(err, ErrForeignDatabase):
-		return Stamp{}, &DatabaseError{File: file, Problem: "was not made by this program", cause: err}
-	case err != nil:
-		return Stamp{}, unusable(file, "read", err)
-	}
-	return stamp, nil
+	return nil
 }
 
 // stampTime is how long reading a few words may take from a file that is from anywhere.
@@ -98,7 +98,7 @@ func queryStamp(ctx context.Context, db *sql.DB) (Stamp, error) {
 		return Stamp{}, err
 	}
 	if !genuine {
-		return Stamp{}, ErrForeignDatabase
+		return Stamp{}, &sqlitefile.Problem{Text: "was not made by this program", Err: ErrForeignDatabase}
 	}
 	var stamp Stamp
 	err = db.QueryRowContext(ctx, `SELECT server_version, cluster_id FROM `+stampTable+` WHERE octet_length(server_version) <= 64 AND octet_length(cluster_id) <= 64 LIMIT 1`).Scan(&stamp.ServerVersion, &stamp.ClusterID)
@@ -111,27 +111,37 @@ func queryStamp(ctx context.Context, db *sql.DB) (Stamp, error) {
 // ReadNamespaces returns the names of the namespaces in a server's database, sorted, except
 // Temporal's own and those that no client can name.
 func ReadNamespaces(ctx context.Context, file string) (names []string, err error) {
-	db, err := sqlitefile.OpenRead(ctx, file)
-	if err != nil {
-		return nil, unusable(file, "read", err)
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
 	ctx, cancel := context.WithTimeout(ctx, stampTime)
 	defer cancel()
-	rows, err := db.QueryContext(ctx, `SELECT name FROM namespaces WHERE name <> 'temporal-system' AND name NOT GLOB '*[^ -~]*' AND octet_length(name) <= 1000 LIMIT 10000`)
-	if err != nil {
-		return nil, unusable(file, "read", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var name string
-		if err := rows.Scan(&name); err != nil {
-			return nil, unusable(file, "read", err)
-		}
-		names = append(names, name)
-	}
+	err = reading(ctx, file, func(db *sql.DB) error {
+		return eachRow(ctx, db, `SELECT name FROM namespaces WHERE name <> 'temporal-system' AND name NOT GLOB '*[^ -~]*' AND octet_length(name) <= 1000 LIMIT 10000`, func(scan scanner) error {
+			var name string
+			err := scan(&name)
+			names = append(names, name)
+			return err
+		})
+	})
 	slices.Sort(names)
-	return names, rows.Err()
+	return names, err
+}
+
+type scanner func(into ...any) error
+
+// eachRow calls do for each row that a query finds.
+func eachRow(ctx context.Context, db interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}, query string, do func(scanner) error) (err error) {
+	rows, err := db.QueryContext(ctx, query)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		if err := do(rows.Scan); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
 }
 
 // openSQLite opens the file of a database that no server has open. A backup may be
@@ -139,6 +149,15 @@ func ReadNamespaces(ctx context.Context, file string) (names []string, err error
 func openSQLite(file string) (*sql.DB, error) {
 	pragmas := map[string]string{"synchronous": "full", "busy_timeout": "5000"} // milliseconds
 	return sql.Open("sqlite", sqlitefile.DSN(file, "rw", pragmas)+sqlitefile.Immediate)
+}
+
+// withSQLite opens such a file, and closes it when do returns.
+func withSQLite(file string, do func(*sql.DB) error) error {
+	db, err := openSQLite(file)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(db), db.Close())
 }
 
 // LockedError reports that another server has the database open.
@@ -166,7 +185,7 @@ func (e *DatabaseError) Error() string { return fmt.Sprintf("database %s %s", e.
 func (e *DatabaseError) Unwrap() error { return e.cause }
 
 // unusable returns a [*DatabaseError] for an error that does not name the file.
-// done is what failed: "opened", "created", "read" or "closed".
+// done is what failed: "opened", "created" or "read".
 func unusable(file, done string, err error) error {
 	var problem *sqlitefile.Problem
 	if errors.As(err, &problem) {

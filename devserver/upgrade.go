@@ -5,6 +5,7 @@ package devserver
 import (
 	"cmp"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -45,28 +46,26 @@ func (d *database) upgrade(ctx context.Context, path string, stamp Stamp, option
 	if err := checkpoint(ctx, path); err != nil {
 		return fail(err)
 	}
-	carry, err := newCarrier(ctx, path)
+	draft, err := sqlitefile.NewDraft(path)
 	if err != nil {
 		return fail(err)
 	}
-	defer func() { _ = carry.close() }() // it only reads
-	if err := carry.refuseUnknown(); err != nil {
-		return &DatabaseError{File: path, Problem: "was written by " + maker(stamp) + ": " + err.Error(), cause: ErrUnknownSchema}
+	kept, err := carryOver(ctx, path, draft, stamp, options)
+	if err := errors.Join(err, draft.Close()); err != nil {
+		return fail(err)
 	}
-	if from, err := semver.NewVersion(stamp.ServerVersion); err != nil {
-		options.notify("database %s does not say which version made it; upgrades are tested from %s", path, strings.Join(testedUpgrades, ", "))
-	} else if !slices.Contains(testedUpgrades, fmt.Sprintf("%d.%d", from.Major(), from.Minor())) {
-		options.notify("upgrades from %s are not tested", maker(stamp))
-	}
-	if carry.isSame() && stamp.ServerVersion != "" {
-		if err := errors.Join(carry.close(), restamp(ctx, path)); err != nil {
+	if kept == "" {
+		if err := restamp(ctx, path); err != nil {
 			return fail(err)
 		}
 		options.notify("database %s is now that of Temporal server %s; it was that of %s", path, ServerVersion, maker(stamp))
 		return nil
 	}
-	kept, err := d.replace(ctx, path, stamp, carry, options)
-	if err != nil {
+	// The hold is on the old file.
+	if err := d.hold.Release(); err != nil {
+		return fail(err)
+	}
+	if d.hold, err = sqlitefile.Take(path); err != nil {
 		return fail(err)
 	}
 	options.notify("database %s was carried over from %s to %s in %v", path, maker(stamp), ServerVersion, time.Since(began).Round(10*time.Millisecond))
@@ -74,37 +73,39 @@ func (d *database) upgrade(ctx context.Context, path string, stamp Stamp, option
 	return nil
 }
 
-// replace puts a new file with everything in it in the place of an old one, and
-// returns the name under which the old one is kept.
-func (d *database) replace(ctx context.Context, path string, stamp Stamp, carry *carrier, options Options) (kept string, err error) {
+// carryOver puts a draft with everything in it in the place of an old database, and
+// returns the name under which that is kept; "" means that only its stamp has to change.
+func carryOver(ctx context.Context, path string, draft *sqlitefile.Draft, stamp Stamp, options Options) (kept string, err error) {
 	usage, err := diskspace.UsageWithContext(ctx, filepath.Dir(path))
 	if err != nil {
 		return "", err
 	}
-	if need := uint64(carry.size) + uint64(carry.size)/4; usage.Free < need {
-		return "", fmt.Errorf("it needs %d MB on the disk, and %d MB are free", (need+1<<20-1)>>20, usage.Free>>20)
-	}
-	draft, err := sqlitefile.NewDraft(path)
+	c, err := newCarrier(ctx, path, draft.Name(), stamp.ClusterID)
 	if err != nil {
 		return "", err
 	}
-	progress := newProgress(carry.rows, func(percent int) {
+	defer func() { err = errors.Join(err, c.close()) }()
+	if err := c.refuseUnknown(); err != nil {
+		return "", &DatabaseError{File: path, Problem: "was written by " + maker(stamp) + ": " + err.Error(), cause: ErrUnknownSchema}
+	}
+	if from, err := semver.NewVersion(stamp.ServerVersion); err != nil {
+		options.notify("database %s does not say which version made it; upgrades are tested from %s", path, strings.Join(testedUpgrades, ", "))
+	} else if !slices.Contains(testedUpgrades, fmt.Sprintf("%d.%d", from.Major(), from.Minor())) {
+		options.notify("upgrades from %s are not tested", maker(stamp))
+	}
+	if c.isSame() && stamp.ServerVersion != "" {
+		return "", nil
+	}
+	if need := uint64(c.size) + uint64(c.size)/4; usage.Free < need {
+		return "", fmt.Errorf("it needs %d MB on the disk, and %d MB are free", (need+1<<20-1)>>20, usage.Free>>20)
+	}
+	progress := newProgress(c.rows, func(percent int) {
 		options.notify("carrying database %s over from %s: %d %%", path, maker(stamp), percent)
 	})
-	err = carry.copyTo(ctx, draft.Name(), stamp.ClusterID, progress)
-	err = errors.Join(err, carry.close())
-	if err == nil {
-		kept, err = keepOld(draft, path+keptInfix+cmp.Or(stamp.ServerVersion, "adoption"))
-	}
-	if err := errors.Join(err, draft.Close()); err != nil {
+	if err := errors.Join(c.copy(ctx, progress), c.close()); err != nil {
 		return "", err
 	}
-	// The hold is on the old file.
-	if err := d.hold.Release(); err != nil {
-		return "", err
-	}
-	d.hold, err = sqlitefile.Take(path)
-	return kept, err
+	return keepOld(draft, path+keptInfix+cmp.Or(stamp.ServerVersion, "adoption"))
 }
 
 // keepOld puts a draft in the place of the old file, and returns the name under which
@@ -128,31 +129,25 @@ func maker(stamp Stamp) string {
 }
 
 // checkpoint moves everything from a database's log into its file, and removes the log.
-func checkpoint(ctx context.Context, path string) (err error) {
-	db, err := openSQLite(path)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	var busy, pages, moved int
-	if err := db.QueryRowContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &pages, &moved); err != nil {
-		return err
-	}
-	if busy != 0 {
-		return errors.New("another program has it open")
-	}
-	return nil
+func checkpoint(ctx context.Context, path string) error {
+	return withSQLite(path, func(db *sql.DB) error {
+		var busy, pages, moved int
+		if err := db.QueryRowContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &pages, &moved); err != nil {
+			return err
+		}
+		if busy != 0 {
+			return errors.New("another program has it open")
+		}
+		return nil
+	})
 }
 
 // restamp stamps a database with the version of this server.
-func restamp(ctx context.Context, path string) (err error) {
-	db, err := openSQLite(path)
-	if err != nil {
+func restamp(ctx context.Context, path string) error {
+	return withSQLite(path, func(db *sql.DB) error {
+		_, err := db.ExecContext(ctx, `UPDATE `+stampTable+` SET server_version = $1`, ServerVersion)
 		return err
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	_, err = db.ExecContext(ctx, `UPDATE `+stampTable+` SET server_version = $1`, ServerVersion)
-	return err
+	})
 }
 
 // progress tells how far a long operation is: once a second, after the first.

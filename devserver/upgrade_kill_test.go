@@ -15,8 +15,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"example.com/coffee/devserver/internal/store/storetest"
 )
 
 // bigRows adds 10,000 rows, so that an upgrade takes a while.
@@ -52,7 +50,7 @@ func TestUpgradeKilled(t *testing.T) {
 	took := time.Since(began)
 
 	outcomes := map[string]int{}
-	kills := storetest.Sample(12, 100)
+	kills := sample(12, 100)
 	for range kills {
 		fresh(t, file, content)
 		cmd := upgrade(file)

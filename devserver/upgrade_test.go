@@ -247,6 +247,21 @@ func TestUpgradeInterrupted(t *testing.T) {
 	}
 }
 
+// carrierOf returns a carrier for an old database.
+func carrierOf(t *testing.T, file string) *carrier {
+	t.Helper()
+	draft := filepath.Join(t.TempDir(), "draft")
+	if err := os.WriteFile(draft, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := newCarrier(context.Background(), file, draft, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.close() })
+	return c
+}
+
 // TestCarrierCompares: a copy that differs from the old database is noticed.
 func TestCarrierCompares(t *testing.T) {
 	t.Parallel()
@@ -261,23 +276,17 @@ func TestCarrierCompares(t *testing.T) {
 		"a number for a string": `UPDATE main.history_node SET txn_id = txn_id + 1`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			c, err := newCarrier(ctx, file)
-			if err != nil {
+			c := carrierOf(t, file)
+			if err := c.copyTable(ctx, "history_node", newProgress(c.rows, func(int) {})); err != nil {
 				t.Fatal(err)
 			}
-			defer c.close()
-			conn := c.conn
-			progress := newProgress(c.rows, func(int) {})
-			if err := c.copyTable(ctx, conn, "history_node", progress); err != nil {
+			if err := c.compare(ctx, "history_node"); err != nil {
 				t.Fatal(err)
 			}
-			if err := c.compare(ctx, conn, "history_node"); err != nil {
+			if _, err := c.conn.ExecContext(ctx, damage); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := conn.ExecContext(ctx, damage); err != nil {
-				t.Fatal(err)
-			}
-			if err := c.compare(ctx, conn, "history_node"); err == nil {
+			if err := c.compare(ctx, "history_node"); err == nil {
 				t.Error("it was not noticed")
 			}
 		})
@@ -309,11 +318,7 @@ func TestCheckFullText(t *testing.T) {
 	ctx := context.Background()
 	file := filepath.Join(t.TempDir(), "x.db")
 	oldDatabase(t, file, "1.31.5", older...)
-	c, err := newCarrier(ctx, file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.close()
+	c := carrierOf(t, file)
 	if err := checkFullText(ctx, c.conn); err != nil {
 		t.Fatal(err)
 	}

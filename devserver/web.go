@@ -32,6 +32,7 @@ func (s *Server) serve(listener net.Listener, handler http.Handler, writeTimeout
 	server := httpserver.New(handler)
 	server.ErrorLog = log.New(s.options.Log, "", 0)
 	server.WriteTimeout = writeTimeout
+	s.parts.keep(server.Close)
 	if s.security != nil {
 		listener = tls.NewListener(listener, s.security.webTLS(listener.Addr().(*net.TCPAddr).IP.String()))
 	}
@@ -47,8 +48,11 @@ func (s *Server) serve(listener net.Listener, handler http.Handler, writeTimeout
 // metrics. Temporal does not check the name by which it was reached, so it gets no
 // port.
 func (s *Server) prepareMetrics() (err error) {
-	if s.options.MetricsPort != 0 {
-		s.metricsDir, err = tempdir.Make("metrics") // accessible to its owner only
+	if s.options.MetricsPort == 0 {
+		return nil
+	}
+	if s.metricsDir, err = tempdir.Make("metrics"); err == nil { // accessible to its owner only
+		s.parts.keep(s.metricsDir.Remove)
 	}
 	return err
 }

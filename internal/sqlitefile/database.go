@@ -67,16 +67,6 @@ func Check(ctx context.Context, db interface {
 	return &Problem{Text: "is damaged: " + strings.Join(strings.Fields(verdict), " ")}
 }
 
-// CheckFile reads the whole database in a file, like [Check].
-func CheckFile(ctx context.Context, file string) (err error) {
-	db, err := sql.Open("sqlite", DSN(file, "rw"))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	return Check(ctx, db)
-}
-
 // OpenRead opens a database for reading only, also where nothing can be written: there
 // SQLite cannot read a file that was made for a write-ahead log, unless it is told that
 // nobody changes it. A log beside such a file may be in use, or hold what the file lacks, so

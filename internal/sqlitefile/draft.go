@@ -83,7 +83,7 @@ func (d *Draft) Publish() error {
 	if err := renameNew(d.name, d.path); err != nil {
 		return err
 	}
-	if err := SyncDir(filepath.Dir(d.path)); err != nil {
+	if err := syncDir(filepath.Dir(d.path)); err != nil {
 		return errors.Join(err, os.Remove(d.path))
 	}
 	return nil
@@ -111,13 +111,13 @@ func (d *Draft) Replace(kept string) error {
 		return err
 	}
 	dir := filepath.Dir(d.path)
-	if err := SyncDir(dir); err != nil {
+	if err := syncDir(dir); err != nil {
 		return err
 	}
 	if err := os.Rename(d.name, d.path); err != nil {
 		return errors.Join(err, os.Remove(kept))
 	}
-	return SyncDir(dir)
+	return syncDir(dir)
 }
 
 // RemoveTwin removes the names that a file has besides its own and that begin with the
@@ -248,8 +248,8 @@ func removeAll(name string) error {
 	return errors.Join(errs...)
 }
 
-// SyncDir returns when the names in a directory are durable.
-func SyncDir(dir string) error {
+// syncDir returns when the names in a directory are durable.
+func syncDir(dir string) error {
 	if runtime.GOOS == "windows" { // which has nothing of the kind
 		return nil
 	}

@@ -14,8 +14,7 @@ import (
 // writing to it; what they write is not in the snapshot.
 type Snapshot struct {
 	db   *sql.DB
-	conn *sql.Conn
-	tx   *sql.Tx
+	conn *sql.Conn // in a transaction
 }
 
 // OpenSnapshot takes a snapshot of the database in a file, as of the moment when
@@ -36,20 +35,13 @@ func OpenSnapshot(ctx context.Context, file string) (_ *Snapshot, err error) {
 	if s.conn, err = s.db.Conn(ctx); err != nil {
 		return nil, err
 	}
-	// The transaction outlives the context: only Close ends it.
-	if s.tx, err = s.conn.BeginTx(context.WithoutCancel(ctx), nil); err != nil {
-		return nil, err
-	}
-	var tables int
-	return s, s.tx.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_schema`).Scan(&tables) // the first read fixes the moment
+	_, err = s.conn.ExecContext(ctx, `BEGIN; SELECT count(*) FROM sqlite_schema`) // the first read fixes the moment
+	return s, err
 }
 
 // Close releases the database.
 func (s *Snapshot) Close() error {
 	var errs []error
-	if s.tx != nil {
-		errs = append(errs, s.tx.Rollback())
-	}
 	if s.conn != nil {
 		errs = append(errs, s.conn.Close())
 	}

@@ -4,6 +4,7 @@ package chaos
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -80,7 +81,10 @@ func readable(ctx context.Context, database string) (err error) {
 	}
 	found, err := sqlitefile.Find(duplicate)
 	if err == nil && found {
-		err = sqlitefile.CheckFile(ctx, duplicate)
+		var db *sql.DB
+		if db, err = sqlitefile.OpenRead(ctx, duplicate); err == nil {
+			err = errors.Join(sqlitefile.Check(ctx, db), db.Close())
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("%s cannot be read after a power failure: %w", database, err)

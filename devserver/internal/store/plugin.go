@@ -11,7 +11,6 @@ import (
 	"go.temporal.io/server/common/persistence/sql/sqlplugin"
 	sqliteplugin "go.temporal.io/server/common/persistence/sql/sqlplugin/sqlite"
 	"go.temporal.io/server/common/resolver"
-	"go.temporal.io/server/schema/sqlite"
 )
 
 // PluginName is the name by which the server's configuration asks for a database
@@ -36,35 +35,10 @@ func (plugin) GetVisibilityQueryConverter() sqlplugin.VisibilityQueryConverter {
 }
 
 // CreateDB implements [sqlplugin.Plugin].
-func (plugin) CreateDB(kind sqlplugin.DbKind, cfg *config.SQL, _ resolver.ServiceResolver, _ log.Logger, _ metrics.Handler) (sqlplugin.GenericDB, error) {
+func (plugin) CreateDB(_ sqlplugin.DbKind, cfg *config.SQL, _ resolver.ServiceResolver, _ log.Logger, _ metrics.Handler) (sqlplugin.GenericDB, error) {
 	db, ok := open.Load(cfg.DatabaseName)
 	if !ok {
 		return nil, fmt.Errorf("database %s is not open", cfg.DatabaseName)
 	}
-	return &handle{DB: db.(*DB), kind: kind}, nil
+	return db.(*DB), nil
 }
-
-// handle is a database as the server uses it: the server asks it for the version
-// of its schema.
-type handle struct {
-	*DB
-	sqlplugin.AdminCRUD // nil: the server does not use it
-	kind                sqlplugin.DbKind
-}
-
-var (
-	_ sqlplugin.DB      = (*handle)(nil)
-	_ sqlplugin.AdminDB = (*handle)(nil)
-)
-
-// ExpectedVersion implements [sqlplugin.AdminDB].
-func (h *handle) ExpectedVersion() string {
-	if h.kind == sqlplugin.DbKindVisibility {
-		return sqlite.VisibilityVersion
-	}
-	return sqlite.Version
-}
-
-// VerifyVersion implements [sqlplugin.AdminDB]. It has nothing to do: the schema
-// of a file is checked before the file is opened.
-func (h *handle) VerifyVersion() error { return nil }

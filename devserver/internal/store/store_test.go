@@ -5,13 +5,12 @@ import (
 	"database/sql"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/uuid"
 	"go.temporal.io/server/common/persistence/sql/sqlplugin"
 	"go.temporal.io/server/schema/sqlite"
-
-	"example.com/coffee/devserver/internal/store/storetest"
 )
 
 // schemaWriter implements what setting up a schema needs of [sqlplugin.AdminDB].
@@ -42,14 +41,6 @@ func openInMemory(t *testing.T) *DB {
 	return db
 }
 
-// TestAgainstTemporal calls random methods on our tables and on those of
-// Temporal's plugin, and compares the results.
-func TestAgainstTemporal(t *testing.T) {
-	t.Parallel()
-	theirs := storetest.OpenTemporal(t, "test-"+uuid.NewString(), map[string]string{"mode": "memory", "cache": "shared"})
-	storetest.Compare(t, openInMemory(t), theirs)
-}
-
 // TestStatementsAreFew checks that statements are prepared once each, whatever
 // their arguments.
 func TestStatementsAreFew(t *testing.T) {
@@ -64,6 +55,55 @@ func TestStatementsAreFew(t *testing.T) {
 	}
 	if got := slices.Collect(maps.Keys(db.conn.statements)); len(got) != 1 {
 		t.Errorf("there are %d statements: %q", len(got), got)
+	}
+}
+
+// TestPlans checks that the statements that the plugin has written differently fit it still: no
+// limit is a bare parameter, and a range of tasks is one of an index.
+func TestPlans(t *testing.T) {
+	t.Parallel()
+	db := openInMemory(t)
+	ctx := context.Background()
+	if _, err := db.RangeSelectFromTransferTasks(ctx, sqlplugin.TransferTasksRangeFilter{PageSize: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.RangeSelectFromTimerTasks(ctx, sqlplugin.TimerTasksRangeFilter{PageSize: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.RangeSelectFromHistoryScheduledTasks(ctx, sqlplugin.HistoryScheduledTasksRangeFilter{PageSize: 1}); err != nil {
+		t.Fatal(err)
+	}
+	for _, statement := range db.conn.statements {
+		var plan []struct {
+			ID, Parent, Notused int
+			Detail              string
+		}
+		query := statement.QueryString
+		args := make([]any, strings.Count(query, "?"))
+		if err := db.conn.conn.SelectContext(ctx, &plan, "EXPLAIN QUERY PLAN "+query, args...); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(query, "LIMIT ? + 0") {
+			t.Error("a limit is a parameter:", query)
+		}
+		if strings.Contains(query, "visibility_timestamp") && !(len(plan) == 1 && strings.Contains(plan[0].Detail, "(visibility_timestamp,task_id)>(?,?)")) {
+			t.Errorf("%s: %+v", query, plan)
+		}
+	}
+}
+
+// TestStatementsAreBounded checks that statements of which there can be any number are not
+// all kept.
+func TestStatementsAreBounded(t *testing.T) {
+	t.Parallel()
+	db := openInMemory(t)
+	for n := range maxStatements + 10 {
+		if _, err := db.DeleteFromTimerInfoMaps(context.Background(), sqlplugin.TimerInfoMapsFilter{TimerIDs: make([]string, n+1)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(db.conn.statements); n > maxStatements {
+		t.Errorf("%d statements are kept", n)
 	}
 }
 

@@ -1,5 +1,4 @@
-// Package storetest compares a store with that of Temporal's SQLite plugin.
-package storetest
+package devserver
 
 import (
 	"context"
@@ -14,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"go.temporal.io/server/common/config"
 	"go.temporal.io/server/common/log"
 	"go.temporal.io/server/common/metrics"
@@ -23,11 +23,13 @@ import (
 	sqliteplugin "go.temporal.io/server/common/persistence/sql/sqlplugin/sqlite"
 	"go.temporal.io/server/common/primitives"
 	"go.temporal.io/server/common/resolver"
+
+	"example.com/coffee/devserver/internal/store"
 )
 
-// OpenTemporal opens a database with Temporal's plugin, by its name and the plugin's
+// openTemporal opens a database with Temporal's plugin, by its name and the plugin's
 // attributes. Temporal keeps it open for the life of the process.
-func OpenTemporal(t *testing.T, name string, attributes map[string]string) sqlplugin.DB {
+func openTemporal(t *testing.T, name string, attributes map[string]string) sqlplugin.DB {
 	t.Helper()
 	conf := &config.SQL{PluginName: sqliteplugin.PluginName, DatabaseName: name, ConnectAttributes: attributes}
 	db, err := persistencesql.NewSQLDB(sqlplugin.DbKindMain, conf, resolver.NewNoopResolver(), log.NewNoopLogger(), metrics.NoopMetricsHandler)
@@ -37,26 +39,46 @@ func OpenTemporal(t *testing.T, name string, attributes map[string]string) sqlpl
 	return db
 }
 
+// TestAgainstTemporal calls random methods on our tables and on those of
+// Temporal's plugin, and compares the results.
+func TestAgainstTemporal(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	ours, err := store.Open(ctx, "test-"+uuid.NewString(), "file:test?mode=memory&_time_format=sqlite", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := ours.Shutdown(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := ours.Setup(ctx, func(tx *sql.Tx) error { return setupSchema(ctx, tx) }); err != nil {
+		t.Fatal(err)
+	}
+	compareStores(t, ours, openTemporal(t, "test-"+uuid.NewString(), map[string]string{"mode": "memory", "cache": "shared"}))
+}
+
 // visibilityMethods are those of the visibility table that do not take a query.
 var visibilityMethods = []string{"InsertIntoVisibility", "ReplaceIntoVisibility", "GetFromVisibility", "DeleteFromVisibility"}
 
-// AllVariable names the environment variable with which the tests of the server leave
+// allVariable names the environment variable with which the tests of the server leave
 // nothing to chance: they try everything of which they try a sample otherwise.
-const AllVariable = "DEVSERVER_TEST_ALL"
+const allVariable = "DEVSERVER_TEST_ALL"
 
-// Sample returns how often a test does something: all times if [AllVariable] is set, and
+// sample returns how often a test does something: all times if [allVariable] is set, and
 // some otherwise.
-func Sample(some, all int) int {
-	if os.Getenv(AllVariable) != "" {
+func sample(some, all int) int {
+	if os.Getenv(allVariable) != "" {
 		return all
 	}
 	return some
 }
 
-// Compare calls random methods of a store and of Temporal's, which have the same
+// compareStores calls random methods of a store and of Temporal's, which have the same
 // content, and compares the results. It goes on until each method but the idle ones has
 // done or found something. ours uses one connection for everything.
-func Compare(t *testing.T, ours, theirs sqlplugin.DB, idle ...string) {
+func compareStores(t *testing.T, ours, theirs sqlplugin.DB, idle ...string) {
 	t.Helper()
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -75,7 +97,7 @@ func Compare(t *testing.T, ours, theirs sqlplugin.DB, idle ...string) {
 	for _, name := range idle {
 		delete(missing, name)
 	}
-	for n := 0; n < Sample(3_000, 15_000) || n < 15_000 && len(missing) > 0; n++ {
+	for n := 0; n < sample(3_000, 15_000) || n < 15_000 && len(missing) > 0; n++ {
 		// Both get arguments of their own, which they may change.
 		name := names[random.IntN(len(names))]
 		method, _ := reflect.TypeFor[sqlplugin.TableCRUD]().MethodByName(name)
@@ -103,15 +125,15 @@ func Compare(t *testing.T, ours, theirs sqlplugin.DB, idle ...string) {
 		method, _ := reflect.TypeFor[sqlplugin.TableCRUD]().MethodByName(name)
 		state := random.Uint64()
 		generate := func() []reflect.Value { return randomArguments(rand.New(rand.NewPCG(state, 1)), method.Type) }
-		a, aErr := call(ctx, ours, name, generate())
-		b, bErr := call(ctx, theirs, name, generate())
+		a, aErr := callMethod(ctx, ours, name, generate())
+		b, bErr := callMethod(ctx, theirs, name, generate())
 		if (aErr == nil) != (bErr == nil) || a != b {
 			t.Fatalf("%s(%+v):\n%v, %v; and Temporal's:\n%v, %v", name, describe(generate()), a, aErr, b, bErr)
 		}
 	}
 	query := sqlplugin.VisibilitySelectFilter{Query: `SELECT ` + strings.Join(sqlplugin.DbFields, ", ") + ` FROM executions_visibility ORDER BY namespace_id, run_id`}
-	a, aErr := call(ctx, ours, "SelectFromVisibility", []reflect.Value{reflect.ValueOf(query)})
-	b, bErr := call(ctx, theirs, "SelectFromVisibility", []reflect.Value{reflect.ValueOf(query)})
+	a, aErr := callMethod(ctx, ours, "SelectFromVisibility", []reflect.Value{reflect.ValueOf(query)})
+	b, bErr := callMethod(ctx, theirs, "SelectFromVisibility", []reflect.Value{reflect.ValueOf(query)})
 	if aErr != nil || bErr != nil || a != b || a == "[[]]" {
 		t.Errorf("the table has\n%v, %v; and Temporal's\n%v, %v", a, aErr, b, bErr)
 	}
@@ -133,7 +155,7 @@ func inTransaction(ctx context.Context, t *testing.T, db sqlplugin.DB, name stri
 	if err != nil {
 		t.Fatal(err)
 	}
-	answer, err := call(ctx, tx, name, args)
+	answer, err := callMethod(ctx, tx, name, args)
 	end := tx.Commit
 	if err != nil {
 		end = tx.Rollback
@@ -144,8 +166,8 @@ func inTransaction(ctx context.Context, t *testing.T, db sqlplugin.DB, name stri
 	return answer, err
 }
 
-// call calls a method and returns its results as text.
-func call(ctx context.Context, on any, name string, args []reflect.Value) (string, error) {
+// callMethod calls a method and returns its results as text.
+func callMethod(ctx context.Context, on any, name string, args []reflect.Value) (string, error) {
 	out := reflect.ValueOf(on).MethodByName(name).Call(append([]reflect.Value{reflect.ValueOf(ctx)}, args...))
 	if err, _ := out[len(out)-1].Interface().(error); err != nil {
 		return "", err
