@@ -16,7 +16,6 @@ import (
 	"example.com/coffee/commands/internal/commandline"
 	"example.com/coffee/commands/internal/connect"
 	"example.com/coffee/commands/internal/monitor"
-	"example.com/coffee/commands/internal/terminal"
 	"example.com/coffee/devserver"
 )
 
@@ -117,7 +116,7 @@ func runBoard(ctx context.Context, a *app.App, plan boardPlan) (err error) {
 func serveBoard(a *app.App, tasks *background.Tasks, listener net.Listener, conn *connect.Connection, uiURL string, allowedHosts []string, config *tls.Config) string {
 	b := board.New(board.Options{
 		Orders:    conn.Orders(),
-		Explain:   func(err error) string { return terminal.InOneLine(connect.ServerProblem(err, conn.At)) },
+		Explain:   conn.At.Explain,
 		UIURL:     uiURL,
 		Namespace: conn.Namespace, AllowedHosts: allowedHosts,
 	})

@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -84,55 +82,45 @@ func parseStatus(c *cli.Context) (plan statusPlan, err error) {
 
 func runStatus(ctx context.Context, a *app.App, plan statusPlan) error {
 	return connect.WithOrders(ctx, a, plan.server, func(orders *desk.Client) error {
-		switch {
-		case plan.id != "":
-			return showOrder(ctx, a.Out, orders, plan)
-		case plan.watch && !plan.asJSON && a.Out.IsTerminal():
-			if !plan.limited {
-				plan.list.Limit = liveLimit
+		watched := &watchedList{orders: orders, options: plan.list, fill: !plan.limited}
+		return a.Out.Repeat(ctx, plan.watch, plan.server.At().Lost, func(ctx context.Context) ([]byte, bool, error) {
+			switch {
+			case plan.id != "":
+				return showOrder(ctx, a.Out, orders, plan)
+			case plan.watch && !plan.asJSON:
+				columns, rows := a.Out.Size()
+				text, err := watched.look(ctx, columns, rows)
+				return text, false, err
 			}
-			return runLive(ctx, a.Out, orders, plan.list,
-				func(err error) string { return terminal.InOneLine(connect.ServerProblem(err, plan.server.At())) })
-		}
-		return showOrders(ctx, a.Out, orders, plan)
+			views, err := orders.List(ctx, plan.list)
+			if err != nil {
+				return nil, false, err
+			}
+			if plan.asJSON {
+				return nil, false, a.Out.Json(append([]desk.OrderView{}, views...)) // [], not null
+			}
+			return describeOrders(views, false), false, nil
+		})
 	})
 }
 
-func showOrder(ctx context.Context, out *terminal.Output, orders *desk.Client, plan statusPlan) error {
-	return out.Repeat(ctx, plan.watch, func() ([]byte, bool, error) {
-		view, err := orders.Describe(ctx, plan.id)
-		if err != nil {
-			return nil, false, err
-		}
-		ended := view.Status != coffee.StatusRunning
-		if plan.asJSON {
-			return nil, ended, out.Json(view)
-		}
-		var text bytes.Buffer
-		describeOrder(&text, view)
-		return text.Bytes(), ended, nil
-	})
+func showOrder(ctx context.Context, out *terminal.Output, orders *desk.Client, plan statusPlan) (text []byte, ended bool, err error) {
+	view, err := orders.Describe(ctx, plan.id)
+	if err != nil {
+		return nil, false, err
+	}
+	ended = view.Status != coffee.StatusRunning
+	if plan.asJSON {
+		return nil, ended, out.Json(view)
+	}
+	return describeOrder(view), ended, nil
 }
 
-func showOrders(ctx context.Context, out *terminal.Output, orders *desk.Client, plan statusPlan) error {
-	return out.Repeat(ctx, plan.watch, func() ([]byte, bool, error) {
-		views, err := orders.List(ctx, plan.list)
-		if err != nil {
-			return nil, false, err
-		}
-		if plan.asJSON {
-			return nil, false, out.Json(append([]desk.OrderView{}, views...)) // [], not null
-		}
-		var text bytes.Buffer
-		describeOrders(&text, views)
-		return text.Bytes(), false, nil
-	})
-}
-
-// describeOrder writes everything that is known about an order.
-func describeOrder(w io.Writer, view desk.OrderView) {
+// describeOrder says everything that is known about an order.
+func describeOrder(view desk.OrderView) []byte {
+	var w bytes.Buffer
 	line := func(name, format string, args ...any) {
-		fmt.Fprintf(w, "%-12s %s\n", name, fmt.Sprintf(format, args...))
+		fmt.Fprintf(&w, "%-12s %s\n", name, fmt.Sprintf(format, args...))
 	}
 	what := terminal.Choose(view.Encrypted, "(encrypted)", "?")
 	if view.Drink != "" {
@@ -171,37 +159,14 @@ func describeOrder(w io.Writer, view desk.OrderView) {
 	line("Took", "%s", terminal.Choose(view.EndedAt.IsZero(), terminal.Age(view)+" so far", terminal.Age(view)))
 	switch {
 	case view.Unindexed:
-		fmt.Fprintf(w, "The last worker could not end it: the server has no search attribute %s of type Keyword any more (%s).\n",
+		fmt.Fprintf(&w, "The last worker could not end it: the server has no search attribute %s of type Keyword any more (%s).\n",
 			coffee.SearchAttributeStatus, text.Printable(view.WorkflowTaskFailure))
-		fmt.Fprintln(w, "It is not lost: workers of this version notice that within seconds, and end it without the attribute at its next attempt.")
+		fmt.Fprintln(&w, "It is not lost: workers of this version notice that within seconds, and end it without the attribute at its next attempt.")
 	case view.WorkflowTaskFailure != "":
-		fmt.Fprintf(w, "The last worker could not go on with it: %s\n", text.Printable(view.WorkflowTaskFailure))
-		fmt.Fprintln(w, "It is not lost: it goes on with a worker whose code fits its history and whose keyset has its keys. Run coffee replay to see where a program departs from it.")
+		fmt.Fprintf(&w, "The last worker could not go on with it: %s\n", text.Printable(view.WorkflowTaskFailure))
+		fmt.Fprintln(&w, "It is not lost: it goes on with a worker whose code fits its history and whose keyset has its keys. Run coffee replay to see where a program departs from it.")
 	case !view.WorkerAnswered:
-		fmt.Fprintln(w, "No worker answered: this is only what the server knows.")
+		fmt.Fprintln(&w, "No worker answered: this is only what the server knows.")
 	}
-}
-
-// describeOrders writes a table of orders.
-func describeOrders(w io.Writer, views []desk.OrderView) {
-	if len(views) == 0 {
-		fmt.Fprintln(w, "no orders")
-		return
-	}
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "ORDER\tDRINK\tSIZE\tPRICE\tSTATUS\tSTARTED\tTOOK")
-	for _, view := range views {
-		price := ""
-		if view.AmountCents != 0 {
-			price = view.AmountCents.String()
-		}
-		drink := text.Printable(string(view.Drink))
-		if view.Encrypted {
-			drink = "(encrypted)"
-		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
-			terminal.IDInTable(view), drink, text.Printable(string(view.Size)), price,
-			terminal.StatusInWords(view), view.StartedAt.Local().Format(time.DateTime), terminal.Age(view))
-	}
-	table.Flush() // into a buffer, which does not fail
+	return w.Bytes()
 }

@@ -33,10 +33,10 @@ func timelineCommand(a *app.App) *cli.Command {
 				return err
 			}
 			if plan.file != "" {
-				return showTimeline(c.Context, a.Out, plan, func() (desk.History, error) { return readHistory(plan.file, plan.server.Keyset) })
+				return showTimeline(c.Context, a.Out, plan, func(context.Context) (desk.History, error) { return readHistory(plan.file, plan.server.Keyset) })
 			}
 			return connect.WithOrders(c.Context, a, plan.server, func(orders *desk.Client) error {
-				return showTimeline(c.Context, a.Out, plan, func() (desk.History, error) { return orders.History(c.Context, plan.id) })
+				return showTimeline(c.Context, a.Out, plan, func(ctx context.Context) (desk.History, error) { return orders.History(ctx, plan.id) })
 			})
 		},
 	}
@@ -79,9 +79,9 @@ func parseTimeline(c *cli.Context) (plan timelinePlan, err error) {
 	return plan, err
 }
 
-func showTimeline(ctx context.Context, out *terminal.Output, plan timelinePlan, read func() (desk.History, error)) error {
-	return out.Repeat(ctx, plan.watch, func() ([]byte, bool, error) {
-		history, err := read()
+func showTimeline(ctx context.Context, out *terminal.Output, plan timelinePlan, read func(context.Context) (desk.History, error)) error {
+	return out.Repeat(ctx, plan.watch, plan.server.At().Lost, func(ctx context.Context) ([]byte, bool, error) {
+		history, err := read(ctx)
 		if err != nil {
 			return nil, false, err
 		}
@@ -104,7 +104,8 @@ func showTimeline(ctx context.Context, out *terminal.Output, plan timelinePlan, 
 			return nil, over, nil // off a terminal only the finished drawing is useful
 		}
 		var text bytes.Buffer
-		err = t.WriteText(&text, timeline.TextOptions{Width: out.Width(), Colour: out.InColour(), Events: plan.events})
+		columns, _ := out.Size()
+		err = t.WriteText(&text, timeline.TextOptions{Width: columns, Colour: out.InColour(), Events: plan.events})
 		return text.Bytes(), over, err
 	})
 }

@@ -92,16 +92,16 @@ func (o *Output) IsTerminal() bool { return IsTerminal(o.Out.W) }
 // InColour reports whether the data may be coloured.
 func (o *Output) InColour() bool { return o.IsTerminal() && os.Getenv("NO_COLOR") == "" }
 
-// Width returns the columns of the terminal, or $COLUMNS if the data goes elsewhere; 0 if
-// nothing says it.
-func (o *Output) Width() int {
+// Size returns the columns and the rows of the terminal. If the data goes elsewhere, there are
+// $COLUMNS columns, and 0 means any number.
+func (o *Output) Size() (columns, rows int) {
 	if file, ok := o.Out.W.(*os.File); ok {
-		if width, _, err := term.GetSize(int(file.Fd())); err == nil {
-			return width
+		if columns, rows, err := term.GetSize(int(file.Fd())); err == nil {
+			return columns, rows
 		}
 	}
-	width, _ := strconv.Atoi(os.Getenv("COLUMNS"))
-	return max(0, width)
+	columns, _ = strconv.Atoi(os.Getenv("COLUMNS"))
+	return max(0, columns), 0
 }
 
 // InvisibleEscaper applies escapeInvisible to the JSON that is written to it.
