@@ -57,7 +57,6 @@ func backupCommand(a *app.App) *cli.Command {
 	}
 }
 
-// backupPlan is what the flags ask for.
 type backupPlan struct {
 	database string // empty means the one in the data directory
 	ledger   ledgers.Choice
@@ -71,9 +70,7 @@ type backupPlan struct {
 
 func parseBackup(c *cli.Context) (plan backupPlan, err error) {
 	plan = backupPlan{database: c.String("db-filename"), to: c.Args().First()}
-	if plan.asJSON, err = commandline.WantsJSON(c); err != nil {
-		return plan, err
-	}
+	plan.asJSON = commandline.WantsJSON(c)
 	for _, name := range append(c.Args().Slice(), plan.database) {
 		if err := ledgers.CheckDatabaseName(c, name); err != nil {
 			return plan, err

@@ -32,16 +32,7 @@ func boardCommand(a *app.App) *cli.Command {
 			monitor.Flag(""),
 			&cli.StringFlag{Name: "ui-url", Usage: "`URL` of Temporal's Web UI, for links to it", DefaultText: "that of a server on this machine"},
 		}, connect.Flags()),
-		Action: func(c *cli.Context) error {
-			if err := commandline.NoArguments(c); err != nil {
-				return err
-			}
-			plan, err := parseBoard(c)
-			if err != nil {
-				return err
-			}
-			return runBoard(c.Context, a, plan)
-		},
+		Action: run(a, parseBoard, runBoard),
 	}
 }
 
@@ -50,7 +41,6 @@ func allowedHostFlag() cli.Flag {
 	return &cli.StringSliceFlag{Name: "allowed-host", Usage: "also answer browsers that come to the host `NAME`, that of a proxy; can be repeated"}
 }
 
-// boardPlan is what the flags ask for.
 type boardPlan struct {
 	server connect.Options
 	uiURL  string
@@ -63,13 +53,7 @@ type boardPlan struct {
 }
 
 func parseBoard(c *cli.Context) (plan boardPlan, err error) {
-	plan = boardPlan{ip: commandline.IP(c, "ip"), allowedHosts: c.StringSlice("allowed-host"), uiURL: c.String("ui-url")}
-	if net.ParseIP(plan.ip) == nil {
-		return plan, commandline.Errorf(c, "--ip is %q: use an IP address", plan.ip)
-	}
-	if plan.port, err = commandline.ParsePort(c, "port"); err != nil {
-		return plan, err
-	}
+	plan = boardPlan{ip: commandline.IP(c, "ip"), port: c.Int("port"), allowedHosts: c.StringSlice("allowed-host"), uiURL: c.String("ui-url")}
 	if plan.metrics, err = monitor.ParseAddress(c); err != nil {
 		return plan, err
 	}
@@ -91,8 +75,9 @@ func runBoard(ctx context.Context, a *app.App, plan boardPlan) (err error) {
 	if err != nil {
 		return err
 	}
-	meters.Instrument(&plan.server)
-	conn, err := connect.OpenLater(a, plan.server)
+	server := plan.server
+	meters.Instrument(&server)
+	conn, err := connect.OpenLater(a, server)
 	if err != nil {
 		return err
 	}
@@ -131,24 +116,4 @@ func serveBoard(a *app.App, tasks *background.Tasks, listener net.Listener, conn
 	})
 	tasks.Serve("board", background.WithTLS(listener, config), server)
 	return background.Scheme(config) + "://" + listener.Addr().String()
-}
-
-// serverBoard is the board beside a server.
-type serverBoard struct {
-	a    *app.App
-	port int // 0 means a free one
-}
-
-func (*serverBoard) name() string { return "Board" }
-
-func (*serverBoard) prepare(*background.Tasks, *devserver.Options) error { return nil }
-
-// start listens only when the server is ready: a second server on the same file should be
-// told about the first one, not about a port that is taken.
-func (b *serverBoard) start(_ context.Context, tasks *background.Tasks, h house) (string, error) {
-	listener, err := background.ListenHTTP("order board", h.options.UIIP, b.port, "--board-port")
-	if err != nil {
-		return "", err
-	}
-	return serveBoard(b.a, tasks, listener, h.conn, h.server.UIURL(), h.options.AllowedHosts, h.server.WebTLS(h.options.UIIP)), nil
 }

@@ -3,7 +3,6 @@ package commands
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -39,20 +38,10 @@ func codecCommand(a *app.App) *cli.Command {
 			&cli.StringFlag{Name: "tls-cert-path", Usage: "its certificate `FILE`"},
 			&cli.StringFlag{Name: "tls-key-path", Usage: "its key `FILE`"},
 		},
-		Action: func(c *cli.Context) error {
-			if err := commandline.NoArguments(c); err != nil {
-				return err
-			}
-			plan, err := parseCodec(c)
-			if err != nil {
-				return err
-			}
-			return runCodec(c.Context, a, plan)
-		},
+		Action: run(a, parseCodec, runCodec),
 	}
 }
 
-// codecPlan is what the flags ask for.
 type codecPlan struct {
 	keyset    *encryption.Keyset
 	handler   encryption.HandlerOptions
@@ -64,19 +53,13 @@ type codecPlan struct {
 func parseCodec(c *cli.Context) (plan codecPlan, err error) {
 	plan = codecPlan{
 		handler: encryption.HandlerOptions{Namespaces: []string{c.String("namespace")}, Origins: c.StringSlice("origin")},
-		ip:      c.String("ip"), cert: c.String("tls-cert-path"), key: c.String("tls-key-path"),
+		ip:      commandline.IP(c, "ip"), port: c.Int("port"), cert: c.String("tls-cert-path"), key: c.String("tls-key-path"),
 	}
 	if plan.keyset, err = connect.ParseKeyset(c); err != nil {
 		return plan, err
 	}
 	if plan.keyset == nil {
 		return plan, commandline.Errorf(c, "codec needs --encryption-keyset")
-	}
-	if plan.port, err = commandline.ParsePort(c, "port"); err != nil {
-		return plan, err
-	}
-	if net.ParseIP(plan.ip) == nil {
-		return plan, commandline.Errorf(c, "--ip is %q: use an IP address", plan.ip)
 	}
 	if (plan.cert == "") != (plan.key == "") {
 		return plan, commandline.Errorf(c, "--tls-cert-path and --tls-key-path need each other")
@@ -144,55 +127,46 @@ func runCodec(ctx context.Context, a *app.App, plan codecPlan) error {
 // serverCodec is the codec server of a server's Web UI.
 type serverCodec struct {
 	keyset   *encryption.Keyset
-	port     int          // 0 means a free one
+	port     int
 	listener net.Listener // nil until it listens
-	needed   bool         // the Web UI has no other
-}
-
-func (*serverCodec) name() string { return "Codec" }
-
-// prepare tells the Web UI where its codec server will be. On a free port, it has
-// to listen for that; otherwise it listens later, because a second server on the same
-// file should be told about the first one, not about a port that is taken.
-func (s *serverCodec) prepare(tasks *background.Tasks, options *devserver.Options) (err error) {
-	if s.needed = options.CodecEndpoint == ""; !s.needed {
-		return nil
-	}
-	if s.port == 0 {
-		if s.listener, err = background.ListenHTTP("codec server", codecIP, 0, "--codec-port"); err != nil {
-			return err
-		}
-		s.port = s.listener.Addr().(*net.TCPAddr).Port
-		tasks.OnStop(s.close)
-	}
-	options.CodecEndpoint = "http://" + net.JoinHostPort(codecIP, strconv.Itoa(s.port))
-	return nil
 }
 
 // codecIP is where the codec server of a server listens, whatever its Web UI does:
 // whoever reaches it can decrypt. Beyond this machine there is coffee codec.
 const codecIP = "127.0.0.1"
 
-func (s *serverCodec) start(_ context.Context, tasks *background.Tasks, h house) (_ string, err error) {
-	if !s.needed {
-		return h.options.CodecEndpoint, nil
+// codecBeside returns the codec server that the flags ask for, and tells the Web UI where it
+// will be. It is nil if there is none to start. On a free port, it has to listen for that.
+func codecBeside(tasks *background.Tasks, plan serverPlan, options *devserver.Options) (*serverCodec, error) {
+	if plan.keyset == nil || !options.UI || options.CodecEndpoint != "" {
+		return nil, nil
 	}
+	s := &serverCodec{keyset: plan.keyset, port: plan.codecPort}
+	if s.port == 0 {
+		if err := s.listen(); err != nil {
+			return nil, err
+		}
+		s.port = s.listener.Addr().(*net.TCPAddr).Port
+		tasks.OnStop(func() error { _ = s.listener.Close(); return nil }) // if nothing was served on it
+	}
+	options.CodecEndpoint = "http://" + net.JoinHostPort(codecIP, strconv.Itoa(s.port))
+	return s, nil
+}
+
+func (s *serverCodec) listen() (err error) {
+	s.listener, err = background.ListenHTTP("codec server", codecIP, s.port, "--codec-port")
+	return err
+}
+
+func (s *serverCodec) serve(tasks *background.Tasks, server *devserver.Server, namespaces []string) error {
 	if s.listener == nil {
-		if s.listener, err = background.ListenHTTP("codec server", codecIP, s.port, "--codec-port"); err != nil {
-			return "", err
+		if err := s.listen(); err != nil {
+			return err
 		}
 	}
 	tasks.Serve("codec server", s.listener, httpserver.New(s.keyset.Handler(encryption.HandlerOptions{
-		Namespaces: h.options.Namespaces,
-		Origins:    origins(h.server.UIURL()),
+		Namespaces: namespaces,
+		Origins:    origins(server.UIURL()),
 	})))
-	return h.options.CodecEndpoint, nil
-}
-
-// close closes the port if nothing was served on it.
-func (s *serverCodec) close() error {
-	if err := s.listener.Close(); !errors.Is(err, net.ErrClosed) {
-		return err
-	}
 	return nil
 }

@@ -198,7 +198,7 @@ func TestVersionNames(t *testing.T) {
 		s.startWorkerWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{ChargeTime: 9 * time.Second, BrewTime: 9 * time.Second, BrewFailureRate: 1}, Version: versioned(name, workflow.VersioningBehaviorPinned)})
 	}
 	for name := range running {
-		s.rollOut(ctx, rolloutPlan{deployment: "coffee", buildID: name, percent: 100, force: true, replay: func(desk.History) error { return nil }})
+		s.rollOut(ctx, rolloutPlan{deployment: "coffee", buildID: name, percent: 100, force: true})
 		id := "on-" + url.QueryEscape(name)
 		id = strings.NewReplacer("%", "-", "+", "-").Replace(id)
 		s.place(ctx, id)

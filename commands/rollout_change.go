@@ -27,6 +27,8 @@ type change struct {
 	orders *rollout.Client
 	d      rollout.Deployment
 	plan   rolloutPlan
+	// check replays a history on the workflow that is to take over.
+	check func(desk.History) error
 }
 
 func (r *change) change(ctx context.Context) error {
@@ -62,10 +64,8 @@ func (r *change) change(ctx context.Context) error {
 // replay replays the orders that would move. It returns an error if one would break.
 func (r *change) replay(ctx context.Context, histories iter.Seq2[desk.History, error]) (findings.Replayed, error) {
 	report := findings.Replayed{Broken: []findings.Broken{}}
-	for history, err := range histories {
-		if err = report.Take(history, err, "", r.plan.replay); err != nil {
-			return report, err
-		}
+	if err := report.TakeAll(histories, r.check); err != nil {
+		return report, err
 	}
 	if len(report.Broken) > 0 || slices.ContainsFunc(report.Unreadable, func(order findings.UnreadableOrder) bool { return order.Begun }) {
 		return report, findings.PrintReplay(r.out, report, r.plan.asJSON)

@@ -46,16 +46,7 @@ func rushCommand(a *app.App) *cli.Command {
 			commandline.OutputFlag(),
 			local.DevFlag("run a server in memory and a worker in this process"),
 		}, settings, connect.Flags()),
-		Action: func(c *cli.Context) error {
-			if err := commandline.NoArguments(c); err != nil {
-				return err
-			}
-			plan, err := parseRush(c)
-			if err != nil {
-				return err
-			}
-			return runRush(c.Context, a, plan)
-		},
+		Action: run(a, parseRush, runRush),
 	}
 }
 
@@ -63,12 +54,10 @@ func rushCommand(a *app.App) *cli.Command {
 // cannot be told.
 const longestRush = 365 * 24 * time.Hour
 
-// rushPlan is what the flags ask for.
 type rushPlan struct {
 	count       int
 	concurrency int
 	rate        float64 // 0 means a closed load: an order is due when one has ended
-	skipTime    bool    // of each order
 	asJSON      bool
 	quiet       bool // no log of each order, unless --log-level is given: there are too many
 	// server is where the orders go, and ledger where the rush reads what they
@@ -79,10 +68,7 @@ type rushPlan struct {
 }
 
 func parseRush(c *cli.Context) (plan rushPlan, err error) {
-	plan = rushPlan{count: c.Int("orders"), concurrency: c.Int("concurrency"), rate: c.Float64("rate"), skipTime: c.Bool("skip-time"), quiet: c.String("log-level") == ""}
-	if plan.asJSON, err = commandline.WantsJSON(c); err != nil {
-		return plan, err
-	}
+	plan = rushPlan{count: c.Int("orders"), concurrency: c.Int("concurrency"), rate: c.Float64("rate"), asJSON: commandline.WantsJSON(c), quiet: c.String("log-level") == ""}
 	if plan.count < 1 || plan.concurrency < 1 || plan.rate < 0 {
 		return plan, commandline.Errorf(c, "use 1 or more --orders and --concurrency, and 0 or more --rate")
 	}
@@ -157,14 +143,14 @@ func runRush(ctx context.Context, a *app.App, plan rushPlan) (err error) {
 		if plan.quiet {
 			a.Log = a.Log.Level(zerolog.Disabled)
 		}
-		d, err := local.StartDev(ctx, a, *plan.dev, plan.skipTime)
+		d, err := local.StartDev(ctx, a, *plan.dev, plan.server.SkipTime)
 		if err != nil {
 			return err
 		}
 		tasks.OnStop(d.Tasks.Stop)
 		conn, ledger = d.Conn, d.Ledger
 	} else {
-		if conn, err = connect.Open(ctx, a, connect.WithSkipTime(plan.server, plan.skipTime)); err != nil {
+		if conn, err = connect.Open(ctx, a, plan.server); err != nil {
 			return err
 		}
 		tasks.OnStop(func() error { conn.Close(); return nil })
@@ -175,22 +161,13 @@ func runRush(ctx context.Context, a *app.App, plan rushPlan) (err error) {
 			tasks.OnStop(ledger.Close)
 		}
 	}
-	if plan.skipTime {
-		if err := conn.Orders().CheckTimeSkipping(ctx); err != nil {
-			return err
-		}
-	}
 	r := &rush{
 		rushPlan: plan, out: a.Out, orders: conn.Orders(),
 		times:    hdrhistogram.New(1, time.Hour.Microseconds(), 3),
 		outcomes: map[coffee.OrderStatus]int{},
 	}
 	report, err := r.run(ctx, ledger)
-	if plan.asJSON {
-		err = errors.Join(err, a.Out.Json(report))
-	} else {
-		report.print(a.Out)
-	}
+	err = errors.Join(err, a.Out.Show(plan.asJSON, report, report.print))
 	if err == nil && r.failures > 0 {
 		err = fmt.Errorf("%s without a result; the first error: %w", text.Plural(r.failures, "order", "orders"), r.failure)
 	}

@@ -2,6 +2,7 @@ package commands
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"net"
 	"strings"
@@ -18,8 +19,8 @@ import (
 	"example.com/coffee/internal/text"
 )
 
-// serverOptions turns the flags into options, and notes what has no effect.
-func serverOptions(c *cli.Context, notef func(format string, args ...any)) (options devserver.Options, err error) {
+// serverOptions turns the flags into options, and notes on stderr what has no effect.
+func serverOptions(c *cli.Context) (options devserver.Options, err error) {
 	options = devserver.Options{
 		IP:               commandline.IP(c, "ip"),
 		Port:             c.Int("port"),
@@ -70,14 +71,14 @@ func serverOptions(c *cli.Context, notef func(format string, args ...any)) (opti
 		}
 	}
 	for flag, set := range map[string]bool{"db-filename": options.DatabaseFile != "", "adopt": options.Adopt, "no-upgrade": options.NoUpgrade} {
-		if set && c.Bool("in-memory") {
+		if set && inMemory(c) {
 			return options, commandline.Errorf(c, "--in-memory and --%s exclude each other", flag)
 		}
 	}
 	if options.Adopt && options.NoUpgrade {
 		return options, commandline.Errorf(c, "--adopt and --no-upgrade exclude each other")
 	}
-	return options, addPairs(c, &options, notef)
+	return options, addPairs(c, &options)
 }
 
 // indexedType returns the type with a name, in upper or lower case.
@@ -91,7 +92,7 @@ func indexedType(name string) enumspb.IndexedValueType {
 }
 
 // addPairs reads the flags that are NAME=VALUE pairs.
-func addPairs(c *cli.Context, options *devserver.Options, notef func(format string, args ...any)) error {
+func addPairs(c *cli.Context, options *devserver.Options) error {
 	for _, pair := range c.StringSlice("search-attribute") {
 		name, value, err := commandline.ParsePair(c, "search-attribute", pair)
 		if err != nil {
@@ -125,7 +126,7 @@ func addPairs(c *cli.Context, options *devserver.Options, notef func(format stri
 		case err == nil:
 			options.DynamicConfig[name] = decoded
 		case isStartDev(c): // the SDKs' own tests set what only other versions of the server have
-			notef("--dynamic-config-value has no effect: %v", err)
+			fmt.Fprintf(c.App.ErrWriter, "--dynamic-config-value has no effect: %s\n", text.Printable(err.Error()))
 		default:
 			return commandline.Errorf(c, "--dynamic-config-value: %v", err)
 		}
@@ -148,9 +149,6 @@ func checkReach(c *cli.Context, options devserver.Options) error {
 	}
 	metrics, _, _ := net.SplitHostPort(c.String("metrics-address")) // it has been checked
 	for _, listens := range []struct{ flag, ip string }{{"--ip", options.IP}, {"--ui-ip", options.UIIP}, {"--metrics-address", metrics}} {
-		if listens.flag != "--metrics-address" && net.ParseIP(listens.ip) == nil {
-			return commandline.Errorf(c, "%s is %q: use an IP address", listens.flag, listens.ip)
-		}
 		if net.ParseIP(listens.ip) != nil && !devserver.IsLoopback(listens.ip) && !c.IsSet("secure") && !c.Bool("insecure") {
 			return commandline.Errorf(c, "%s is %s: beyond this machine use --secure DIR, which makes certificates, or --insecure, which lets everyone in who can reach it", listens.flag, listens.ip)
 		}

@@ -30,17 +30,10 @@ func statusCommand(a *app.App) *cli.Command {
 			&cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "keep showing it until the order is over, or until an interrupt"},
 			commandline.OutputFlag(),
 		}, connect.Flags()),
-		Action: func(c *cli.Context) error {
-			plan, err := parseStatus(c)
-			if err != nil {
-				return err
-			}
-			return runStatus(c.Context, a, plan)
-		},
+		Action: run(a, parseStatus, runStatus),
 	}
 }
 
-// statusPlan is what the flags ask for.
 type statusPlan struct {
 	server connect.Options
 	id     string // empty means the list
@@ -60,9 +53,7 @@ func parseStatus(c *cli.Context) (plan statusPlan, err error) {
 	if plan.id, err = commandline.OptionalOrderID(c); err != nil {
 		return plan, err
 	}
-	if plan.asJSON, err = commandline.WantsJSON(c); err != nil {
-		return plan, err
-	}
+	plan.asJSON = commandline.WantsJSON(c)
 	for _, flag := range []string{"limit", "status"} {
 		if plan.id != "" && c.IsSet(flag) {
 			return plan, commandline.Errorf(c, "--%s is for the list: leave the order id out", flag)

@@ -27,22 +27,10 @@ func timelineCommand(a *app.App) *cli.Command {
 			&cli.BoolFlag{Name: "events", Usage: "list the events of the history behind each row"},
 			&cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "redraw it until the order is over"},
 		}, connect.Flags()),
-		Action: func(c *cli.Context) error {
-			plan, err := parseTimeline(c)
-			if err != nil {
-				return err
-			}
-			if plan.file != "" {
-				return showTimeline(c.Context, a.Out, plan, func(context.Context) (desk.History, error) { return readHistory(plan.file, plan.server.Keyset) })
-			}
-			return connect.WithOrders(c.Context, a, plan.server, func(orders *desk.Client) error {
-				return showTimeline(c.Context, a.Out, plan, func(ctx context.Context) (desk.History, error) { return orders.History(ctx, plan.id) })
-			})
-		},
+		Action: run(a, parseTimeline, runTimeline),
 	}
 }
 
-// timelinePlan is what the flags ask for.
 type timelinePlan struct {
 	server        connect.Options
 	id, file      string // one of them
@@ -69,14 +57,20 @@ func parseTimeline(c *cli.Context) (plan timelinePlan, err error) {
 		plan.server.Keyset, err = connect.ParseKeyset(c)
 		return plan, err
 	}
-	if plan.id, err = commandline.OptionalOrderID(c); err != nil {
+	if plan.id, err = commandline.OrderID(c, "timeline needs an order id, or the file of a history"); err != nil {
 		return plan, err
-	}
-	if plan.id == "" {
-		return plan, commandline.Errorf(c, "timeline needs an order id, or the file of a history")
 	}
 	plan.server, err = connect.Parse(c)
 	return plan, err
+}
+
+func runTimeline(ctx context.Context, a *app.App, plan timelinePlan) error {
+	if plan.file != "" {
+		return showTimeline(ctx, a.Out, plan, func(context.Context) (desk.History, error) { return readHistory(plan.file, plan.server.Keyset) })
+	}
+	return connect.WithOrders(ctx, a, plan.server, func(orders *desk.Client) error {
+		return showTimeline(ctx, a.Out, plan, func(ctx context.Context) (desk.History, error) { return orders.History(ctx, plan.id) })
+	})
 }
 
 func showTimeline(ctx context.Context, out *terminal.Output, plan timelinePlan, read func(context.Context) (desk.History, error)) error {

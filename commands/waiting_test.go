@@ -116,7 +116,7 @@ func TestWaitingOnAServer(t *testing.T) {
 	}
 	stop := worker("v1", coffee.ServiceConfig{BrewTime: 9 * time.Second})
 	eventually("first", "no worker without a version is polling the task queue coffee-orders, and no version is current; make one current with: coffee rollout")
-	plan := rolloutPlan{deployment: "coffee", buildID: "v1", percent: 100, replay: func(desk.History) error { return nil }}
+	plan := rolloutPlan{deployment: "coffee", buildID: "v1", percent: 100}
 	s.rollOut(ctx, plan)
 	s.await(ctx, "first", func(view desk.OrderView) bool { return view.Stage == coffee.StageBrewing && view.BrewAttempts == 1 })
 	s.place(ctx, "second")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"regexp"
 	"slices"
 	"strconv"
@@ -201,7 +202,8 @@ func expected(flag cli.Flag) string {
 	return "another value"
 }
 
-// CheckFlags returns a usage error if a flag was given a value that none of its kind takes. An
+// CheckFlags returns a usage error if a flag was given a value that none of its kind takes:
+// text, number, duration, port (0 means a free one) or IP address. An
 // empty one is that of a shell's variable that is not set: to take it for no flag at all would
 // leave out what was asked for, be it a ledger, a keyset or a check.
 func CheckFlags(c *cli.Context, flags []cli.Flag) error {
@@ -214,6 +216,15 @@ func CheckFlags(c *cli.Context, flags []cli.Flag) error {
 		switch flag.(type) {
 		case *cli.StringFlag:
 			empty = c.String(name) == ""
+			if name == "ip" || name == "ui-ip" {
+				if !empty && net.ParseIP(IP(c, name)) == nil {
+					return Errorf(c, "--%s is %q: use an IP address", name, c.String(name))
+				}
+			}
+		case *cli.IntFlag:
+			if port := c.Int(name); strings.HasSuffix(name, "port") && (port < 0 || port > 65535) {
+				return Errorf(c, "--%s is %d: ports are 0 to 65535", name, port)
+			}
 		case *cli.StringSliceFlag:
 			empty = slices.Contains(c.StringSlice(name), "")
 		case *cli.Float64Flag:
@@ -230,23 +241,6 @@ func CheckFlags(c *cli.Context, flags []cli.Flag) error {
 		}
 	}
 	return nil
-}
-
-// WantsJSON reports whether the output flag asks for JSON.
-func WantsJSON(c *cli.Context) (bool, error) {
-	if err := OneOf(c, "output", "text", "json"); err != nil {
-		return false, err
-	}
-	return c.String("output") == "json", nil
-}
-
-// ParsePort parses a flag that is a port; 0 means a free one.
-func ParsePort(c *cli.Context, flag string) (int, error) {
-	port := c.Int(flag)
-	if port < 0 || port > 65535 {
-		return 0, Errorf(c, "--%s is %d: ports are 0 to 65535", flag, port)
-	}
-	return port, nil
 }
 
 // ParseTime parses a number of seconds or a duration.

@@ -3,6 +3,7 @@ package findings
 import (
 	"errors"
 	"fmt"
+	"iter"
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
@@ -74,6 +75,16 @@ func (r *Replayed) Take(history desk.History, err error, file string, check func
 		return err
 	}
 	r.Unreadable = append(r.Unreadable, UnreadableOrder{unreadable.OrderID, history.RunID, unreadable.Err.Error(), len(history.Events) == 0 || history.Begun()})
+	return nil
+}
+
+// TakeAll replays histories of the server, until the first error that Take returns.
+func (r *Replayed) TakeAll(histories iter.Seq2[desk.History, error], check func(desk.History) error) error {
+	for history, err := range histories {
+		if err = r.Take(history, err, "", check); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -13,7 +13,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 	"go.temporal.io/sdk/client"
-	"google.golang.org/grpc"
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/ledger"
@@ -76,8 +75,7 @@ func Open(tasks *background.Tasks, address string) (*Monitor, error) {
 // Instrument makes a connection count its requests.
 func (m *Monitor) Instrument(options *connect.Options) {
 	if m != nil {
-		options.MetricsHandler = m.metrics.Handler()
-		options.ConnectionOptions.DialOptions = append([]grpc.DialOption{m.polls.DialOption()}, options.ConnectionOptions.DialOptions...)
+		options.MetricsHandler, options.Polls = m.metrics.Handler(), m.polls
 	}
 }
 

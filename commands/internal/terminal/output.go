@@ -80,6 +80,15 @@ func (o *Output) Json(v any) error {
 	return err
 }
 
+// Show prints data as JSON, or as text for people.
+func (o *Output) Show(asJSON bool, data any, text func(*Output)) error {
+	if asJSON {
+		return o.Json(data)
+	}
+	text(o)
+	return nil
+}
+
 // IsTerminal reports whether w is a terminal.
 func IsTerminal(w io.Writer) bool {
 	file, ok := w.(*os.File)
