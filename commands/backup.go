@@ -41,19 +41,7 @@ func backupCommand(a *app.App) *cli.Command {
 			connect.KeysetFlag(""),
 			commandline.OutputFlag(),
 		},
-		Action: func(c *cli.Context) error {
-			plan, err := parseBackup(c)
-			if err != nil {
-				return err
-			}
-			switch {
-			case len(plan.verify) > 0:
-				return runVerify(c.Context, a, plan)
-			case plan.every > 0:
-				return runBackups(c.Context, a, plan)
-			}
-			return runBackup(c.Context, a, plan)
-		},
+		Action: run(a, parseBackup, runBackup),
 	}
 }
 
@@ -69,8 +57,7 @@ type backupPlan struct {
 }
 
 func parseBackup(c *cli.Context) (plan backupPlan, err error) {
-	plan = backupPlan{database: c.String("db-filename"), to: c.Args().First()}
-	plan.asJSON = commandline.WantsJSON(c)
+	plan = backupPlan{database: c.String("db-filename"), to: c.Args().First(), asJSON: commandline.WantsJSON(c)}
 	for _, name := range append(c.Args().Slice(), plan.database) {
 		if err := ledgers.CheckDatabaseName(c, name); err != nil {
 			return plan, err
@@ -122,6 +109,17 @@ type backedUp struct {
 }
 
 func runBackup(ctx context.Context, a *app.App, plan backupPlan) error {
+	switch {
+	case len(plan.verify) > 0:
+		return runVerify(ctx, a, plan)
+	case plan.every > 0:
+		return runBackups(ctx, a, plan)
+	}
+	return backUp(ctx, a, plan, plan.to)
+}
+
+// backUp makes a backup, with its database in the file to.
+func backUp(ctx context.Context, a *app.App, plan backupPlan, to string) error {
 	database := plan.database
 	if database == "" {
 		var err error
@@ -133,17 +131,17 @@ func runBackup(ctx context.Context, a *app.App, plan backupPlan) error {
 	if err != nil {
 		return exit.Hinted(err, "name the server's database with --db-filename")
 	}
-	ledgers, err := ledgersToCopy(a, plan, stamp.ClusterID)
+	ledgers, err := ledgersToCopy(a, plan.ledger, to, stamp.ClusterID)
 	if err != nil {
 		return err
 	}
 	// The ledgers come last. If one has a charge that the server does not know of
 	// yet, the order asks for it again and learns that it has been made.
-	copies := append([]devserver.Copy{{From: database, To: plan.to}}, ledgers...)
+	copies := append([]devserver.Copy{{From: database, To: to}}, ledgers...)
 	if err := devserver.Backup(ctx, copies...); err != nil {
 		return err
 	}
-	done := backedUp{Database: plan.to, Ledgers: []string{}}
+	done := backedUp{Database: to, Ledgers: []string{}}
 	for _, ledger := range ledgers {
 		done.Ledgers = append(done.Ledgers, ledger.To)
 	}
@@ -162,14 +160,14 @@ func runBackup(ctx context.Context, a *app.App, plan backupPlan) error {
 
 // ledgersToCopy returns the ledgers of a server, or the one that the user names, or
 // none if that is in PostgreSQL.
-func ledgersToCopy(a *app.App, plan backupPlan, clusterID string) ([]devserver.Copy, error) {
+func ledgersToCopy(a *app.App, choice ledgers.Choice, to, clusterID string) ([]devserver.Copy, error) {
 	// The ledger of monday.db is monday-ledger.db, or one for each namespace.
 	name := func(namespace string) string {
-		extension := filepath.Ext(plan.to)
-		return strings.TrimSuffix(plan.to, extension) + "-ledger" + namespace + cmp.Or(extension, ".db")
+		extension := filepath.Ext(to)
+		return strings.TrimSuffix(to, extension) + "-ledger" + namespace + cmp.Or(extension, ".db")
 	}
-	if where := plan.ledger.Where; where != "" {
-		if err := plan.ledger.Check(); err != nil {
+	if where := choice.Where; where != "" {
+		if err := choice.Check(); err != nil {
 			return nil, err
 		}
 		if ledgers.IsPostgres(where) {

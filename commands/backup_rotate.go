@@ -20,13 +20,12 @@ import (
 // the first.
 func runBackups(ctx context.Context, a *app.App, plan backupPlan) error {
 	a.Out.OutliveReaders()
-	dir := plan.to
-	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		return fmt.Errorf("%s is not a directory", text.Printable(dir))
+	if info, err := os.Stat(plan.to); err != nil || !info.IsDir() {
+		return fmt.Errorf("%s is not a directory", text.Printable(plan.to))
 	}
 	told := map[string]bool{}
 	for first := true; ; first = false {
-		made, err := backUpInto(ctx, a, plan, dir)
+		made, err := backUpInto(ctx, a, plan)
 		switch {
 		case ctx.Err() != nil: // interrupted, perhaps in a backup: that is how it ends
 			return nil
@@ -52,13 +51,13 @@ func runBackups(ctx context.Context, a *app.App, plan backupPlan) error {
 	}
 }
 
-// backUpInto makes a backup in a directory, and returns its database. Where another server
+// backUpInto makes a backup in the plan's directory, and returns its database. Where another server
 // has made one in the same second, it takes the next.
-func backUpInto(ctx context.Context, a *app.App, plan backupPlan, dir string) (string, error) {
+func backUpInto(ctx context.Context, a *app.App, plan backupPlan) (string, error) {
 	for {
-		plan.to = filepath.Join(dir, "coffee-"+time.Now().UTC().Format(backupfiles.BackupTime)+".db")
-		if err := runBackup(ctx, a, plan); !errors.Is(err, fs.ErrExist) || !sleep.For(ctx, time.Second) {
-			return plan.to, err
+		to := filepath.Join(plan.to, "coffee-"+time.Now().UTC().Format(backupfiles.BackupTime)+".db")
+		if err := backUp(ctx, a, plan, to); !errors.Is(err, fs.ErrExist) || !sleep.For(ctx, time.Second) {
+			return to, err
 		}
 	}
 }

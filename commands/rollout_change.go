@@ -92,9 +92,13 @@ func (r *change) move(ctx context.Context, buildID string, change func() error) 
 		}
 		early := errors.Is(err, rollout.ErrNoWorkers) ||
 			err != nil && strings.Contains(err.Error(), "is missing active task queues")
-		if !early || time.Since(began) > pollsPatience || !sleep.For(ctx, 100*time.Millisecond) {
-			return r.unattended(err, buildID)
+		if early && time.Since(began) <= pollsPatience && sleep.For(ctx, 100*time.Millisecond) {
+			continue
 		}
+		if errors.Is(err, rollout.ErrNoWorkers) {
+			return exit.Hinted(fmt.Errorf("orders would wait on version %s: %w", text.Printable(buildID), err), "start one with: "+r.worker(buildID)+"; or insist with --force")
+		}
+		return err
 	}
 }
 
@@ -171,15 +175,6 @@ func (r *change) remove(ctx context.Context, version rollout.DeployedVersion) er
 		return exit.Hinted(fmt.Errorf("version %s cannot be deleted: %w", name, err), "wait until it is drained, or move them: coffee rollout BUILD-ID --move-from "+name)
 	}
 	return fmt.Errorf("version %s cannot be deleted: %w", name, err)
-}
-
-// unattended names the version whose workers are missing, and says what to do about it.
-func (r *change) unattended(err error, buildID string) error {
-	name := text.Printable(buildID)
-	if errors.Is(err, rollout.ErrNoWorkers) {
-		return exit.Hinted(fmt.Errorf("orders would wait on version %s: %w", name, err), "start one with: "+r.worker(buildID)+"; or insist with --force")
-	}
-	return err
 }
 
 // unknown explains that there is no such version.

@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/schollz/progressbar/v3"
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sync/errgroup"
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
@@ -137,29 +139,9 @@ type rushLedger struct {
 func runRush(ctx context.Context, a *app.App, plan rushPlan) (err error) {
 	var tasks background.Tasks
 	defer func() { err = errors.Join(err, tasks.Stop()) }()
-	var conn *connect.Connection
-	var ledger ledger.Store // nil if there is none on this machine
-	if plan.dev != nil {
-		if plan.quiet {
-			a.Log = a.Log.Level(zerolog.Disabled)
-		}
-		d, err := local.StartDev(ctx, a, *plan.dev, plan.server.SkipTime)
-		if err != nil {
-			return err
-		}
-		tasks.OnStop(d.Tasks.Stop)
-		conn, ledger = d.Conn, d.Ledger
-	} else {
-		if conn, err = connect.Open(ctx, a, plan.server); err != nil {
-			return err
-		}
-		tasks.OnStop(func() error { conn.Close(); return nil })
-		if ledger, err = ledgers.IfAny(ctx, a, plan.ledger, conn); err != nil {
-			return err
-		}
-		if ledger != nil {
-			tasks.OnStop(ledger.Close)
-		}
+	conn, ledger, err := openRush(ctx, a, &tasks, plan)
+	if err != nil {
+		return err
 	}
 	r := &rush{
 		rushPlan: plan, out: a.Out, orders: conn.Orders(),
@@ -172,6 +154,30 @@ func runRush(ctx context.Context, a *app.App, plan rushPlan) (err error) {
 		err = fmt.Errorf("%s without a result; the first error: %w", text.Plural(r.failures, "order", "orders"), r.failure)
 	}
 	return err
+}
+
+// openRush connects to the server where the orders go, and opens the ledger; nil if there is none
+// on this machine.
+func openRush(ctx context.Context, a *app.App, tasks *background.Tasks, plan rushPlan) (conn *connect.Connection, ledger ledger.Store, err error) {
+	if plan.dev != nil {
+		if plan.quiet {
+			a.Log = a.Log.Level(zerolog.Disabled)
+		}
+		d, err := local.StartDev(ctx, a, *plan.dev, plan.server.SkipTime)
+		if err != nil {
+			return nil, nil, err
+		}
+		tasks.OnStop(d.Tasks.Stop)
+		return d.Conn, d.Ledger, nil
+	}
+	if conn, err = connect.Open(ctx, a, plan.server); err != nil {
+		return nil, nil, err
+	}
+	tasks.OnStop(func() error { conn.Close(); return nil })
+	if ledger, err = ledgers.IfAny(ctx, a, plan.ledger, conn); ledger != nil {
+		tasks.OnStop(ledger.Close)
+	}
+	return conn, ledger, err
 }
 
 // run places all orders and waits for their results. The report is never nil: if
@@ -234,34 +240,27 @@ func sumLedger(ctx context.Context, ledger ledger.Store, ids []string) (*rushLed
 // even if there is no free slot by then. Otherwise the time that orders wait for a
 // slow server would not be measured (coordinated omission).
 func (r *rush) placeAll(ctx context.Context, began time.Time) {
-	prefix := "rush-" + uuid.NewString()[:8]
-	menu := coffee.Menu()
-	slots := make(chan struct{}, r.concurrency)
-	var wg sync.WaitGroup
+	prefix, menu := "rush-"+uuid.NewString()[:8], coffee.Menu()
+	var placing errgroup.Group
+	placing.SetLimit(r.concurrency)
 	for i := range r.count {
-		due := time.Time{} // as soon as there is a slot
+		var due time.Time // the zero value means as soon as there is a free slot
 		if r.rate > 0 {
 			due = began.Add(time.Duration(float64(i) / r.rate * float64(time.Second)))
-			if !sleep.For(ctx, time.Until(due)) {
-				break
-			}
-		}
-		select {
-		case <-ctx.Done():
-		case slots <- struct{}{}:
+			sleep.For(ctx, time.Until(due))
 		}
 		if ctx.Err() != nil {
 			break
 		}
-		if due.IsZero() {
-			due = time.Now()
-		}
-		wg.Go(func() {
-			defer func() { <-slots }()
+		placing.Go(func() error { // waits for a slot
+			if due.IsZero() {
+				due = time.Now()
+			}
 			r.place(ctx, due, coffee.OrderRequest{OrderID: fmt.Sprintf("%s-%d", prefix, i), Drink: menu[i%len(menu)], Size: coffee.SizeM})
+			return nil
 		})
 	}
-	wg.Wait()
+	_ = placing.Wait() // place keeps its errors
 }
 
 // place places one order and waits for its result.
@@ -284,13 +283,11 @@ func (r *rush) place(ctx context.Context, due time.Time, request coffee.OrderReq
 	if err == nil {
 		err = r.times.RecordValue(max(took.Microseconds(), 1))
 	}
-	if err != nil {
-		r.failures++
-		if r.failure == nil {
-			r.failure = err
-		}
-	} else {
+	if err == nil {
 		r.outcomes[result.Status]++
+	} else {
+		r.failures++
+		r.failure = cmp.Or(r.failure, err)
 	}
 	if r.bar != nil {
 		r.bar.Add(1)

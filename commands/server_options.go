@@ -93,11 +93,7 @@ func indexedType(name string) enumspb.IndexedValueType {
 
 // addPairs reads the flags that are NAME=VALUE pairs.
 func addPairs(c *cli.Context, options *devserver.Options) error {
-	for _, pair := range c.StringSlice("search-attribute") {
-		name, value, err := commandline.ParsePair(c, "search-attribute", pair)
-		if err != nil {
-			return err
-		}
+	attributes := commandline.EachPair(c, "search-attribute", func(name, value string) error {
 		kind := indexedType(value)
 		if kind == enumspb.INDEXED_VALUE_TYPE_UNSPECIFIED {
 			return commandline.Errorf(c, "--search-attribute %s: there is no type %q; there are Bool, Datetime, Double, Int, Keyword, KeywordList, Text", name, value)
@@ -106,15 +102,15 @@ func addPairs(c *cli.Context, options *devserver.Options) error {
 			return commandline.Errorf(c, "--search-attribute %s: it is of type %s, not %s", text.Printable(name), has, kind)
 		}
 		options.SearchAttributes[name] = kind
+		return nil
+	})
+	if attributes != nil {
+		return attributes
 	}
 	if err := devserver.CheckSearchAttributes(options.SearchAttributes); err != nil {
 		return commandline.Errorf(c, "--search-attribute: %v", err)
 	}
-	for _, pair := range c.StringSlice("dynamic-config-value") {
-		name, value, err := commandline.ParsePair(c, "dynamic-config-value", pair)
-		if err != nil {
-			return err
-		}
+	settings := commandline.EachPair(c, "dynamic-config-value", func(name, value string) error {
 		var decoded any
 		if err := json.Unmarshal([]byte(value), &decoded); err != nil {
 			return commandline.Errorf(c, "--dynamic-config-value %s: %q is not JSON (a string needs quotes)", name, value)
@@ -130,15 +126,15 @@ func addPairs(c *cli.Context, options *devserver.Options) error {
 		default:
 			return commandline.Errorf(c, "--dynamic-config-value: %v", err)
 		}
+		return nil
+	})
+	if settings != nil {
+		return settings
 	}
-	for _, pair := range c.StringSlice("sqlite-pragma") {
-		name, value, err := commandline.ParsePair(c, "sqlite-pragma", pair)
-		if err != nil {
-			return err
-		}
+	return commandline.EachPair(c, "sqlite-pragma", func(name, value string) error {
 		options.SQLitePragmas[name] = value
-	}
-	return nil
+		return nil
+	})
 }
 
 // checkReach returns a usage error if a server would let everyone in who can reach its
@@ -147,9 +143,12 @@ func checkReach(c *cli.Context, options devserver.Options) error {
 	if c.IsSet("secure") && c.Bool("insecure") {
 		return commandline.Errorf(c, "--secure and --insecure exclude each other")
 	}
+	if c.IsSet("secure") || c.Bool("insecure") {
+		return nil
+	}
 	metrics, _, _ := net.SplitHostPort(c.String("metrics-address")) // it has been checked
 	for _, listens := range []struct{ flag, ip string }{{"--ip", options.IP}, {"--ui-ip", options.UIIP}, {"--metrics-address", metrics}} {
-		if net.ParseIP(listens.ip) != nil && !devserver.IsLoopback(listens.ip) && !c.IsSet("secure") && !c.Bool("insecure") {
+		if net.ParseIP(listens.ip) != nil && !devserver.IsLoopback(listens.ip) {
 			return commandline.Errorf(c, "%s is %s: beyond this machine use --secure DIR, which makes certificates, or --insecure, which lets everyone in who can reach it", listens.flag, listens.ip)
 		}
 	}

@@ -255,13 +255,18 @@ func ParseTime(s string) (time.Duration, error) {
 	return d, err
 }
 
-// ParsePair parses a value of the form NAME=VALUE.
-func ParsePair(c *cli.Context, flag, pair string) (name, value string, err error) {
-	name, value, ok := strings.Cut(pair, "=")
-	if !ok || name == "" {
-		return "", "", Errorf(c, "--%s is %q: use NAME=VALUE", flag, pair)
+// EachPair calls use with each value NAME=VALUE of a flag, until the first error.
+func EachPair(c *cli.Context, flag string, use func(name, value string) error) error {
+	for _, pair := range c.StringSlice(flag) {
+		name, value, ok := strings.Cut(pair, "=")
+		if !ok || name == "" {
+			return Errorf(c, "--%s is %q: use NAME=VALUE", flag, pair)
+		}
+		if err := use(name, value); err != nil {
+			return err
+		}
 	}
-	return name, value, nil
+	return nil
 }
 
 // IP returns the IP address of a flag: localhost and an address in brackets, as start-dev
