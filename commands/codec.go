@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -124,49 +123,21 @@ func runCodec(ctx context.Context, a *app.App, plan codecPlan) error {
 	return tasks.Stop()
 }
 
-// serverCodec is the codec server of a server's Web UI.
-type serverCodec struct {
-	keyset   *encryption.Keyset
-	port     int
-	listener net.Listener // nil until it listens
-}
-
 // codecIP is where the codec server of a server listens, whatever its Web UI does:
 // whoever reaches it can decrypt. Beyond this machine there is coffee codec.
 const codecIP = "127.0.0.1"
 
-// codecBeside returns the codec server that the flags ask for, and tells the Web UI where it
-// will be. It is nil if there is none to start. On a free port, it has to listen for that.
-func codecBeside(tasks *background.Tasks, plan serverPlan, options *devserver.Options) (*serverCodec, error) {
+// codecBeside opens the port of the codec server that a server's flags ask for, and tells its Web
+// UI. The listener is nil if there is none to start.
+func codecBeside(tasks *background.Tasks, plan serverPlan, options *devserver.Options) (net.Listener, error) {
 	if plan.keyset == nil || !options.UI || options.CodecEndpoint != "" {
 		return nil, nil
 	}
-	s := &serverCodec{keyset: plan.keyset, port: plan.codecPort}
-	if s.port == 0 {
-		if err := s.listen(); err != nil {
-			return nil, err
-		}
-		s.port = s.listener.Addr().(*net.TCPAddr).Port
-		tasks.OnStop(func() error { _ = s.listener.Close(); return nil }) // if nothing was served on it
+	listener, err := background.ListenHTTP("codec server", codecIP, plan.codecPort, "--codec-port")
+	if err != nil {
+		return nil, err
 	}
-	options.CodecEndpoint = "http://" + net.JoinHostPort(codecIP, strconv.Itoa(s.port))
-	return s, nil
-}
-
-func (s *serverCodec) listen() (err error) {
-	s.listener, err = background.ListenHTTP("codec server", codecIP, s.port, "--codec-port")
-	return err
-}
-
-func (s *serverCodec) serve(tasks *background.Tasks, server *devserver.Server, namespaces []string) error {
-	if s.listener == nil {
-		if err := s.listen(); err != nil {
-			return err
-		}
-	}
-	tasks.Serve("codec server", s.listener, httpserver.New(s.keyset.Handler(encryption.HandlerOptions{
-		Namespaces: namespaces,
-		Origins:    origins(server.UIURL()),
-	})))
-	return nil
+	tasks.OnStop(func() error { _ = listener.Close(); return nil }) // if nothing was served on it
+	options.CodecEndpoint = "http://" + listener.Addr().String()
+	return listener, nil
 }

@@ -183,17 +183,13 @@ func openRush(ctx context.Context, a *app.App, tasks *background.Tasks, plan rus
 // run places all orders and waits for their results. The report is never nil: if
 // something has gone wrong, it is about what there was until then.
 func (r *rush) run(ctx context.Context, ledger ledger.Store) (*rushReport, error) {
-	if terminal.IsTerminal(r.out.Err) {
-		r.bar = progressbar.NewOptions(r.count, progressbar.OptionSetWriter(r.out.Err), progressbar.OptionShowCount(),
-			progressbar.OptionShowIts(), progressbar.OptionSetItsString("orders"), progressbar.OptionThrottle(100*time.Millisecond),
-			progressbar.OptionClearOnFinish())
-	}
+	r.bar = progressbar.NewOptions(r.count, progressbar.OptionSetVisibility(terminal.IsTerminal(r.out.Err)), progressbar.OptionSetWriter(r.out.Err),
+		progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("orders"),
+		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())
 	began := time.Now()
 	r.placeAll(ctx, began)
 	took := time.Since(began)
-	if r.bar != nil {
-		r.bar.Finish()
-	}
+	r.bar.Finish()
 	ms := func(us int64) float64 { return float64(us) / 1000 }
 	report := &rushReport{
 		Orders: r.count, Concurrency: r.concurrency, Rate: r.rate,
@@ -289,9 +285,7 @@ func (r *rush) place(ctx context.Context, due time.Time, request coffee.OrderReq
 		r.failures++
 		r.failure = cmp.Or(r.failure, err)
 	}
-	if r.bar != nil {
-		r.bar.Add(1)
-	}
+	r.bar.Add(1)
 }
 
 func (r *rushReport) print(out *terminal.Output) {

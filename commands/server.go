@@ -19,6 +19,7 @@ import (
 	"example.com/coffee/commands/internal/local"
 	"example.com/coffee/commands/internal/monitor"
 	"example.com/coffee/devserver"
+	"example.com/coffee/internal/httpserver"
 )
 
 // uiPortOffset is what start-dev adds to the port for the Web UI; board and
@@ -66,19 +67,13 @@ func serverCommand(a *app.App) *cli.Command {
 			&cli.BoolFlag{Name: "time-skipping", Usage: "let clients skip an order's backoffs, as coffee order --skip-time does"},
 			&cli.BoolFlag{Name: "worker", Usage: "also run a worker"},
 			monitor.Flag("WORKER (with --worker)"),
-		}, startDevFlags(), local.WorkerFlags("WORKER (with --worker)")),
+			// Those of temporal server start-dev that have no effect here.
+			&cli.StringFlag{Name: "color", Usage: "`WHEN` start-dev colours its output; no effect"},
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORMAT` of start-dev's output; no effect"},
+			&cli.BoolFlag{Name: "log-config", Usage: "start-dev logs its configuration; no effect"},
+			&cli.BoolFlag{Name: "ui-disable-news-fetch", Usage: "fetch no news for the Web UI, as always"},
+		}, local.WorkerFlags("WORKER (with --worker)")),
 		Action: run(a, parseServer, runServer),
-	}
-}
-
-// startDevFlags are those of temporal server start-dev that have no effect here, for whoever
-// calls this program as that.
-func startDevFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringFlag{Name: "color", Usage: "`WHEN` start-dev colours its output; no effect"},
-		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORMAT` of start-dev's output; no effect"},
-		&cli.BoolFlag{Name: "log-config", Usage: "start-dev logs its configuration; no effect"},
-		&cli.BoolFlag{Name: "ui-disable-news-fetch", Usage: "fetch no news for the Web UI, as always"},
 	}
 }
 
@@ -182,9 +177,9 @@ func runServer(ctx context.Context, a *app.App, plan serverPlan) (err error) {
 	return nil
 }
 
-// startAll starts a server and what is beside it, and says where everything is. Ports beside it
-// are opened only when it is ready: a second server on the same file should be told about the
-// first one, not about a port that is taken.
+// startAll starts a server and what is beside it, and says where everything is. A port beside it
+// that is taken counts only when the server is ready: a second server on the same file should be
+// told about the first one.
 func startAll(ctx context.Context, a *app.App, tasks *background.Tasks, plan serverPlan) (err error) {
 	options := plan.server
 	if options.DatabaseFile == "" && !plan.inMemory {
@@ -195,21 +190,17 @@ func startAll(ctx context.Context, a *app.App, tasks *background.Tasks, plan ser
 			return err
 		}
 	}
-	codec, err := codecBeside(tasks, plan, &options)
-	if err != nil {
-		return err
-	}
+	codec, codecErr := codecBeside(tasks, plan, &options)
 	if options.TLS, err = makeCertificates(a, plan.secure, options); err != nil {
 		return err
 	}
 	server, err := local.StartServer(ctx, a, tasks, options)
-	if err != nil {
+	if err := cmp.Or(err, codecErr); err != nil {
 		return err
 	}
 	if codec != nil {
-		if err := codec.serve(tasks, server, options.Namespaces); err != nil {
-			return err
-		}
+		tasks.Serve("codec server", codec, httpserver.New(plan.keyset.Handler(encryption.HandlerOptions{
+			Namespaces: options.Namespaces, Origins: origins(server.UIURL())})))
 	}
 	var board, ledger, profile string // where they are
 	if plan.board || plan.worker != nil {
