@@ -87,16 +87,14 @@ func parseRush(c *cli.Context) (plan rushPlan, err error) {
 // rush is one run.
 type rush struct {
 	rushPlan
-	out    *terminal.Output
 	orders *desk.Client
 
-	mu       sync.Mutex
-	placed   []string                // order ids
-	times    *hdrhistogram.Histogram // in microseconds
-	outcomes map[coffee.OrderStatus]int
-	failures int
-	failure  error // the first
-	bar      *progressbar.ProgressBar
+	mu      sync.Mutex
+	report  rushReport
+	placed  []string                // order ids
+	times   *hdrhistogram.Histogram // in microseconds
+	failure error                   // the first
+	bar     *progressbar.ProgressBar
 }
 
 // rushReport is the outcome of a run.
@@ -144,14 +142,20 @@ func runRush(ctx context.Context, a *app.App, plan rushPlan) (err error) {
 		return err
 	}
 	r := &rush{
-		rushPlan: plan, out: a.Out, orders: conn.Orders(),
-		times:    hdrhistogram.New(1, time.Hour.Microseconds(), 3),
-		outcomes: map[coffee.OrderStatus]int{},
+		rushPlan: plan, orders: conn.Orders(), times: hdrhistogram.New(1, time.Hour.Microseconds(), 3),
+		report: rushReport{Orders: plan.count, Concurrency: plan.concurrency, Rate: plan.rate, Outcomes: map[coffee.OrderStatus]int{}},
+		bar: progressbar.NewOptions(plan.count, progressbar.OptionSetVisibility(terminal.IsTerminal(a.Out.Err)), progressbar.OptionSetWriter(a.Out.Err),
+			progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("orders"),
+			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish()),
 	}
-	report, err := r.run(ctx, ledger)
-	err = errors.Join(err, a.Out.Show(plan.asJSON, report, report.print))
-	if err == nil && r.failures > 0 {
-		err = fmt.Errorf("%s without a result; the first error: %w", text.Plural(r.failures, "order", "orders"), r.failure)
+	r.run(ctx)
+	if ctx.Err() == nil && ledger != nil {
+		r.report.Ledger, err = sumLedger(ctx, ledger, r.placed)
+	}
+	// If something has gone wrong, the report is about what there was until then.
+	err = errors.Join(ctx.Err(), err, a.Out.Show(plan.asJSON, r.report, r.report.print))
+	if err == nil && r.failure != nil {
+		err = fmt.Errorf("%s without a result; the first error: %w", text.Plural(r.report.Errors, "order", "orders"), r.failure)
 	}
 	return err
 }
@@ -180,32 +184,16 @@ func openRush(ctx context.Context, a *app.App, tasks *background.Tasks, plan rus
 	return conn, ledger, err
 }
 
-// run places all orders and waits for their results. The report is never nil: if
-// something has gone wrong, it is about what there was until then.
-func (r *rush) run(ctx context.Context, ledger ledger.Store) (*rushReport, error) {
-	r.bar = progressbar.NewOptions(r.count, progressbar.OptionSetVisibility(terminal.IsTerminal(r.out.Err)), progressbar.OptionSetWriter(r.out.Err),
-		progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("orders"),
-		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())
+// run places all orders, waits for their results, and measures that.
+func (r *rush) run(ctx context.Context) {
 	began := time.Now()
 	r.placeAll(ctx, began)
-	took := time.Since(began)
+	seconds := time.Since(began).Seconds()
 	r.bar.Finish()
 	ms := func(us int64) float64 { return float64(us) / 1000 }
-	report := &rushReport{
-		Orders: r.count, Concurrency: r.concurrency, Rate: r.rate,
-		Seconds: took.Seconds(), PerSecond: float64(r.times.TotalCount()) / took.Seconds(),
-		Latency: rushLatency{
-			P50: ms(r.times.ValueAtQuantile(50)), P90: ms(r.times.ValueAtQuantile(90)), P99: ms(r.times.ValueAtQuantile(99)), Max: ms(r.times.Max()),
-		},
-		Outcomes: r.outcomes, Errors: r.failures,
-	}
-	report.Left = r.count - len(r.placed)
-	if ctx.Err() != nil || ledger == nil {
-		return report, ctx.Err()
-	}
-	var err error
-	report.Ledger, err = sumLedger(ctx, ledger, r.placed)
-	return report, err
+	r.report.Left = r.count - len(r.placed)
+	r.report.Seconds, r.report.PerSecond = seconds, float64(r.times.TotalCount())/seconds
+	r.report.Latency = rushLatency{ms(r.times.ValueAtQuantile(50)), ms(r.times.ValueAtQuantile(90)), ms(r.times.ValueAtQuantile(99)), ms(r.times.Max())}
 }
 
 // sumLedger sums up what a ledger has of some orders. Others may be using it, too.
@@ -280,15 +268,15 @@ func (r *rush) place(ctx context.Context, due time.Time, request coffee.OrderReq
 		err = r.times.RecordValue(max(took.Microseconds(), 1))
 	}
 	if err == nil {
-		r.outcomes[result.Status]++
+		r.report.Outcomes[result.Status]++
 	} else {
-		r.failures++
+		r.report.Errors++
 		r.failure = cmp.Or(r.failure, err)
 	}
 	r.bar.Add(1)
 }
 
-func (r *rushReport) print(out *terminal.Output) {
+func (r rushReport) print(out *terminal.Output) {
 	line := out.Line
 	var ends []string
 	for _, status := range []coffee.OrderStatus{coffee.StatusCompleted, coffee.StatusFailed, coffee.StatusCancelled} {
