@@ -71,12 +71,11 @@ func runBoard(ctx context.Context, a *app.App, plan boardPlan) (err error) {
 	a.Out.OutliveReaders()
 	var tasks background.Tasks
 	defer func() { err = errors.Join(err, tasks.Stop()) }()
-	meters, err := monitor.Open(&tasks, plan.metrics)
+	server := plan.server
+	meters, err := monitor.Open(&tasks, plan.metrics, &server)
 	if err != nil {
 		return err
 	}
-	server := plan.server
-	meters.Instrument(&server)
 	conn, err := connect.OpenLater(a, server)
 	if err != nil {
 		return err

@@ -236,11 +236,10 @@ func connectBeside(ctx context.Context, a *app.App, tasks *background.Tasks, pla
 	options := connect.Options{Options: server.ClientOptions(), Keyset: plan.keyset, Reading: encryption.Options{Guard: local.NewGuard(a)}}
 	if plan.worker != nil {
 		options.Reading.Required = plan.worker.EncryptionRequired
-		if meters, err = monitor.Open(tasks, plan.worker.Metrics); err != nil {
+		if meters, err = monitor.Open(tasks, plan.worker.Metrics, &options); err != nil {
 			return nil, nil, err
 		}
 	}
-	meters.Instrument(&options)
 	if conn, err = connect.Open(ctx, a, options); err != nil {
 		return nil, nil, err
 	}

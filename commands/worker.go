@@ -71,12 +71,11 @@ func runWorker(ctx context.Context, a *app.App, plan workerPlan) (err error) {
 	}
 	var tasks background.Tasks
 	defer func() { err = errors.Join(err, tasks.Stop()) }()
-	meters, err := monitor.Open(&tasks, plan.worker.Metrics)
+	server := plan.server
+	meters, err := monitor.Open(&tasks, plan.worker.Metrics, &server)
 	if err != nil {
 		return err
 	}
-	server := plan.server
-	meters.Instrument(&server)
 	meters.Serve(&tasks, nil) // it lives while it waits for its server
 	server.Reading = encryption.Options{Required: plan.worker.EncryptionRequired, Guard: local.NewGuard(a)}
 	conn, err := connect.OpenWhenUp(ctx, a, server)

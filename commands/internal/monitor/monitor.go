@@ -31,7 +31,7 @@ func Flag(category string) cli.Flag {
 	return &cli.StringFlag{Name: "metrics-address", Usage: "serve Prometheus metrics, /healthz and /readyz on this `HOST:PORT`", DefaultText: "off", Category: category}
 }
 
-// parseMetrics returns the address that the flag names; empty if it names none.
+// ParseAddress returns the address that the flag names; empty if it names none.
 func ParseAddress(c *cli.Context) (string, error) {
 	address := c.String("metrics-address")
 	if address == "" {
@@ -43,7 +43,7 @@ func ParseAddress(c *cli.Context) (string, error) {
 	return address, nil
 }
 
-// meters serve the metrics and the health of this process. Nil meters do nothing.
+// Monitor serves the metrics and the health of this process. A nil one does nothing.
 type Monitor struct {
 	listener net.Listener
 	metrics  *telemetry.Metrics
@@ -54,8 +54,9 @@ type Monitor struct {
 	found  []func(context.Context) error // what checks will be
 }
 
-// openMeters opens the port; it returns nil if there is no address.
-func Open(tasks *background.Tasks, address string) (*Monitor, error) {
+// Open opens the port, and lets a connection with the options count its requests. It returns nil,
+// and changes nothing, if there is no address.
+func Open(tasks *background.Tasks, address string, options *connect.Options) (*Monitor, error) {
 	if address == "" {
 		return nil, nil
 	}
@@ -68,15 +69,9 @@ func Open(tasks *background.Tasks, address string) (*Monitor, error) {
 		return nil, err
 	}
 	m := &Monitor{listener: listener, metrics: metrics, polls: &telemetry.Polls{}}
+	options.MetricsHandler, options.Polls = m.metrics.Handler(), m.polls
 	tasks.OnStop(func() error { _ = listener.Close(); return nil }) // if it was not served
 	return m, nil
-}
-
-// Instrument makes a connection count its requests.
-func (m *Monitor) Instrument(options *connect.Options) {
-	if m != nil {
-		options.MetricsHandler, options.Polls = m.metrics.Handler(), m.polls
-	}
 }
 
 // InstrumentWorker makes a worker and its ledger count what they do.
