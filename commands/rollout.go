@@ -74,8 +74,6 @@ func parseRollout(c *cli.Context) (plan rolloutPlan, err error) {
 		return plan, commandline.Errorf(c, "%s needs a build id", ways[0])
 	case plan.force && plan.remove || plan.force && plan.buildID == "" && !plan.back:
 		return plan, commandline.Errorf(c, "--force needs a version to move orders to")
-	case c.IsSet("move-from") && plan.moveFrom == "":
-		return plan, commandline.Errorf(c, "--move-from is empty: name a version")
 	case c.IsSet("move-from") && plan.moveFrom == plan.buildID:
 		return plan, commandline.Errorf(c, "--move-from is %s, the version to move orders to", text.Printable(plan.moveFrom))
 	}
