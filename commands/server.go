@@ -123,9 +123,6 @@ func parseServer(c *cli.Context) (plan serverPlan, err error) {
 	plan.secure = c.String("secure")
 	plan.board = plan.server.UI && !c.Bool("no-board") && (!isStartDev(c) || c.IsSet("board-port"))
 	plan.inMemory = inMemory(c)
-	if plan.keyset, err = connect.ParseKeyset(c); err != nil {
-		return plan, err
-	}
 	switch {
 	case c.Bool("no-board") && c.IsSet("board-port"):
 		return plan, commandline.Errorf(c, "--no-board and --board-port exclude each other")
@@ -133,9 +130,14 @@ func parseServer(c *cli.Context) (plan serverPlan, err error) {
 		return plan, commandline.Errorf(c, "--encryption-keyset is for the codec server and the worker: with --headless it needs --worker")
 	case c.IsSet("codec-port") && c.IsSet("ui-codec-endpoint"):
 		return plan, commandline.Errorf(c, "--codec-port and --ui-codec-endpoint exclude each other")
-	case c.IsSet("codec-port") && plan.keyset == nil:
+	}
+	if plan.keyset, err = connect.ParseKeyset(c); err != nil {
+		return plan, err
+	}
+	if c.IsSet("codec-port") && plan.keyset == nil {
 		return plan, commandline.Errorf(c, "--codec-port needs --encryption-keyset")
-	case plan.worker != nil:
+	}
+	if plan.worker != nil {
 		return plan, local.CheckRequired(c, *plan.worker, plan.keyset)
 	}
 	return plan, nil
