@@ -24,8 +24,8 @@ func completionCommand(a *app.App) *cli.Command {
 	}
 	for _, s := range commandline.Scripts {
 		shell := &cli.Command{
-			Name:  s.Shell,
-			Usage: "print the script for " + s.Shell,
+			Name:   s.Shell,
+			Usage:  "print the script for " + s.Shell,
 			Action: run(a, func(*cli.Context) (string, error) { return s.Script, nil }, printScript),
 		}
 		if s.Alias != "" {

@@ -150,18 +150,23 @@ func describeOrder(view desk.OrderView) []byte {
 	}
 	line("Started", "%s", view.StartedAt.Local().Format(time.DateTime))
 	line("Took", "%s", terminal.Choose(view.EndedAt.IsZero(), terminal.Age(view)+" so far", terminal.Age(view)))
+	w.WriteString(inTheWay(view))
+	return w.Bytes()
+}
+
+// inTheWay says what keeps an order from going on, and what can be done.
+func inTheWay(view desk.OrderView) string {
 	switch {
 	case view.Unindexed:
-		fmt.Fprintf(&w, "The last worker could not end it: the server has no search attribute %s of type Keyword any more (%s).\n",
-			coffee.SearchAttributeStatus, text.Printable(view.WorkflowTaskFailure))
-		fmt.Fprintln(&w, "It is not lost: workers of this version notice that within seconds, and end it without the attribute at its next attempt.")
+		return fmt.Sprintf("The last worker could not end it: the server has no search attribute %s of type Keyword any more (%s).\n", coffee.SearchAttributeStatus, text.Printable(view.WorkflowTaskFailure)) +
+			"It is not lost: workers of this version notice that within seconds, and end it without the attribute at its next attempt.\n"
 	case view.WorkflowTaskFailure != "":
-		fmt.Fprintf(&w, "The last worker could not go on with it: %s\n", text.Printable(view.WorkflowTaskFailure))
-		fmt.Fprintln(&w, "It is not lost: it goes on with a worker whose code fits its history and whose keyset has its keys. Run coffee replay to see where a program departs from it.")
+		return fmt.Sprintf("The last worker could not go on with it: %s\n", text.Printable(view.WorkflowTaskFailure)) +
+			"It is not lost: it goes on with a worker whose code fits its history and whose keyset has its keys. Run coffee replay to see where a program departs from it.\n"
 	case !view.WorkerAnswered:
-		fmt.Fprintln(&w, "No worker answered: this is only what the server knows.")
+		return "No worker answered: this is only what the server knows.\n"
 	}
-	return w.Bytes()
+	return ""
 }
 
 // mostDetailed is of how many orders a list that is watched looks up the details, each with
