@@ -44,15 +44,14 @@ func codecCommand(a *app.App) *cli.Command {
 type codecPlan struct {
 	keyset    *encryption.Keyset
 	handler   encryption.HandlerOptions
-	ip        string
 	port      int
 	cert, key string // files; empty means plain HTTP
 }
 
 func parseCodec(c *cli.Context) (plan codecPlan, err error) {
 	plan = codecPlan{
-		handler: encryption.HandlerOptions{Namespaces: []string{c.String("namespace")}, Origins: c.StringSlice("origin")},
-		ip:      commandline.IP(c, "ip"), port: c.Int("port"), cert: c.String("tls-cert-path"), key: c.String("tls-key-path"),
+		handler: encryption.HandlerOptions{IP: commandline.IP(c, "ip"), Namespaces: []string{c.String("namespace")}, Origins: c.StringSlice("origin")},
+		port:    c.Int("port"), cert: c.String("tls-cert-path"), key: c.String("tls-key-path"),
 	}
 	if plan.keyset, err = connect.ParseKeyset(c); err != nil {
 		return plan, err
@@ -63,11 +62,8 @@ func parseCodec(c *cli.Context) (plan codecPlan, err error) {
 	if (plan.cert == "") != (plan.key == "") {
 		return plan, commandline.Errorf(c, "--tls-cert-path and --tls-key-path need each other")
 	}
-	if !devserver.IsLoopback(plan.ip) {
-		if plan.cert == "" {
-			return plan, commandline.Errorf(c, "--ip is %s: beyond this machine a codec server needs --tls-cert-path and --tls-key-path", plan.ip)
-		}
-		plan.handler.AnyHost = true // its certificate says who it is
+	if !devserver.IsLoopback(plan.handler.IP) && plan.cert == "" {
+		return plan, commandline.Errorf(c, "--ip is %s: beyond this machine a codec server needs --tls-cert-path and --tls-key-path", plan.handler.IP)
 	}
 	for _, origin := range plan.handler.Origins {
 		if u, err := url.Parse(origin); err != nil || u.Scheme == "" || u.Host == "" || u.Path != "" {
@@ -111,7 +107,7 @@ func runCodec(ctx context.Context, a *app.App, plan codecPlan) error {
 		}
 		config = &tls.Config{GetCertificate: renewed.ServerCertificate(pair), NextProtos: []string{"h2", "http/1.1"}}
 	}
-	listener, err := background.ListenHTTP("codec server", plan.ip, plan.port, "--port")
+	listener, err := background.ListenHTTP("codec server", plan.handler.IP, plan.port, "--port")
 	if err != nil {
 		return err
 	}

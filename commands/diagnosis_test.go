@@ -309,7 +309,7 @@ func (l *lookers) reported(id string) string {
 // eventually looks until want is seen. Until then, and then, never must not be seen.
 func (l *lookers) eventually(want, never string, look func() string) {
 	l.t.Helper()
-	for {
+	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 320*time.Millisecond) {
 		seen := look()
 		if never != "" && strings.Contains(seen, never) {
 			l.t.Fatalf("%q is not true, but this is shown:\n%s", never, seen)
@@ -317,7 +317,7 @@ func (l *lookers) eventually(want, never string, look func() string) {
 		if strings.Contains(seen, want) {
 			return
 		}
-		if !sleep.For(l.ctx, 50*time.Millisecond) {
+		if !sleep.For(l.ctx, pause) {
 			l.t.Fatalf("there is no %q:\n%s", want, seen)
 		}
 	}

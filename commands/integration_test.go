@@ -73,6 +73,19 @@ func openShop(t *testing.T, skipTime bool, book string) *shop {
 	return &shop{t: t, conn: conn, orders: desk.NewClient(conn, conn.Namespace), ledger: ledger, book: book, log: log}
 }
 
+// shopAt is a shop at a server and with a ledger of other processes.
+func shopAt(t *testing.T, address string) *shop {
+	t.Helper()
+	log := zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel)
+	options := client.Options{HostPort: address, Namespace: client.DefaultNamespace}
+	conn, err := connect.Open(t.Context(), &app.App{Log: log, Platform: log}, connect.Options{Options: options})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	return &shop{t: t, conn: conn, orders: desk.NewClient(conn, conn.Namespace), log: log}
+}
+
 // clusterVariable names the environment variable with the addresses of a cluster that
 // tests may create namespaces on. .ci/cluster starts one.
 const clusterVariable = "COFFEE_TEST_CLUSTER"
@@ -225,7 +238,7 @@ func (s *shop) wantResult(ctx context.Context, id string, amount coffee.Cents) {
 // await polls an order until it is ready.
 func (s *shop) await(ctx context.Context, id string, ready func(desk.OrderView) bool) {
 	s.t.Helper()
-	for {
+	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 160*time.Millisecond) {
 		view, err := s.orders.Describe(ctx, id)
 		if err != nil {
 			s.t.Fatal(err)
@@ -233,7 +246,7 @@ func (s *shop) await(ctx context.Context, id string, ready func(desk.OrderView) 
 		if ready(view) {
 			return
 		}
-		if !sleep.For(ctx, 20*time.Millisecond) {
+		if !sleep.For(ctx, pause) {
 			s.t.Fatalf("order %s got no further than %+v", id, view)
 		}
 	}

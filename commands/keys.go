@@ -26,7 +26,7 @@ func keysCommand(a *app.App) *cli.Command {
 		Subcommands: []*cli.Command{
 			subcommand("new", "make a keyset with one key", "", runKeysNew),
 			subcommand("rotate", "encrypt with another key from now on",
-				"What was encrypted before stays readable: the earlier keys are kept. Programs that run read the file again when they meet the new key. "+
+				"What was encrypted before stays readable: the earlier keys are kept. Programs that run read the file again when it has changed. "+
 					"Where the file is copied to several machines, add the key everywhere with --prepare before it is used anywhere.",
 				runKeysRotate, &cli.BoolFlag{Name: "prepare", Usage: "only add the key; the next rotate lets it encrypt"}),
 			subcommand("list", "show the keys without their secrets", "", runKeysList, commandline.OutputFlag()),

@@ -52,7 +52,7 @@ func (r *change) change(ctx context.Context) error {
 	r.out.Notef("%s would move, and replayed", text.Plural(report.Histories, "order", "orders"))
 	return r.move(ctx, version.BuildID, func() error {
 		if r.plan.percent < 100 {
-			return r.orders.SetRamping(ctx, r.d, version.BuildID, r.plan.percent)
+			return r.orders.SetRamping(ctx, &r.d, version.BuildID, r.plan.percent)
 		}
 		if ramping, ok := r.d.Ramping(); ok && ramping.BuildID != version.BuildID {
 			r.out.Notef("ending the rollout of %s", text.Printable(ramping.BuildID))
@@ -107,7 +107,7 @@ func (r *change) back(ctx context.Context) error {
 	if ramping, ok := r.d.Ramping(); ok {
 		end := func() error {
 			r.out.Notef("ending the rollout of %s", text.Printable(ramping.BuildID))
-			return r.orders.SetRamping(ctx, r.d, "", 0)
+			return r.orders.SetRamping(ctx, &r.d, "", 0)
 		}
 		if current, ok := r.d.Current(); ok {
 			return r.move(ctx, current.BuildID, end)

@@ -202,7 +202,7 @@ func startAll(ctx context.Context, a *app.App, tasks *background.Tasks, plan ser
 	}
 	if codec != nil {
 		tasks.Serve("codec server", codec, httpserver.New(plan.keyset.Handler(encryption.HandlerOptions{
-			Namespaces: options.Namespaces, Origins: origins(server.UIURL())})))
+			IP: codecIP, Namespaces: options.Namespaces, Origins: origins(server.UIURL())})))
 	}
 	var board, ledger, profile string // where they are
 	if plan.board || plan.worker != nil {

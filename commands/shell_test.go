@@ -210,7 +210,7 @@ func cmdEventually(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	want := regexp.MustCompile("(?m)" + args[0])
 	deadline := time.Now().Add(patience)
-	for {
+	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 320*time.Millisecond) {
 		answer := execute(ts, args[1], args[2:]...)
 		if answer.Code == 0 && want.MatchString(answer.Stdout) {
 			answer.show(ts)
@@ -220,6 +220,6 @@ func cmdEventually(ts *testscript.TestScript, neg bool, args []string) {
 			answer.show(ts)
 			ts.Fatalf("%q did not come; the last exit code is %d", args[0], answer.Code)
 		}
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(pause)
 	}
 }

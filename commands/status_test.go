@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rivo/uniseg"
+	"github.com/charmbracelet/x/ansi"
 	"github.com/stretchr/testify/mock"
 	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
@@ -59,7 +59,7 @@ func TestWatchedList(t *testing.T) {
 			t.Errorf("%d columns: %d lines", columns, lines)
 		}
 		for line := range strings.Lines(drawn) {
-			if w := uniseg.StringWidth(strings.TrimSuffix(line, "\n")); w > columns {
+			if w := ansi.StringWidth(strings.TrimSuffix(line, "\n")); w > columns {
 				t.Errorf("%d columns: a line of %d: %q", columns, w, line)
 			}
 		}

@@ -21,7 +21,9 @@ import (
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
 
+	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/audit"
+	"example.com/coffee/coffee/desk"
 	"example.com/coffee/commands/internal/findings"
 )
 
@@ -218,23 +220,14 @@ func TestMetrics(t *testing.T) {
 		until(port, "/readyz", isReady)
 		until(port, "/healthz", isReady)
 	}
-	coffee := func(args string) string {
-		cmd := coffeeCommand(t, strings.Fields(args+" --address "+address)...)
-		cmd.Stdout = nil
-		out, err := cmd.Output()
-		if err != nil {
-			t.Fatalf("coffee %s: %v", args, err)
-		}
-		return string(out)
+	s := shopAt(t, address)
+	s.place(t.Context(), "789")
+	s.await(t.Context(), "789", func(view desk.OrderView) bool { return view.Stage == coffee.StageBrewing })
+	if err := s.orders.Cancel(t.Context(), "789", ""); err != nil {
+		t.Fatal(err)
 	}
-	coffee("order --drink latte --order-id 789 --no-wait")
-	for deadline := time.Now().Add(patience); !strings.Contains(coffee("status 789"), "brewing"); {
-		if time.Now().After(deadline) {
-			t.Fatal("order 789 is not brewed")
-		}
-	}
-	coffee("cancel 789")
-	coffee("order --drink latte --order-id 123")
+	s.place(t.Context(), "123")
+	s.wantResult(t.Context(), "123", 525)
 	until(ports[0], "/metrics", func(_ int, body string) bool { return strings.Contains(body, `outcome="cancelled"`) })
 	_, metrics := get(ports[0], "/metrics")
 	for _, line := range []string{

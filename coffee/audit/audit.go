@@ -49,11 +49,22 @@ func Run(ctx context.Context, options Options) (*Report, error) {
 		current := (&coffee.OrderWorkflow{Pricing: coffee.StandardPricing{}}).OrderCoffeeWorkflow
 		options.Replay = func(history desk.History) error { return replay.Check(current, history) }
 	}
-	a := &auditor{Options: options, report: &Report{Breaches: []Breach{}, Repairs: []Repair{}}, stories: map[string][]*story{}, unreadable: map[string]*unread{}}
-	a.orders = desk.NewClient(options.Client, options.Namespace)
-	if err := a.run(ctx); err != nil {
-		return nil, err
+	a := &auditor{
+		Options: options, orders: desk.NewClient(options.Client, options.Namespace),
+		report:  &Report{Breaches: []Breach{}, Repairs: []Repair{}},
+		stories: map[string][]*story{}, unreadable: map[string]*unread{},
 	}
+	// Histories are read first and rows second: whatever a history said by then is in the
+	// ledger.
+	for _, step := range []func(context.Context) error{
+		a.guards, a.retention, a.readOrders, a.readMissing, a.nothingRead, a.judgeAll, a.acknowledged, a.figures,
+	} {
+		if err := step(ctx); err != nil {
+			return nil, err
+		}
+	}
+	slices.SortStableFunc(a.report.Breaches, func(x, y Breach) int { return cmp.Compare(x.OrderID, y.OrderID) })
+	slices.SortStableFunc(a.report.Repairs, func(x, y Repair) int { return cmp.Compare(x.OrderID, y.OrderID) })
 	return a.report, nil
 }
 
@@ -64,8 +75,10 @@ type auditor struct {
 	report *Report
 	// keep is how long the server keeps the history of an order that has ended; 0
 	// means for ever.
-	keep    time.Duration
+	keep time.Duration
+	// horizon is the time since which histories must exist, by the rows of known orders.
 	horizon *horizon
+	rows    []Row
 
 	mu      sync.Mutex
 	stories map[string][]*story // by workflow id
@@ -75,126 +88,85 @@ type auditor struct {
 	known      int
 }
 
-func (a *auditor) run(ctx context.Context) error {
-	if err := a.guards(ctx); err != nil {
-		return err
-	}
-	if err := a.retention(ctx); err != nil {
-		return err
-	}
-	// Read histories first and rows second: whatever a history said by then is in
-	// the ledger.
-	if err := a.readOrders(ctx); err != nil {
-		return err
-	}
-	if err := a.readMissing(ctx); err != nil {
-		return err
-	}
-	if err := a.nothingRead(ctx); err != nil {
-		return err
-	}
-	var known []Row
-	_, err := a.Book.each(ctx, func(row Row) {
-		if len(a.stories[coffee.WorkflowID(row.OrderID)]) > 0 {
-			known = append(known, row)
-		}
-	})
-	if err != nil {
-		return err
-	}
-	a.horizon = newHorizon(time.Now(), a.keep, a.stories, known, coffee.WorkflowID)
-	if err := a.judgeAll(ctx); err != nil {
-		return err
-	}
-	if err := a.acknowledged(ctx); err != nil {
-		return err
-	}
-	if err := a.figures(ctx); err != nil {
-		return err
-	}
-	slices.SortStableFunc(a.report.Breaches, func(x, y Breach) int { return cmp.Compare(x.OrderID, y.OrderID) })
-	slices.SortStableFunc(a.report.Repairs, func(x, y Repair) int { return cmp.Compare(x.OrderID, y.OrderID) })
-	return nil
-}
-
 // guards checks that the database refuses what it should.
 func (a *auditor) guards(ctx context.Context) error {
 	missing, err := a.Book.missing(ctx)
 	if err != nil {
-		return fmt.Errorf("cannot read the ledger: %w", err)
+		return err
 	}
 	if len(missing) > 0 {
-		a.breach(Breach{Rule: RuleOwner, Problem: "the ledger's table is not protected as it should be", Evidence: prefixed("missing, changed or off: ", missing)})
+		for i := range missing {
+			missing[i] = "missing, changed or off: " + missing[i]
+		}
+		a.breach(RuleOwner, "", "the ledger's table is not protected as it should be", missing...)
 	}
 	return nil
 }
 
 func (a *auditor) retention(ctx context.Context) error {
 	namespace, err := a.Client.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: a.Namespace})
+	a.keep = namespace.GetConfig().GetWorkflowExecutionRetentionTtl().AsDuration()
+	return err
+}
+
+// file returns everything known about an order.
+func (a *auditor) file(id string, rows []Row) *file {
+	return newFile(id, a.stories[coffee.WorkflowID(id)], rows)
+}
+
+// judgeAll compares every order with its rows. It looks at some again, once it has read the
+// ledger.
+func (a *auditor) judgeAll(ctx context.Context) error {
+	a.horizon = newHorizon(time.Now(), a.keep, a.stories, a.rows)
+	without := map[string]bool{} // orders of which no row has been seen
+	for workflowID, stories := range a.stories {
+		if id := coffee.OrderID(workflowID); id != workflowID {
+			without[id] = true
+		} else {
+			a.report.Breaches = append(a.report.Breaches, newFile("", stories, nil).judge(a.horizon.suspicious)...)
+		}
+	}
+	var again []string
+	look := func(id string, rows []Row) {
+		if f := a.file(id, rows); len(a.judge(f)) > 0 || a.Repair != nil && f.unsettled() != nil {
+			again = append(again, id)
+		}
+	}
+	err := a.Book.each(ctx, func(id string, rows []Row) error {
+		delete(without, id)
+		look(id, rows)
+		return nil
+	})
 	if err != nil {
 		return err
 	}
-	a.keep = namespace.GetConfig().GetWorkflowExecutionRetentionTtl().AsDuration()
-	return nil
-}
-
-// judgeAll compares every order with its rows, and settles what it may. It reads an
-// order again before it reports a breach, because the order may have moved on in
-// between.
-func (a *auditor) judgeAll(ctx context.Context) error {
-	without := map[string]bool{} // orders of which no row has been seen
-	for workflowID := range a.stories {
-		if id, ok := strings.CutPrefix(workflowID, coffee.WorkflowID("")); ok {
-			without[id] = true
-		} else {
-			a.report.Breaches = append(a.report.Breaches, newFile("", a.stories[workflowID], nil).judge(a.horizon.suspicious)...)
-		}
-	}
-	for after := ""; ; {
-		read, last, err := a.Book.page(ctx, after)
-		if err != nil {
-			return err
-		}
-		for id, rows := range byOrder(read) {
-			delete(without, id)
-			if err := a.judgeOne(ctx, id, rows); err != nil {
-				return err
-			}
-		}
-		if last == "" {
-			break
-		}
-		after = last
-	}
 	for id := range without {
-		if err := a.judgeOne(ctx, id, nil); err != nil {
+		look(id, nil)
+	}
+	for _, id := range again {
+		if err := a.judgeAgain(ctx, id); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// judgeOne judges an order for [auditor.judgeAll].
-func (a *auditor) judgeOne(ctx context.Context, id string, rows []Row) (err error) {
-	f := newFile(id, a.stories[coffee.WorkflowID(id)], rows)
-	breaches := a.judge(f)
-	readable := a.unreadable[coffee.WorkflowID(id)] == nil
-	if readable && (len(breaches) > 0 || a.Repair != nil && f.unsettled() != nil) {
-		if f, err = a.readAgain(ctx, f); err != nil {
-			return err
-		}
-		breaches = a.judge(f)
+// judgeAgain reads an order again before it reports a breach, because the order may have
+// moved on in between, and settles what it may.
+func (a *auditor) judgeAgain(ctx context.Context, id string) error {
+	f, err := a.readAgain(ctx, id)
+	if err != nil {
+		return err
 	}
 	if chain := f.unsettled(); chain != nil && a.Repair != nil {
-		if err := a.settle(ctx, f, chain, breaches); err != nil {
+		if err := a.settle(ctx, f, chain, a.judge(f)); err != nil {
 			return err
 		}
-		if f, err = a.readAgain(ctx, f); err != nil {
+		if f, err = a.readAgain(ctx, id); err != nil {
 			return err
 		}
-		breaches = a.judge(f)
 	}
-	a.report.Breaches = append(a.report.Breaches, breaches...)
+	a.report.Breaches = append(a.report.Breaches, a.judge(f)...)
 	return nil
 }
 
@@ -205,11 +177,9 @@ func (a *auditor) nothingRead(ctx context.Context) error {
 		return nil
 	}
 	for _, workflowID := range slices.Sorted(maps.Keys(a.unreadable)) {
-		rows, err := a.Book.of(ctx, strings.TrimPrefix(workflowID, coffee.WorkflowID("")))
-		if err != nil {
+		if rows, err := a.Book.of(ctx, coffee.OrderID(workflowID)); err != nil {
 			return err
-		}
-		if len(rows) > 0 {
+		} else if len(rows) > 0 {
 			return a.unreadable[workflowID].err
 		}
 	}
@@ -234,11 +204,8 @@ func (a *auditor) judge(f *file) []Breach {
 // late charge could still come.
 func (a *auditor) settle(ctx context.Context, f *file, chain []*story, breaches []Breach) error {
 	repair := Repair{OrderID: f.orderID, Problem: "it " + last(chain).end + " while it was being charged"}
-	for _, breach := range breaches {
-		if breach.Settleable {
-			repair.Problem = breach.Problem
-			break
-		}
+	if i := slices.IndexFunc(breaches, func(b Breach) bool { return b.Settleable }); i >= 0 {
+		repair.Problem = breaches[i].Problem
 	}
 	entry, err := a.Repair.Refund(ctx, f.orderID, f.payer(chain))
 	if coffee.IsRefusal(err) {
@@ -247,10 +214,9 @@ func (a *auditor) settle(ctx context.Context, f *file, chain []*story, breaches 
 	if err != nil {
 		return fmt.Errorf("cannot settle order %s: %w", text.Printable(f.orderID), err)
 	}
+	repair.Done = "recorded a void: a late charge will be refused"
 	if entry.Kind == coffee.EntryRefund {
 		repair.Done = "refunded " + entry.Amount.String()
-	} else {
-		repair.Done = "recorded a void: a late charge will be refused"
 	}
 	a.report.Repairs = append(a.report.Repairs, repair)
 	return nil
@@ -262,24 +228,23 @@ func (a *auditor) acknowledged(ctx context.Context) error {
 	ids := slices.Compact(slices.Sorted(slices.Values(a.Acknowledged)))
 	a.report.Acknowledged = len(ids)
 	for _, id := range ids {
-		f := newFile(id, a.stories[coffee.WorkflowID(id)], nil)
-		if a.unreadable[coffee.WorkflowID(id)] == nil && (len(f.chains) == 0 || f.running() != nil) {
+		workflowID := coffee.WorkflowID(id)
+		f := a.file(id, nil)
+		if len(f.chains) == 0 || f.running() != nil {
 			var err error
-			if f, err = a.readAgain(ctx, f); err != nil {
+			if f, err = a.readAgain(ctx, id); err != nil {
 				return err
 			}
 		}
-		if unread := a.unreadable[coffee.WorkflowID(id)]; unread != nil {
-			if !unread.ended {
-				a.breach(Breach{Rule: RuleAcknowledged, OrderID: id, Problem: "it was acknowledged, but cannot be read and has not ended",
-					Evidence: []string{unread.problem()}})
-			}
-		} else if len(f.chains) == 0 {
-			a.breach(Breach{Rule: RuleAcknowledged, OrderID: id, Problem: "it was acknowledged, but there is no such order",
-				Evidence: []string{"the server has no workflow " + coffee.WorkflowID(id)}})
-		} else if s := f.running(); s != nil {
-			a.breach(Breach{Rule: RuleAcknowledged, OrderID: id, Problem: "it was acknowledged, but has not ended",
-				Evidence: append([]string{"run " + s.runID}, s.evidence...)})
+		unread, s := a.unreadable[workflowID], f.running()
+		switch {
+		case unread != nil && !unread.ended:
+			a.breach(RuleAcknowledged, id, "it was acknowledged, but cannot be read and has not ended", unread.problem())
+		case unread != nil:
+		case len(f.chains) == 0:
+			a.breach(RuleAcknowledged, id, "it was acknowledged, but there is no such order", "the server has no workflow "+workflowID)
+		case s != nil:
+			a.breach(RuleAcknowledged, id, "it was acknowledged, but has not ended", append([]string{"run " + s.runID}, s.evidence...)...)
 		}
 	}
 	return nil
@@ -287,83 +252,53 @@ func (a *auditor) acknowledged(ctx context.Context) error {
 
 // figures reads the rows again, as a repair adds some, and counts and sums up.
 func (a *auditor) figures(ctx context.Context) error {
-	var known []Row
-	var others coffee.Cents // the net of orders past their retention
-	ledger := &a.report.Ledger
-	net, err := a.Book.each(ctx, func(row Row) {
-		switch row.Kind {
-		case coffee.EntryCharge:
-			ledger.Charges++
-		case coffee.EntryRefund:
-			ledger.Refunds++
-		case coffee.EntryVoid:
-			ledger.Voids++
-		}
-		if len(a.stories[coffee.WorkflowID(row.OrderID)]) > 0 {
-			known = append(known, row)
-		} else {
-			others += rows{row}.net()
-		}
+	var sum sums
+	figures := &a.report.Ledger
+	err := a.Book.each(ctx, func(id string, rows []Row) error {
+		f := a.file(id, rows)
+		figures.Charges += len(f.rows.of(coffee.EntryCharge))
+		figures.Refunds += len(f.rows.of(coffee.EntryRefund))
+		figures.Voids += len(f.rows.of(coffee.EntryVoid))
+		figures.NetCents += f.rows.net()
+		sum.add(f)
+		return nil
 	})
-	if err != nil {
-		return err
-	}
-	ledger.NetCents = net
 	if len(a.report.Breaches) == 0 { // otherwise they say more
-		a.sums(byOrder(known), others, net)
+		a.compare(sum, figures.NetCents)
 	}
 	a.count()
-	return nil
+	return err
 }
 
-// sums compares the ledger's net with what the orders should have paid: those that are
-// known, by their rows, and the others by their net.
-func (a *auditor) sums(known map[string][]Row, others, net coffee.Cents) {
-	var earned, open coffee.Cents
-	for id, theirs := range known {
-		f := newFile(id, a.stories[coffee.WorkflowID(id)], theirs)
-		others += rows(theirs).net()
-		for _, chain := range f.chains {
-			own := f.rowsOf(chain).net()
-			others -= own
-			if !last(chain).ended {
-				open += own
-			}
+// sums is what the orders should have paid: the coffees that were made, and what running
+// orders and those past their retention have paid.
+type sums struct{ earned, open, others coffee.Cents }
+
+func (s *sums) add(f *file) {
+	s.others += f.rows.net()
+	for _, chain := range f.chains {
+		own := f.rowsOf(chain).net()
+		s.others -= own
+		if !last(chain).ended {
+			s.open += own
+		} else if f.made(chain) {
+			price, _ := priceOf(chain)
+			s.earned += price.cents
 		}
 	}
-	for workflowID, stories := range a.stories {
-		id := strings.TrimPrefix(workflowID, coffee.WorkflowID(""))
-		f := newFile(id, stories, known[id])
-		for _, chain := range f.chains {
-			if price, _ := priceOf(chain); last(chain).ended && f.made(chain) {
-				earned += price.cents
-			}
-		}
-	}
-	if earned+open+others != net {
-		a.breach(Breach{Rule: RuleNet, Problem: "the sums do not agree", Evidence: []string{
-			fmt.Sprintf("the ledger's net is %s", net),
-			fmt.Sprintf("the coffees that were made cost %s, running orders have paid %s, orders past their retention %s", earned, open, others),
-		}})
+}
+
+// compare compares the ledger's net with what the orders should have paid.
+func (a *auditor) compare(sum sums, net coffee.Cents) {
+	if sum.earned+sum.open+sum.others != net {
+		a.breach(RuleNet, "", "the sums do not agree", fmt.Sprintf("the ledger's net is %s", net),
+			fmt.Sprintf("the coffees that were made cost %s, running orders have paid %s, orders past their retention %s", sum.earned, sum.open, sum.others))
 	}
 }
 
-func byOrder(all []Row) map[string][]Row {
-	sorted := map[string][]Row{}
-	for _, row := range all {
-		sorted[row.OrderID] = append(sorted[row.OrderID], row)
-	}
-	return sorted
-}
-
-func (a *auditor) breach(b Breach) { a.report.Breaches = append(a.report.Breaches, b) }
-
-func prefixed(prefix string, lines []string) []string {
-	var prefixed []string
-	for _, line := range lines {
-		prefixed = append(prefixed, prefix+line)
-	}
-	return prefixed
+// breach adds a breach that is not found by comparing an order with its rows.
+func (a *auditor) breach(rule Rule, id, problem string, evidence ...string) {
+	a.report.Breaches = append(a.report.Breaches, Breach{Rule: rule, OrderID: id, Problem: problem, Evidence: evidence})
 }
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

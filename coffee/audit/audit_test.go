@@ -4,7 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -49,7 +51,9 @@ func execution() *commonpb.WorkflowExecution {
 	return &commonpb.WorkflowExecution{WorkflowId: coffee.WorkflowID("123"), RunId: runID}
 }
 
-func storyOf(history *historypb.History) *story { return readStory(execution(), time.Now(), history) }
+func storyOf(history *historypb.History) *story {
+	return readStory(execution(), time.Now(), history.GetEvents())
+}
 
 func row(number int64, kind coffee.EntryKind, amount coffee.Cents) Row {
 	return Row{Number: number, OrderID: "123", Kind: kind, Amount: amount, RunID: runID, RecordedAt: time.Now()}
@@ -482,11 +486,11 @@ func TestPriceAfterAReset(t *testing.T) {
 		"refunded":                         {[]*historypb.HistoryEvent{decided, recall, recalled(coffee.RecallOutput{}), charge, scheduled(3, "refund_customer", nil), refunded}, "run-0", []coffee.Cents{400}},
 		"charged differently by the first": {[]*historypb.HistoryEvent{charge, chargedBefore}, runID, []coffee.Cents{525}},
 	} {
-		s := &story{runID: runID, origin: test.origin}
-		names := map[int64]string{}
-		for _, event := range test.events {
-			s.read(event, names)
-		}
+		started := &historypb.HistoryEvent{EventType: enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED,
+			Attributes: &historypb.HistoryEvent_WorkflowExecutionStartedEventAttributes{
+				WorkflowExecutionStartedEventAttributes: &historypb.WorkflowExecutionStartedEventAttributes{OriginalExecutionRunId: test.origin},
+			}}
+		s := readStory(execution(), time.Now(), append([]*historypb.HistoryEvent{started}, test.events...))
 		var got []coffee.Cents
 		for _, stated := range s.amounts {
 			got = append(got, stated.cents)
@@ -535,16 +539,16 @@ func TestHorizon(t *testing.T) {
 				if age == test.deleted {
 					suspect = r
 				} else if test.running && age == 7*day {
-					stories[r.OrderID] = []*story{{origin: runID, beganAt: at}}
+					stories[coffee.WorkflowID(r.OrderID)] = []*story{{origin: runID, beganAt: at}}
 				} else if age <= test.known {
-					stories[r.OrderID] = []*story{{origin: runID, beganAt: at, ended: true, endedAt: at}}
+					stories[coffee.WorkflowID(r.OrderID)] = []*story{{origin: runID, beganAt: at, ended: true, endedAt: at}}
 				}
 				rows = append(rows, r)
 			}
 			if suspect.RunID == "" {
 				suspect = Row{Number: int64(len(rows) + 1), Kind: coffee.EntryCharge, RecordedAt: now.Add(-test.deleted)}
 			}
-			h := newHorizon(now, test.keep, stories, rows, func(id string) string { return id })
+			h := newHorizon(now, test.keep, stories, rows)
 			if got := h.suspicious(suspect); (got != "") != test.want {
 				t.Errorf("got %q, want %v", got, test.want)
 			}
@@ -562,10 +566,10 @@ func TestHistoriesAreDeletedOutOfOrder(t *testing.T) {
 		stories, rows := map[string][]*story{}, []Row{}
 		for i, at := range []time.Time{now.Add(-keep), now.Add(-keep + later)} {
 			id := []string{"oldest", "later"}[i]
-			stories[id] = []*story{{origin: runID, beganAt: at, ended: true, endedAt: at}}
+			stories[coffee.WorkflowID(id)] = []*story{{origin: runID, beganAt: at, ended: true, endedAt: at}}
 			rows = append(rows, Row{Number: int64(i + 1), OrderID: id, Kind: coffee.EntryCharge, RunID: runID, RecordedAt: at})
 		}
-		h := newHorizon(now, keep, stories, rows, func(id string) string { return id })
+		h := newHorizon(now, keep, stories, rows)
 		deleted := Row{Number: 3, OrderID: "deleted", Kind: coffee.EntryCharge, RunID: runID, RecordedAt: now.Add(-keep + later)}
 		if got := h.suspicious(deleted); (got != "") != want {
 			t.Errorf("%v later: got %q, want %v", later, got, want)
@@ -596,13 +600,12 @@ func TestSums(t *testing.T) {
 		"less than running orders paid": {runningRun, []Row{charge(525)}, 0, []Rule{RuleNet}},
 	} {
 		a := &auditor{report: &Report{}, stories: map[string][]*story{}}
-		known, others := test.rows, coffee.Cents(0)
 		if test.s != nil {
 			a.stories["order-123"] = []*story{test.s}
-		} else {
-			known, others = nil, rows(test.rows).net()
 		}
-		a.sums(byOrder(known), others, test.net)
+		var sum sums
+		sum.add(a.file("123", test.rows))
+		a.compare(sum, test.net)
 		var got []Rule
 		for _, breach := range a.report.Breaches {
 			got = append(got, breach.Rule)
@@ -954,8 +957,8 @@ func TestBookBehindAPooler(t *testing.T) {
 	book := openBook(t, where)
 	for range 20 {
 		wantMissing(t, book, "", "")
-		if rows, last, err := book.page(context.Background(), ""); err != nil || len(rows) != 0 || last != "" {
-			t.Errorf("got %v, %v, %v", rows, last, err)
+		if err := book.each(context.Background(), func(id string, rows []Row) error { return fmt.Errorf("%s has %v", id, rows) }); err != nil {
+			t.Error(err)
 		}
 	}
 }
@@ -984,8 +987,8 @@ func TestCancelAfterToldDelivered(t *testing.T) {
 	}
 }
 
-// TestPages: the pages of a book have each order once, with all its rows.
-func TestPages(t *testing.T) {
+// TestEach: a book has each order once, with all its rows, its delivery last.
+func TestEach(t *testing.T) {
 	t.Parallel()
 	_, path := chargedLedger(t)
 	db, err := sql.Open("sqlite", path)
@@ -993,7 +996,7 @@ func TestPages(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	const orders = 2*pageOrders + 1 // besides the one that is there
+	const orders = 10_000 // besides the one that is there
 	for _, insert := range []string{
 		`ledger_entries (order_id, kind, amount_cents, run_id, recorded_at) SELECT 'o' || n, 'charge', 300, 'run', '2026-11-29T00:00:00Z'`,
 		`ledger_deliveries (order_id, run_id, recorded_at) SELECT 'o' || n, 'run', '2026-11-29T00:00:00Z'`,
@@ -1002,24 +1005,52 @@ func TestPages(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	book := openBook(t, path)
-	pages, seen := 0, map[string]int{}
-	for after := ""; ; pages++ {
-		read, last, err := book.page(context.Background(), after)
-		if err != nil {
+	seen := map[string]bool{}
+	err = openBook(t, path).each(context.Background(), func(id string, rows []Row) error {
+		if id != "123" && (len(rows) != 2 || rows[0].Kind != coffee.EntryCharge || rows[1].Kind != kindDelivery) || seen[id] {
+			t.Errorf("order %s has %v", id, rows)
+		}
+		seen[id] = true
+		return nil
+	})
+	if err != nil || len(seen) != orders+1 {
+		t.Errorf("%d orders, %v", len(seen), err)
+	}
+	stop := errors.New("stop")
+	if err := openBook(t, path).each(context.Background(), func(string, []Row) error { return stop }); err != stop {
+		t.Errorf("got %v", err)
+	}
+}
+
+var update = flag.Bool("update", false, "write sqlite.txt and postgres.txt")
+
+// TestDefinitions: what the audit demands of a ledger is what a new one has.
+func TestDefinitions(t *testing.T) {
+	t.Parallel()
+	_, path := chargedLedger(t)
+	testDefinitions(t, path, "sqlite.txt")
+}
+
+func testDefinitions(t *testing.T, where, file string) {
+	t.Helper()
+	book := openBook(t, where)
+	var got map[string]string
+	err := book.view(context.Background(), func(tx *sql.Tx) (err error) {
+		got, err = book.safeguards.definitions(context.Background(), tx)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(got)) {
+		lines.WriteString(name + ": " + got[name] + "\n")
+	}
+	if *update {
+		if err := os.WriteFile(file, []byte(lines.String()), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		for id, rows := range byOrder(read) {
-			if id != "123" && len(rows) != 2 || seen[id] > 0 {
-				t.Errorf("order %s has %v", id, rows)
-			}
-			seen[id]++
-		}
-		if after = last; last == "" {
-			break
-		}
-	}
-	if len(seen) != orders+1 || pages != 2 {
-		t.Errorf("%d orders on %d pages", len(seen), pages+1)
+	} else if lines.String() != book.safeguards.want {
+		t.Errorf("a new ledger has\n%s\nand the audit demands\n%s", lines.String(), book.safeguards.want)
 	}
 }

@@ -1,13 +1,11 @@
 package audit
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -54,64 +52,54 @@ type Book struct {
 	// settings of the session are, the answers are the same.
 	begin string
 	// number is the column that gives the order in which entries were written.
-	number string
-	// safeguards returns the constraints and triggers that are missing, changed or
-	// off.
-	safeguards func(ctx context.Context, db querier) (missing []string, err error)
+	number     string
+	safeguards safeguards
 
 	id    string
 	owner ledger.Owner
 }
 
-// querier is a transaction, or a database.
-type querier interface {
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-}
-
 // OpenBook opens the ledger at where, the path of a SQLite file or a postgres://
-// URL. Nothing done with the book can change the ledger. It returns [coffee.ErrNoLedger]
+// URL. Nothing done with the book can change the ledger. It returns [ledger.ErrNoLedger]
 // if there is no ledger.
-func OpenBook(ctx context.Context, where string) (book *Book, err error) {
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("cannot read the ledger: %w", err)
-		}
-	}()
+func OpenBook(ctx context.Context, where string) (*Book, error) {
 	databaseURL, err := ledger.PostgresURL(where)
 	if err != nil {
-		return nil, err
+		return nil, cannotReadBook(err)
 	}
-	defer func() {
-		if err != nil && databaseURL != "" {
-			err = ledger.InWords(err)
-		}
-	}()
+	var book *Book
 	if databaseURL != "" {
 		book, err = openPostgres(ctx, databaseURL)
 	} else {
 		book, err = openSQLite(ctx, where)
 	}
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = book.identify(ctx)
 	}
-	err = book.view(ctx, func(tx *sql.Tx) error {
-		if err := tx.QueryRowContext(ctx, `SELECT ledger_id FROM `+book.in+`ledger_schema`).Scan(&book.id); err != nil {
+	if err != nil && databaseURL != "" {
+		err = ledger.InWords(err)
+	}
+	if err != nil && book != nil {
+		err = errors.Join(err, book.Close())
+	}
+	if err != nil {
+		return nil, cannotReadBook(err)
+	}
+	return book, nil
+}
+
+// identify reads which ledger it is and whose, and checks that its rows can be read.
+func (b *Book) identify(ctx context.Context) error {
+	return b.view(ctx, func(tx *sql.Tx) error {
+		if err := tx.QueryRowContext(ctx, `SELECT ledger_id FROM `+b.in+`ledger_schema`).Scan(&b.id); err != nil {
 			return err
 		}
-		err := tx.QueryRowContext(ctx, `SELECT namespace_id, namespace FROM `+book.in+`ledger_owner`).Scan(&book.owner.NamespaceID, &book.owner.Namespace)
-		if errors.Is(err, sql.ErrNoRows) { // it was never used
-			return nil
+		err := tx.QueryRowContext(ctx, `SELECT namespace_id, namespace FROM `+b.in+`ledger_owner`).Scan(&b.owner.NamespaceID, &b.owner.Namespace)
+		if err == nil || errors.Is(err, sql.ErrNoRows) { // it was never used
+			err = b.scan(ctx, tx, func(Row) error { return nil }, "order_id = $1", "no order has this id")
 		}
 		return err
 	})
-	if err == nil {
-		_, err = book.of(ctx, "no order has this id")
-	}
-	if err != nil {
-		return nil, errors.Join(err, book.Close())
-	}
-	return book, nil
 }
 
 func openSQLite(ctx context.Context, where string) (*Book, error) {
@@ -119,15 +107,12 @@ func openSQLite(ctx context.Context, where string) (*Book, error) {
 	if err != nil {
 		return nil, err
 	}
-	db, err := sql.Open("sqlite", sqliteDSN(absolute))
+	db, err := sql.Open("sqlite", sqlitefile.DSN(absolute, "ro", map[string]string{"busy_timeout": "5000"})) // milliseconds
 	if err != nil {
 		return nil, err
 	}
-	book := &Book{db: db, number: "rowid", safeguards: sqliteSafeguards}
-	if err := book.view(ctx, func(tx *sql.Tx) error { return ledger.CheckSQLite(ctx, tx) }); err != nil {
-		return nil, errors.Join(err, db.Close())
-	}
-	return book, nil
+	book := &Book{db: db, number: "rowid", safeguards: safeguards{query: sqliteQuery, want: sqliteDefinitions}}
+	return book, book.view(ctx, func(tx *sql.Tx) error { return ledger.CheckSQLite(ctx, tx) })
 }
 
 func openPostgres(ctx context.Context, databaseURL string) (*Book, error) {
@@ -136,7 +121,7 @@ func openPostgres(ctx context.Context, databaseURL string) (*Book, error) {
 		return nil, err
 	}
 	book := &Book{db: stdlib.OpenDB(*config), number: "entry_id"}
-	err = book.view(ctx, func(tx *sql.Tx) error {
+	return book, book.view(ctx, func(tx *sql.Tx) error {
 		schema, err := ledger.Schema(ctx, tx)
 		if err != nil {
 			return err
@@ -144,17 +129,9 @@ func openPostgres(ctx context.Context, databaseURL string) (*Book, error) {
 		quoted := pgx.Identifier{schema}.Sanitize()
 		book.in = quoted + "."
 		book.begin = `SET LOCAL search_path = ` + quoted + `, pg_temp; SET LOCAL standard_conforming_strings = on; SET LOCAL quote_all_identifiers = off`
-		book.safeguards = func(ctx context.Context, db querier) ([]string, error) { return postgresSafeguards(ctx, db, schema) }
+		book.safeguards = safeguards{query: postgresQuery, args: []any{schema}, want: postgresDefinitions}
 		return ledger.CheckPostgres(ctx, tx, schema)
 	})
-	if err != nil {
-		return nil, errors.Join(err, book.Close())
-	}
-	return book, nil
-}
-
-func sqliteDSN(absolute string) string {
-	return sqlitefile.DSN(absolute, "ro", map[string]string{"busy_timeout": "5000"}) // milliseconds
 }
 
 // ID returns the ledger's own id.
@@ -187,55 +164,45 @@ func (b *Book) view(ctx context.Context, do func(tx *sql.Tx) error) error {
 // missing returns the safeguards that the database lacks.
 func (b *Book) missing(ctx context.Context) (missing []string, err error) {
 	err = b.view(ctx, func(tx *sql.Tx) error {
-		missing, err = b.safeguards(ctx, tx)
+		missing, err = b.safeguards.missing(ctx, tx)
 		return err
 	})
-	return missing, err
+	return missing, cannotReadBook(err)
 }
 
-// each calls do with every row: entries first, in the order in which they were written,
-// then deliveries. It returns the net of all entries as the database computes it. A ledger
-// is never shortened, so its rows may be more than fit in memory.
-func (b *Book) each(ctx context.Context, do func(Row)) (net coffee.Cents, err error) {
-	err = b.view(ctx, func(tx *sql.Tx) error {
-		entries := `, SUM(CASE kind WHEN 'charge' THEN amount_cents WHEN 'refund' THEN -amount_cents ELSE 0 END) OVER () ` +
-			b.entries("true") + ` ORDER BY 1`
-		if err := scan(ctx, tx, do, &net, `SELECT `+b.columns()+entries); err != nil {
-			return err
-		}
-		return scan(ctx, tx, do, nil, b.deliveries("true"))
+// each calls do with the rows of one order after the other. A ledger is never shortened, so
+// its rows may be more than fit in memory.
+func (b *Book) each(ctx context.Context, do func(orderID string, rows []Row) error) error {
+	var rows []Row
+	var failed error // of do
+	err := b.view(ctx, func(tx *sql.Tx) error {
+		return b.scan(ctx, tx, func(row Row) error {
+			if len(rows) > 0 && rows[0].OrderID != row.OrderID {
+				failed = do(rows[0].OrderID, rows)
+				rows = nil
+			}
+			rows = append(rows, row)
+			return failed
+		}, "true")
 	})
-	return net, cannotReadBook(err)
-}
-
-// pageOrders is how many orders are on a page.
-const pageOrders = 5000
-
-// page returns the rows of the next orders after an id, and the id of the last of these
-// orders; empty if there are no more.
-func (b *Book) page(ctx context.Context, after string) (read []Row, last string, err error) {
-	err = b.view(ctx, func(tx *sql.Tx) error {
-		err := tx.QueryRowContext(ctx, `SELECT DISTINCT order_id `+b.entries("order_id > $1")+` ORDER BY order_id LIMIT 1 OFFSET $2`, after, pageOrders-1).Scan(&last)
-		if err != nil && !errors.Is(err, sql.ErrNoRows) {
-			return err
-		}
-		if last == "" {
-			read, err = b.where(ctx, tx, "order_id > $1", after)
-		} else {
-			read, err = b.where(ctx, tx, "order_id > $1 AND order_id <= $2", after, last)
-		}
-		return err
-	})
-	return read, last, cannotReadBook(err)
+	if err == nil && len(rows) > 0 {
+		failed = do(rows[0].OrderID, rows)
+	}
+	if failed != nil {
+		return failed
+	}
+	return cannotReadBook(err)
 }
 
 // of returns the rows of one order.
-func (b *Book) of(ctx context.Context, orderID string) (read []Row, err error) {
+func (b *Book) of(ctx context.Context, orderID string) (rows []Row, err error) {
 	err = b.view(ctx, func(tx *sql.Tx) error {
-		read, err = b.where(ctx, tx, "order_id = $1", orderID)
-		return err
+		return b.scan(ctx, tx, func(row Row) error {
+			rows = append(rows, row)
+			return nil
+		}, "order_id = $1", orderID)
 	})
-	return read, cannotReadBook(err)
+	return rows, cannotReadBook(err)
 }
 
 func cannotReadBook(err error) error {
@@ -245,48 +212,30 @@ func cannotReadBook(err error) error {
 	return err
 }
 
-// where returns the rows that a condition on the order id selects, in the order of each.
-// They come by the index of that, and are few enough to be sorted here.
-func (b *Book) where(ctx context.Context, tx *sql.Tx, condition string, args ...any) (read []Row, err error) {
-	add := func(row Row) { read = append(read, row) }
-	if err := scan(ctx, tx, add, nil, `SELECT `+b.columns()+`, 0 `+b.entries(condition)+` ORDER BY order_id`, args...); err != nil {
-		return nil, err
-	}
-	slices.SortStableFunc(read, func(x, y Row) int { return cmp.Compare(x.Number, y.Number) })
-	err = scan(ctx, tx, add, nil, b.deliveries(condition), args...)
-	return read, err
-}
-
-func (b *Book) columns() string {
-	return b.number + `, order_id, kind, amount_cents, run_id, recorded_at`
-}
-
-func (b *Book) entries(condition string) string {
-	return `FROM ` + b.in + `ledger_entries WHERE ` + condition
-}
-
-func (b *Book) deliveries(condition string) string {
-	return `SELECT 0, order_id, 'delivery', 0, run_id, recorded_at, 0 FROM ` + b.in + `ledger_deliveries WHERE ` + condition + ` ORDER BY order_id`
-}
-
-// scan calls do with the rows that a query finds. Unless net is nil, their last column is
-// that.
-func scan(ctx context.Context, tx *sql.Tx, do func(Row), net *coffee.Cents, query string, args ...any) error {
-	rows, err := tx.QueryContext(ctx, query, args...)
+// scan calls do with the rows that a condition selects, order by order: an order's entries
+// in the sequence in which they were written, then its delivery.
+func (b *Book) scan(ctx context.Context, tx *sql.Tx, do func(Row) error, condition string, args ...any) error {
+	found, err := tx.QueryContext(ctx, `
+		SELECT `+b.number+`, order_id, kind, amount_cents, run_id, recorded_at, 0 FROM `+b.in+`ledger_entries WHERE `+condition+`
+		UNION ALL
+		SELECT 0, order_id, 'delivery', 0, run_id, recorded_at, 1 FROM `+b.in+`ledger_deliveries WHERE `+condition+`
+		ORDER BY 2, 7, 1`, args...)
 	if err != nil {
 		return err
 	}
-	defer rows.Close()
-	var ignored coffee.Cents
-	for rows.Next() {
+	defer found.Close()
+	for found.Next() {
 		var row Row
 		var recordedAt string
-		if err := rows.Scan(&row.Number, &row.OrderID, &row.Kind, &row.Amount, &row.RunID, &recordedAt, cmp.Or(net, &ignored)); err != nil {
+		var last int
+		if err := found.Scan(&row.Number, &row.OrderID, &row.Kind, &row.Amount, &row.RunID, &recordedAt, &last); err != nil {
 			return err
 		}
 		// An unreadable time becomes the zero time.
 		row.RecordedAt, _ = time.Parse(time.RFC3339Nano, recordedAt)
-		do(row)
+		if err := do(row); err != nil {
+			return err
+		}
 	}
-	return rows.Err()
+	return found.Err()
 }

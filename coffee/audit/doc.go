@@ -4,8 +4,8 @@
 // What it judges by is independent of the code that it checks. It reads the ledger's
 // rows with its own SQL and each order's history event by event, works out for itself
 // what must be in the ledger, and compares. It shares with the application the names
-// of the contract, the workflow that it replays, the client that fetches histories,
-// and, from the package ledger, what a ledger's name means and the SQLite schema.
+// of the contract, the workflow that it replays, what fetches and decodes histories, and
+// what a ledger's name means.
 //
 // The package has words of its own:
 //   - A story is what the history of one run says about an order.

@@ -15,7 +15,7 @@ type file struct {
 	// chains are the runs, grouped by their original run. Within a chain the last
 	// run counts; the ones before it were reset.
 	chains [][]*story
-	rows   []Row
+	rows   rows
 }
 
 // newFile groups the runs of one workflow id into chains.
@@ -60,15 +60,12 @@ func (r rows) of(kind coffee.EntryKind) rows {
 	return some
 }
 
-func (r rows) net() coffee.Cents {
-	var net coffee.Cents
-	for _, row := range r {
-		switch row.Kind {
-		case coffee.EntryCharge:
-			net += row.Amount
-		case coffee.EntryRefund:
-			net -= row.Amount
-		}
+func (r rows) net() (net coffee.Cents) {
+	for _, row := range r.of(coffee.EntryCharge) {
+		net += row.Amount
+	}
+	for _, row := range r.of(coffee.EntryRefund) {
+		net -= row.Amount
 	}
 	return net
 }
@@ -113,8 +110,7 @@ type judge struct {
 
 // breach adds a breach, unless it was added before.
 func (j *judge) breach(rule Rule, s *story, format string, args ...any) {
-	b := Breach{Rule: rule, OrderID: j.file.orderID, Problem: fmt.Sprintf(format, args...)}
-	b.Settleable = j.settleable && rule == RuleNet
+	b := Breach{Rule: rule, OrderID: j.file.orderID, Problem: fmt.Sprintf(format, args...), Settleable: j.settleable && rule == RuleNet}
 	if slices.ContainsFunc(j.breaches, func(other Breach) bool { return other.Rule == b.Rule && other.Problem == b.Problem }) {
 		return
 	}
@@ -133,7 +129,7 @@ func (j *judge) breach(rule Rule, s *story, format string, args ...any) {
 
 // entries judges the rows of an order by themselves, whichever run wrote them.
 func (j *judge) entries() {
-	all := rows(j.file.rows)
+	all := j.file.rows
 	charges, refunds, voids := all.of(coffee.EntryCharge), all.of(coffee.EntryRefund), all.of(coffee.EntryVoid)
 	if len(charges) > 1 {
 		j.breach(RuleCharge, nil, "charged %d times", len(charges))

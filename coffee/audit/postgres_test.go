@@ -2,12 +2,8 @@ package audit
 
 import (
 	"context"
-	"database/sql"
 	"errors"
-	"flag"
-	"maps"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -16,8 +12,6 @@ import (
 	"example.com/coffee/coffee/ledger"
 	"example.com/coffee/coffee/ledger/ledgertest"
 )
-
-var update = flag.Bool("update", false, "write postgres.txt")
 
 // newPostgresLedger returns the URL of a new ledger in which order 1 is charged.
 func newPostgresLedger(t *testing.T) string {
@@ -41,34 +35,8 @@ func chargeFirst(t *testing.T, where string) {
 
 // TestPostgresDefinitions: what the audit demands of a ledger is what a new one has.
 func TestPostgresDefinitions(t *testing.T) {
-	where := newPostgresLedger(t)
-	if *update {
-		postgresDefinitions = ""
-	}
-	book := openBook(t, where)
-	var got map[string]string
-	err := book.view(context.Background(), func(tx *sql.Tx) (err error) {
-		schema, err := ledger.Schema(context.Background(), tx)
-		if err != nil {
-			return err
-		}
-		got, err = definitions(context.Background(), tx, postgresQuery, schema)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var lines strings.Builder
-	for _, name := range slices.Sorted(maps.Keys(got)) {
-		lines.WriteString(name + ": " + got[name] + "\n")
-	}
-	if *update {
-		if err := os.WriteFile("postgres.txt", []byte(lines.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	} else if lines.String() != postgresDefinitions {
-		t.Errorf("a new ledger has\n%s\nand the audit demands\n%s", lines.String(), postgresDefinitions)
-	}
+	t.Parallel()
+	testDefinitions(t, newPostgresLedger(t), "postgres.txt")
 }
 
 // TestPostgresSafeguards weakens or removes the ledger's protections one by one.
@@ -107,11 +75,13 @@ func TestPostgresSafeguards(t *testing.T) {
 		}
 		book := openBook(t, where)
 		wantMissing(t, book, statement, want)
-		if rows, _, err := book.page(context.Background(), ""); err != nil || len(rows) != 1 || rows[0].RecordedAt.IsZero() {
-			t.Errorf("%s: got %v, %v", statement, rows, err)
-		}
-		if net, err := book.each(context.Background(), func(Row) {}); err != nil || net != 525 {
-			t.Errorf("%s: got %v, %v", statement, net, err)
+		if err := book.each(context.Background(), func(_ string, all []Row) error {
+			if len(all) != 1 || all[0].RecordedAt.IsZero() || rows(all).net() != 525 {
+				t.Errorf("%s: got %v", statement, all)
+			}
+			return nil
+		}); err != nil {
+			t.Errorf("%s: %v", statement, err)
 		}
 		if rows, err := book.of(context.Background(), "1"); err != nil || len(rows) != 1 {
 			t.Errorf("%s: got %v, %v", statement, rows, err)

@@ -4,12 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	commonpb "go.temporal.io/api/common/v1"
-	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/api/serviceerror"
 	workflowpb "go.temporal.io/api/workflow/v1"
 	"golang.org/x/sync/errgroup"
@@ -58,21 +57,29 @@ func (a *auditor) readOrders(ctx context.Context) error {
 
 // readMissing reads the orders that should be known and have not been read yet: those that
 // were acknowledged, and those with recent rows. The server's list of workflows lags a
-// little, so it asks for them by id. It skips ids without an order.
+// little, so it asks for them by id. It skips ids without an order. It keeps the rows of
+// the orders that are known.
 func (a *auditor) readMissing(ctx context.Context) error {
-	ids := slices.Clone(a.Acknowledged)
+	wanted := map[string]bool{}
+	for _, id := range a.Acknowledged {
+		wanted[id] = true
+	}
 	oldest := time.Now().Add(-a.keep)
-	_, err := a.Book.each(ctx, func(row Row) {
-		if (a.keep <= 0 || row.RecordedAt.After(oldest)) && len(a.stories[coffee.WorkflowID(row.OrderID)]) == 0 {
-			ids = append(ids, row.OrderID)
+	err := a.Book.each(ctx, func(id string, rows []Row) error {
+		known := len(a.stories[coffee.WorkflowID(id)]) > 0
+		if !known && slices.ContainsFunc(rows, func(row Row) bool { return a.keep <= 0 || row.RecordedAt.After(oldest) }) {
+			wanted[id] = true
 		}
+		if known || wanted[id] {
+			a.rows = append(a.rows, rows...)
+		}
+		return nil
 	})
 	if err != nil {
 		return err
 	}
 	var runs []run
-	slices.Sort(ids)
-	for _, id := range slices.Compact(ids) {
+	for _, id := range slices.Sorted(maps.Keys(wanted)) {
 		if workflowID := coffee.WorkflowID(id); len(a.stories[workflowID]) > 0 || a.unreadable[workflowID] != nil {
 			continue
 		}
@@ -89,21 +96,17 @@ func (a *auditor) readMissing(ctx context.Context) error {
 
 // currentRun returns the latest run of an order; nil if there is no such order.
 func (a *auditor) currentRun(ctx context.Context, id string) (*run, error) {
-	described, err := a.Client.DescribeWorkflowExecution(ctx, coffee.WorkflowID(id), "")
-	var notFound *serviceerror.NotFound
-	var invalid *serviceerror.InvalidArgument
-	if errors.As(err, &notFound) || errors.As(err, &invalid) { // no workflow can have such an id
+	described, err := a.orders.Lookup(ctx, id, "")
+	var invalid *serviceerror.InvalidArgument // no workflow can have such an id
+	if errors.Is(err, coffee.ErrNotFound) || errors.As(err, &invalid) {
 		return nil, nil
 	}
 	if err = desk.Unreadable(id, err); a.leaveOut(coffee.WorkflowID(id), err, false) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
-	}
 	info := described.GetWorkflowExecutionInfo()
-	if info.GetType().GetName() != coffee.WorkflowType {
-		return nil, nil
+	if err != nil || info.GetType().GetName() != coffee.WorkflowType {
+		return nil, err
 	}
 	current := runOf(info)
 	return &current, nil
@@ -132,7 +135,7 @@ func (a *auditor) readRuns(ctx context.Context, runs []run) error {
 			a.mu.Lock()
 			defer a.mu.Unlock()
 			if err != nil && !a.leaveOut(workflowID, err, r.ended) {
-				return cannotRead(workflowID, err)
+				return fmt.Errorf("cannot read the history of %s: %w", text.Printable(workflowID), err)
 			}
 			a.read++
 			if s != nil {
@@ -153,60 +156,44 @@ func (a *auditor) readRuns(ctx context.Context, runs []run) error {
 	return nil
 }
 
-func cannotRead(workflowID string, err error) error {
-	return fmt.Errorf("cannot read the history of %s: %w", text.Printable(workflowID), err)
-}
-
 // readRun reads and replays one history. It returns nil if the history was deleted
 // meanwhile, and a [*coffee.UnreadableError] if it cannot be read.
 func (a *auditor) readRun(ctx context.Context, r run) (*story, error) {
-	history := &historypb.History{}
-	for event, err := range a.orders.Events(ctx, r.execution) {
-		if errors.Is(err, coffee.ErrNotFound) {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		history.Events = append(history.Events, event)
+	history, err := a.orders.Run(ctx, r.execution)
+	if errors.Is(err, coffee.ErrNotFound) {
+		return nil, nil
 	}
-	orderID := strings.TrimPrefix(r.execution.GetWorkflowId(), coffee.WorkflowID(""))
-	if err := desk.CheckReadable(orderID, history.GetEvents()); err != nil {
+	if err != nil {
 		return nil, err
 	}
-	s := readStory(r.execution, r.startedAt, history)
-	if err := a.Replay(desk.History{
-		OrderID: orderID,
-		RunID:   r.execution.GetRunId(),
-		Events:  history.GetEvents(),
-	}); err != nil {
+	s := readStory(r.execution, r.startedAt, history.Events)
+	if err := a.Replay(history); err != nil {
 		s.unreplayable = oneLine(err.Error())
 	}
 	return s, nil
 }
 
 // readAgain reads the runs of an order again, including the latest one, which may
-// have begun meanwhile, and then its rows.
-func (a *auditor) readAgain(ctx context.Context, f *file) (*file, error) {
-	workflowID := coffee.WorkflowID(f.orderID)
-	current, err := a.currentRun(ctx, f.orderID)
-	if err != nil {
-		return nil, err
+// have begun meanwhile, and then its rows. Of one that cannot be read it reads only those.
+func (a *auditor) readAgain(ctx context.Context, id string) (*file, error) {
+	workflowID := coffee.WorkflowID(id)
+	if a.unreadable[workflowID] == nil {
+		current, err := a.currentRun(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		var runs []run
+		for _, s := range a.stories[workflowID] {
+			runs = append(runs, run{&commonpb.WorkflowExecution{WorkflowId: workflowID, RunId: s.runID}, s.startedAt, s.ended})
+		}
+		if current != nil && !slices.ContainsFunc(runs, func(r run) bool { return r.execution.GetRunId() == current.execution.GetRunId() }) {
+			runs = append(runs, *current)
+		}
+		delete(a.stories, workflowID)
+		if err := a.readRuns(ctx, runs); err != nil {
+			return nil, err
+		}
 	}
-	var runs []run
-	for _, s := range a.stories[workflowID] {
-		runs = append(runs, run{&commonpb.WorkflowExecution{WorkflowId: workflowID, RunId: s.runID}, s.startedAt, s.ended})
-	}
-	if current != nil && !slices.ContainsFunc(runs, func(r run) bool { return r.execution.GetRunId() == current.execution.GetRunId() }) {
-		runs = append(runs, *current)
-	}
-	delete(a.stories, workflowID)
-	if err := a.readRuns(ctx, runs); err != nil {
-		return nil, err
-	}
-	rows, err := a.Book.of(ctx, f.orderID)
-	if err != nil {
-		return nil, err
-	}
-	return newFile(f.orderID, a.stories[workflowID], rows), nil
+	rows, err := a.Book.of(ctx, id)
+	return a.file(id, rows), err
 }

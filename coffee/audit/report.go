@@ -76,7 +76,7 @@ func (a *auditor) count() {
 			case !s.ended:
 				orders.Running++
 				if s.stuck {
-					a.report.Stuck = append(a.report.Stuck, strings.TrimPrefix(workflowID, coffee.WorkflowID("")))
+					a.report.Stuck = append(a.report.Stuck, coffee.OrderID(workflowID))
 				}
 			case s.result == nil && !s.chargeScheduled && (strings.HasPrefix(s.end, "ended with an error") || s.end == endedCancelled && len(s.amounts) == 0):
 				orders.Invalid++
@@ -92,7 +92,7 @@ func (a *auditor) count() {
 		}
 	}
 	for workflowID, unread := range a.unreadable {
-		a.report.Unreadable = append(a.report.Unreadable, Unreadable{strings.TrimPrefix(workflowID, coffee.WorkflowID("")), unread.problem()})
+		a.report.Unreadable = append(a.report.Unreadable, Unreadable{coffee.OrderID(workflowID), unread.problem()})
 	}
 	slices.SortFunc(a.report.Unreadable, func(x, y Unreadable) int { return strings.Compare(x.OrderID, y.OrderID) })
 	slices.Sort(a.report.Stuck)

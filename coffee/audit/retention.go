@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"time"
+
+	"example.com/coffee/coffee"
 )
 
 // A history is deleted when its retention has ended, but its rows stay. So a row
@@ -40,7 +42,7 @@ type knownRow struct {
 
 // newHorizon returns the horizon for all that is known. keep is the namespace's
 // retention; 0 means for ever.
-func newHorizon(now time.Time, keep time.Duration, stories map[string][]*story, rows []Row, workflowID func(orderID string) string) *horizon {
+func newHorizon(now time.Time, keep time.Duration, stories map[string][]*story, rows []Row) *horizon {
 	h := &horizon{now: now}
 	for _, runs := range stories {
 		for _, s := range runs {
@@ -57,7 +59,7 @@ func newHorizon(now time.Time, keep time.Duration, stories map[string][]*story, 
 		if row.Kind == kindDelivery { // its number says nothing about the order
 			continue
 		}
-		for _, s := range stories[workflowID(row.OrderID)] {
+		for _, s := range stories[coffee.WorkflowID(row.OrderID)] {
 			if s.origin == row.RunID || s.runID == row.RunID {
 				h.known = append(h.known, knownRow{row.Number, s.beganAt})
 				break

@@ -4,72 +4,69 @@ import (
 	"context"
 	"database/sql"
 	_ "embed"
-	"errors"
-	"path/filepath"
 	"slices"
 	"strings"
-
-	"example.com/coffee/coffee/ledger"
-	"example.com/coffee/internal/tempdir"
 )
 
-// differing returns the names of what guards a ledger and is not there as it should be,
+// sqliteDefinitions and postgresDefinitions are what guards a ledger, as the database words
+// it: a line each, with the name in front. TestDefinitions compares them with a new
+// ledger, and writes them with -update.
+var (
+	//go:embed sqlite.txt
+	sqliteDefinitions string
+	//go:embed postgres.txt
+	postgresDefinitions string
+)
+
+// safeguards are the constraints and triggers of a ledger.
+type safeguards struct {
+	query string // returns the names and the definitions of those in force
+	args  []any
+	want  string
+}
+
+// missing returns the names of what guards a ledger and is not there as it should be,
 // and of what is there and should not be: a trigger, a rule or a setting can undo the rest.
-func differing(got, want map[string]string) []string {
-	var differ []string
-	for name, definition := range want {
+func (s safeguards) missing(ctx context.Context, tx *sql.Tx) (differ []string, err error) {
+	got, err := s.definitions(ctx, tx)
+	if err != nil {
+		return nil, err
+	}
+	for line := range strings.Lines(s.want) {
+		name, definition, _ := strings.Cut(strings.TrimSpace(line), ": ")
 		if got[name] != definition {
 			differ = append(differ, name)
 		}
+		delete(got, name)
 	}
 	for name := range got {
-		if _, known := want[name]; !known && !strings.HasPrefix(name, "index ") && !strings.HasPrefix(name, "constraint ") {
+		if !strings.HasPrefix(name, "index ") && !strings.HasPrefix(name, "constraint ") {
 			differ = append(differ, name)
 		}
 	}
 	slices.Sort(differ)
-	return differ
+	return differ, nil
 }
 
-// sqliteSafeguards compares what is in the database, word for word, with what is in a new
-// ledger. It returns the objects that differ.
-func sqliteSafeguards(ctx context.Context, db querier) (_ []string, err error) {
-	dir, err := tempdir.Make("audit")
+// definitions returns the definitions in force, by name, each in one line.
+func (s safeguards) definitions(ctx context.Context, tx *sql.Tx) (map[string]string, error) {
+	rows, err := tx.QueryContext(ctx, s.query, s.args...)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, dir.Remove()) }()
-	path := filepath.Join(dir.Path(), "ledger.db")
-	ledger, err := ledger.Open(ctx, path)
-	if err != nil {
-		return nil, err
+	defer rows.Close()
+	read := map[string]string{}
+	for rows.Next() {
+		var name, definition string
+		if err := rows.Scan(&name, &definition); err != nil {
+			return nil, err
+		}
+		read[name] = oneLine(definition)
 	}
-	if err := ledger.Close(); err != nil {
-		return nil, err
-	}
-	pristine, err := sql.Open("sqlite", sqliteDSN(path))
-	if err != nil {
-		return nil, err
-	}
-	defer pristine.Close()
-	const query = `SELECT type || ' ' || name, COALESCE(sql, 'automatic') FROM sqlite_schema`
-	want, err := definitions(ctx, pristine, query)
-	if err != nil {
-		return nil, err
-	}
-	got, err := definitions(ctx, db, query)
-	if err != nil {
-		return nil, err
-	}
-	return differing(got, want), nil
+	return read, rows.Err()
 }
 
-// postgresDefinitions is what guards a ledger in PostgreSQL, as the database words it: a
-// line each, with the name in front. TestPostgresDefinitions compares it with a new
-// ledger, and writes it with -update.
-//
-//go:embed postgres.txt
-var postgresDefinitions string
+const sqliteQuery = `SELECT type || ' ' || name, COALESCE(sql, 'automatic') FROM sqlite_schema`
 
 // postgresQuery returns what guards the ledger in a schema. The search path has to be that
 // schema, so that names in it are not qualified.
@@ -108,36 +105,3 @@ const postgresQuery = `
 	FROM pg_catalog.pg_db_role_setting LEFT JOIN pg_catalog.pg_roles r ON r.oid = setrole, pg_catalog.unnest(setconfig) AS setting
 	WHERE setting LIKE 'session_replication_role=%' AND setting <> 'session_replication_role=origin'
 		AND setdatabase IN (0, (SELECT d.oid FROM pg_catalog.pg_database d WHERE datname = pg_catalog.current_database()))`
-
-// postgresSafeguards asks PostgreSQL for the definitions in force of what guards the
-// ledger in a schema. It returns the objects that differ.
-func postgresSafeguards(ctx context.Context, db querier, schema string) ([]string, error) {
-	got, err := definitions(ctx, db, postgresQuery, schema)
-	if err != nil {
-		return nil, err
-	}
-	want := map[string]string{}
-	for line := range strings.Lines(postgresDefinitions) {
-		name, definition, _ := strings.Cut(strings.TrimSpace(line), ": ")
-		want[name] = definition
-	}
-	return differing(got, want), nil
-}
-
-// definitions returns the definitions that a query finds, by name, each in one line.
-func definitions(ctx context.Context, db querier, query string, args ...any) (map[string]string, error) {
-	rows, err := db.QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	read := map[string]string{}
-	for rows.Next() {
-		var name, definition string
-		if err := rows.Scan(&name, &definition); err != nil {
-			return nil, err
-		}
-		read[name] = oneLine(definition)
-	}
-	return read, rows.Err()
-}

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -8,9 +9,9 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	failurepb "go.temporal.io/api/failure/v1"
 	historypb "go.temporal.io/api/history/v1"
-	"go.temporal.io/sdk/converter"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/desk"
 	"example.com/coffee/internal/text"
 )
 
@@ -73,23 +74,21 @@ type amount struct {
 
 // readStory reads a history. It reads the events that it understands and skips the
 // rest.
-func readStory(execution *commonpb.WorkflowExecution, startedAt time.Time, history *historypb.History) *story {
+func readStory(execution *commonpb.WorkflowExecution, startedAt time.Time, events []*historypb.HistoryEvent) *story {
 	s := &story{workflowID: execution.GetWorkflowId(), runID: execution.GetRunId(), origin: execution.GetRunId(), startedAt: startedAt}
-	names := map[int64]string{} // activity names by the id of the scheduling event
-	for _, event := range history.GetEvents() {
-		s.read(event, names)
+	activities := desk.Activities{}
+	for _, event := range events {
+		s.read(event, activities.Of(event))
 	}
 	return s
 }
 
-func (s *story) read(event *historypb.HistoryEvent, names map[int64]string) {
+// read reads an event, which may be about an activity.
+func (s *story) read(event *historypb.HistoryEvent, activity string) {
 	switch event.GetEventType() {
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
-		attributes := event.GetWorkflowExecutionStartedEventAttributes()
 		s.beganAt = event.GetEventTime().AsTime()
-		if origin := attributes.GetOriginalExecutionRunId(); origin != "" {
-			s.origin = origin
-		}
+		s.origin = cmp.Or(event.GetWorkflowExecutionStartedEventAttributes().GetOriginalExecutionRunId(), s.origin)
 	case enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED:
 		s.stuck = event.GetWorkflowTaskFailedEventAttributes().GetCause() == enumspb.WORKFLOW_TASK_FAILED_CAUSE_NON_DETERMINISTIC_ERROR
 	case enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
@@ -103,16 +102,11 @@ func (s *story) read(event *historypb.HistoryEvent, names map[int64]string) {
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED:
 		s.cancel(event)
 	case enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
-		attributes := event.GetActivityTaskScheduledEventAttributes()
-		name := attributes.GetActivityType().GetName()
-		names[event.GetEventId()] = name
-		s.scheduled(event, name, attributes.GetInput())
+		s.scheduled(event, activity, event.GetActivityTaskScheduledEventAttributes().GetInput())
 	case enumspb.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
-		attributes := event.GetActivityTaskCompletedEventAttributes()
-		s.completed(event, names[attributes.GetScheduledEventId()], attributes.GetResult())
+		s.completed(event, activity, event.GetActivityTaskCompletedEventAttributes().GetResult())
 	case enumspb.EVENT_TYPE_ACTIVITY_TASK_FAILED:
-		attributes := event.GetActivityTaskFailedEventAttributes()
-		s.failed(event, names[attributes.GetScheduledEventId()], attributes.GetFailure())
+		s.failed(event, activity, event.GetActivityTaskFailedEventAttributes().GetFailure().GetApplicationFailureInfo())
 	default:
 		s.closed(event)
 	}
@@ -205,9 +199,8 @@ func (s *story) completed(event *historypb.HistoryEvent, activity string, result
 	}
 }
 
-func (s *story) failed(event *historypb.HistoryEvent, activity string, failure *failurepb.Failure) {
-	refused := failure.GetApplicationFailureInfo().GetType() == coffee.ErrorTypeRefused
-	if !refused {
+func (s *story) failed(event *historypb.HistoryEvent, activity string, failure *failurepb.ApplicationFailureInfo) {
+	if failure.GetType() != coffee.ErrorTypeRefused {
 		return
 	}
 	switch activity {
@@ -216,7 +209,7 @@ func (s *story) failed(event *historypb.HistoryEvent, activity string, failure *
 		s.note(event, "not handed out: no payment stood")
 	case coffee.ActivityChargeCustomer:
 		var charged coffee.Cents
-		if decode(failure.GetApplicationFailureInfo().GetDetails(), &charged) {
+		if decode(failure.GetDetails(), &charged) {
 			s.charged = true
 			s.takeOver(amount{charged, where(event, "charged before")})
 			s.note(event, "charged before")
@@ -271,6 +264,5 @@ func where(event *historypb.HistoryEvent, what string) string {
 
 // decode decodes the first payload, and reports whether that worked.
 func decode(payloads *commonpb.Payloads, to any) bool {
-	all := payloads.GetPayloads()
-	return len(all) > 0 && converter.GetDefaultDataConverter().FromPayload(all[0], to) == nil
+	return coffee.Decode(coffee.FirstPayload(payloads), to)
 }

@@ -1,22 +1,20 @@
 // Package board serves a web page that shows orders as they move through their
 // stages. Orders can be placed and cancelled there, and each has its timeline.
 //
-// One watcher (board.go) asks the server on behalf of all open pages. counters.go
-// counts the orders that have ended. pages.go tells the open pages what changed;
-// web.go serves the page and answers its requests. The page itself is in the folder
-// assets. It needs nothing from any other machine.
+// One watcher (board.go) asks the server on behalf of all open pages. pages.go tells each
+// of them what has changed; web.go serves the page and answers its requests. The page
+// itself is in the folder assets. It needs nothing from any other machine.
 package board
 
 import (
-	"cmp"
 	"context"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
+	"example.com/coffee/internal/sleep"
 )
 
 // Orders is the part of a [desk.Client] that a board needs.
@@ -71,40 +69,29 @@ type Board struct {
 	options Options
 	wake    chan struct{} // a page wants to see something new
 
-	mu      sync.Mutex
-	known   map[string]*order // by id
-	viewers map[chan []byte]struct{}
-	news    news // without the orders
-	// diagnoser has seen all answers of the server.
-	diagnoser desk.Diagnoser
-	// The orders that ended in each second of the window, by the second modulo its
-	// length. They are kept here because more orders may end than are shown.
-	seconds [window]map[string]order
-	until   int64 // the last of these seconds
+	mu        sync.Mutex
+	known     map[string]known // the orders of the last look, by id
+	shown     map[string]order // those that pages show
+	ended     map[string]order // those that ended in the window, by id: more may end than are listed
+	diagnoser desk.Diagnoser   // has seen all answers of the server
+	news      news             // of the last look
+	update    []byte           // the same, as pages receive it
+	told      chan struct{}    // closed by the last look
+	more      chan struct{}    // will be closed by the next one
+	pages     int              // that are open
+}
+
+// known is what is known of an order.
+type known struct {
+	order
+	looked time.Time // when it was last looked up by itself, since it ended if it has
 }
 
 // order is an order as a page knows it.
 type order struct {
-	ID       string             `json:"id"`
-	Drink    coffee.Drink       `json:"drink"`
-	Size     coffee.Size        `json:"size"`
-	Price    string             `json:"price"`
-	Status   coffee.OrderStatus `json:"status"`
-	Stage    coffee.Stage       `json:"stage"`
-	Attempts int                `json:"attempts,omitempty"`
-	Failure  string             `json:"failure,omitempty"`
+	desk.OrderView
 	// Reached is the last step that it was seen at; empty if it was not seen at any.
 	Reached coffee.Stage `json:"reached,omitempty"`
-	// Paused is who has paused it and why; empty if nobody has.
-	Paused string `json:"paused,omitempty"`
-	// Stuck is why the last worker could not go on with it; empty if it could.
-	Stuck string `json:"stuck,omitempty"`
-	// Times are in milliseconds since 1970; 0 means never.
-	RetryAt   int64 `json:"retry_at,omitempty"`
-	StartedAt int64 `json:"started_at"`
-	EndedAt   int64 `json:"ended_at,omitempty"`
-
-	looked time.Time // when it was last looked up by itself
 }
 
 // news is the message that pages receive.
@@ -133,30 +120,24 @@ type news struct {
 
 // New returns a board. It does nothing until [Board.Run] is called.
 func New(options Options) *Board {
-	return &Board{options: options, wake: make(chan struct{}, 1), known: map[string]*order{}, viewers: map[chan []byte]struct{}{}}
+	return &Board{options: options, wake: make(chan struct{}, 1), ended: map[string]order{}, more: make(chan struct{})}
 }
 
 // Run watches the orders while any page is open, until the context ends.
 func (b *Board) Run(ctx context.Context) {
 	for ctx.Err() == nil {
-		if !b.watched() {
-			select {
-			case <-ctx.Done():
-			case <-b.wake:
-			}
-			continue
-		}
-		began := time.Now()
-		b.look(ctx)
-		pause := min(longestPause, max(shortestPause, 9*time.Since(began)))
-		select {
-		case <-ctx.Done():
-		case <-time.After(shortestPause): // even if a page is in a hurry
+		var pause <-chan time.Time // for ever, if nobody looks
+		if b.watched() {
+			began := time.Now()
+			b.look(ctx)
+			took := time.Since(began)
+			sleep.For(ctx, shortestPause) // even if a page is in a hurry
+			pause = time.After(min(longestPause-shortestPause, 9*took-shortestPause))
 		}
 		select {
 		case <-ctx.Done():
 		case <-b.wake:
-		case <-time.After(pause - shortestPause):
+		case <-pause:
 		}
 	}
 }
@@ -169,17 +150,16 @@ func (b *Board) look(ctx context.Context) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	waits := b.diagnoser.Observe(time.Now(), err != nil, found.waits)
-	b.news = news{Now: time.Now().UnixMilli(), Diagnosis: waits.Diagnosis, Waiting: waits.String(), Running: found.running, Over: found.over}
+	b.news = news{Known: err == nil, Diagnosis: waits.Diagnosis, Waiting: waits.String(), Running: found.running, Over: found.over}
 	if err != nil {
 		b.news.Problem = b.explain(err)
-		b.tell(b.count(b.news))
-		return
+	} else {
+		b.take(found)
 	}
-	b.news.Known = true
-	changed, gone := b.take(found.views, found.looked)
-	update := b.count(b.news)
-	update.Orders, update.Gone = changed, gone
-	b.tell(update)
+	b.count()
+	b.update = b.news.encode()
+	close(b.more)
+	b.told, b.more = b.more, make(chan struct{})
 }
 
 func (b *Board) explain(err error) string {
@@ -197,35 +177,20 @@ type seen struct {
 	waits         desk.Waiting    // why the oldest one does not go on
 }
 
-// ask lists the orders, and looks some of them up one by one. The two kinds have a list
-// each, or the running ones could fill it.
+// ask lists the orders, and looks some of them up one by one.
 func (b *Board) ask(ctx context.Context) (found seen, err error) {
 	if found, err = b.list(ctx); err != nil {
 		return seen{}, err
 	}
-	before := map[string]time.Time{}
-	b.mu.Lock()
-	for id, o := range b.known {
-		before[id] = o.looked
-	}
-	b.mu.Unlock()
-	some := b.unclear(found.views)
-	slices.SortStableFunc(some, func(i, j int) int {
-		return before[found.views[i].OrderID].Compare(before[found.views[j].OrderID])
-	})
-	some = some[:min(len(some), mostLooks)]
-	closer := make([]desk.OrderView, len(some))
-	for n, i := range some {
-		closer[n] = found.views[i]
-	}
-	if err := b.options.Orders.AddDetails(ctx, closer); err != nil {
+	unclear, rest := b.sort(found.views)
+	if err := b.options.Orders.AddDetails(ctx, unclear); err != nil {
 		return seen{}, err
 	}
 	found.looked = map[string]bool{}
-	for n, i := range some {
-		found.views[i] = closer[n]
-		found.looked[closer[n].OrderID] = true
+	for _, view := range unclear {
+		found.looked[view.OrderID] = true
 	}
+	found.views = append(unclear, rest...)
 	if id := desk.OldestWaiting(found.views); id != "" {
 		// If the server cannot say, the orders are shown without a reason.
 		found.waits, _ = b.options.Orders.Waiting(ctx, id)
@@ -234,26 +199,15 @@ func (b *Board) ask(ctx context.Context) (found seen, err error) {
 }
 
 // list returns the newest orders that run, those that ended last, and how many there are.
+// The two kinds have a list each, or the running ones could fill it.
 func (b *Board) list(ctx context.Context) (found seen, err error) {
-	orders := b.options.Orders
-	running, err := orders.List(ctx, desk.ListOptions{Status: coffee.StatusRunning, Limit: mostRunning, Brief: true})
+	running, there, err := b.listSome(ctx, desk.ListOptions{Status: coffee.StatusRunning, Limit: mostRunning, Brief: true})
 	if err != nil {
 		return seen{}, err
 	}
-	found.views, err = orders.List(ctx, desk.ListOptions{Over: true, Limit: mostCounted, Brief: true})
-	if err != nil {
+	found.running = there
+	if found.views, found.over, err = b.listSome(ctx, desk.ListOptions{Over: true, Limit: mostCounted, Brief: true}); err != nil {
 		return seen{}, err
-	}
-	found.running, found.over = len(running), len(found.views)
-	if found.running == mostRunning {
-		if found.running, err = orders.Count(ctx, desk.ListOptions{Status: coffee.StatusRunning}); err != nil {
-			return seen{}, err
-		}
-	}
-	if found.over == mostCounted {
-		if found.over, err = orders.Count(ctx, desk.ListOptions{Over: true}); err != nil {
-			return seen{}, err
-		}
 	}
 	over := map[string]bool{}
 	for _, view := range found.views {
@@ -264,108 +218,111 @@ func (b *Board) list(ctx context.Context) (found seen, err error) {
 			found.views = append(found.views, view)
 		}
 	}
-	slices.SortStableFunc(found.views, func(a, b desk.OrderView) int { return b.EndedAt.Compare(a.EndedAt) })
 	return found, nil
 }
 
-// unclear returns which orders of a list have to be looked up one by one: it lacks the
-// stage of running orders and, on some servers, the outcome of the others. The latter are
-// looked up once; an outcome that is known from then is filled in.
-func (b *Board) unclear(views []desk.OrderView) (some []int) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	ended, counted := 0, time.Now().Add(-window*time.Second)
-	for i := range views {
-		view := &views[i]
-		if view.Status == coffee.StatusRunning {
-			some = append(some, i)
-			continue
-		}
-		ended++
-		if view.Status != "" {
-			continue
-		}
-		known := b.ended(view.OrderID, view.EndedAt.UnixMilli())
-		view.Status = known.Status
-		if known.looked.IsZero() && (ended <= mostEnded || view.EndedAt.After(counted)) {
-			some = append(some, i)
-		}
+// listSome returns a list, and how many orders it would have without its limit.
+func (b *Board) listSome(ctx context.Context, options desk.ListOptions) (views []desk.OrderView, there int, err error) {
+	views, err = b.options.Orders.List(ctx, options)
+	if there = len(views); err == nil && there == options.Limit {
+		there, err = b.options.Orders.Count(ctx, desk.ListOptions{Status: options.Status, Over: options.Over})
 	}
-	return some
+	return views, there, err
 }
 
-// take stores what was learned, and returns what is new.
-func (b *Board) take(views []desk.OrderView, looked map[string]bool) (changed []order, gone []string) {
-	now := time.Now()
-	b.advance(now.Unix())
-	seen := map[string]bool{}
-	ended := 0
-	for _, view := range views {
-		before := b.known[view.OrderID]
-		o := toOrder(view, before, looked[view.OrderID], now)
-		if o.EndedAt != 0 {
-			if o.looked.IsZero() {
-				o.looked = b.ended(o.ID, o.EndedAt).looked
+// newestFirst puts the orders that ended last first, and those that run last.
+func newestFirst(views []desk.OrderView) {
+	slices.SortStableFunc(views, func(a, b desk.OrderView) int { return b.EndedAt.Compare(a.EndedAt) })
+}
+
+// sort returns which orders of a list have to be looked up one by one, and the others: it
+// lacks the stage of running orders and, on some servers, the outcome of the others. The
+// latter are looked up once; an outcome that is known from then is filled in.
+func (b *Board) sort(views []desk.OrderView) (unclear, rest []desk.OrderView) {
+	newestFirst(views)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	counted := time.Now().Add(-window * time.Second)
+	for i, view := range views {
+		isUnclear := view.Status == coffee.StatusRunning
+		if view.Status == "" {
+			isUnclear = i < mostEnded || view.EndedAt.After(counted)
+			if before := b.known[view.OrderID]; before.EndedAt.Equal(view.EndedAt) {
+				view.Status, isUnclear = before.Status, isUnclear && before.looked.IsZero()
 			}
-			b.over(o)
-			if ended++; ended > mostEnded {
+		}
+		if isUnclear {
+			unclear = append(unclear, view)
+		} else {
+			rest = append(rest, view)
+		}
+	}
+	slices.SortStableFunc(unclear, func(i, j desk.OrderView) int {
+		return b.known[i.OrderID].looked.Compare(b.known[j.OrderID].looked)
+	})
+	if len(unclear) > mostLooks {
+		unclear, rest = unclear[:mostLooks:mostLooks], append(rest, unclear[mostLooks:]...)
+	}
+	return unclear, rest
+}
+
+// take stores what was learned, and adds to the news what is new to a page.
+func (b *Board) take(found seen) {
+	newestFirst(found.views)
+	now, before, shown := time.Now(), b.known, map[string]order{}
+	b.known = map[string]known{}
+	for i, view := range found.views {
+		o := toOrder(view, before[view.OrderID], found.looked[view.OrderID], now)
+		b.known[o.OrderID] = o
+		if !o.EndedAt.IsZero() {
+			b.ended[o.OrderID] = o.order
+			if i >= mostEnded {
 				continue
 			}
 		}
-		seen[view.OrderID] = true
-		if before == nil || *before != o {
-			if before == nil || !same(*before, o) {
-				changed = append(changed, o)
-			}
-			b.known[view.OrderID] = &o
+		shown[o.OrderID] = o.order
+		if b.shown[o.OrderID] != o.order {
+			b.news.Orders = append(b.news.Orders, o.order)
 		}
 	}
-	for id := range b.known {
-		if !seen[id] {
-			delete(b.known, id)
-			gone = append(gone, id)
+	for id := range b.shown {
+		if _, ok := shown[id]; !ok {
+			b.news.Gone = append(b.news.Gone, id)
 		}
 	}
-	return changed, gone
+	b.shown = shown
 }
 
-// same reports whether two orders look the same to a page.
-func same(a, b order) bool {
-	a.looked, b.looked = time.Time{}, time.Time{}
-	return a == b
+// count adds the time and the counters to the news.
+func (b *Board) count() {
+	now := time.Now()
+	b.news.Now, b.news.Ended, b.news.LastMinute = now.UnixMilli(), make([]int, window), map[coffee.OrderStatus]int{}
+	for id, o := range b.ended {
+		switch ago := now.Unix() - o.EndedAt.Unix(); {
+		case ago >= window:
+			delete(b.ended, id)
+		case ago >= 0: // on the server's clock, it may be later
+			b.news.Ended[window-1-ago]++
+			b.news.LastMinute[o.Status]++
+		}
+	}
 }
 
-func toOrder(view desk.OrderView, before *order, looked bool, now time.Time) order {
-	o := order{ID: view.OrderID, Drink: view.Drink, Size: view.Size, Status: view.Status, Stage: view.Stage,
-		StartedAt: view.StartedAt.UnixMilli()}
-	if view.AmountCents != 0 {
-		o.Price = view.AmountCents.String()
-	}
-	if !view.EndedAt.IsZero() {
-		o.EndedAt = view.EndedAt.UnixMilli()
-	}
+// toOrder returns what is known of an order now, of which something may have been known
+// before. A list says less than what is known from a look at the order.
+func toOrder(view desk.OrderView, before known, looked bool, now time.Time) known {
+	o := known{order: order{view, before.Reached}}
 	switch {
 	case looked:
 		o.looked = now
-		o.Paused = strings.ToValidUTF8(view.Paused, "?")
-		o.Attempts, o.Failure = view.BrewAttempts, strings.ToValidUTF8(view.LastFailure, "?")
-		o.Stuck = strings.ToValidUTF8(cmp.Or(view.Unreadable, view.WorkflowTaskFailure), "?")
-		if !view.NextAttemptAt.IsZero() {
-			o.RetryAt = view.NextAttemptAt.UnixMilli()
-		}
-	case before != nil && o.EndedAt == 0: // keep what was known
-		o.Stage, o.Attempts, o.Failure, o.RetryAt, o.looked = before.Stage, before.Attempts, before.Failure, before.RetryAt, before.looked
-		o.Stuck, o.Paused = before.Stuck, before.Paused
-	case before != nil:
-		o.Attempts = before.Attempts
+	case before.RunID == view.RunID && before.Status == view.Status && before.EndedAt.Equal(view.EndedAt):
+		return before
+	default:
+		o.BrewAttempts = before.BrewAttempts
 	}
 	switch o.Stage {
 	case coffee.StageCharging, coffee.StageBrewing, coffee.StageSendingReceipt:
 		o.Reached = o.Stage
-	default:
-		if before != nil {
-			o.Reached = before.Reached
-		}
 	}
 	return o
 }

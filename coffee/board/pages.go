@@ -5,13 +5,12 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"time"
 )
 
 func (b *Board) watched() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return len(b.viewers) > 0
+	return b.pages > 0
 }
 
 // hurry makes the watcher look at the orders soon.
@@ -22,60 +21,59 @@ func (b *Board) hurry() {
 	}
 }
 
-// tell sends news to all pages. A page that does not keep up is dropped; it
-// reconnects and starts over.
-func (b *Board) tell(n news) {
-	data, err := json.Marshal(n)
-	if err != nil {
-		data = []byte(`{"problem":"the board cannot say what it knows"}`) // never
-	}
-	for viewer := range b.viewers {
-		select {
-		case viewer <- data:
-		default:
-			delete(b.viewers, viewer)
-			close(viewer)
-		}
-	}
-}
-
 // errTooMany means that a board serves no more pages.
 var errTooMany = errors.New("too many pages are open")
 
-// mostViewers is how many pages can be open.
-const mostViewers = 1000
+// mostPages is how many pages can be open.
+const mostPages = 1000
 
-// join adds a page. It returns a channel with all orders first, and then what is
-// new. The channel is closed if the page does not keep up.
-func (b *Board) join() (chan []byte, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if len(b.viewers) >= mostViewers {
-		return nil, errTooMany
-	}
-	all := b.news
-	if len(b.viewers) == 0 { // no page was open, so these may be out of date
-		all.Problem, all.Diagnosis, all.Waiting, all.Known = "", "", "", false
-	}
-	all.Now, all.All = time.Now().UnixMilli(), true
-	all = b.count(all)
-	all.Orders = []order{}
-	for _, id := range slices.Sorted(maps.Keys(b.known)) {
-		all.Orders = append(all.Orders, *b.known[id])
-	}
-	data, err := json.Marshal(all)
-	if err != nil {
-		return nil, err
-	}
-	viewer := make(chan []byte, 16)
-	viewer <- data
-	b.viewers[viewer] = struct{}{}
-	b.hurry()
-	return viewer, nil
+// page is an open page.
+type page struct {
+	board *Board
+	more  <-chan struct{} // closed when there are news
 }
 
-func (b *Board) leave(viewer chan []byte) {
+// join adds a page.
+func (b *Board) join() (*page, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	delete(b.viewers, viewer)
+	if b.pages >= mostPages {
+		return nil, errTooMany
+	}
+	if b.pages == 0 { // what is known may be out of date
+		b.news = news{Running: b.news.Running, Over: b.news.Over}
+	}
+	b.pages++
+	b.count()
+	b.hurry()
+	now := make(chan struct{})
+	close(now)
+	return &page{b, now}, nil
+}
+
+// leave removes the page.
+func (p *page) leave() {
+	p.board.mu.Lock()
+	defer p.board.mu.Unlock()
+	p.board.pages--
+}
+
+// next returns the news in JSON: those of the last look, or everything if the page is new or
+// has missed a look.
+func (p *page) next() []byte {
+	p.board.mu.Lock()
+	defer p.board.mu.Unlock()
+	keptUp := p.more == p.board.told
+	p.more = p.board.more
+	if keptUp {
+		return p.board.update
+	}
+	all := p.board.news
+	all.All, all.Orders, all.Gone = true, slices.AppendSeq([]order{}, maps.Values(p.board.shown)), nil
+	return all.encode()
+}
+
+func (n news) encode() []byte {
+	data, _ := json.Marshal(n) // it has nothing that JSON has not
+	return data
 }

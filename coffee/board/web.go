@@ -1,6 +1,7 @@
 package board
 
 import (
+	"cmp"
 	"context"
 	"embed"
 	"encoding/json"
@@ -22,7 +23,9 @@ import (
 //go:embed assets
 var assets embed.FS
 
-var page = template.Must(template.ParseFS(assets, "assets/board.html"))
+var html = template.Must(template.New("board.html").Funcs(template.FuncMap{"price": func(drink coffee.Drink, size coffee.Size) coffee.Cents {
+	return coffee.StandardPricing{}.Price(coffee.OrderRequest{Drink: drink, Size: size}, time.Now())
+}}).ParseFS(assets, "assets/board.html"))
 
 const (
 	// mostBody is the largest size of a request's body, in bytes.
@@ -33,9 +36,17 @@ const (
 	beat = 15 * time.Second
 )
 
-// policy lets the page load from this server and nowhere else. The page has no
-// inline script or style.
-const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+// headers protect the page. The policy lets it load from this server and nowhere else; it
+// has no inline script or style.
+var headers = map[string]string{
+	"Content-Security-Policy":      "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+	"X-Content-Type-Options":       "nosniff",
+	"X-Frame-Options":              "DENY",
+	"Referrer-Policy":              "no-referrer",
+	"Cross-Origin-Opener-Policy":   "same-origin",
+	"Cross-Origin-Resource-Policy": "same-origin",
+	"Cache-Control":                "no-store",
+}
 
 // Server returns an HTTP server for the board. The caller serves it on the listener
 // with this address, and shuts it down.
@@ -58,58 +69,42 @@ func (b *Board) Handler(ip string) http.Handler {
 		panic(err) // it is embedded
 	}
 	mux.HandleFunc("GET /{$}", b.showPage)
-	mux.Handle("GET /board.css", http.FileServerFS(files))
-	mux.Handle("GET /board.js", http.FileServerFS(files))
-	mux.Handle("GET /favicon.svg", http.FileServerFS(files))
+	for _, file := range []string{"board.css", "board.js", "favicon.svg"} {
+		mux.Handle("GET /"+file, http.FileServerFS(files))
+	}
 	mux.HandleFunc("GET /news", b.stream)
 	mux.HandleFunc("GET /timeline.svg", b.drawTimeline)
-	mux.HandleFunc("POST /order", b.place)
-	mux.HandleFunc("POST /cancel", b.cancel)
+	mux.HandleFunc("POST /order", b.change(b.place))
+	mux.HandleFunc("POST /cancel", b.change(b.cancel))
 	protected := hostname.Guard(ip, b.options.AllowedHosts, mux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		header := w.Header()
-		header.Set("Content-Security-Policy", policy)
-		header.Set("X-Content-Type-Options", "nosniff")
-		header.Set("X-Frame-Options", "DENY")
-		header.Set("Referrer-Policy", "no-referrer")
-		header.Set("Cross-Origin-Opener-Policy", "same-origin")
-		header.Set("Cross-Origin-Resource-Policy", "same-origin")
-		header.Set("Cache-Control", "no-store")
+		for name, value := range headers {
+			w.Header().Set(name, value)
+		}
 		r.Body = http.MaxBytesReader(w, r.Body, mostBody)
 		protected.ServeHTTP(w, r)
 	})
 }
 
 func (b *Board) showPage(w http.ResponseWriter, r *http.Request) {
-	type item struct {
-		Drink   coffee.Drink
-		S, M, L coffee.Cents
-	}
-	var menu []item
-	for _, drink := range coffee.Menu() {
-		price := func(size coffee.Size) coffee.Cents {
-			return coffee.StandardPricing{}.Price(coffee.OrderRequest{Drink: drink, Size: size}, time.Now())
-		}
-		menu = append(menu, item{drink, price(coffee.SizeS), price(coffee.SizeM), price(coffee.SizeL)})
-	}
 	ui := ""
 	if b.options.UIURL != "" {
 		ui = b.options.UIURL + "/namespaces/" + url.PathEscape(b.options.Namespace) + "/workflows"
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	if err := page.Execute(w, map[string]any{"Menu": menu, "UI": ui, "WorkflowID": coffee.WorkflowID("")}); err != nil {
+	if err := html.Execute(w, map[string]any{"Menu": coffee.Menu(), "UI": ui, "WorkflowID": coffee.WorkflowID("")}); err != nil {
 		panic(http.ErrAbortHandler) // the page is cut off
 	}
 }
 
 // stream sends the news to one page, as server-sent events.
 func (b *Board) stream(w http.ResponseWriter, r *http.Request) {
-	viewer, err := b.join()
+	page, err := b.join()
 	if err != nil {
 		fail(w, http.StatusServiceUnavailable, err.Error())
 		return
 	}
-	defer b.leave(viewer)
+	defer page.leave()
 	w.Header().Set("Content-Type", "text/event-stream")
 	control := http.NewResponseController(w)
 	send := func(format string, args ...any) bool {
@@ -127,8 +122,8 @@ func (b *Board) stream(w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-r.Context().Done():
 			return
-		case data, open := <-viewer:
-			ok = open && send("data: %s\n\n", data)
+		case <-page.more:
+			ok = send("data: %s\n\n", page.next())
 		case <-ticker.C:
 			ok = send(": still here\n\n")
 		}
@@ -149,75 +144,63 @@ func (b *Board) drawTimeline(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (b *Board) place(w http.ResponseWriter, r *http.Request) {
-	if err := r.ParseForm(); err != nil {
-		fail(w, http.StatusBadRequest, "the form cannot be read")
-		return
-	}
-	request := coffee.OrderRequest{OrderID: r.PostForm.Get("order_id"), Drink: coffee.Drink(r.PostForm.Get("drink")), Size: coffee.Size(r.PostForm.Get("size"))}
-	if request.OrderID == "" {
-		request.OrderID = coffee.NewOrderID()
-	}
+func (b *Board) place(r *http.Request) (answer any, err error) {
+	request := coffee.OrderRequest{OrderID: cmp.Or(r.PostForm.Get("order_id"), coffee.NewOrderID()), Drink: coffee.Drink(r.PostForm.Get("drink")), Size: coffee.Size(r.PostForm.Get("size"))}
 	placed, err := b.options.Orders.Place(r.Context(), request)
-	if err != nil {
-		b.failWith(w, err)
-		return
-	}
-	b.hurry()
-	b.answer(w, r, map[string]any{"id": placed.Order.OrderID, "joined": placed.Joined})
+	return map[string]any{"id": placed.Order.OrderID, "joined": placed.Joined}, err
 }
 
-func (b *Board) cancel(w http.ResponseWriter, r *http.Request) {
-	if err := r.ParseForm(); err != nil {
-		fail(w, http.StatusBadRequest, "the form cannot be read")
-		return
-	}
+func (b *Board) cancel(r *http.Request) (answer any, err error) {
 	id := r.PostForm.Get("id")
 	if id == "" {
-		fail(w, http.StatusBadRequest, "which order?")
-		return
+		return nil, &coffee.InvalidOrderError{Field: "id", Problem: "which order?"}
 	}
-	if err := b.options.Orders.Cancel(r.Context(), id, "at the board"); err != nil {
-		b.failWith(w, err)
-		return
-	}
-	b.hurry()
-	b.answer(w, r, map[string]any{"id": id})
+	return map[string]any{"id": id}, b.options.Orders.Cancel(r.Context(), id, "at the board")
 }
 
-// answer sends JSON to the page's script, and redirects a form without script to
-// the page.
-func (b *Board) answer(w http.ResponseWriter, r *http.Request, data any) {
-	if r.Header.Get("Accept") != "application/json" {
-		http.Redirect(w, r, "/", http.StatusSeeOther)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	if err := json.NewEncoder(w).Encode(data); err != nil {
-		panic(http.ErrAbortHandler)
+// change returns a handler that does what a form asks for. It sends JSON to the page's script,
+// and redirects a form without script to the page.
+func (b *Board) change(do func(*http.Request) (answer any, err error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if err := r.ParseForm(); err != nil {
+			fail(w, http.StatusBadRequest, "the form cannot be read")
+			return
+		}
+		answer, err := do(r)
+		if err != nil {
+			b.failWith(w, err)
+			return
+		}
+		b.hurry()
+		if r.Header.Get("Accept") != "application/json" {
+			http.Redirect(w, r, "/", http.StatusSeeOther)
+			return
+		}
+		writeJSON(w, http.StatusOK, answer)
 	}
 }
 
 func (b *Board) failWith(w http.ResponseWriter, err error) {
 	var invalid *coffee.InvalidOrderError
 	var conflict *coffee.ConflictError
-	status := http.StatusServiceUnavailable
 	switch {
 	case errors.As(err, &invalid):
-		status = http.StatusBadRequest
+		fail(w, http.StatusBadRequest, err.Error())
 	case errors.As(err, &conflict), errors.Is(err, coffee.ErrEnded):
-		status = http.StatusConflict
+		fail(w, http.StatusConflict, err.Error())
 	case errors.Is(err, coffee.ErrNotFound):
-		status = http.StatusNotFound
+		fail(w, http.StatusNotFound, err.Error())
 	default:
-		fail(w, status, b.explain(err))
-		return
+		fail(w, http.StatusServiceUnavailable, b.explain(err))
 	}
-	fail(w, status, err.Error())
 }
 
 func fail(w http.ResponseWriter, status int, problem string) {
+	writeJSON(w, status, map[string]string{"error": problem})
+}
+
+func writeJSON(w http.ResponseWriter, status int, data any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]string{"error": problem}) // the page may be closed
+	_ = json.NewEncoder(w).Encode(data) // the page may be closed
 }

@@ -1,6 +1,7 @@
 package desk
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -105,27 +106,16 @@ func (c *Client) Waiting(ctx context.Context, orderID string) (Waiting, error) {
 
 // waiting returns why the order that was described does not go on. It asks for the
 // workers only if a task of the order waits for one.
-func (c *Client) waiting(ctx context.Context, described *workflowservice.DescribeWorkflowExecutionResponse) (Waiting, error) {
+func (c *Client) waiting(ctx context.Context, described *workflowservice.DescribeWorkflowExecutionResponse) (waits Waiting, err error) {
 	var found Workers
 	if task := waitingTask(described, time.Now()); !task.since.IsZero() {
-		var err error
 		if found, err = c.Workers(ctx, task.queue); err != nil {
 			return Waiting{}, err
 		}
 	}
-	waits := diagnose(described, found, time.Now())
+	waits = diagnose(described, found, time.Now())
 	waits.Namespace = c.Namespace()
 	return waits, nil
-}
-
-// waitingFor says in a sentence why the order that was described does not go on. If the
-// server cannot say, that is nothing.
-func (c *Client) waitingFor(ctx context.Context, described *workflowservice.DescribeWorkflowExecutionResponse) string {
-	waits, err := c.waiting(ctx, described)
-	if err != nil {
-		return ""
-	}
-	return waits.String()
 }
 
 // diagnose says why an order does not go on, by its description and by the workers of
@@ -137,11 +127,11 @@ func diagnose(described *workflowservice.DescribeWorkflowExecutionResponse, foun
 	}
 	task := waitingTask(described, now)
 	waits := Waiting{Queue: task.queue, Paused: view.Paused}
-	if view.Paused != "" {
+	switch {
+	case view.Paused != "":
 		waits.Diagnosis = DiagnosisPaused
 		return waits
-	}
-	if task.since.IsZero() {
+	case task.since.IsZero(), found.Partial: // a worker that takes it may not have been read
 		return Waiting{}
 	}
 	state, others := present, false
@@ -162,24 +152,19 @@ func diagnose(described *workflowservice.DescribeWorkflowExecutionResponse, foun
 			state, waits.Deployment, waits.BuildID = best, version.GetDeploymentName(), version.GetBuildId()
 		}
 	}
-	if found.Partial {
-		return Waiting{} // a worker that takes it may be among those that were not read
-	}
-	switch state {
-	case present:
+	switch {
+	case state == present:
 		return Waiting{}
-	case busy:
+	case state == busy:
 		waits.Diagnosis = DiagnosisBusy
-	case leaving:
+	case state == leaving:
 		waits.Diagnosis = DiagnosisLeaving
-	case nobody:
+	case found.serverStarted.After(view.StartedAt) && now.Sub(found.serverStarted) < reconnectPatience:
+		waits.Diagnosis = DiagnosisReconnecting
+	case waits.BuildID != "" || others:
+		waits.Diagnosis = DiagnosisNoVersion
+	default:
 		waits.Diagnosis = DiagnosisNoWorker
-		switch {
-		case found.serverStarted.After(view.StartedAt) && now.Sub(found.serverStarted) < reconnectPatience:
-			waits.Diagnosis = DiagnosisReconnecting
-		case waits.BuildID != "" || others:
-			waits.Diagnosis = DiagnosisNoVersion
-		}
 	}
 	return waits
 }
@@ -214,11 +199,8 @@ func waitingTask(described *workflowservice.DescribeWorkflowExecutionResponse, n
 		if next := AsTime(activity.GetNextAttemptScheduleTime()); next.After(at) {
 			at = next
 		}
-		if own := activity.GetActivityOptions().GetTaskQueue().GetName(); own != "" {
-			queue = own
-		}
 		if at.Before(now) {
-			return waiter{at, enumspb.TASK_QUEUE_TYPE_ACTIVITY, queue}
+			return waiter{at, enumspb.TASK_QUEUE_TYPE_ACTIVITY, cmp.Or(activity.GetActivityOptions().GetTaskQueue().GetName(), queue)}
 		}
 	}
 	return waiter{}
@@ -259,14 +241,11 @@ const oldestPatience = 2 * time.Second
 // OldestWaiting returns the id of the oldest running order, the first one to ask
 // [Client.Waiting] about, or "" if no order has been running for long.
 func OldestWaiting(views []OrderView) (orderID string) {
-	var oldest *OrderView
-	for i := range views {
-		if v := &views[i]; v.Status == coffee.StatusRunning && v.Paused == "" && (oldest == nil || v.StartedAt.Before(oldest.StartedAt)) {
-			oldest = v
+	oldest := time.Now().Add(-oldestPatience)
+	for _, v := range views {
+		if v.Status == coffee.StatusRunning && v.Paused == "" && v.StartedAt.Before(oldest) {
+			oldest, orderID = v.StartedAt, v.OrderID
 		}
 	}
-	if oldest == nil || oldest.Age() < oldestPatience {
-		return ""
-	}
-	return oldest.OrderID
+	return orderID
 }

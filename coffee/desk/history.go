@@ -46,25 +46,23 @@ func (c *Client) History(ctx context.Context, orderID string) (History, error) {
 	if err != nil {
 		return History{}, Unreadable(orderID, err)
 	}
-	history, err := c.readRun(ctx, described.GetWorkflowExecutionInfo().GetExecution(), described.GetPendingActivities())
+	history, err := c.Run(ctx, described.GetWorkflowExecutionInfo().GetExecution())
 	if err == nil {
-		history.Waiting = c.waitingFor(ctx, described)
+		waits, _ := c.waiting(ctx, described) // nothing, if the server cannot say
+		history.Pending, history.Waiting = described.GetPendingActivities(), waits.String()
 	}
 	return history, err
 }
 
-// readRun returns the history of a run. With an [*coffee.UnreadableError] it has all events if
-// they are only encrypted, and none otherwise.
-func (c *Client) readRun(ctx context.Context, execution *commonpb.WorkflowExecution, pending []*workflowpb.PendingActivityInfo) (History, error) {
-	history := History{OrderID: coffee.OrderID(execution.GetWorkflowId()), RunID: execution.GetRunId(), Pending: pending, ReadAt: time.Now()}
+// Run returns the history of a run. With an [*coffee.UnreadableError] it has all events if
+// they are only encrypted, and none otherwise. If there is no such run, Run returns
+// [coffee.ErrNotFound].
+func (c *Client) Run(ctx context.Context, execution *commonpb.WorkflowExecution) (History, error) {
+	history := History{OrderID: coffee.OrderID(execution.GetWorkflowId()), RunID: execution.GetRunId(), ReadAt: time.Now()}
 	for event, err := range c.Events(ctx, execution) {
-		var one *coffee.UnreadableError
-		if errors.As(err, &one) {
+		if err != nil {
 			history.Events = nil
 			return history, err
-		}
-		if err != nil {
-			return History{}, err
 		}
 		history.Events = append(history.Events, event)
 	}
@@ -115,19 +113,45 @@ func HistoryFromJSON(r io.Reader) (History, error) {
 // sourceFile matches what names a source file of the program in an error of the decoder.
 var sourceFile = regexp.MustCompile(`\S+\.go:\d+:?\s*`)
 
-// Running reports whether the order was under way when its history was read.
-func (h History) Running() bool {
-	return len(h.Events) > 0 && !isOver(h.Events[len(h.Events)-1])
+// ScheduledBy returns the id of the event that scheduled the activity that an event is
+// about; 0 if it is about none.
+func ScheduledBy(event *historypb.HistoryEvent) int64 {
+	return cmp.Or(
+		event.GetActivityTaskStartedEventAttributes().GetScheduledEventId(),
+		event.GetActivityTaskCompletedEventAttributes().GetScheduledEventId(),
+		event.GetActivityTaskFailedEventAttributes().GetScheduledEventId(),
+		event.GetActivityTaskTimedOutEventAttributes().GetScheduledEventId(),
+		event.GetActivityTaskCancelRequestedEventAttributes().GetScheduledEventId(),
+		event.GetActivityTaskCanceledEventAttributes().GetScheduledEventId())
 }
 
-func isOver(event *historypb.HistoryEvent) bool {
-	switch event.GetEventType() {
+// Activities are the names of a history's activities, by the ids of the events that
+// scheduled them.
+type Activities map[int64]string
+
+// Of returns the name of the activity that the next event of a history is about; empty if
+// it is about none.
+func (a Activities) Of(event *historypb.HistoryEvent) string {
+	id := ScheduledBy(event)
+	if scheduled := event.GetActivityTaskScheduledEventAttributes(); scheduled != nil {
+		id = event.GetEventId()
+		a[id] = scheduled.GetActivityType().GetName()
+	}
+	return a[id]
+}
+
+// Running reports whether the order was under way when its history was read.
+func (h History) Running() bool {
+	if len(h.Events) == 0 {
+		return false
+	}
+	switch h.Events[len(h.Events)-1].GetEventType() {
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED, enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED,
 		enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED, enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT,
 		enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED, enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
-		return true
+		return false
 	}
-	return false
+	return true
 }
 
 // Begun reports whether a worker has completed a task of the order.
@@ -149,83 +173,70 @@ func (h History) WorkflowID() string {
 
 // readHistory adds to a view what the order's history says.
 func (c *Client) readHistory(ctx context.Context, view *OrderView, execution *commonpb.WorkflowExecution) error {
-	reader := historyReader{view: view, scheduled: map[int64]string{}}
+	activities := Activities{}
 	for event, err := range c.Events(ctx, execution) {
 		if err != nil {
 			return err
 		}
-		reader.read(event)
+		view.read(event, activities.Of(event))
 	}
 	return nil
 }
 
-// historyReader follows an order through its events. It reads those that it
-// understands and skips the rest.
-type historyReader struct {
-	view      *OrderView
-	scheduled map[int64]string // activity names by the id of the scheduling event
-}
-
-func (r *historyReader) read(event *historypb.HistoryEvent) {
-	view := r.view
+// read reads the next event, which may be about an activity. It skips those that it does
+// not understand.
+func (v *OrderView) read(event *historypb.HistoryEvent, activity string) {
 	switch event.GetEventType() {
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
 		if request, ok := coffee.DecodeRequest(event.GetWorkflowExecutionStartedEventAttributes().GetInput()); ok {
-			view.Drink, view.Size = request.Drink, request.Size
+			v.Drink, v.Size = request.Drink, request.Size
 		} else {
-			view.Encrypted = coffee.EncryptionProblem(event.GetWorkflowExecutionStartedEventAttributes().GetInput().GetPayloads()...) != ""
+			v.Encrypted = coffee.EncryptionProblem(event.GetWorkflowExecutionStartedEventAttributes().GetInput().GetPayloads()...) != ""
 		}
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
 		attributes := event.GetWorkflowExecutionSignaledEventAttributes()
 		if attributes.GetSignalName() == coffee.SignalCancelOrder {
-			view.CancelRequested = true
-			view.CancelReason = coffee.CancelReason(coffee.FirstPayload(attributes.GetInput()))
+			v.CancelRequested = true
+			v.CancelReason = coffee.CancelReason(coffee.FirstPayload(attributes.GetInput()))
 		}
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED:
-		view.CancelRequested = true
+		v.CancelRequested = true
 	case enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED:
 		attributes := event.GetWorkflowTaskFailedEventAttributes()
 		switch attributes.GetCause() {
 		case enumspb.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW, enumspb.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND:
 			// An operator's reset, or news that came when the task was done.
 		default:
-			view.WorkflowTaskFailure = text.Clip(attributes.GetFailure().GetMessage(), text.MaxText)
-			view.Unindexed = attributes.GetCause() == enumspb.WORKFLOW_TASK_FAILED_CAUSE_BAD_SEARCH_ATTRIBUTES
+			v.WorkflowTaskFailure = text.Clip(attributes.GetFailure().GetMessage(), text.MaxText)
+			v.Unindexed = attributes.GetCause() == enumspb.WORKFLOW_TASK_FAILED_CAUSE_BAD_SEARCH_ATTRIBUTES
 		}
 	case enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
-		view.WorkflowTaskFailure, view.Unindexed = "", false
+		v.WorkflowTaskFailure, v.Unindexed = "", false
 	case enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
-		name := event.GetActivityTaskScheduledEventAttributes().GetActivityType().GetName()
-		r.scheduled[event.GetEventId()] = name
-		if stage, ok := stageOf[name]; ok {
-			view.Stage = stage
-		}
+		v.Stage = cmp.Or(stageOf[activity], v.Stage)
 	case enumspb.EVENT_TYPE_ACTIVITY_TASK_STARTED:
-		attributes := event.GetActivityTaskStartedEventAttributes()
-		if r.scheduled[attributes.GetScheduledEventId()] == coffee.ActivityBrewCoffee {
-			view.BrewAttempts = int(attributes.GetAttempt())
+		if activity == coffee.ActivityBrewCoffee {
+			v.BrewAttempts = int(event.GetActivityTaskStartedEventAttributes().GetAttempt())
 		}
 	case enumspb.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
-		attributes := event.GetActivityTaskCompletedEventAttributes()
-		r.completed(r.scheduled[attributes.GetScheduledEventId()], attributes.GetResult())
+		v.completed(activity, event.GetActivityTaskCompletedEventAttributes().GetResult())
 	case enumspb.EVENT_TYPE_ACTIVITY_TASK_FAILED:
-		attributes := event.GetActivityTaskFailedEventAttributes()
-		view.Failure = text.Clip(attributes.GetFailure().GetMessage(), text.MaxText)
+		v.Failure = text.Clip(event.GetActivityTaskFailedEventAttributes().GetFailure().GetMessage(), text.MaxText)
 	case enumspb.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT:
-		view.Failure = "timed out"
+		v.Failure = "timed out"
 	default:
-		r.closed(event)
+		v.closed(event)
 	}
 }
 
-func (r *historyReader) completed(activity string, result *commonpb.Payloads) {
+func (v *OrderView) completed(activity string, result *commonpb.Payloads) {
 	switch activity {
 	case coffee.ActivityChargeCustomer:
-		r.view.Charged = true
+		v.Charged = true
 	case coffee.ActivityBrewCoffee:
-		r.view.Brewed = true
+		v.Brewed = true
 	case coffee.ActivitySendReceipt:
-		r.view.ReceiptSent = true
+		v.ReceiptSent = true
 	case coffee.ActivityRefundCustomer:
 		var out coffee.RefundOutput
 		if !coffee.Decode(coffee.FirstPayload(result), &out) {
@@ -233,43 +244,42 @@ func (r *historyReader) completed(activity string, result *commonpb.Payloads) {
 		}
 		switch { // as in [order.undo]
 		case out.Refunded:
-			r.view.Charged, r.view.Refunded = true, true
+			v.Charged, v.Refunded = true, true
 		case out.Delivered: // by an earlier run
-			r.view.Charged, r.view.Brewed = true, true
-		case r.view.Charged:
-			r.view.Failure = coffee.FailureOtherLedger
+			v.Charged, v.Brewed = true, true
+		case v.Charged:
+			v.Failure = coffee.FailureOtherLedger
 		}
 	}
 }
 
 // closed reads the events that end a workflow.
-func (r *historyReader) closed(event *historypb.HistoryEvent) {
-	view := r.view
+func (v *OrderView) closed(event *historypb.HistoryEvent) {
 	switch event.GetEventType() {
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
 		result, ok := coffee.DecodeResult(event.GetWorkflowExecutionCompletedEventAttributes().GetResult())
 		if !ok {
 			return
 		}
-		view.Status = result.Status
-		view.Cancelled = result.Status == coffee.StatusCancelled
-		view.Charged, view.Brewed, view.ReceiptSent = result.Charged, result.Brewed, result.ReceiptSent
-		view.Refunded, view.AmountCents = result.Refunded, result.AmountCents
-		view.Failure = cmp.Or(result.Failure, view.Failure)
+		v.Status = result.Status
+		v.Cancelled = result.Status == coffee.StatusCancelled
+		v.Charged, v.Brewed, v.ReceiptSent = result.Charged, result.Brewed, result.ReceiptSent
+		v.Refunded, v.AmountCents = result.Refunded, result.AmountCents
+		v.Failure = cmp.Or(result.Failure, v.Failure)
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
-		view.Failure = text.Clip(event.GetWorkflowExecutionFailedEventAttributes().GetFailure().GetMessage(), text.MaxText)
+		v.Failure = text.Clip(event.GetWorkflowExecutionFailedEventAttributes().GetFailure().GetMessage(), text.MaxText)
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT:
-		view.Failure = "the workflow timed out"
+		v.Failure = "the workflow timed out"
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED:
-		view.Failure = strings.TrimSpace("terminated " + text.Clip(event.GetWorkflowExecutionTerminatedEventAttributes().GetReason(), text.MaxText))
+		v.Failure = strings.TrimSpace("terminated " + text.Clip(event.GetWorkflowExecutionTerminatedEventAttributes().GetReason(), text.MaxText))
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED:
-		view.Cancelled = true
+		v.Cancelled = true
 		var problem string
 		if coffee.Decode(coffee.FirstPayload(event.GetWorkflowExecutionCanceledEventAttributes().GetDetails()), &problem) {
-			view.Failure = text.Clip(problem, text.MaxText)
+			v.Failure = text.Clip(problem, text.MaxText)
 		}
 	default:
 		return
 	}
-	view.Stage, view.WorkflowTaskFailure, view.Unindexed = coffee.StageDone, "", false
+	v.Stage, v.WorkflowTaskFailure, v.Unindexed = coffee.StageDone, "", false
 }

@@ -23,9 +23,9 @@ func TestRecordedViews(t *testing.T) {
 	t.Parallel()
 	for _, name := range historytest.Names(t, "../testdata/histories") {
 		var view OrderView
-		reader := historyReader{view: &view, scheduled: map[int64]string{}}
+		activities := Activities{}
 		for _, event := range historytest.Read(t, "../testdata/histories", name).GetEvents() {
-			reader.read(event)
+			view.read(event, activities.Of(event))
 		}
 		outcome, _, _ := strings.Cut(name, "_")
 		want := map[string]coffee.OrderStatus{"completed": coffee.StatusCompleted, "cancelled": coffee.StatusCancelled, "failed": coffee.StatusFailed, "invalid": ""}[outcome]
@@ -95,7 +95,7 @@ func TestWorkflowTaskFailure(t *testing.T) {
 	}
 	completed := &historypb.HistoryEvent{EventType: enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED}
 	var view OrderView
-	reader := historyReader{view: &view, scheduled: map[int64]string{}}
+	activities := Activities{}
 	for i, step := range []struct {
 		event *historypb.HistoryEvent
 		want  string
@@ -107,7 +107,7 @@ func TestWorkflowTaskFailure(t *testing.T) {
 		{failed(enumspb.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_WORKER_UNHANDLED_FAILURE), "it does not fit"},
 		{&historypb.HistoryEvent{EventType: enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED}, ""},
 	} {
-		if reader.read(step.event); view.WorkflowTaskFailure != step.want {
+		if view.read(step.event, activities.Of(step.event)); view.WorkflowTaskFailure != step.want {
 			t.Errorf("step %d: %q", i, view.WorkflowTaskFailure)
 		}
 	}
@@ -124,9 +124,9 @@ func TestViewOfAnOrderChargedInAnotherLedger(t *testing.T) {
 		}
 	}
 	var view OrderView
-	reader := historyReader{view: &view, scheduled: map[int64]string{}}
+	activities := Activities{}
 	for _, event := range history.GetEvents() {
-		reader.read(event)
+		view.read(event, activities.Of(event))
 	}
 	if want := "charged in another ledger, and not refunded: this one has no charge of it"; !view.Charged || view.Failure != want {
 		t.Errorf("got %+v", view)

@@ -52,34 +52,23 @@ func byAttribute(status coffee.OrderStatus) bool {
 	return status != "" && status != coffee.StatusRunning
 }
 
-// checkIndexed returns an [*AttributeTypeError] if the server cannot find the orders with a
-// status for that reason. A server that does not tell is asked for the orders all the same.
-func (c *Client) checkIndexed(ctx context.Context, status coffee.OrderStatus) error {
-	if !byAttribute(status) {
-		return nil
-	}
-	kind, err := attributeType(ctx, c.Temporal(), c.Namespace())
-	if err != nil {
-		return nil
-	}
-	return checkAttributeType(kind)
-}
-
 // List returns orders, newest first. The server selects them: first the running
 // ones, then those that ended most recently. Of an order that was reset only the latest
 // run counts. An order that cannot be read is among them, and says why. List returns
 // [ErrNotIndexed] or an [*AttributeTypeError] if a status other than RUNNING is asked for,
 // orders have ended, and the server does not have the search attribute.
 func (c *Client) List(ctx context.Context, options ListOptions) ([]OrderView, error) {
-	limit := options.Limit
-	if limit <= 0 {
-		limit = DefaultListLimit
-	}
+	limit := cmp.Or(max(options.Limit, 0), DefaultListLimit)
 	var views []OrderView
 	latest := 0 // that many of them are known to be latest runs
 	seen := map[string]bool{}
-	if err := c.checkIndexed(ctx, options.Status); err != nil {
-		return nil, err
+	if byAttribute(options.Status) {
+		// A server that does not tell is asked for the orders all the same.
+		if kind, err := attributeType(ctx, c.Temporal(), c.Namespace()); err == nil {
+			if err := checkAttributeType(kind); err != nil {
+				return nil, err
+			}
+		}
 	}
 	for info, err := range c.Executions(ctx, options.query(), 0, min(limit, 1000)) {
 		var invalid *serviceerror.InvalidArgument
@@ -125,11 +114,11 @@ func (c *Client) dropEarlierRuns(ctx context.Context, views []OrderView, from in
 	if !byAttribute(status) {
 		return views, nil // in the server's order the latest run comes first
 	}
-	var each []lookup
+	var each []*OrderView
 	for i := range views[from:] {
-		each = append(each, lookup{view: &views[from+i]})
+		each = append(each, &views[from+i])
 	}
-	err := c.describeEach(ctx, each, func(_ context.Context, view *OrderView, described *workflowservice.DescribeWorkflowExecutionResponse) error {
+	err := c.describeEach(ctx, each, true, func(_ context.Context, view *OrderView, described *workflowservice.DescribeWorkflowExecutionResponse) error {
 		if described.GetWorkflowExecutionInfo().GetExecution().GetRunId() != view.RunID {
 			view.RunID = ""
 		}
@@ -155,13 +144,14 @@ func (c *Client) Histories(ctx context.Context, over int) iter.Seq2[History, err
 			{StatusQuery("") + notRunning, over},
 		} {
 			for history, err := range c.HistoriesOf(ctx, part.query, part.limit) {
-				if history.RunID != "" && seen[history.RunID] {
-					continue
-				}
-				seen[history.RunID] = true
-				if !yield(history, err) || err != nil && !coffee.IsUnreadable(err) {
+				if err != nil && !coffee.IsUnreadable(err) {
+					yield(history, err)
 					return
 				}
+				if !seen[history.RunID] && !yield(history, err) {
+					return
+				}
+				seen[history.RunID] = true
 			}
 		}
 	}
@@ -176,7 +166,7 @@ func (c *Client) HistoriesOf(ctx context.Context, query string, limit int) iter.
 				yield(History{}, err)
 				return
 			}
-			history, err := c.readRun(ctx, info.GetExecution(), nil)
+			history, err := c.Run(ctx, info.GetExecution())
 			if errors.Is(err, coffee.ErrNotFound) { // deleted meanwhile
 				continue
 			}
@@ -226,13 +216,13 @@ func (c *Client) Count(ctx context.Context, options ListOptions) (int, error) {
 // AddDetails looks up what a brief list lacks: the stage of running orders, and the
 // outcome of orders that ended on a server without the search attribute.
 func (c *Client) AddDetails(ctx context.Context, views []OrderView) error {
-	var each []lookup
+	var each []*OrderView
 	for i := range views {
 		if view := &views[i]; view.Status == "" || view.Status == coffee.StatusRunning {
-			each = append(each, lookup{view, view.RunID})
+			each = append(each, view)
 		}
 	}
-	return c.describeEach(ctx, each, func(ctx context.Context, view *OrderView, described *workflowservice.DescribeWorkflowExecutionResponse) (err error) {
+	return c.describeEach(ctx, each, false, func(ctx context.Context, view *OrderView, described *workflowservice.DescribeWorkflowExecutionResponse) (err error) {
 		// A workflow task that is tried again has failed: the history says why.
 		if view.Status == "" || described.GetPendingWorkflowTask().GetAttempt() > 1 {
 			err = c.readHistory(ctx, view, described.GetWorkflowExecutionInfo().GetExecution())
@@ -242,29 +232,28 @@ func (c *Client) AddDetails(ctx context.Context, views []OrderView) error {
 	})
 }
 
-// lookup is an order of a list, and which of its runs to look up; empty means the latest.
-type lookup struct {
-	view  *OrderView
-	runID string
-}
-
-// describeEach calls use with the server's description of each order, of eight at a time.
-// It leaves out those that are gone in the meantime. One that cannot be read says so.
-func (c *Client) describeEach(ctx context.Context, each []lookup, use func(context.Context, *OrderView, *workflowservice.DescribeWorkflowExecutionResponse) error) error {
+// describeEach calls use with the server's description of each order, or of its latest run,
+// of eight at a time. It leaves out those that are gone in the meantime. One that cannot be
+// read says so.
+func (c *Client) describeEach(ctx context.Context, each []*OrderView, latest bool, use func(context.Context, *OrderView, *workflowservice.DescribeWorkflowExecutionResponse) error) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(8)
-	for _, l := range each {
+	for _, view := range each {
+		runID := view.RunID
+		if latest {
+			runID = ""
+		}
 		group.Go(func() error {
-			described, err := c.Temporal().DescribeWorkflowExecution(ctx, l.view.workflowID(), l.runID)
-			if err = Unreadable(l.view.OrderID, coffee.NotFound(l.view.OrderID, err)); err == nil {
-				err = use(ctx, l.view, described)
+			described, err := c.Temporal().DescribeWorkflowExecution(ctx, view.workflowID(), runID)
+			if err = Unreadable(view.OrderID, coffee.NotFound(view.OrderID, err)); err == nil {
+				err = use(ctx, view, described)
 			}
 			var one *coffee.UnreadableError
 			switch {
 			case errors.Is(err, coffee.ErrNotFound):
 				return nil
 			case errors.As(err, &one):
-				l.view.Unreadable = text.Plain(err.Error())
+				view.Unreadable = text.Plain(err.Error())
 				return nil
 			}
 			return err

@@ -11,6 +11,8 @@ import (
 	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
+	"go.temporal.io/api/proxy"
+	sdkpb "go.temporal.io/api/sdk/v1"
 	"go.temporal.io/api/serviceerror"
 	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/api/workflowservice/v1"
@@ -22,15 +24,12 @@ import (
 
 // Every list and every history is read here. Neither trusts the server to come to an end.
 
-// noLimit is a limit that nothing reaches.
-const noLimit = math.MaxInt
-
 // Executions iterates over the runs of workflows that a query finds, in the server's
 // order: first those that run, then those that ended most recently. It ends after an
 // error, and after limit runs; 0 means all. It asks the server for up to page runs at once.
 func (c *Client) Executions(ctx context.Context, query string, limit, page int) iter.Seq2[*workflowpb.WorkflowExecutionInfo, error] {
 	if limit <= 0 {
-		limit = noLimit
+		limit = math.MaxInt
 	}
 	return func(yield func(*workflowpb.WorkflowExecutionInfo, error) bool) {
 		var token []byte
@@ -117,18 +116,53 @@ func Unreadable(orderID string, err error) error {
 	var lost *serviceerror.DataLoss
 	var internal *serviceerror.Internal // also from gRPC, for a message that it cannot decode
 	var invalid *serviceerror.InvalidArgument
+	var exhausted *serviceerror.ResourceExhausted
 	switch {
 	case err == nil, errors.Is(err, coffee.ErrNotFound), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
-	case errors.As(err, &lost), errors.As(err, &internal), errors.As(err, &invalid), isTooLarge(err):
+	case errors.As(err, &lost), errors.As(err, &internal), errors.As(err, &invalid):
+	case errors.As(err, &exhausted) && strings.Contains(exhausted.Error(), "message larger than max"): // says gRPC
 	case errors.As(err, &all):
 		return err
 	}
 	return &coffee.UnreadableError{OrderID: orderID, Err: err}
 }
 
-// isTooLarge reports whether gRPC refused a message because of its size.
-func isTooLarge(err error) bool {
-	var exhausted *serviceerror.ResourceExhausted
-	return errors.As(err, &exhausted) && strings.Contains(exhausted.Error(), "message larger than max")
+// CheckReadable returns an [*coffee.UnreadableError] if something in a history is encrypted on which
+// the order depends. Others can add to a history what they like, but only where it does not
+// matter: signals, memos, summaries and headers.
+func CheckReadable(orderID string, events []*historypb.HistoryEvent) error {
+	for _, event := range events {
+		if event.GetWorkflowExecutionSignaledEventAttributes() != nil || event.GetWorkflowTaskFailedEventAttributes() != nil {
+			continue
+		}
+		problem := ""
+		err := proxy.VisitPayloads(context.Background(), event, proxy.VisitPayloadsOptions{
+			SkipSearchAttributes: true,
+			Visitor: func(visit *proxy.VisitPayloadsContext, payloads []*commonpb.Payload) ([]*commonpb.Payload, error) {
+				for _, payload := range payloads {
+					if problem == "" && !isAside(visit.Parent) {
+						problem = coffee.EncryptionProblem(payload)
+					}
+				}
+				return payloads, nil
+			},
+		})
+		if err == nil && problem != "" {
+			err = &coffee.UnreadableError{OrderID: orderID, Err: errors.New("its history is " + problem), Encrypted: true}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isAside reports whether nothing depends on the payloads of a message.
+func isAside(message proto.Message) bool {
+	switch message.(type) {
+	case *commonpb.Memo, *commonpb.Header, *sdkpb.UserMetadata:
+		return true
+	}
+	return false
 }

@@ -95,7 +95,8 @@ func (c *Client) Describe(ctx context.Context, orderID string) (OrderView, error
 		view.WorkerAnswered = true
 		return view, nil
 	}
-	view.Waiting = c.waitingFor(ctx, described)
+	waits, _ := c.waiting(ctx, described)
+	view.Waiting = waits.String() // nothing, if the server cannot say
 	queryCtx, cancel := context.WithTimeout(ctx, queryPatience)
 	defer cancel()
 	if state, err := c.State(queryCtx, orderID); err == nil {
@@ -170,9 +171,7 @@ func (v *OrderView) addPending(described *workflowservice.DescribeWorkflowExecut
 		if v.Status != coffee.StatusRunning {
 			continue
 		}
-		if stage, ok := stageOf[name]; ok {
-			v.Stage = stage
-		}
+		v.Stage = cmp.Or(stageOf[name], v.Stage)
 		if paused || activity.GetState() == enumspb.PENDING_ACTIVITY_STATE_PAUSE_REQUESTED {
 			v.Paused = ActivityPause(activity)
 		}
@@ -185,11 +184,8 @@ func (v *OrderView) addPending(described *workflowservice.DescribeWorkflowExecut
 
 // ActivityPause returns who has paused a step and why, as [OrderView.Paused] says it.
 func ActivityPause(activity *workflowpb.PendingActivityInfo) string {
-	if rule := activity.GetPauseInfo().GetRule(); rule != nil {
-		return pausedBy(rule.GetIdentity(), rule.GetReason())
-	}
-	by := activity.GetPauseInfo().GetManual()
-	return pausedBy(by.GetIdentity(), by.GetReason())
+	rule, by := activity.GetPauseInfo().GetRule(), activity.GetPauseInfo().GetManual()
+	return pausedBy(cmp.Or(rule.GetIdentity(), by.GetIdentity()), cmp.Or(rule.GetReason(), by.GetReason()))
 }
 
 func pausedBy(identity, reason string) string {

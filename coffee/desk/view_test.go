@@ -64,12 +64,12 @@ func TestLostAttributeIsTold(t *testing.T) {
 		"lost, then ended": {[]*historypb.HistoryEvent{lost, completed}, false},
 		"another since":    {[]*historypb.HistoryEvent{lost, other}, false},
 	} {
-		reader := historyReader{view: &OrderView{}}
+		view, activities := OrderView{}, Activities{}
 		for _, event := range test.events {
-			reader.read(event)
+			view.read(event, activities.Of(event))
 		}
-		if reader.view.Unindexed != test.want {
-			t.Errorf("%s: got %+v", name, reader.view)
+		if view.Unindexed != test.want {
+			t.Errorf("%s: got %+v", name, view)
 		}
 	}
 }

@@ -21,7 +21,6 @@ import (
 // killed stays in the list for minutes. The heartbeats of workers say all that, but other
 // SDKs and older servers have none.
 type Workers struct {
-	queue string
 	polls map[enumspb.TaskQueueType]*workflowservice.DescribeTaskQueueResponse
 	beats []*workerpb.WorkerHeartbeat
 	// Partial is true if there may be workers that are not among these.
@@ -43,28 +42,28 @@ const (
 // lost one to be noticed soon. See client.Options.WorkerHeartbeatInterval.
 const HeartbeatInterval = 5 * time.Second
 
-// Workers asks the server for the workers of a task queue.
-func (c *Client) Workers(ctx context.Context, queue string) (Workers, error) {
-	found := Workers{queue: queue, polls: map[enumspb.TaskQueueType]*workflowservice.DescribeTaskQueueResponse{}}
-	for _, kind := range []enumspb.TaskQueueType{enumspb.TASK_QUEUE_TYPE_WORKFLOW, enumspb.TASK_QUEUE_TYPE_ACTIVITY} {
-		polls, err := c.describeQueue(ctx, queue, kind)
-		if err != nil {
-			return Workers{}, err
-		}
-		found.polls[kind] = polls
-	}
-	return found, c.addHeartbeats(ctx, &found)
-}
-
 // A list of workers is read up to these bounds.
 const (
 	workersPage  = 1000
 	workersPages = 10
 )
 
-// addHeartbeats adds the workers of a namespace that send heartbeats.
-func (c *Client) addHeartbeats(ctx context.Context, found *Workers) error {
-	found.Partial = true
+// systemQueue is the task queue of the server's own workers in each namespace
+// (primitives.PerNSWorkerTaskQueue in go.temporal.io/server/common).
+const systemQueue = "temporal-sys-per-ns-tq"
+
+// Workers asks the server for the workers of a task queue.
+func (c *Client) Workers(ctx context.Context, queue string) (Workers, error) {
+	found := Workers{polls: map[enumspb.TaskQueueType]*workflowservice.DescribeTaskQueueResponse{}, Partial: true}
+	for _, kind := range []enumspb.TaskQueueType{enumspb.TASK_QUEUE_TYPE_WORKFLOW, enumspb.TASK_QUEUE_TYPE_ACTIVITY} {
+		polls, err := c.Temporal().WorkflowService().DescribeTaskQueue(ctx, &workflowservice.DescribeTaskQueueRequest{
+			Namespace: c.Namespace(), TaskQueue: &taskqueuepb.TaskQueue{Name: queue}, TaskQueueType: kind,
+		})
+		if err != nil {
+			return Workers{}, err
+		}
+		found.polls[kind] = polls
+	}
 	request := &workflowservice.ListWorkersRequest{Namespace: c.Namespace(), IncludeSystemWorkers: true, PageSize: workersPage}
 	for range workersPages {
 		listed, err := c.Temporal().WorkflowService().ListWorkers(ctx, request)
@@ -74,41 +73,26 @@ func (c *Client) addHeartbeats(ctx context.Context, found *Workers) error {
 			found.Partial = false // an older server has no such list, and one of a cloud may not show it
 		}
 		if err != nil {
-			return ctx.Err()
+			return found, ctx.Err()
 		}
 		//lint:ignore SA1019 its successor has no heartbeats: they would take a request for each worker
 		for _, w := range listed.GetWorkersInfo() {
-			found.addHeartbeat(w.GetWorkerHeartbeat())
+			beat := w.GetWorkerHeartbeat()
+			started := AsTime(beat.GetStartTime())
+			switch {
+			case beat.GetTaskQueue() == queue:
+				found.beats = append(found.beats, beat)
+			case beat.GetTaskQueue() == systemQueue && (found.serverStarted.IsZero() || started.Before(found.serverStarted)):
+				found.serverStarted = started
+			}
 		}
 		if request.NextPageToken = listed.GetNextPageToken(); len(request.NextPageToken) == 0 {
 			found.Partial = false
-			return nil
+			break
 		}
 	}
-	return nil
+	return found, nil
 }
-
-// addHeartbeat adds a worker if it is one of the queue.
-func (w *Workers) addHeartbeat(beat *workerpb.WorkerHeartbeat) {
-	switch started := AsTime(beat.GetStartTime()); {
-	case beat.GetTaskQueue() == w.queue:
-		w.beats = append(w.beats, beat)
-	case beat.GetTaskQueue() == systemQueue && (w.serverStarted.IsZero() || started.Before(w.serverStarted)):
-		w.serverStarted = started
-	}
-}
-
-// describeQueue asks who polls a task queue for tasks of a kind, and to which version of
-// workers they go.
-func (c *Client) describeQueue(ctx context.Context, queue string, kind enumspb.TaskQueueType) (*workflowservice.DescribeTaskQueueResponse, error) {
-	return c.Temporal().WorkflowService().DescribeTaskQueue(ctx, &workflowservice.DescribeTaskQueueRequest{
-		Namespace: c.Namespace(), TaskQueue: &taskqueuepb.TaskQueue{Name: queue}, TaskQueueType: kind,
-	})
-}
-
-// systemQueue is the task queue of the server's own workers in each namespace
-// (primitives.PerNSWorkerTaskQueue in go.temporal.io/server/common).
-const systemQueue = "temporal-sys-per-ns-tq"
 
 // presence is what workers are doing, from the least hope for a task to the most.
 type presence int
@@ -213,12 +197,12 @@ func (w Workers) targets(described *workflowservice.DescribeWorkflowExecutionRes
 	if old := routing.GetCurrentVersion(); routing.GetCurrentDeploymentVersion() == nil && old != "" && old != "__unversioned__" {
 		return nil // an older server, which says it in another way
 	}
-	targets := []*deploymentpb.WorkerDeploymentVersion{routing.GetCurrentDeploymentVersion()}
+	current, ramping := routing.GetCurrentDeploymentVersion(), routing.GetRampingDeploymentVersion()
 	switch percent := routing.GetRampingVersionPercentage(); {
 	case percent >= 100:
-		return []*deploymentpb.WorkerDeploymentVersion{routing.GetRampingDeploymentVersion()}
+		return []*deploymentpb.WorkerDeploymentVersion{ramping}
 	case percent > 0:
-		targets = append(targets, routing.GetRampingDeploymentVersion())
+		return []*deploymentpb.WorkerDeploymentVersion{current, ramping}
 	}
-	return targets
+	return []*deploymentpb.WorkerDeploymentVersion{current}
 }

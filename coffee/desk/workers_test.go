@@ -41,7 +41,6 @@ func newScene(t *testing.T) *scene {
 	s := &scene{t: t, now: time.Now(), described: historytest.Described("run", enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING)}
 	s.described.ExecutionConfig = &workflowpb.WorkflowExecutionConfig{TaskQueue: &taskqueuepb.TaskQueue{Name: coffee.TaskQueue}}
 	s.described.WorkflowExecutionInfo.StartTime = s.ago(10 * time.Second)
-	s.crew.queue = coffee.TaskQueue
 	s.crew.polls = map[enumspb.TaskQueueType]*workflowservice.DescribeTaskQueueResponse{workflows: {}, activities: {}}
 	return s
 }

@@ -7,40 +7,26 @@ import (
 	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/temporal"
 
+	"example.com/coffee/internal/around"
 	"example.com/coffee/internal/text"
 )
 
-// border is where errors of activities leave the program. Their texts come from
-// databases, file systems and the network. The server takes only valid UTF-8, and would
-// not learn of any other failure before the attempt times out.
-type border struct {
-	interceptor.WorkerInterceptorBase
-}
-
 // PlainErrors returns an interceptor for a worker, with which each error of an activity is
-// one that the server takes.
-func PlainErrors() interceptor.WorkerInterceptor { return &border{} }
-
-// InterceptActivity implements [interceptor.WorkerInterceptor].
-func (*border) InterceptActivity(_ context.Context, next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {
-	return &activityBorder{interceptor.ActivityInboundInterceptorBase{Next: next}}
-}
-
-type activityBorder struct {
-	interceptor.ActivityInboundInterceptorBase
-}
-
-// ExecuteActivity implements [interceptor.ActivityInboundInterceptor].
-func (a *activityBorder) ExecuteActivity(ctx context.Context, in *interceptor.ExecuteActivityInput) (any, error) {
-	result, err := a.Next.ExecuteActivity(ctx, in)
-	return result, plainError(err)
+// one that the server takes. Their texts come from databases, file systems and the network.
+// The server takes only valid UTF-8, and would not learn of any other failure before the
+// attempt times out.
+func PlainErrors() interceptor.WorkerInterceptor {
+	return &around.Calls{Activity: func(_ context.Context, next func() (any, error)) (any, error) {
+		result, err := next()
+		return result, plainError(err)
+	}}
 }
 
 // plainError returns an error that Temporal can send: err, or one that Temporal treats as
 // it, with a text that is valid, printable and of bounded size. The latter has neither the
 // details nor the causes of err, which may not be.
 func plainError(err error) error {
-	if err == nil || isSendable(err) {
+	if isSendable(err) {
 		return err
 	}
 	failure := temporal.GetDefaultFailureConverter().ErrorToFailure(err)

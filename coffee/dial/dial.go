@@ -6,7 +6,7 @@ package dial
 import (
 	"bytes"
 	"context"
-	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -49,71 +49,43 @@ const ServerSays = "the server says: "
 // request is about.
 const headerPrefix = "temporal-"
 
-// withPlainHeaders returns a context whose outgoing Temporal headers are printable ASCII.
+// withPlainHeaders returns a context whose outgoing Temporal headers are printable ASCII,
+// which is what gRPC takes. Others are escaped as in a URL, so that different ids stay different.
 func withPlainHeaders(ctx context.Context) context.Context {
 	headers, _ := metadata.FromOutgoingContext(ctx) // a copy
-	changed := false
 	for name, values := range headers {
-		if !strings.HasPrefix(name, headerPrefix) {
-			continue
-		}
 		for i, value := range values {
-			if !isPlain(value) {
-				values[i], changed = escapeHeader(value), true
+			if strings.HasPrefix(name, headerPrefix) && strings.IndexFunc(value, func(r rune) bool { return r < ' ' || r > '~' }) >= 0 {
+				values[i] = url.PathEscape(value)
 			}
 		}
 	}
-	if !changed {
-		return ctx
-	}
 	return metadata.NewOutgoingContext(ctx, headers)
-}
-
-// isPlain reports whether gRPC takes a text as the value of a header.
-func isPlain(s string) bool {
-	return strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) < 0
-}
-
-// escapeHeader escapes a text as in a URL, so that different ids stay different.
-func escapeHeader(s string) string {
-	var b strings.Builder
-	for _, c := range []byte(s) {
-		if c < ' ' || c > '~' || c == '%' {
-			fmt.Fprintf(&b, "%%%02X", c)
-		} else {
-			b.WriteByte(c)
-		}
-	}
-	return b.String()
 }
 
 // checkPage returns an error if a page of a list or a history does not lead on: it is
 // empty and not the last one, or the next page is the same one again.
 func checkPage(request, reply any) error {
-	var token, next []byte
 	var empty bool
 	switch reply := reply.(type) {
 	case *workflowservice.GetWorkflowExecutionHistoryResponse:
-		request, ok := request.(*workflowservice.GetWorkflowExecutionHistoryRequest)
-		if !ok || request.GetWaitNewEvent() {
-			return nil // it waits for news, and there are none yet
+		if _, waits := isLongPoll(request); waits {
+			return nil // there may be no news yet
 		}
-		token, next = request.GetNextPageToken(), reply.GetNextPageToken()
 		empty = len(reply.GetHistory().GetEvents()) == 0 && len(reply.GetRawHistory()) == 0
 	case *workflowservice.ListWorkflowExecutionsResponse:
-		request, ok := request.(*workflowservice.ListWorkflowExecutionsRequest)
-		if !ok {
-			return nil
-		}
-		token, next = request.GetNextPageToken(), reply.GetNextPageToken()
 		empty = len(reply.GetExecutions()) == 0
+	default:
+		return nil
 	}
+	type page interface{ GetNextPageToken() []byte } // each request and reply of the two kinds
+	next := reply.(page).GetNextPageToken()
 	switch {
 	case len(next) == 0:
 		return nil
 	case empty:
 		return status.Error(codes.DataLoss, "the server sent an empty page, and says that more follow")
-	case bytes.Equal(token, next):
+	case bytes.Equal(request.(page).GetNextPageToken(), next):
 		return status.Error(codes.DataLoss, "the server sent the same page again")
 	}
 	return nil

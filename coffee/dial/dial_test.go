@@ -108,7 +108,7 @@ func TestForeignIDs(t *testing.T) {
 		"123":                    "workflow:order-123",
 		"100%":                   "workflow:order-100%",
 		"café":                   "workflow:order-caf%C3%A9",
-		"café 100%":              "workflow:order-caf%C3%A9 100%25",
+		"café 100%":              "workflow:order-caf%C3%A9%20100%25",
 		"a\nb\tc":                "workflow:order-a%0Ab%09c",
 		"\u202egnp.exe":          "workflow:order-%E2%80%AEgnp.exe",
 		"\x7f":                   "workflow:order-%7F",

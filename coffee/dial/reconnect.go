@@ -24,11 +24,11 @@ import (
 const longestReconnectPause = time.Second
 
 // Reconnect returns dial options with which a client reconnects within a second of a
-// restart of its server. A long poll, that of a worker or of a client that waits for a result, waits for the
-// connection while the server is away; by default it fails, again and again, with
-// longer and longer pauses. All other requests fail at once, as by default. The log
-// gets a line when a worker loses the server, one for each other reason why it cannot
-// connect, and one when it is back.
+// restart of its server. A long poll, that of a worker or of a client that waits for a
+// result, waits for the connection while the server is away; by default it fails, again
+// and again, with longer and longer pauses. All other requests fail at once, as by default.
+// The log gets a line for each reason why a worker cannot connect, and one when the server
+// is back.
 //
 // Why, unless nil, explains the error of an attempt to connect. The options are for one
 // client: they remember whether its server is away.
@@ -36,7 +36,7 @@ func Reconnect(log zerolog.Logger, why func(context.Context, error) error) []grp
 	params := grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: 5 * time.Second}
 	params.Backoff.BaseDelay = 100 * time.Millisecond
 	params.Backoff.MaxDelay = longestReconnectPause
-	r := &reconnector{log: log, why: why}
+	r := &reconnector{log: log, why: why, told: map[string]bool{}}
 	return []grpc.DialOption{grpc.WithConnectParams(params), grpc.WithChainUnaryInterceptor(r.intercept)}
 }
 
@@ -54,20 +54,21 @@ func (r *reconnector) intercept(ctx context.Context, method string, request, rep
 	if !long {
 		return invoke(ctx, method, request, reply, conn, options...)
 	}
-	if r.failed.Load() {
-		ask := func() error {
+	for r.failed.Load() {
+		state := conn.GetState()
+		if state == connectivity.Ready {
+			r.failed.Store(false)
+			r.tellBack()
+			break
+		}
+		if state == connectivity.TransientFailure && byWorker {
 			// Without a connection this fails at once, with the reason.
-			return invoke(ctx, grpc_health_v1.Health_Check_FullMethodName, &grpc_health_v1.HealthCheckRequest{}, &grpc_health_v1.HealthCheckResponse{}, conn)
+			r.tell(ctx, invoke(ctx, grpc_health_v1.Health_Check_FullMethodName, &grpc_health_v1.HealthCheckRequest{}, &grpc_health_v1.HealthCheckResponse{}, conn))
 		}
-		if err := waitUntilReady(ctx, conn, func() {
-			if byWorker {
-				r.tell(ctx, ask())
-			}
-		}); err != nil {
-			return err
+		conn.Connect() // if nobody has tried yet
+		if !conn.WaitForStateChange(ctx, state) {
+			return status.FromContextError(ctx.Err()).Err()
 		}
-		r.failed.Store(false)
-		r.tellBack()
 	}
 	err := invoke(ctx, method, request, reply, conn, options...)
 	if status.Code(err) == codes.Unavailable {
@@ -90,9 +91,6 @@ func (r *reconnector) tell(ctx context.Context, err error) {
 	}, err.Error())
 	r.mu.Lock()
 	known := r.told[reason]
-	if r.told == nil {
-		r.told = map[string]bool{}
-	}
 	r.told[reason] = true
 	r.mu.Unlock()
 	if known {
@@ -108,7 +106,7 @@ func (r *reconnector) tellBack() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.told) > 0 {
-		r.told = nil
+		clear(r.told)
 		r.log.Info().Msg("connected to the server again")
 	}
 }
@@ -123,23 +121,4 @@ func isLongPoll(request any) (byWorker, long bool) {
 		return false, request.GetWaitNewEvent()
 	}
 	return false, false
-}
-
-// waitUntilReady waits until there is a connection, or the context ends. It calls failed
-// after each attempt to connect that has failed.
-func waitUntilReady(ctx context.Context, conn *grpc.ClientConn, failed func()) error {
-	for {
-		state := conn.GetState()
-		switch state {
-		case connectivity.Ready:
-			return nil
-		case connectivity.Idle:
-			conn.Connect()
-		case connectivity.TransientFailure:
-			failed()
-		}
-		if !conn.WaitForStateChange(ctx, state) {
-			return status.FromContextError(ctx.Err()).Err()
-		}
-	}
 }

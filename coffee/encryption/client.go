@@ -85,45 +85,23 @@ type workflows struct{}
 // decrypt decrypts the payloads in a message about a workflow, which may be bound to one of
 // some ids, and then the texts of failures.
 func (r reader) decrypt(ctx context.Context, message proto.Message, ids ...string) error {
-	within := func(ctx context.Context, ids ...string) (context.Context, error) {
-		return context.WithValue(ctx, workflows{}, ids), nil
-	}
-	also := func(ctx context.Context, id string) (context.Context, error) {
-		return within(ctx, append(slices.Clone(ids), id)...)
-	}
-	ctx, _ = within(ctx, ids...)
-	err := proxy.VisitPayloads(ctx, message, proxy.VisitPayloadsOptions{
+	err := proxy.VisitPayloads(context.WithValue(ctx, workflows{}, ids), message, proxy.VisitPayloadsOptions{
 		SkipSearchAttributes: true,
 		ContextHook: func(ctx context.Context, entered proto.Message) (context.Context, error) {
-			switch entered := entered.(type) {
-			case *workflowpb.WorkflowExecutionInfo: // one of a list
-				return within(ctx, entered.GetExecution().GetWorkflowId(), entered.GetParentExecution().GetWorkflowId())
-			case *historypb.HistoryEvent: // with the memo and the summary, if it is the first
-				return also(ctx, entered.GetWorkflowExecutionStartedEventAttributes().GetParentWorkflowExecution().GetWorkflowId())
-			case *historypb.StartChildWorkflowExecutionInitiatedEventAttributes:
-				return also(ctx, entered.GetWorkflowId())
-			case *historypb.ChildWorkflowExecutionCompletedEventAttributes:
-				return also(ctx, entered.GetWorkflowExecution().GetWorkflowId())
-			case *historypb.SignalExternalWorkflowExecutionInitiatedEventAttributes:
-				return also(ctx, entered.GetWorkflowExecution().GetWorkflowId())
-			case *failurepb.Failure: // travels from child to parent
-				return within(ctx)
-			}
-			return ctx, nil
+			return context.WithValue(ctx, workflows{}, boundTo(entered, ctx.Value(workflows{}).([]string))), nil
 		},
 		Visitor: func(visit *proxy.VisitPayloadsContext, payloads []*commonpb.Payload) ([]*commonpb.Payload, error) {
-			ids, _ := visit.Value(workflows{}).([]string)
-			decrypted := make([]*commonpb.Payload, len(payloads))
-			for i, payload := range payloads {
-				var err error
-				if decrypted[i], err = r.keyset.decrypt(payload, r.options.Namespace, ids...); err != nil {
-					decrypted[i] = marked(payload, err)
+			return each(payloads, func(payload *commonpb.Payload) (*commonpb.Payload, error) {
+				decrypted, err := r.keyset.decrypt(payload, r.options.Namespace, visit.Value(workflows{}).([]string)...)
+				if err != nil {
 					r.options.Guard.missed(err)
-				} else if !isNothing(payload) {
+					return marked(payload, err), nil
+				}
+				if !isNothing(payload) {
 					r.options.Guard.read()
 				}
-			}
-			return decrypted, nil
+				return decrypted, nil
+			})
 		},
 	})
 	if err != nil {
@@ -135,4 +113,25 @@ func (r reader) decrypt(ctx context.Context, message proto.Message, ids ...strin
 			return nil
 		},
 	})
+}
+
+// boundTo returns the workflows to which the payloads in a part of a message may be bound,
+// given those of the message around it.
+func boundTo(part proto.Message, around []string) []string {
+	around = slices.Clip(around)
+	switch part := part.(type) {
+	case *workflowpb.WorkflowExecutionInfo: // one of a list
+		return []string{part.GetExecution().GetWorkflowId(), part.GetParentExecution().GetWorkflowId()}
+	case *historypb.HistoryEvent: // with the memo and the summary, if it is the first
+		return append(around, part.GetWorkflowExecutionStartedEventAttributes().GetParentWorkflowExecution().GetWorkflowId())
+	case *historypb.StartChildWorkflowExecutionInitiatedEventAttributes:
+		return append(around, part.GetWorkflowId())
+	case *historypb.ChildWorkflowExecutionCompletedEventAttributes:
+		return append(around, part.GetWorkflowExecution().GetWorkflowId())
+	case *historypb.SignalExternalWorkflowExecutionInitiatedEventAttributes:
+		return append(around, part.GetWorkflowExecution().GetWorkflowId())
+	case *failurepb.Failure: // travels from child to parent
+		return nil
+	}
+	return around
 }

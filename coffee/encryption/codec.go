@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -37,46 +38,43 @@ const blockSize = 256
 // UnreadableError reports that a payload cannot be decrypted, or must not be. Its text may
 // be shown to anybody: it has the id of a key at most.
 type UnreadableError struct {
-	// KeyID is the id of the key that is missing; empty if it is not known, or if that is
-	// not the problem.
-	KeyID string
 	// Keyset is the file that lacks the key; empty if there is none, or if that is not the
-	// problem. It is not in the error's text.
+	// problem. Err is why that file could not be read again; nil if it could. Neither is in
+	// the error's text.
 	Keyset string
-	// Err is why that file could not be read again; nil if it could. It is not in the error's
-	// text.
-	Err error
+	Err    error
 
 	problem string
 }
-
-// unreadable begins the text of each [UnreadableError].
-const unreadable = "unreadable: "
 
 func (e *UnreadableError) Error() string { return unreadable + e.problem }
 
 // Unreadable marks the error for those who do not know this package.
 func (e *UnreadableError) Unreadable() bool { return true }
 
+// unreadable begins the text of each [UnreadableError].
+const unreadable = "unreadable: "
+
 var (
 	errDamaged   = &UnreadableError{problem: "it was changed after it was encrypted"}
 	errElsewhere = &UnreadableError{problem: "it belongs to another workflow or namespace"}
 	errPlain     = &UnreadableError{problem: "it is not encrypted, and this worker takes only what is"}
+
+	// problems has the texts of all errors.
+	problems = regexp.MustCompile("^" + unreadable + "(" + strings.Join([]string{errDamaged.problem, errElsewhere.problem, errPlain.problem,
+		`it is encrypted with (key \d{1,10}|an unknown key), (and there is no keyset|which is not in the keyset)`}, "|") + ")$")
 )
 
 // missingKey returns the error about a payload whose key is not in a keyset.
 func missingKey(k *Keyset, id string, cause error) *UnreadableError {
-	e := &UnreadableError{KeyID: id, Err: cause}
 	key := "key " + id
 	if _, err := strconv.ParseUint(id, 10, 32); err != nil { // anything can stand there
-		e.KeyID, key = "", "an unknown key"
+		key = "an unknown key"
 	}
 	if k == nil {
-		e.problem = "it is encrypted with " + key + ", and there is no keyset"
-		return e
+		return &UnreadableError{problem: "it is encrypted with " + key + ", and there is no keyset"}
 	}
-	e.Keyset, e.problem = k.path, "it is encrypted with "+key+", which is not in the keyset"
-	return e
+	return &UnreadableError{k.path, cause, "it is encrypted with " + key + ", which is not in the keyset"}
 }
 
 // problemIn returns the text of the [UnreadableError] that caused an error; empty if none
@@ -86,25 +84,23 @@ func problemIn(err error) string {
 	if errors.As(err, &e) {
 		return e.Error()
 	}
-	text := err.Error()
-	_, digits, _ := strings.Cut(text, " key ")
-	digits, _, _ = strings.Cut(digits, ",")
-	for _, e := range []*UnreadableError{errDamaged, errElsewhere, errPlain, missingKey(nil, digits, nil), missingKey(&Keyset{}, digits, nil)} {
-		if text == e.Error() {
-			return text
+	return problems.FindString(err.Error())
+}
+
+// each returns what becomes of each payload.
+func each(payloads []*commonpb.Payload, become func(*commonpb.Payload) (*commonpb.Payload, error)) ([]*commonpb.Payload, error) {
+	all := make([]*commonpb.Payload, len(payloads))
+	for i, payload := range payloads {
+		var err error
+		if all[i], err = become(payload); err != nil {
+			return nil, err
 		}
 	}
-	return ""
+	return all, nil
 }
 
 // place is what a payload belongs to. Either field is empty if it is not known.
 type place struct{ namespace, workflow string }
-
-// placeOf returns what an encrypted payload says that it belongs to.
-func placeOf(payload *commonpb.Payload) place {
-	metadata := payload.GetMetadata()
-	return place{string(metadata[metadataNamespace]), string(metadata[metadataWorkflow])}
-}
 
 func (p place) associatedData() []byte { return fmt.Appendf(nil, "%q %q", p.namespace, p.workflow) }
 
@@ -117,14 +113,14 @@ func (k *Keyset) encrypt(payload *commonpb.Payload, at place) (*commonpb.Payload
 	if err != nil {
 		return nil, err
 	}
-	keys := k.current()
+	keys, _ := k.file.Get() // or the last ones that could be read
 	data, err := keys.aead.Encrypt(pad(plain), at.associatedData())
 	if err != nil {
 		return nil, err
 	}
 	metadata := map[string][]byte{
 		converter.MetadataEncoding: []byte(encodingEncrypted),
-		metadataKeyID:              []byte(keys.primary),
+		metadataKeyID:              []byte(keys.primary()),
 	}
 	if at.namespace != "" {
 		metadata[metadataNamespace] = []byte(at.namespace)
@@ -142,12 +138,16 @@ func (k *Keyset) decrypt(payload *commonpb.Payload, namespace string, workflows 
 	if !isEncrypted(payload) {
 		return payload, nil
 	}
-	id := string(payload.GetMetadata()[metadataKeyID])
-	keys, ok, err := k.with(id)
-	if !ok {
+	metadata := payload.GetMetadata()
+	id := string(metadata[metadataKeyID])
+	if k == nil {
+		return nil, missingKey(nil, id, nil)
+	}
+	keys, err := k.file.Get()
+	if !slices.ContainsFunc(keys.list, func(key Key) bool { return key.ID == id }) {
 		return nil, missingKey(k, id, err)
 	}
-	belongs := placeOf(payload)
+	belongs := place{string(metadata[metadataNamespace]), string(metadata[metadataWorkflow])}
 	if namespace != "" && belongs.namespace != "" && belongs.namespace != namespace ||
 		len(workflows) > 0 && belongs.workflow != "" && !slices.Contains(workflows, belongs.workflow) {
 		return nil, errElsewhere
@@ -181,13 +181,10 @@ func isEncrypted(payload *commonpb.Payload) bool {
 // marked returns what stands for a payload that could not be read: it is encrypted, and says
 // why nobody could read it.
 func marked(payload *commonpb.Payload, err error) *commonpb.Payload {
-	marked := &commonpb.Payload{Metadata: map[string][]byte{
-		converter.MetadataEncoding: []byte(encodingEncrypted),
-		metadataProblem:            []byte(err.Error()),
-	}}
+	marked := &commonpb.Payload{Metadata: map[string][]byte{converter.MetadataEncoding: []byte(encodingEncrypted)}}
 	if isEncrypted(payload) {
 		marked = proto.CloneOf(payload)
-		marked.Metadata[metadataProblem] = []byte(err.Error())
 	}
+	marked.Metadata[metadataProblem] = []byte(err.Error())
 	return marked
 }

@@ -31,12 +31,14 @@ type Options struct {
 // workflow decides. Input should be one, or it fails the workflow; arguments of signals
 // should be one, or anybody who has no key can hold the workflow up.
 func (k *Keyset) Configure(to *client.Options, options Options) {
-	c := codec{keyset: k, options: options, at: place{namespace: options.Namespace}}
-	to.DataConverter, to.FailureConverter = newDataConverter(c), newFailureConverter(c)
+	d := dataConverter{keyset: k, options: options, at: place{namespace: options.Namespace}}
+	to.DataConverter, to.FailureConverter = d.complete(), newFailureConverter(d)
 }
 
-// codec encrypts and decrypts payloads at one place.
-type codec struct {
+// dataConverter encrypts and decrypts what belongs to one place.
+type dataConverter struct {
+	converter.DataConverter // the SDK's default one with this one as its codec
+
 	keyset  *Keyset
 	options Options
 	at      place
@@ -49,49 +51,45 @@ type codec struct {
 	workflowType string
 }
 
+var (
+	_ converter.PayloadCodec                             = dataConverter{}
+	_ converter.DataConverterWithSerializationContext    = dataConverter{}
+	_ workflow.ContextAware                              = dataConverter{}
+	_ converter.FailureConverterWithSerializationContext = failureConverter{}
+)
+
+func (d dataConverter) complete() dataConverter {
+	d.DataConverter = converter.NewCodecDataConverter(converter.GetDefaultDataConverter(), d)
+	return d
+}
+
 // Encode implements [converter.PayloadCodec].
-func (c codec) Encode(payloads []*commonpb.Payload) ([]*commonpb.Payload, error) {
-	encrypted := make([]*commonpb.Payload, len(payloads))
-	for i, payload := range payloads {
-		var err error
-		if encrypted[i], err = c.keyset.encrypt(payload, c.at); err != nil {
-			return nil, err
-		}
-	}
-	return encrypted, nil
+func (d dataConverter) Encode(payloads []*commonpb.Payload) ([]*commonpb.Payload, error) {
+	return each(payloads, func(payload *commonpb.Payload) (*commonpb.Payload, error) { return d.keyset.encrypt(payload, d.at) })
 }
 
 // Decode implements [converter.PayloadCodec].
-func (c codec) Decode(payloads []*commonpb.Payload) ([]*commonpb.Payload, error) {
-	decrypted := make([]*commonpb.Payload, len(payloads))
-	for i, payload := range payloads {
-		var err error
-		if decrypted[i], err = c.decrypt(payload); err != nil {
-			return nil, err
-		}
-	}
-	return decrypted, nil
+func (d dataConverter) Decode(payloads []*commonpb.Payload) ([]*commonpb.Payload, error) {
+	return each(payloads, d.decrypt)
 }
 
 // decrypt decrypts a payload, and tells the guard.
-func (c codec) decrypt(payload *commonpb.Payload) (*commonpb.Payload, error) {
+func (d dataConverter) decrypt(payload *commonpb.Payload) (*commonpb.Payload, error) {
 	var workflows []string
-	if c.at.workflow != "" && !c.anywhere {
-		workflows = []string{c.at.workflow}
+	if d.at.workflow != "" && !d.anywhere {
+		workflows = []string{d.at.workflow}
 	}
-	decrypted, err := c.keyset.decrypt(payload, c.at.namespace, workflows...)
-	if c.options.Required && c.workflow != nil && err == nil && decrypted == payload && !isNothing(payload) {
+	decrypted, err := d.keyset.decrypt(payload, d.at.namespace, workflows...)
+	if d.options.Required && d.workflow != nil && err == nil && decrypted == payload && !isNothing(payload) {
 		err = errPlain
 	}
 	switch {
 	case err == nil && !isNothing(payload):
-		c.options.Guard.read()
-	case err != nil && (c.workflow != nil || c.activity):
-		kind := c.workflowType
-		if c.workflow != nil {
-			kind = workflow.GetInfo(c.workflow).WorkflowType.Name
-		}
-		c.options.Guard.refuse(kind, c.at.workflow, err)
+		d.options.Guard.read()
+	case err != nil && d.workflow != nil:
+		d.options.Guard.refuse(workflow.GetInfo(d.workflow).WorkflowType.Name, d.at.workflow, err)
+	case err != nil && d.activity:
+		d.options.Guard.refuse(d.workflowType, d.at.workflow, err)
 	}
 	return decrypted, err
 }
@@ -101,22 +99,6 @@ func isNothing(payload *commonpb.Payload) bool {
 	return payload == nil || string(payload.GetMetadata()[converter.MetadataEncoding]) == converter.MetadataEncodingNil
 }
 
-// dataConverter is the SDK's default converter with a codec.
-type dataConverter struct {
-	converter.DataConverter
-	codec codec
-}
-
-var (
-	_ converter.DataConverterWithSerializationContext    = dataConverter{}
-	_ workflow.ContextAware                              = dataConverter{}
-	_ converter.FailureConverterWithSerializationContext = failureConverter{}
-)
-
-func newDataConverter(c codec) dataConverter {
-	return dataConverter{converter.NewCodecDataConverter(converter.GetDefaultDataConverter(), c), c}
-}
-
 // ToPayload implements [converter.DataConverter]. It panics if a value cannot be encrypted:
 // after an error the SDK would store a memo as it is.
 func (d dataConverter) ToPayload(value any) (*commonpb.Payload, error) {
@@ -124,21 +106,19 @@ func (d dataConverter) ToPayload(value any) (*commonpb.Payload, error) {
 	if err != nil {
 		return nil, err
 	}
-	encrypted, err := d.codec.Encode([]*commonpb.Payload{payload})
+	encrypted, err := d.keyset.encrypt(payload, d.at)
 	if err != nil {
 		panic(err)
 	}
-	return encrypted[0], nil
+	return encrypted, nil
 }
 
 // FromPayloads implements [converter.DataConverter]. It looks only at the payloads that are
 // asked for: a query without arguments is not in the way of anybody who sends some.
 func (d dataConverter) FromPayloads(payloads *commonpb.Payloads, values ...any) error {
-	for i, payload := range payloads.GetPayloads() {
-		if i == len(values) {
-			break
-		}
-		if err := d.FromPayload(payload, values[i]); err != nil {
+	list := payloads.GetPayloads()
+	for i := range min(len(list), len(values)) {
+		if err := d.FromPayload(list[i], values[i]); err != nil {
 			return err
 		}
 	}
@@ -152,12 +132,12 @@ func (d dataConverter) FromPayload(payload *commonpb.Payload, value any) error {
 		return nil
 	}
 	raw, isRaw := value.(*converter.RawValue)
-	decrypted, err := d.codec.decrypt(payload)
+	decrypted, err := d.decrypt(payload)
 	switch {
 	case err != nil && isRaw:
 		*raw = converter.NewRawValue(marked(payload, err))
 		return nil
-	case err != nil && d.codec.workflow != nil:
+	case err != nil && d.workflow != nil:
 		panic(err)
 	case err != nil:
 		return err
@@ -167,45 +147,44 @@ func (d dataConverter) FromPayload(payload *commonpb.Payload, value any) error {
 
 // WithSerializationContext implements [converter.DataConverterWithSerializationContext].
 func (d dataConverter) WithSerializationContext(at converter.SerializationContext) converter.DataConverter {
-	return newDataConverter(d.codec.in(at))
+	return d.in(at).complete()
 }
 
-// in returns the codec for a place that the SDK names.
-func (c codec) in(at converter.SerializationContext) codec {
+// in returns the converter for a place that the SDK names.
+func (d dataConverter) in(at converter.SerializationContext) dataConverter {
 	switch at := at.(type) {
 	case converter.WorkflowSerializationContext:
-		c.at = place{at.Namespace, at.WorkflowID}
+		d.at = place{at.Namespace, at.WorkflowID}
 	case converter.ActivitySerializationContext:
-		c.at, c.activity, c.workflowType = place{at.Namespace, at.WorkflowID}, true, at.WorkflowType
+		d.at, d.activity, d.workflowType = place{at.Namespace, at.WorkflowID}, true, at.WorkflowType
 	}
-	return c
+	return d
 }
 
 // WithWorkflowContext implements [workflow.ContextAware].
 func (d dataConverter) WithWorkflowContext(ctx workflow.Context) converter.DataConverter {
-	c := d.codec
-	c.workflow = ctx
-	return newDataConverter(c)
+	d.workflow = ctx
+	return d.complete()
 }
 
 // WithContext implements [workflow.ContextAware].
 func (d dataConverter) WithContext(context.Context) converter.DataConverter { return d }
 
-// ErrorTypeUnreadable is the type of the failure with which a worker gives back a task that
+// errorTypeUnreadable is the type of the failure with which a worker gives back a task that
 // it cannot decrypt.
-const ErrorTypeUnreadable = "Unreadable"
+const errorTypeUnreadable = "Unreadable"
 
 // failureConverter is the SDK's default converter, which encrypts messages and stack traces.
 type failureConverter struct {
 	converter.FailureConverter
-	codec codec
+	data dataConverter
 }
 
-func newFailureConverter(c codec) failureConverter {
-	c.anywhere = true
+func newFailureConverter(d dataConverter) failureConverter {
+	d.anywhere = true
 	return failureConverter{temporal.NewDefaultFailureConverter(temporal.DefaultFailureConverterOptions{
-		DataConverter: newDataConverter(c), EncodeCommonAttributes: c.keyset != nil,
-	}), c}
+		DataConverter: d.complete(), EncodeCommonAttributes: d.keyset != nil,
+	}), d}
 }
 
 // ErrorToFailure implements [converter.FailureConverter]. Why something could not be read
@@ -213,7 +192,7 @@ func newFailureConverter(c codec) failureConverter {
 func (f failureConverter) ErrorToFailure(err error) *failurepb.Failure {
 	if err != nil {
 		if problem := problemIn(err); problem != "" {
-			return temporal.GetDefaultFailureConverter().ErrorToFailure(temporal.NewApplicationError(problem, ErrorTypeUnreadable))
+			return temporal.GetDefaultFailureConverter().ErrorToFailure(temporal.NewApplicationError(problem, errorTypeUnreadable))
 		}
 	}
 	return f.FailureConverter.ErrorToFailure(err)
@@ -221,5 +200,5 @@ func (f failureConverter) ErrorToFailure(err error) *failurepb.Failure {
 
 // WithSerializationContext implements [converter.FailureConverterWithSerializationContext].
 func (f failureConverter) WithSerializationContext(at converter.SerializationContext) converter.FailureConverter {
-	return newFailureConverter(f.codec.in(at))
+	return newFailureConverter(f.data.in(at))
 }

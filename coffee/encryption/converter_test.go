@@ -131,7 +131,7 @@ func TestFailures(t *testing.T) {
 	if plain.GetMessage() != "unreadable: it is encrypted with key 42, which is not in the keyset" || plain.GetEncodedAttributes() != nil || plain.GetStackTrace() != "" {
 		t.Errorf("why it could not be read is %v", plain)
 	}
-	if text := protojson.Format(plain); strings.Contains(text, k.Path()) || !strings.Contains(text, ErrorTypeUnreadable) {
+	if text := protojson.Format(plain); strings.Contains(text, k.Path()) || !strings.Contains(text, errorTypeUnreadable) {
 		t.Errorf("it is %s", text)
 	}
 }

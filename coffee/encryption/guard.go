@@ -5,10 +5,15 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"go.temporal.io/sdk/worker"
+
+	"example.com/coffee/internal/sleep"
 )
 
 // Guard finds out whether a worker can read anything at all. A worker that cannot is the
 // first to take each task, and no use for any. Its trial lasts until it has read something.
+// A nil Guard watches nothing.
 type Guard struct {
 	// WorkflowType is the type of the workflows that count.
 	WorkflowType string
@@ -16,10 +21,8 @@ type Guard struct {
 	// not be read, and why.
 	Refused func(workflowID string, err error)
 
-	trial    context.Context // is over when something was read
-	passed   context.CancelFunc
-	hopeless chan struct{} // has a value once mostRefused were refused in the trial
-
+	trial  context.Context // is over when something was read
+	passed context.CancelFunc
 	looked chan struct{} // closed when it has looked around once
 
 	mu      sync.Mutex
@@ -28,16 +31,31 @@ type Guard struct {
 	last    time.Time       // when that was
 }
 
-// mostRefused is how many different workflows a worker refuses before it gives up. One or
-// two may be a stranger's.
-const mostRefused = 3
-
-// lookAgain is how long to wait before another look if the server is away.
-const lookAgain = time.Second
+const (
+	// mostRefused is how many different workflows a worker refuses before it gives up. One or
+	// two may be a stranger's.
+	mostRefused = 3
+	// lookAgain is how long a worker in its trial waits before it asks itself again whether
+	// it has any use.
+	lookAgain = time.Second
+	// refusalPause is how long a worker in its trial does not poll after it has refused a
+	// task. The order goes to another worker meanwhile. If it came back here, it would lose
+	// ten seconds: the SDK answers only the first attempt at a task.
+	refusalPause = time.Second
+	// trialTasks is how many polls for workflow tasks it has. The SDK takes one for the
+	// tasks of workflows that it has in its cache, and so has one for all others.
+	trialTasks = 2
+	// trialSteps is how many activities it takes at once: what it cannot read loses an
+	// attempt.
+	trialSteps = 1
+	// defaultSlots is how many tasks of the other kinds a worker does at once, the SDK's
+	// default.
+	defaultSlots = 1000
+)
 
 // NewGuard returns a guard that watches workflows of a type.
 func NewGuard(workflowType string) *Guard {
-	g := &Guard{WorkflowType: workflowType, refused: map[string]bool{}, hopeless: make(chan struct{}, 1), looked: make(chan struct{})}
+	g := &Guard{WorkflowType: workflowType, refused: map[string]bool{}, looked: make(chan struct{})}
 	g.trial, g.passed = context.WithCancel(context.Background())
 	return g
 }
@@ -70,17 +88,9 @@ func (g *Guard) refuse(workflowType, workflowID string, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.last = time.Now()
-	if workflowType != g.WorkflowType {
-		return
-	}
-	g.err = err
-	if g.refused[workflowID] = true; len(g.refused) < mostRefused {
-		return
-	}
-	clear(g.refused)
-	select {
-	case g.hopeless <- struct{}{}:
-	default:
+	if workflowType == g.WorkflowType && g.trial.Err() == nil {
+		g.err = err
+		g.refused[workflowID] = true
 	}
 }
 
@@ -98,29 +108,107 @@ func (g *Guard) Check(context.Context) error {
 // Wait returns nil when the context ends, and an error when the worker should stop: it has
 // refused three different workflows, and read nothing. At first, and before it returns that
 // error, it calls look, which reads something else that the worker should be able to read,
-// if there is anything.
+// if there is anything. Orders that wait for an activity and for nothing else show only there
+// that they can be read.
 func (g *Guard) Wait(ctx context.Context, look func(context.Context) error) error {
-	// Orders that wait for an activity and for nothing else show only here that they can be
-	// read.
-	for look(ctx) != nil && g.trial.Err() == nil {
-		select {
-		case <-ctx.Done():
+	for looked := false; g.trial.Err() == nil; {
+		g.mu.Lock()
+		hopeless := len(g.refused) >= mostRefused
+		g.mu.Unlock()
+		if (hopeless || !looked) && look(ctx) == nil {
+			if !looked {
+				looked = true
+				close(g.looked)
+			}
+			if err := g.Check(ctx); hopeless && err != nil {
+				return fmt.Errorf("this worker can read no order: %w", err)
+			}
+		}
+		if !sleep.For(ctx, lookAgain) {
 			return nil
-		case <-time.After(lookAgain):
 		}
 	}
-	close(g.looked)
-	for {
+	<-ctx.Done()
+	return nil
+}
+
+// Tuner returns the slots of a worker that runs so many activities at once. Until the worker
+// has read something, it takes one workflow task and one activity at a time, and polls for no
+// other activity once it has found something that it cannot read. So a worker with a wrong
+// keyset costs one activity one attempt.
+func (g *Guard) Tuner(activities int) (worker.WorkerTuner, error) {
+	fixed, err := worker.NewFixedSizeTuner(worker.FixedSizeTunerOptions{
+		NumWorkflowSlots: defaultSlots, NumActivitySlots: activities, NumLocalActivitySlots: defaultSlots, NumNexusSlots: defaultSlots,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return worker.NewCompositeTuner(worker.CompositeTunerOptions{
+		WorkflowSlotSupplier:        slots{fixed.GetWorkflowTaskSlotSupplier(), g, make(chan struct{}, trialTasks), g.pause},
+		ActivitySlotSupplier:        slots{fixed.GetActivityTaskSlotSupplier(), g, make(chan struct{}, trialSteps), g.hold},
+		LocalActivitySlotSupplier:   fixed.GetLocalActivitySlotSupplier(),
+		NexusSlotSupplier:           fixed.GetNexusSlotSupplier(),
+		SessionActivitySlotSupplier: fixed.GetSessionActivitySlotSupplier(),
+	})
+}
+
+// slots are those of a worker. In its trial, each needs one of a few places as well, and wait
+// comes between the place and the poll.
+type slots struct {
+	worker.SlotSupplier
+	guard  *Guard
+	places chan struct{} // those that are taken
+	wait   func(context.Context)
+}
+
+// ReserveSlot implements [worker.SlotSupplier].
+func (s slots) ReserveSlot(ctx context.Context, info worker.SlotReservationInfo) (*worker.SlotPermit, error) {
+	if s.guard.trial.Err() == nil {
+		trial, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(s.guard.trial, cancel)()
 		select {
-		case <-ctx.Done():
-			return nil
-		case <-g.hopeless:
+		case s.places <- struct{}{}:
+			s.wait(trial)
+		case <-trial.Done():
 		}
-		if look(ctx) != nil {
-			continue // the server is away: others will be refused
+	}
+	return s.SlotSupplier.ReserveSlot(ctx, info)
+}
+
+// pause waits, after a worker in its trial has refused a task, until it should take another.
+func (g *Guard) pause(ctx context.Context) {
+	g.mu.Lock()
+	left := time.Until(g.last.Add(refusalPause))
+	g.mu.Unlock()
+	sleep.For(ctx, left)
+}
+
+// hold waits until a worker has looked around, and until the context ends if it has found
+// something that it cannot read.
+func (g *Guard) hold(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-g.looked:
+		if g.Check(ctx) != nil {
+			<-ctx.Done()
 		}
-		if err := g.Check(ctx); err != nil {
-			return fmt.Errorf("this worker can read no order: %w", err)
-		}
+	}
+}
+
+// TryReserveSlot implements [worker.SlotSupplier].
+func (s slots) TryReserveSlot(info worker.SlotReservationInfo) *worker.SlotPermit {
+	if s.guard.trial.Err() == nil {
+		return nil
+	}
+	return s.SlotSupplier.TryReserveSlot(info)
+}
+
+// ReleaseSlot implements [worker.SlotSupplier].
+func (s slots) ReleaseSlot(info worker.SlotReleaseInfo) {
+	s.SlotSupplier.ReleaseSlot(info)
+	select {
+	case <-s.places:
+	default: // it was reserved after the trial
 	}
 }

@@ -56,6 +56,7 @@ func TestGuard(t *testing.T) {
 			for _, id := range test.refuse {
 				g.refuse(test.kind, id, errDamaged)
 			}
+			time.Sleep(lookAgain)
 			synctest.Wait()
 			readable := test.readNow || test.canRead || test.kind != "Order"
 			if err := g.Check(ctx); (err == nil) != readable || told != len(test.refuse) {

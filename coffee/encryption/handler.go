@@ -2,6 +2,7 @@ package encryption
 
 import (
 	"bytes"
+	"cmp"
 	"io"
 	"net/http"
 	"slices"
@@ -17,10 +18,9 @@ type HandlerOptions struct {
 	// Namespaces are those whose payloads are decrypted. A caller names its own in the
 	// header X-Namespace, as the Web UI and the Temporal CLI do.
 	Namespaces []string
-	// AnyHost lets the handler be reached under any host name. Without it, that must be
-	// localhost or an IP address: a site whose owner has pointed its name here must not
-	// reach it (DNS rebinding).
-	AnyHost bool
+	// IP is the address that the handler listens on; empty means a loopback address, on which
+	// it answers as localhost and under any IP address.
+	IP string
 	// Origins are those of the pages whose scripts may call the handler, such as
 	// http://localhost:8233, that of the Web UI.
 	Origins []string
@@ -41,11 +41,7 @@ const (
 // decrypt, or that belongs to another namespace than the caller's, it returns as it is.
 // Whoever reaches it can decrypt: it does not look at the caller's token.
 func (k *Keyset) Handler(options HandlerOptions) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !options.AnyHost && !hostname.IsAddress(r.Host) {
-			http.Error(w, "this codec server does not answer to that host name", http.StatusForbidden)
-			return
-		}
+	return hostname.Local(cmp.Or(options.IP, "127.0.0.1"), nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Add("Vary", "Origin")
 		w.Header().Set("Cache-Control", "no-store")
 		if origin := r.Header.Get("Origin"); origin != "" { // the CLI sends none
@@ -72,8 +68,8 @@ func (k *Keyset) Handler(options HandlerOptions) http.Handler {
 			return
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
-		converter.NewPayloadCodecHTTPHandler(lookingOn{codec{keyset: k, at: place{namespace: namespace}}}).ServeHTTP(w, r)
-	})
+		converter.NewPayloadCodecHTTPHandler(lookingOn{dataConverter{keyset: k, at: place{namespace: namespace}}}).ServeHTTP(w, r)
+	}))
 }
 
 // allow answers what a browser asks before it lets a page call: the Web UI can pass its
@@ -88,15 +84,14 @@ func allow(answer, asked http.Header, origin string) {
 }
 
 // lookingOn leaves what it cannot decrypt as it is.
-type lookingOn struct{ codec }
+type lookingOn struct{ dataConverter }
 
 // Decode implements [converter.PayloadCodec].
 func (c lookingOn) Decode(payloads []*commonpb.Payload) ([]*commonpb.Payload, error) {
-	decrypted := slices.Clone(payloads)
-	for i, payload := range payloads {
-		if p, err := c.decrypt(payload); err == nil {
-			decrypted[i] = p
+	return each(payloads, func(payload *commonpb.Payload) (*commonpb.Payload, error) {
+		if decrypted, err := c.decrypt(payload); err == nil {
+			return decrypted, nil
 		}
-	}
-	return decrypted, nil
+		return payload, nil
+	})
 }

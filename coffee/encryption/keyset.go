@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"sync"
 
 	"github.com/tink-crypto/tink-go/v2/aead"
 	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
@@ -17,23 +16,20 @@ import (
 	"github.com/tink-crypto/tink-go/v2/tink"
 
 	"example.com/coffee/internal/private"
+	"example.com/coffee/internal/renewed"
 )
 
 // Keyset is a set of keys in a file. One of them encrypts; all of them decrypt. It is
 // safe for concurrent use. A nil Keyset has no keys and encrypts nothing.
 type Keyset struct {
 	path string
-
-	mu   sync.RWMutex
-	keys keys
+	file *renewed.File[keys]
 }
 
 // keys are what was read from the file.
 type keys struct {
-	aead    tink.AEAD
-	primary string // the id of the key that encrypts
-	ids     map[string]bool
-	read    fs.FileInfo // of the file when it was read
+	aead tink.AEAD
+	list []Key
 }
 
 // Key describes a key of a keyset.
@@ -43,6 +39,8 @@ type Key struct {
 	ID string `json:"id"`
 	// Use is what the key is for now.
 	Use KeyUse `json:"use"`
+
+	number uint32 // the id, as Tink has it
 }
 
 // KeyUse is what a key is for.
@@ -58,58 +56,39 @@ const (
 	Prepared KeyUse = "prepared"
 )
 
-// Open reads a keyset from a file in Tink's JSON format. The file is read again when
-// something was encrypted with a key that it did not have, so that a program learns of
-// a new key while it runs.
+// Open reads a keyset from a file in Tink's JSON format. The file is read again when it
+// has changed, so that a program learns of a new key while it runs. One that has gone, or is
+// broken, takes no key away.
 func Open(path string) (*Keyset, error) {
-	k := &Keyset{path: path}
-	return k, k.load()
+	file, err := renewed.New(func() (keys, error) {
+		handle, err := readHandle(path)
+		if err != nil {
+			return keys{}, err
+		}
+		primitive, err := aead.New(handle)
+		if err != nil {
+			return keys{}, fmt.Errorf("%s is not a keyset for encryption: %w", path, err)
+		}
+		return keys{primitive, describe(handle)}, nil
+	}, path)
+	return &Keyset{path, file}, named(path, err)
 }
 
 // Path returns the file's name.
 func (k *Keyset) Path() string { return k.path }
 
-// load reads the file if it has changed since it was read.
-func (k *Keyset) load() error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	info, err := os.Stat(k.path)
+// named says of a file that is not there what is missing.
+func named(path string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("there is no keyset %s", k.path)
+		return fmt.Errorf("there is no keyset %s", path)
 	}
-	if err != nil {
-		return err
-	}
-	// A file that takes another's place can have its time and size: clocks of file systems
-	// tick slowly.
-	if old := k.keys.read; old != nil && os.SameFile(info, old) && info.ModTime().Equal(old.ModTime()) && info.Size() == old.Size() {
-		return nil
-	}
-	handle, err := readHandle(k.path)
-	if err != nil {
-		return err
-	}
-	primitive, err := aead.New(handle)
-	if err != nil {
-		return fmt.Errorf("%s is not a keyset for encryption: %w", k.path, err)
-	}
-	k.keys = keys{aead: primitive, ids: map[string]bool{}, read: info}
-	for _, key := range describe(handle) {
-		k.keys.ids[key.ID] = true
-		if key.Use == Encrypts {
-			k.keys.primary = key.ID
-		}
-	}
-	return nil
+	return err
 }
 
 func readHandle(path string) (*keyset.Handle, error) {
 	data, err := private.Read(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("there is no keyset %s", path)
-	}
 	if err != nil {
-		return nil, err
+		return nil, named(path, err)
 	}
 	handle, err := insecurecleartextkeyset.Read(keyset.NewJSONReader(bytes.NewReader(data)))
 	if err != nil {
@@ -118,29 +97,9 @@ func readHandle(path string) (*keyset.Handle, error) {
 	return handle, nil
 }
 
-// current returns the keys that were read last.
-func (k *Keyset) current() keys {
-	k.mu.RLock()
-	defer k.mu.RUnlock()
-	return k.keys
-}
-
-// with returns the keys, which include the one with an id. It reports whether there is
-// such a key; if not, the error is why the file could not be read again, if it could not.
-//
-// Another key than the one that encrypts here is in use somewhere, so it may be the one
-// that should encrypt now.
-func (k *Keyset) with(id string) (keys, bool, error) {
-	if k == nil {
-		return keys{}, false, nil
-	}
-	current := k.current()
-	if id == current.primary {
-		return current, true, nil
-	}
-	err := k.load()
-	current = k.current()
-	return current, current.ids[id], err
+// primary returns the id of the key that encrypts.
+func (k keys) primary() string {
+	return k.list[slices.IndexFunc(k.list, func(key Key) bool { return key.Use == Encrypts })].ID
 }
 
 // List describes the keys in a file, oldest first.
@@ -152,8 +111,8 @@ func List(path string) ([]Key, error) {
 	return describe(handle), nil
 }
 
-// describe lists the keys that are enabled. Those after the one that encrypts were
-// added to take over from it.
+// describe lists the keys that are enabled, as the one that encrypts always is. Those after
+// it were added to take over from it.
 func describe(handle *keyset.Handle) []Key {
 	var list []Key
 	use := Decrypts
@@ -162,7 +121,7 @@ func describe(handle *keyset.Handle) []Key {
 		if err != nil || entry.KeyStatus() != keyset.Enabled {
 			continue
 		}
-		key := Key{ID: strconv.FormatUint(uint64(entry.KeyID()), 10), Use: use}
+		key := Key{strconv.FormatUint(uint64(entry.KeyID()), 10), use, entry.KeyID()}
 		if entry.IsPrimary() {
 			key.Use, use = Encrypts, Prepared
 		}
@@ -175,20 +134,13 @@ func describe(handle *keyset.Handle) []Key {
 // returns an error that is [fs.ErrExist] if the file exists, and another one if somebody
 // else could replace files in its directory.
 func Create(path string) error {
-	return change(path, func() error {
+	return change(path, func() (*keyset.Manager, error) {
 		if _, err := os.Lstat(path); err == nil {
-			return &fs.PathError{Op: "create", Path: path, Err: fs.ErrExist}
+			return nil, &fs.PathError{Op: "create", Path: path, Err: fs.ErrExist}
 		}
 		manager := keyset.NewManager()
-		if err := addKey(manager, true); err != nil {
-			return err
-		}
-		data, err := encode(manager)
-		if err != nil {
-			return err
-		}
-		return private.Write(path, data, 0o600)
-	})
+		return manager, addKey(manager, true)
+	}, func(data []byte) error { return private.Write(path, data, 0o600) })
 }
 
 // Rotate makes another key the one that encrypts: the one that was prepared, or else
@@ -199,10 +151,10 @@ func Rotate(path string, prepare bool) error {
 	if target, err := filepath.EvalSymlinks(path); err == nil {
 		path = target // the link stays one
 	}
-	return change(path, func() error {
+	return change(path, func() (*keyset.Manager, error) {
 		handle, err := readHandle(path)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		manager, list := keyset.NewManagerFromHandle(handle), describe(handle)
 		prepared := slices.IndexFunc(list, func(key Key) bool { return key.Use == Prepared })
@@ -212,17 +164,10 @@ func Rotate(path string, prepare bool) error {
 		case prepare:
 			err = fmt.Errorf("key %s of %s is prepared already", list[prepared].ID, path)
 		default:
-			err = setPrimary(manager, list[prepared].ID)
+			err = manager.SetPrimary(list[prepared].number)
 		}
-		if err != nil {
-			return err
-		}
-		data, err := encode(manager)
-		if err != nil {
-			return err
-		}
-		return private.Rewrite(path, data)
-	})
+		return manager, err
+	}, func(data []byte) error { return private.Rewrite(path, data) })
 }
 
 // addKey adds a new key. Its nonces are random and so long that it serves any number
@@ -235,26 +180,9 @@ func addKey(manager *keyset.Manager, primary bool) error {
 	return err
 }
 
-func setPrimary(manager *keyset.Manager, id string) error {
-	number, err := strconv.ParseUint(id, 10, 32)
-	if err != nil {
-		return err
-	}
-	return manager.SetPrimary(uint32(number))
-}
-
-func encode(manager *keyset.Manager) ([]byte, error) {
-	handle, err := manager.Handle()
-	if err != nil {
-		return nil, err
-	}
-	var data bytes.Buffer
-	err = insecurecleartextkeyset.Write(handle, keyset.NewJSONWriter(&data))
-	return data.Bytes(), err
-}
-
-// change changes a keyset, while a file beside it keeps other programs from doing the same.
-func change(path string, write func() error) error {
+// change writes what becomes of a keyset, while a file beside it keeps other programs from
+// changing it.
+func change(path string, become func() (*keyset.Manager, error), write func([]byte) error) (err error) {
 	if err := private.CheckDir(filepath.Dir(path)); err != nil {
 		return err
 	}
@@ -265,5 +193,18 @@ func change(path string, write func() error) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(lock.Close(), write(), os.Remove(lock.Name()))
+	defer func() { err = errors.Join(err, lock.Close(), os.Remove(lock.Name())) }()
+	manager, err := become()
+	if err != nil {
+		return err
+	}
+	handle, err := manager.Handle()
+	if err != nil {
+		return err
+	}
+	var data bytes.Buffer
+	if err := insecurecleartextkeyset.Write(handle, keyset.NewJSONWriter(&data)); err != nil {
+		return err
+	}
+	return write(data.Bytes())
 }

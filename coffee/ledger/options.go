@@ -55,26 +55,11 @@ func openDB(system string, connector driver.Connector, s settings) *sql.DB {
 	if s.wrap != nil {
 		connector = s.wrap(connector)
 	}
-	if s.provider != nil {
-		return otelsql.OpenDB(connector, spanOptions(system, s.provider)...)
+	if s.provider == nil {
+		return sql.OpenDB(connector)
 	}
-	return sql.OpenDB(connector)
-}
-
-// sqliteConnector opens connections to a SQLite database.
-type sqliteConnector struct {
-	driver driver.Driver
-	dsn    string
-}
-
-func (c sqliteConnector) Connect(context.Context) (driver.Conn, error) { return c.driver.Open(c.dsn) }
-
-func (c sqliteConnector) Driver() driver.Driver { return c.driver }
-
-// spanOptions returns which statements make spans, and what they say.
-func spanOptions(system string, provider trace.TracerProvider) []otelsql.Option {
-	return []otelsql.Option{
-		otelsql.WithTracerProvider(provider),
+	return otelsql.OpenDB(connector,
+		otelsql.WithTracerProvider(s.provider),
 		otelsql.WithAttributes(attribute.String("db.system.name", system)),
 		otelsql.WithSpanOptions(otelsql.SpanOptions{
 			OmitConnResetSession: true, OmitConnPrepare: true, OmitRows: true, OmitConnectorConnect: true, DisableErrSkip: true,
@@ -82,6 +67,5 @@ func spanOptions(system string, provider trace.TracerProvider) []otelsql.Option 
 			SpanFilter: func(ctx context.Context, _ otelsql.Method, _ string, _ []driver.NamedValue) bool {
 				return trace.SpanContextFromContext(ctx).IsValid()
 			},
-		}),
-	}
+		}))
 }

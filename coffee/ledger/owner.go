@@ -68,17 +68,14 @@ func RecordedFor(ctx context.Context, c *coffee.Client) (Recorded, error) {
 	described, err := c.Temporal().DescribeWorkflowExecution(ctx, ledgerWorkflowID, "")
 	var missing *serviceerror.NotFound
 	if errors.As(err, &missing) {
-		return Recorded{}, nil
-	}
-	if err != nil {
-		return Recorded{}, err
+		err = nil
 	}
 	info := described.GetWorkflowExecutionInfo()
 	id, ok := strings.CutPrefix(described.GetExecutionConfig().GetTaskQueue().GetName(), ledgerQueue)
 	if !ok || info.GetStatus() != enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING {
-		return Recorded{}, nil
+		return Recorded{}, err
 	}
-	return Recorded{ID: id, execution: info.GetExecution()}, nil
+	return Recorded{ID: id, execution: info.GetExecution()}, err
 }
 
 // CheckOwner returns [ErrForeignLedger] if the orders of the namespace are not kept in the
@@ -86,13 +83,11 @@ func RecordedFor(ctx context.Context, c *coffee.Client) (Recorded, error) {
 func CheckOwner(ctx context.Context, c *coffee.Client, id string, owner Owner) error {
 	recorded, err := RecordedFor(ctx, c)
 	switch {
-	case isDenied(err):
-	case err != nil:
+	case err != nil && !isDenied(err):
 		return err
 	case recorded.ID != "" && recorded.ID != id:
 		return otherLedger(ctx, c, recorded, id)
-	}
-	if owner == (Owner{}) {
+	case owner == Owner{}:
 		return nil
 	}
 	namespace, err := ownerFor(ctx, c)
@@ -136,13 +131,9 @@ func Claim(ctx context.Context, c *coffee.Client, ledger Store, begin bool, log 
 	}
 }
 
-// bind records on both sides that the orders of the namespace are kept in the ledger,
-// and in no other. It returns [ErrForeignLedger], and changes nothing on the server, if
-// either side has recorded another. If begin is true, an empty ledger takes the place
-// of the one that the server has recorded.
-//
-// A [serviceerror.PermissionDenied] means that the server does not let the client record
-// it. The ledger has recorded it all the same, if the client may look at the namespace.
+// bind is one attempt of [Claim]. A [serviceerror.PermissionDenied] means that the server does
+// not let the client record the ledger, which has recorded its owner all the same, if the
+// client may look at the namespace.
 func bind(ctx context.Context, c *coffee.Client, ledger Store, begin bool) error {
 	id := ledger.ID()
 	if id == "" {
@@ -152,28 +143,25 @@ func bind(ctx context.Context, c *coffee.Client, ledger Store, begin bool) error
 	if err != nil {
 		return err
 	}
-	recorded, err := RecordedFor(ctx, c)
-	if err != nil && !isDenied(err) {
-		return err
+	recorded, denied := RecordedFor(ctx, c)
+	if denied != nil && !isDenied(denied) {
+		return denied
 	}
-	denied := err
-	if recorded.ID != "" && recorded.ID != id {
-		replace := false
-		if begin {
-			balance, err := ledger.Balance(ctx)
-			if err != nil {
-				return err
-			}
-			replace = balance == Balance{}
+	other := recorded.ID != "" && recorded.ID != id
+	if other && begin {
+		balance, err := ledger.Balance(ctx)
+		if err != nil {
+			return err
 		}
-		if !replace {
-			return otherLedger(ctx, c, recorded, id)
-		}
+		begin = balance == Balance{}
+	}
+	if other && !begin {
+		return otherLedger(ctx, c, recorded, id)
 	}
 	if err := ledger.Bind(ctx, owner); err != nil || denied != nil || recorded.ID == id {
 		return cmp.Or(err, denied)
 	}
-	if recorded.ID != "" {
+	if other {
 		// If it is over already, another worker is replacing it, and one of the two loses.
 		err := c.Temporal().TerminateWorkflow(ctx, ledgerWorkflowID, recorded.execution.GetRunId(), "a new ledger was begun")
 		var over *serviceerror.NotFound

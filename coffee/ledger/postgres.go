@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	_ "embed"
@@ -56,40 +57,45 @@ var lockPostgresOrder = fmt.Sprintf(`SELECT
 	pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('coffee ledger '::text || $1::text, 0::bigint))`,
 	postgresPatience.Milliseconds(), postgresLockTimeout.Milliseconds())
 
-// postgresMigration takes a lock of its own, because CREATE TABLE IF NOT EXISTS fails
-// when two sessions run it at once. A role that may only read and insert can use a
+// postgresEngine takes a lock of its own to migrate, because CREATE TABLE IF NOT EXISTS
+// fails when two sessions run it at once. A role that may only read and insert can use a
 // schema that is current.
-var postgresMigration = migration{
-	steps:     []string{postgresSchema},
-	tables:    `SELECT c.relname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relkind = 'r'`,
-	isolation: sql.LevelReadCommitted,
+var postgresEngine = engine{
+	steps:  []string{postgresSchema},
+	tables: `SELECT c.relname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relkind = 'r'`,
 	lock: fmt.Sprintf(`SELECT
 		pg_catalog.set_config('quote_all_identifiers', 'off', true),
 		pg_catalog.set_config('search_path', pg_catalog.quote_ident($1::text) || ', pg_temp', true),
 		pg_catalog.set_config('lock_timeout', '%d', true),
 		pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('coffee ledger'::text, 0::bigint))`, postgresLockTimeout.Milliseconds()),
+	// A table that was restored has another object id, and its row another transaction
+	// that made it.
+	place:     `ledger_id || ' ' || tableoid::text || ' ' || xmin::text`,
+	lockOrder: lockPostgresOrder,
+	// An entry is recorded and taken back: that needs what an order needs.
+	probe: func(ctx context.Context, tx *sql.Tx, in, id string) error {
+		_, err := tx.ExecContext(ctx, `INSERT INTO `+in+`ledger_entries (order_id, kind, amount_cents, run_id, recorded_at) VALUES ($1, 'void', 0, $1, pg_catalog.now())`, id)
+		return cmp.Or(err, errProbed)
+	},
+	inWords: InWords,
 }
 
-// inSchema returns the migration of the ledger in a schema.
-func (m migration) inSchema(schema string) migration {
-	m.in, m.args = pgx.Identifier{schema}.Sanitize()+".", []any{schema}
-	return m
+// inSchema returns the engine for the ledger in a schema.
+func (e engine) inSchema(schema string) engine {
+	e.in, e.args = pgx.Identifier{schema}.Sanitize()+".", []any{schema}
+	return e
 }
 
 // CheckPostgres returns nil if the schema has a ledger that this program knows, and
 // otherwise an error as [OpenExisting] does.
 func CheckPostgres(ctx context.Context, db querier, schema string) error {
-	return postgresMigration.inSchema(schema).check(ctx, db)
+	return postgresEngine.inSchema(schema).check(ctx, db)
 }
-
-// postgresPlace distinguishes a ledger from its own copies: a table that was restored has
-// another object id, and its row another transaction that made it.
-const postgresPlace = `ledger_id || ' ' || tableoid::text || ' ' || xmin::text`
 
 // openPostgres opens the ledger in a PostgreSQL database, and migrates its schema. If
 // there is no ledger, it creates one if create is true, and returns
-// [coffee.ErrNoLedger] otherwise.
-func openPostgres(ctx context.Context, databaseURL string, create bool, m migration, options ...Option) (_ Store, err error) {
+// [ErrNoLedger] otherwise.
+func openPostgres(ctx context.Context, databaseURL string, create bool, e engine, options ...Option) (_ Store, err error) {
 	config, err := ParsePostgres(databaseURL)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the ledger: %w", err)
@@ -119,17 +125,10 @@ func openPostgres(ctx context.Context, databaseURL string, create bool, m migrat
 	if err != nil {
 		return nil, err
 	}
-	m = m.inSchema(schema)
-	if err := m.run(ctx, db, create); err != nil {
-		return nil, err
-	}
-	// Each statement sees what was committed before it, so the one after the
-	// lock sees everything that was done under the lock before.
-	ledger, err := m.newLedger(ctx, db, postgresPlace, settings)
+	ledger, err := e.inSchema(schema).open(ctx, db, create, settings)
 	if err != nil {
-		return nil, err
+		return nil, err // not ledger, which would be an interface that is not nil
 	}
-	ledger.lockOrder, ledger.probe, ledger.inWords = lockPostgresOrder, probePostgres, InWords
 	return ledger, nil
 }
 
@@ -162,15 +161,6 @@ func requireWrites(ctx context.Context, conn *pgconn.PgConn) error {
 		return errReadOnly
 	}
 	return err
-}
-
-// probePostgres records an entry, and has it taken back: it needs what an order needs.
-func probePostgres(ctx context.Context, tx *sql.Tx, in, id string) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO `+in+`ledger_entries (order_id, kind, amount_cents, run_id, recorded_at) VALUES ($1, 'void', 0, $1, pg_catalog.now())`, id)
-	if err != nil {
-		return err
-	}
-	return errProbed
 }
 
 // InWords says what to do about an error of PostgreSQL. It makes one line of what the

@@ -12,44 +12,70 @@ import (
 	"example.com/coffee/internal/text"
 )
 
-// sqlLedger is a [coffee.Store] in a SQL database. Its statements are plain SQL
-// with $1 for parameters. What differs between engines is set when it is opened.
-type sqlLedger struct {
-	db *sql.DB
+// engine is what differs between databases.
+type engine struct {
+	// steps[i] makes version i+1 of the schema of version i. What a released step does
+	// never changes.
+	steps []string
 	// in, unless empty, is the schema that has the tables, quoted and with a dot. With
 	// it in front of each name, no setting of a session can bend them.
 	in string
-	// version is that of the schema that this program knows.
-	version int
-	// id is the ledger's own, and placeOf the expression over ledger_schema that says
-	// which ledger it is, and which copy; place is what it was when it was opened.
-	id, placeOf, place string
-	// isolation is the isolation level of transactions that write.
-	isolation sql.IsolationLevel
+	// tables is a query for the names of the tables that exist, among others.
+	tables string
+	// lock, unless empty, begins the transaction that migrates. It lets only one at a time
+	// do so; the others wait.
+	lock string
+	// args are the parameters of tables and lock.
+	args []any
+	// place is an expression over ledger_schema that says which ledger it is, and which
+	// copy.
+	place string
 	// lockOrder, unless empty, is the first statement of a transaction that writes.
 	// It lets only one transaction at a time work on an order. Its parameter is the
 	// order id.
 	lockOrder string
-	// inPlace, unless nil, returns an error if what is written now would be lost,
-	// because the database is not where the next process will look for it.
-	inPlace func() error
 	// probe writes something that changes nothing; id is one that no order has. If it
 	// returns errProbed, the transaction is rolled back and has served its purpose.
 	probe func(ctx context.Context, tx *sql.Tx, in, id string) error
-	// inWords, unless nil, says in words what an error of the database means.
+	// inWords says in words what an error of the database means.
 	inWords func(error) error
+}
+
+// isolation is that of transactions that write. SQLite has but one, which is stricter.
+var isolation = &sql.TxOptions{Isolation: sql.LevelReadCommitted}
+
+// sqlLedger is a [Store] in a SQL database. Its statements are plain SQL with $1 for
+// parameters.
+type sqlLedger struct {
+	engine
+	db *sql.DB
+	// id is the ledger's own, and opened its place when it was opened.
+	id, opened string
+	// inPlace returns an error if what is written now would be lost, because the database
+	// is not where the next process will look for it.
+	inPlace func() error
 	now     func() time.Time
 }
 
 var _ Store = (*sqlLedger)(nil)
 
-// Close implements [coffee.Store].
+// open returns the ledger in a database, whose schema it brings to the version that this
+// program knows; see [engine.migrate].
+func (e engine) open(ctx context.Context, db *sql.DB, create bool, s settings) (*sqlLedger, error) {
+	if err := e.migrate(ctx, db, create); err != nil {
+		return nil, err
+	}
+	l := &sqlLedger{engine: e, db: db, now: s.now, inPlace: func() error { return nil }}
+	return l, db.QueryRowContext(ctx, `SELECT ledger_id, `+e.place+` FROM `+e.in+`ledger_schema`).Scan(&l.id, &l.opened)
+}
+
+// Close implements [Store].
 func (l *sqlLedger) Close() error { return l.db.Close() }
 
-// ID implements [coffee.Store].
+// ID implements [Store].
 func (l *sqlLedger) ID() string { return l.id }
 
-// Bind implements [coffee.Store].
+// Bind implements [Store].
 func (l *sqlLedger) Bind(ctx context.Context, owner Owner) error {
 	var is Owner
 	err := l.write(ctx, "", func(tx *sql.Tx, _ account) error {
@@ -68,7 +94,7 @@ func (l *sqlLedger) Bind(ctx context.Context, owner Owner) error {
 
 var errProbed = errors.New("the ledger can be written")
 
-// Ready implements [coffee.Store].
+// Ready implements [Store].
 func (l *sqlLedger) Ready(ctx context.Context) error {
 	id := "ready " + rand.Text() // a space is in no order's id
 	err := l.write(ctx, id, func(tx *sql.Tx, _ account) error { return l.probe(ctx, tx, l.in, id) })
@@ -78,48 +104,62 @@ func (l *sqlLedger) Ready(ctx context.Context) error {
 	return err
 }
 
-// Charge implements [coffee.Store].
-func (l *sqlLedger) Charge(ctx context.Context, charge coffee.Charge) (coffee.Entry, error) {
+// Charge implements [coffee.Ledger].
+func (l *sqlLedger) Charge(ctx context.Context, charge coffee.Charge) (entry coffee.Entry, err error) {
 	if charge.OrderID == "" || charge.RunID == "" || charge.Amount <= 0 {
-		return coffee.Entry{}, coffee.ErrInvalidEntry
+		return entry, coffee.ErrInvalidEntry
 	}
-	return l.record(ctx, charge.OrderID, func(a account) (*coffee.Entry, error) {
-		existing := a.charge
+	err = l.write(ctx, charge.OrderID, func(tx *sql.Tx, a account) error {
 		switch {
-		case existing != nil && existing.RunID != charge.RunID:
-			return nil, coffee.ErrDuplicateOrder
-		case existing != nil && existing.Amount != charge.Amount:
-			return nil, coffee.ErrAmountConflict
+		case a.charge != nil && a.charge.RunID != charge.RunID:
+			return coffee.ErrDuplicateOrder
+		case a.charge != nil && a.charge.Amount != charge.Amount:
+			return coffee.ErrAmountConflict
 		case a.closing != nil:
-			return nil, coffee.ErrSettled
-		case existing != nil:
-			return existing, nil
+			return coffee.ErrSettled
+		case a.charge != nil:
+			entry = *a.charge
+			return nil
 		}
-		return &coffee.Entry{OrderID: charge.OrderID, Kind: coffee.EntryCharge, Amount: charge.Amount, RunID: charge.RunID}, nil
+		entry = coffee.Entry{OrderID: charge.OrderID, Kind: coffee.EntryCharge, Amount: charge.Amount, RunID: charge.RunID}
+		return l.append(ctx, tx, &entry)
 	})
+	return entry, err
 }
 
-// Refund implements [coffee.Store].
-func (l *sqlLedger) Refund(ctx context.Context, orderID, runID string) (coffee.Entry, error) {
+// Refund implements [coffee.Ledger].
+func (l *sqlLedger) Refund(ctx context.Context, orderID, runID string) (entry coffee.Entry, err error) {
 	if orderID == "" || runID == "" {
-		return coffee.Entry{}, coffee.ErrInvalidEntry
+		return entry, coffee.ErrInvalidEntry
 	}
-	return l.record(ctx, orderID, func(a account) (*coffee.Entry, error) {
+	err = l.write(ctx, orderID, func(tx *sql.Tx, a account) error {
+		entry = coffee.Entry{OrderID: orderID, Kind: coffee.EntryVoid, RunID: runID}
 		switch {
 		case a.charge != nil && a.charge.RunID != runID:
-			return nil, coffee.ErrDuplicateOrder
+			return coffee.ErrDuplicateOrder
 		case a.delivered:
-			return nil, coffee.ErrDelivered
+			return coffee.ErrDelivered
 		case a.closing != nil:
-			return a.closing, nil
+			entry = *a.closing
+			return nil
 		case a.charge != nil:
-			return &coffee.Entry{OrderID: orderID, Kind: coffee.EntryRefund, Amount: a.charge.Amount, RunID: runID}, nil
+			entry.Kind, entry.Amount = coffee.EntryRefund, a.charge.Amount
 		}
-		return &coffee.Entry{OrderID: orderID, Kind: coffee.EntryVoid, RunID: runID}, nil
+		return l.append(ctx, tx, &entry)
 	})
+	return entry, err
 }
 
-// Deliver implements [coffee.Store].
+// append writes an entry, at this moment.
+func (l *sqlLedger) append(ctx context.Context, tx *sql.Tx, e *coffee.Entry) error {
+	e.RecordedAt = l.timestamp()
+	_, err := tx.ExecContext(ctx,
+		`INSERT INTO `+l.in+`ledger_entries (order_id, kind, amount_cents, run_id, recorded_at) VALUES ($1, $2, $3, $4, $5)`,
+		e.OrderID, string(e.Kind), int64(e.Amount), e.RunID, e.RecordedAt.Format(time.RFC3339Nano))
+	return err
+}
+
+// Deliver implements [coffee.Ledger].
 func (l *sqlLedger) Deliver(ctx context.Context, orderID string) error {
 	if orderID == "" {
 		return coffee.ErrInvalidEntry
@@ -134,19 +174,27 @@ func (l *sqlLedger) Deliver(ctx context.Context, orderID string) error {
 	})
 }
 
-// Paid implements [coffee.Store].
+// Paid implements [coffee.Ledger].
 func (l *sqlLedger) Paid(ctx context.Context, orderID string) (delivered bool, err error) {
 	if orderID == "" {
 		return false, coffee.ErrInvalidEntry
 	}
-	if err := l.checkPlace(); err != nil {
-		return false, fmt.Errorf("ledger: %w", err)
+	if err = l.inPlace(); err != nil {
+		return false, inLedger(err)
 	}
 	a, err := l.readAccount(ctx, l.db, orderID)
 	if err != nil {
-		return false, fmt.Errorf("ledger: %w", err)
+		return false, inLedger(err)
 	}
 	return a.delivered, a.paid()
+}
+
+// inLedger says of an error that it comes from the ledger; nil stays nil.
+func inLedger(err error) error {
+	if err != nil {
+		err = fmt.Errorf("ledger: %w", err)
+	}
+	return err
 }
 
 // account is what the ledger holds for one order.
@@ -167,46 +215,17 @@ func (a account) paid() error {
 	return nil
 }
 
-// record lets decide look at the order's entries. It appends the entry that decide
-// returns, unless that entry is already in the ledger.
-func (l *sqlLedger) record(ctx context.Context, orderID string, decide func(account) (*coffee.Entry, error)) (recorded coffee.Entry, err error) {
-	err = l.write(ctx, orderID, func(tx *sql.Tx, a account) error {
-		entry, err := decide(a)
-		if err != nil {
-			return err
-		}
-		if entry.RecordedAt.IsZero() { // it is not from the ledger
-			entry.RecordedAt = l.timestamp()
-			if _, err := tx.ExecContext(ctx,
-				`INSERT INTO `+l.in+`ledger_entries (order_id, kind, amount_cents, run_id, recorded_at) VALUES ($1, $2, $3, $4, $5)`,
-				entry.OrderID, string(entry.Kind), int64(entry.Amount), entry.RunID, entry.RecordedAt.Format(time.RFC3339Nano),
-			); err != nil {
-				return err
-			}
-		}
-		recorded = *entry
-		return nil
-	})
-	if err != nil {
-		return coffee.Entry{}, err
-	}
-	return recorded, nil
-}
-
 // write runs do in a transaction, during which nothing else writes to the order.
 func (l *sqlLedger) write(ctx context.Context, orderID string, do func(tx *sql.Tx, a account) error) (err error) {
 	defer func() {
 		if err != nil && !coffee.IsRefusal(err) {
-			if l.inWords != nil {
-				err = l.inWords(err)
-			}
-			err = fmt.Errorf("ledger: %w", err)
+			err = inLedger(l.inWords(err))
 		}
 	}()
-	if err := l.checkPlace(); err != nil {
+	if err := l.inPlace(); err != nil {
 		return err
 	}
-	tx, err := l.db.BeginTx(ctx, &sql.TxOptions{Isolation: l.isolation})
+	tx, err := l.db.BeginTx(ctx, isolation)
 	if err != nil {
 		return err
 	}
@@ -227,14 +246,7 @@ func (l *sqlLedger) write(ctx context.Context, orderID string, do func(tx *sql.T
 	if err := tx.Commit(); err != nil {
 		return err
 	}
-	return l.checkPlace() // it may have been moved meanwhile
-}
-
-func (l *sqlLedger) checkPlace() error {
-	if l.inPlace == nil {
-		return nil
-	}
-	return l.inPlace()
+	return l.inPlace() // it may have been moved meanwhile
 }
 
 func (l *sqlLedger) timestamp() time.Time {
@@ -253,14 +265,14 @@ type querier interface {
 func (l *sqlLedger) readAccount(ctx context.Context, db querier, orderID string) (a account, err error) {
 	var version int
 	var place string
-	err = db.QueryRowContext(ctx, `SELECT version, `+l.placeOf+`, EXISTS (SELECT 1 FROM `+l.in+`ledger_deliveries WHERE order_id = $1) FROM `+l.in+`ledger_schema`, orderID).
+	err = db.QueryRowContext(ctx, `SELECT version, `+l.place+`, EXISTS (SELECT 1 FROM `+l.in+`ledger_deliveries WHERE order_id = $1) FROM `+l.in+`ledger_schema`, orderID).
 		Scan(&version, &place, &a.delivered)
 	switch {
 	case err != nil:
 		return a, err
-	case version > l.version: // a newer program has migrated the schema meanwhile
-		return a, checkVersion(version, l.version)
-	case place != l.place:
+	case version > len(l.steps): // a newer program has migrated the schema meanwhile
+		return a, l.checkVersion(version)
+	case place != l.opened:
 		return a, errors.New("its tables were replaced while it was open: put them back, or start the worker again")
 	}
 	entries, err := l.queryEntries(ctx, db, orderID)
@@ -277,13 +289,10 @@ func (l *sqlLedger) readAccount(ctx context.Context, db querier, orderID string)
 	return a, nil
 }
 
-// Entries implements [coffee.Store].
+// Entries implements [coffee.Ledger].
 func (l *sqlLedger) Entries(ctx context.Context, orderID string) ([]coffee.Entry, error) {
 	entries, err := l.queryEntries(ctx, l.db, orderID)
-	if err != nil {
-		return nil, fmt.Errorf("ledger: %w", err)
-	}
-	return entries, nil
+	return entries, inLedger(err)
 }
 
 // queryEntries returns the entries of an order, oldest first. It relies on a charge
@@ -312,32 +321,11 @@ func (l *sqlLedger) queryEntries(ctx context.Context, db querier, orderID string
 	return entries, rows.Err()
 }
 
-// Balance implements [coffee.Store].
-func (l *sqlLedger) Balance(ctx context.Context) (Balance, error) {
-	rows, err := l.db.QueryContext(ctx, `SELECT kind, COUNT(*), SUM(amount_cents) FROM `+l.in+`ledger_entries GROUP BY kind`)
-	if err != nil {
-		return Balance{}, fmt.Errorf("ledger: %w", err)
-	}
-	defer rows.Close()
-	var balance Balance
-	for rows.Next() {
-		var kind coffee.EntryKind
-		var count int64
-		var sum coffee.Cents
-		if err := rows.Scan(&kind, &count, &sum); err != nil {
-			return Balance{}, fmt.Errorf("ledger: %w", err)
-		}
-		switch kind {
-		case coffee.EntryCharge:
-			balance.Charges, balance.Charged = count, sum
-		case coffee.EntryRefund:
-			balance.Refunds, balance.Refunded = count, sum
-		case coffee.EntryVoid:
-			balance.Voids = count
-		}
-	}
-	if err := rows.Err(); err != nil {
-		return Balance{}, fmt.Errorf("ledger: %w", err)
-	}
-	return balance, nil
+// Balance implements [Store].
+func (l *sqlLedger) Balance(ctx context.Context) (b Balance, err error) {
+	err = l.db.QueryRowContext(ctx, `SELECT
+		COUNT(CASE kind WHEN 'charge' THEN 1 END), COUNT(CASE kind WHEN 'refund' THEN 1 END), COUNT(CASE kind WHEN 'void' THEN 1 END),
+		COALESCE(SUM(CASE kind WHEN 'charge' THEN amount_cents END), 0), COALESCE(SUM(CASE kind WHEN 'refund' THEN amount_cents END), 0)
+		FROM `+l.in+`ledger_entries`).Scan(&b.Charges, &b.Refunds, &b.Voids, &b.Charged, &b.Refunded)
+	return b, inLedger(err)
 }

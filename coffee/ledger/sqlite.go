@@ -3,13 +3,14 @@ package ledger
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	_ "embed"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 
-	_ "modernc.org/sqlite" // the driver "sqlite"
+	"modernc.org/sqlite"
 
 	"example.com/coffee/internal/sqlitefile"
 )
@@ -17,28 +18,28 @@ import (
 //go:embed sqlite.sql
 var sqliteSchema string
 
-// sqliteMigration needs no lock: its transactions take SQLite's when they begin
+// sqliteEngine needs no locks: its transactions take SQLite's when they begin
 // ([sqlitefile.Immediate]).
-var sqliteMigration = migration{
-	steps:     []string{sqliteSchema},
-	tables:    `SELECT name FROM sqlite_schema WHERE type = 'table'`,
-	isolation: sql.LevelSerializable,
+var sqliteEngine = engine{
+	steps:   []string{sqliteSchema},
+	tables:  `SELECT name FROM sqlite_schema WHERE type = 'table'`,
+	place:   "ledger_id",
+	inWords: func(err error) error { return err },
+	// The first page is written anew. That has to be committed, because only then does
+	// SQLite need room on the disk.
+	probe: func(ctx context.Context, tx *sql.Tx, _, _ string) error {
+		_, err := tx.ExecContext(ctx, `PRAGMA user_version = 0`) // which it is
+		return err
+	},
 }
 
 // CheckSQLite returns nil if the database is a ledger that this program knows, and
 // otherwise an error as [OpenExisting] does.
-func CheckSQLite(ctx context.Context, db querier) error { return sqliteMigration.check(ctx, db) }
-
-// probeSQLite writes the first page anew. It has to be committed, because only then does
-// SQLite need room on the disk.
-func probeSQLite(ctx context.Context, tx *sql.Tx, _, _ string) error {
-	_, err := tx.ExecContext(ctx, `PRAGMA user_version = 0`) // which it is
-	return err
-}
+func CheckSQLite(ctx context.Context, db querier) error { return sqliteEngine.check(ctx, db) }
 
 // openSQLiteFile opens the ledger in a file, and migrates its schema. If there is no
-// file, it creates one if create is true, and returns [coffee.ErrNoLedger] otherwise.
-func openSQLiteFile(ctx context.Context, path string, create bool, m migration, options ...Option) (_ Store, err error) {
+// file, it creates one if create is true, and returns [ErrNoLedger] otherwise.
+func openSQLiteFile(ctx context.Context, path string, create bool, e engine, options ...Option) (_ Store, err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("cannot open the ledger %s: %w", path, err)
@@ -54,22 +55,28 @@ func openSQLiteFile(ctx context.Context, path string, create bool, m migration, 
 	exists, err := sqlitefile.Find(absolute)
 	switch {
 	case err != nil:
-		return nil, err
 	case !exists && !create:
-		return nil, ErrNoLedger
+		err = ErrNoLedger
 	case !exists:
-		if err := createSQLiteFile(ctx, absolute, m); err != nil {
-			return nil, err
+		err = sqlitefile.Create(absolute, func(draft string) error {
+			ledger, err := openSQLite(ctx, fileDSN(draft), e)
+			if err != nil {
+				return err
+			}
+			return ledger.Close()
+		})
+		if errors.Is(err, fs.ErrExist) { // another process was first
+			err = nil
 		}
 	default:
-		if err := sqlitefile.CheckNames(absolute); err != nil {
-			return nil, err
-		}
-		if err := checkSQLiteFile(ctx, absolute, m); err != nil {
-			return nil, err
+		if err = sqlitefile.CheckNames(absolute); err == nil {
+			err = checkSQLiteFile(ctx, absolute, e)
 		}
 	}
-	ledger, err := openSQLite(ctx, fileDSN(absolute), m, options...)
+	if err != nil {
+		return nil, err
+	}
+	ledger, err := openSQLite(ctx, fileDSN(absolute), e, options...)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +88,7 @@ func openSQLiteFile(ctx context.Context, path string, create bool, m migration, 
 
 // checkSQLiteFile returns an error if the file is damaged, not a ledger, or that of a
 // newer program, before anything is written to it.
-func checkSQLiteFile(ctx context.Context, absolute string, m migration) (err error) {
+func checkSQLiteFile(ctx context.Context, absolute string, e engine) (err error) {
 	db, err := sql.Open("sqlite", sqlitefile.DSN(absolute, "rw", map[string]string{"busy_timeout": "5000"}))
 	if err != nil {
 		return err
@@ -91,7 +98,7 @@ func checkSQLiteFile(ctx context.Context, absolute string, m migration) (err err
 	if err := sqlitefile.Check(ctx, db); err != nil {
 		return err
 	}
-	version, err := m.version(ctx, db)
+	version, err := e.version(ctx, db)
 	if err == nil && version == 0 {
 		err = errors.New("it is another program's database")
 	}
@@ -114,21 +121,6 @@ func stayInPlace(name string) (func() error, error) {
 	}, nil
 }
 
-// createSQLiteFile creates an empty ledger, unless another process does so first.
-func createSQLiteFile(ctx context.Context, path string, m migration) error {
-	err := sqlitefile.Create(path, func(draft string) error {
-		ledger, err := openSQLite(ctx, fileDSN(draft), m)
-		if err != nil {
-			return err
-		}
-		return ledger.Close()
-	})
-	if errors.Is(err, fs.ErrExist) {
-		return nil
-	}
-	return err
-}
-
 // fileDSN returns the data source name of a ledger in a file. A commit survives a
 // power failure, as it does on the Temporal server; otherwise the two could
 // disagree about a charge.
@@ -140,34 +132,32 @@ func fileDSN(absolute string) string {
 
 // OpenMemory opens a new ledger in memory, which is gone when it is closed.
 func OpenMemory(ctx context.Context, options ...Option) (Store, error) {
-	l, err := openSQLite(ctx, "file::memory:", sqliteMigration, options...)
+	l, err := openSQLite(ctx, "file::memory:", sqliteEngine, options...)
 	if err != nil {
 		return nil, err // not l, which would be an interface that is not nil
 	}
 	return l, nil
 }
 
-func openSQLite(ctx context.Context, dsn string, m migration, options ...Option) (*sqlLedger, error) {
-	registered, err := sql.Open("sqlite", "") // which opens nothing
-	if err != nil {
-		return nil, err
-	}
+func openSQLite(ctx context.Context, dsn string, e engine, options ...Option) (*sqlLedger, error) {
 	settings := newSettings(options)
-	db := openDB("sqlite", sqliteConnector{registered.Driver(), dsn}, settings)
-	if err := registered.Close(); err != nil {
-		return nil, errors.Join(err, db.Close())
-	}
+	db := openDB("sqlite", sqliteConnector(dsn), settings)
 	// SQLite has one writer at a time anyway, and an in-memory database lives
 	// and dies with its one connection.
 	db.SetMaxOpenConns(1)
 	db.SetConnMaxIdleTime(0)
-	if err := m.run(ctx, db, true); err != nil {
-		return nil, errors.Join(err, db.Close())
-	}
-	ledger, err := m.newLedger(ctx, db, "ledger_id", settings)
+	ledger, err := e.open(ctx, db, true, settings)
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	ledger.probe = probeSQLite
 	return ledger, nil
 }
+
+// sqliteConnector opens connections to a SQLite database with this data source name.
+type sqliteConnector string
+
+func (c sqliteConnector) Connect(context.Context) (driver.Conn, error) {
+	return c.Driver().Open(string(c))
+}
+
+func (sqliteConnector) Driver() driver.Driver { return &sqlite.Driver{} }

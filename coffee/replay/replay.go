@@ -22,7 +22,7 @@ import (
 	"example.com/coffee/internal/text"
 )
 
-// ReplayError reports a nondeterminism error: the workflow issues other commands than the
+// Error reports a nondeterminism error: the workflow issues other commands than the
 // history records. A worker with this code cannot continue the order.
 type Error struct {
 	// EventID is the id of the event at which they part; 0 if that is unknown.
@@ -46,7 +46,7 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.cause }
 
 // Check runs a workflow function against the history of an order, as a worker does that
-// picks up the order, and returns a [*ReplayError] if it would not do the same again. It
+// picks up the order, and returns a [*Error] if it would not do the same again. It
 // needs no server, and calls no service.
 func Check(function any, history desk.History) error {
 	replay := func(events []*historypb.HistoryEvent) error {
@@ -72,8 +72,8 @@ func Check(function any, history desk.History) error {
 	if err == nil {
 		return nil
 	}
-	e := explainReplay(history.Events, err)
-	if e.EventID == 0 || e.Problem != elsewhere {
+	e := explain(history.Events, err)
+	if e.Problem != elsewhere {
 		return e
 	}
 	// What the code does instead can show when the history ends just before.
@@ -82,10 +82,8 @@ func Check(function any, history desk.History) error {
 		before--
 	}
 	if before > 0 {
-		if err := replay(withNextTask(history.Events[:before])); err != nil {
-			if command, ok := commandIn(err); ok {
-				e.Problem = elsewhere + ": " + command
-			}
+		if command := commandIn(replay(withNextTask(history.Events[:before]))); command != "" {
+			e.Problem = elsewhere + ": " + command
 		}
 	}
 	return e
@@ -109,31 +107,18 @@ func withNextTask(events []*historypb.HistoryEvent) []*historypb.HistoryEvent {
 		}
 	}
 	events = slices.Clip(events[:end])
-	last := events[end-1]
-	add := func(event *historypb.HistoryEvent) {
-		event.EventId, event.EventTime = last.GetEventId()+1, last.GetEventTime()
-		last = event
-		events = append(events, event)
-	}
 	for range 2 {
-		scheduled := &historypb.HistoryEvent{
-			EventType:  enumspb.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED,
-			Attributes: &historypb.HistoryEvent_WorkflowTaskScheduledEventAttributes{WorkflowTaskScheduledEventAttributes: &historypb.WorkflowTaskScheduledEventAttributes{}},
+		for _, event := range []*historypb.HistoryEvent{
+			{EventType: enumspb.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED},
+			{EventType: enumspb.EVENT_TYPE_WORKFLOW_TASK_STARTED, Attributes: &historypb.HistoryEvent_WorkflowTaskStartedEventAttributes{
+				WorkflowTaskStartedEventAttributes: &historypb.WorkflowTaskStartedEventAttributes{}}},
+			{EventType: enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED, Attributes: &historypb.HistoryEvent_WorkflowTaskCompletedEventAttributes{
+				WorkflowTaskCompletedEventAttributes: &historypb.WorkflowTaskCompletedEventAttributes{}}},
+		} {
+			last := events[len(events)-1]
+			event.EventId, event.EventTime = last.GetEventId()+1, last.GetEventTime()
+			events = append(events, event)
 		}
-		add(scheduled)
-		started := &historypb.HistoryEvent{
-			EventType: enumspb.EVENT_TYPE_WORKFLOW_TASK_STARTED,
-			Attributes: &historypb.HistoryEvent_WorkflowTaskStartedEventAttributes{WorkflowTaskStartedEventAttributes: &historypb.WorkflowTaskStartedEventAttributes{
-				ScheduledEventId: scheduled.GetEventId(),
-			}},
-		}
-		add(started)
-		add(&historypb.HistoryEvent{
-			EventType: enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED,
-			Attributes: &historypb.HistoryEvent_WorkflowTaskCompletedEventAttributes{WorkflowTaskCompletedEventAttributes: &historypb.WorkflowTaskCompletedEventAttributes{
-				ScheduledEventId: scheduled.GetEventId(), StartedEventId: started.GetEventId(),
-			}},
-		})
 	}
 	return events
 }
@@ -178,8 +163,11 @@ var (
 	activityInWords = regexp.MustCompile(`ActivityType:\(Name:([^)]*)\)`)
 )
 
-// explainReplay returns a [*ReplayError] for an error of the replayer.
-func explainReplay(events []*historypb.HistoryEvent, err error) *Error {
+// elsewhere is the problem if an event is known.
+const elsewhere = "this code does something else there"
+
+// explain returns an [*Error] for an error of the replayer.
+func explain(events []*historypb.HistoryEvent, err error) *Error {
 	words := err.Error()
 	e := &Error{Problem: text.Clip(strings.TrimPrefix(words, "[TMPRL1100] "), text.MaxText), cause: err}
 	if !strings.Contains(words, "TMPRL1100") {
@@ -188,32 +176,34 @@ func explainReplay(events []*historypb.HistoryEvent, err error) *Error {
 	if match := eventInWords.FindStringSubmatch(words); match != nil {
 		id, _ := strconv.ParseInt(match[1], 10, 64) // it consists of digits
 		if i := slices.IndexFunc(events, func(event *historypb.HistoryEvent) bool { return event.GetEventId() == id }); i >= 0 {
-			e.EventID, e.Event = id, eventName(events[i])
-			e.Problem = elsewhere
+			e.EventID, e.Event, e.Problem = id, eventName(events[i]), elsewhere
 		}
 	}
-	if command, ok := commandIn(err); ok && e.EventID != 0 {
+	switch command := commandIn(err); {
+	case command == "":
+	case e.EventID != 0:
 		e.Problem = elsewhere + ": " + command
-	} else if ok {
+	default:
 		e.Problem = "this code does something that the history does not have: " + command
 	}
 	return e
 }
 
-// elsewhere is the problem if an event is known.
-const elsewhere = "this code does something else there"
-
-// commandIn returns what the code does instead, if an error of the replayer says so.
-func commandIn(err error) (command string, ok bool) {
+// commandIn returns what the code does instead; empty if an error of the replayer does not
+// say so.
+func commandIn(err error) string {
+	if err == nil {
+		return ""
+	}
 	match := commandInWords.FindStringSubmatch(err.Error())
 	if match == nil {
-		return "", false
+		return ""
 	}
-	command = match[1]
+	command := match[1]
 	if activity := activityInWords.FindStringSubmatch(match[2]); activity != nil {
 		command += " " + activity[1]
 	}
-	return command, true
+	return command
 }
 
 // eventName returns the type of an event, and the activity that it schedules.

@@ -20,11 +20,9 @@ import (
 // fails if the deployment has changed since it was read.
 func (c *Client) SetCurrent(ctx context.Context, d Deployment, buildID string) error {
 	if ramping, ok := d.Ramping(); ok && ramping.BuildID != buildID {
-		ended, err := c.setRamping(ctx, d, "", 0)
-		if err != nil {
+		if err := c.SetRamping(ctx, &d, "", 0); err != nil {
 			return err
 		}
-		d.token = ended.ConflictToken
 	}
 	_, err := c.Temporal().WorkerDeploymentClient().GetHandle(d.Name).SetCurrentVersion(ctx, client.WorkerDeploymentSetCurrentVersionOptions{
 		BuildID: buildID, ConflictToken: d.token,
@@ -34,17 +32,15 @@ func (c *Client) SetCurrent(ctx context.Context, d Deployment, buildID string) e
 
 // SetRamping lets a share of the new orders, and of those under way that are not
 // pinned, begin or go on with a version. An empty buildID ends the ramp. It fails if
-// the deployment has changed since it was read.
-func (c *Client) SetRamping(ctx context.Context, d Deployment, buildID string, percent float32) error {
-	_, err := c.setRamping(ctx, d, buildID, percent)
-	return err
-}
-
-func (c *Client) setRamping(ctx context.Context, d Deployment, buildID string, percent float32) (client.WorkerDeploymentSetRampingVersionResponse, error) {
+// the deployment has changed since it was read; this change counts as read.
+func (c *Client) SetRamping(ctx context.Context, d *Deployment, buildID string, percent float32) error {
 	ramped, err := c.Temporal().WorkerDeploymentClient().GetHandle(d.Name).SetRampingVersion(ctx, client.WorkerDeploymentSetRampingVersionOptions{
 		BuildID: buildID, Percentage: percent, ConflictToken: d.token,
 	})
-	return ramped, noDeployment(err)
+	if err == nil {
+		d.token = ramped.ConflictToken
+	}
+	return noDeployment(err)
 }
 
 // DeleteVersion makes the server forget a version, which frees its place in the

@@ -1,3 +1,5 @@
+// Package rollout brings another release of the workers into use: it says which versions a
+// server knows, which of them new orders begin on, and which orders still need an old one.
 package rollout
 
 import (
@@ -16,6 +18,12 @@ import (
 	"example.com/coffee/coffee/desk"
 	"example.com/coffee/internal/text"
 )
+
+// Client does what a [desk.Client] does, and changes which version is current.
+type Client struct{ *desk.Client }
+
+// New returns a client for the versions of the workers that make these orders.
+func New(orders *desk.Client) *Client { return &Client{orders} }
 
 var (
 	// ErrNoDeployments means that the server has no worker deployments, or not in the
@@ -63,6 +71,28 @@ type DeployedVersion struct {
 	lastCurrent time.Time // when it last became current
 }
 
+// CheckDeployments returns [ErrNoDeployments] if the server has no worker deployments.
+// Its workers would then ignore their version.
+func (c *Client) CheckDeployments(ctx context.Context) error {
+	_, err := c.Temporal().WorkflowService().ListWorkerDeployments(ctx, &workflowservice.ListWorkerDeploymentsRequest{Namespace: c.Namespace(), PageSize: 1})
+	return noDeployment(err)
+}
+
+func noDeployment(err error) error {
+	var unimplemented *serviceerror.Unimplemented
+	var denied *serviceerror.PermissionDenied
+	var missing *serviceerror.NotFound
+	switch {
+	case errors.As(err, &unimplemented):
+		return ErrNoDeployments
+	case errors.As(err, &denied) && strings.Contains(denied.Error(), "Deployment Versions are disabled"):
+		return ErrNoDeployments
+	case errors.As(err, &missing):
+		return ErrNoVersion
+	}
+	return err
+}
+
 // Deployment returns the versions of a deployment. It returns [ErrNoDeployments] if the
 // server does not have any.
 func (c *Client) Deployment(ctx context.Context, name string) (Deployment, error) {
@@ -73,12 +103,11 @@ func (c *Client) Deployment(ctx context.Context, name string) (Deployment, error
 		return Deployment{}, err
 	}
 	info := described.GetWorkerDeploymentInfo()
-	d := Deployment{Name: name, Versions: []DeployedVersion{}, token: described.GetConflictToken()}
 	workers, err := c.Workers(ctx, coffee.TaskQueue)
 	if err != nil {
 		return Deployment{}, err
 	}
-	d.workers = workers.Running(name, time.Now())
+	d := Deployment{Name: name, Versions: []DeployedVersion{}, token: described.GetConflictToken(), workers: workers.Running(name, time.Now())}
 	for _, summary := range info.GetVersionSummaries() {
 		v := DeployedVersion{
 			BuildID:     summary.GetDeploymentVersion().GetBuildId(),

@@ -5,36 +5,28 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
+	"path"
+	"slices"
 	"sync"
 	"time"
 
 	"google.golang.org/grpc"
 )
 
-// Health says whether a process does its work. Checks are asked in turn.
-type Health struct {
-	// Checks return nil if something that the work needs is there.
-	Checks []func(context.Context) error
-}
-
-// checkTimeout bounds how long all checks together may take. Kubernetes waits for a
-// second by default.
+// checkTimeout bounds how long a check may take. Kubernetes waits for a second by default.
 const checkTimeout = 900 * time.Millisecond
 
-// Handler serves /healthz, which says that the process is alive, and /readyz, which says
-// that it does its work, or why not, with status 503.
-func (h *Health) Handler() http.Handler {
+// Health serves /healthz, which says that the process is alive, and /readyz, which says that
+// it does its work, or with status 503 why not, as ready says.
+func Health(ready func(context.Context) error) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), checkTimeout)
 		defer cancel()
-		for _, check := range h.Checks {
-			if err := check(ctx); err != nil {
-				http.Error(w, err.Error(), http.StatusServiceUnavailable)
-				return
-			}
+		if err := ready(ctx); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
 		}
 		fmt.Fprintln(w, "ok")
 	})
@@ -44,75 +36,56 @@ func (h *Health) Handler() http.Handler {
 // Polls watches the polls of a worker. The zero value is ready to use.
 type Polls struct {
 	mu    sync.Mutex
-	kinds map[string]*poller
+	kinds [2]poller // as in polls
 }
+
+// polls are the methods that every worker calls all the time.
+var polls = []string{"PollWorkflowTaskQueue", "PollActivityTaskQueue"}
 
 // poller is what is known about the polls of a kind.
 type poller struct {
 	inFlight int
-	// failed is when a poll failed, if none has succeeded since.
-	failed time.Time
-	// began is when the last poll began.
-	began time.Time
+	began    time.Time // when the last one began
+	failed   time.Time // when one failed, if none has succeeded since
 }
 
 // settled is how long a poll has to be in flight after another one failed to show that
 // the server is back: otherwise it would have failed as well.
 const settled = time.Second
 
-const (
-	pollWorkflowTasks = "PollWorkflowTaskQueue"
-	pollActivities    = "PollActivityTaskQueue"
-)
-
 // DialOption watches the polls of a connection.
 func (p *Polls) DialOption() grpc.DialOption { return grpc.WithChainUnaryInterceptor(p.intercept) }
 
 func (p *Polls) intercept(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
-	kind := method[strings.LastIndexByte(method, '/')+1:]
-	if kind != pollWorkflowTasks && kind != pollActivities {
+	kind := slices.Index(polls, path.Base(method))
+	if kind < 0 {
 		return invoke(ctx, method, request, reply, conn, options...)
 	}
-	p.begin(kind)
+	poller := &p.kinds[kind]
+	p.mu.Lock()
+	poller.inFlight++
+	poller.began = time.Now()
+	p.mu.Unlock()
 	err := invoke(ctx, method, request, reply, conn, options...)
-	p.end(kind, err)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	poller.inFlight--
+	switch {
+	case err == nil:
+		poller.failed = time.Time{}
+	case poller.failed.IsZero():
+		poller.failed = time.Now()
+	}
 	return err
 }
 
-func (p *Polls) begin(kind string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.kinds == nil {
-		p.kinds = map[string]*poller{}
-	}
-	if p.kinds[kind] == nil {
-		p.kinds[kind] = &poller{}
-	}
-	p.kinds[kind].inFlight++
-	p.kinds[kind].began = time.Now()
-}
-
-func (p *Polls) end(kind string, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.kinds[kind].inFlight--
-	switch {
-	case err == nil:
-		p.kinds[kind].failed = time.Time{}
-	case p.kinds[kind].failed.IsZero():
-		p.kinds[kind].failed = time.Now()
-	}
-}
-
 // Check returns an error unless the worker polls for workflow tasks and for activities.
-// It fits [Health.Checks].
 func (p *Polls) Check(context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, kind := range []string{pollWorkflowTasks, pollActivities} {
-		poller := p.kinds[kind]
+	for _, poller := range p.kinds {
 		switch {
-		case poller == nil:
+		case poller.began.IsZero():
 			return errors.New("the worker does not poll yet")
 		case !poller.failed.IsZero() && (poller.inFlight == 0 || time.Since(poller.began) < settled):
 			return fmt.Errorf("the worker's polls have failed since %s", poller.failed.UTC().Format(time.RFC3339))

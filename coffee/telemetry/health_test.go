@@ -12,22 +12,20 @@ import (
 	"google.golang.org/grpc"
 )
 
+var errSilent = errors.New("the ledger does not answer")
+
 func TestHealth(t *testing.T) {
 	t.Parallel()
-	var first, second error
-	h := &Health{Checks: []func(context.Context) error{
-		func(context.Context) error { return first },
-		func(ctx context.Context) error {
-			if second == nil {
-				return nil
-			}
+	var fails error
+	h := Health(func(ctx context.Context) error {
+		if fails == errSilent {
 			<-ctx.Done() // a ledger that does not answer
-			return second
-		},
-	}}
+		}
+		return fails
+	})
 	get := func(path string) (int, string) {
 		w := httptest.NewRecorder()
-		h.Handler().ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		h.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
 		return w.Code, strings.TrimSpace(w.Body.String())
 	}
 	check := func(path string, status int, text string) {
@@ -38,10 +36,10 @@ func TestHealth(t *testing.T) {
 	}
 	check("/healthz", 200, "ok")
 	check("/readyz", 200, "ok")
-	first = errors.New("the worker does not poll yet")
+	fails = errors.New("the worker does not poll yet")
 	check("/readyz", 503, "the worker does not poll yet")
 	check("/healthz", 200, "ok") // or it would be restarted for nothing
-	first, second = nil, errors.New("the ledger does not answer")
+	fails = errSilent
 	check("/readyz", 503, "the ledger does not answer")
 	check("/other", 404, "404 page not found")
 }

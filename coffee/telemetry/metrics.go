@@ -1,16 +1,17 @@
 // Package telemetry exposes how workers are: metrics for Prometheus, traces for
 // OpenTelemetry, and a health check.
 //
-// metrics.go collects and serves metrics. orders.go counts what happens to orders, with the
-// metrics handler that Temporal gives to workflows and activities. ledger.go and refunds.go
-// add what only a worker can see. tracing.go makes one trace of an order's way through client, workflow,
-// activities and ledger; valid.go keeps a text from losing it. health.go says whether a worker does its work.
+// metrics.go collects and serves metrics. orders.go counts what happens to orders; ledger.go
+// and refunds.go add what only a worker can see. tracing.go makes one trace of an order's way
+// through client, workflow, activities and ledger; valid.go keeps a text from losing it.
+// health.go says whether a worker does its work.
 package telemetry
 
 import (
 	"maps"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -20,6 +21,8 @@ import (
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/contrib/opentelemetry"
+
+	"example.com/coffee/coffee"
 )
 
 // Metrics collects metrics in this process.
@@ -48,6 +51,17 @@ func NewMetrics() (*Metrics, error) {
 	return &Metrics{registry: registry, meter: provider.Meter("example.com/coffee")}, nil
 }
 
+// Instrument makes a worker and its ledger measure what they do, and what becomes of the
+// orders. The client of the worker needs the handler of the same metrics, which can be those
+// of one worker only.
+func (m *Metrics) Instrument(options *coffee.WorkerOptions) {
+	ledger := newMeasured(options.Ledger)
+	refunds := &refunds{now: time.Now, pending: map[string]pendingRefund{}}
+	m.registry.MustRegister(append(refunds.gauges(), ledger.duration, ledger.errors)...)
+	options.Ledger = ledger
+	options.Interceptors = append(options.Interceptors, counter(refunds))
+}
+
 // Handler returns the handler for the options of a Temporal client. The SDK gives it to
 // its workers, and they to workflows and activities.
 func (m *Metrics) Handler() client.MetricsHandler {
@@ -63,27 +77,16 @@ func (m *Metrics) Handler() client.MetricsHandler {
 // and each would have metrics of its own.
 type bounded struct{ client.MetricsHandler }
 
-const (
-	// tagWorkflowType and tagActivityType are the SDK's labels with types.
-	tagWorkflowType = "workflow_type"
-	tagActivityType = "activity_type"
-	// otherType stands for all types that are not this program's.
-	otherType = "other"
-)
-
 // WithTags implements [client.MetricsHandler].
 func (b bounded) WithTags(tags map[string]string) client.MetricsHandler {
-	for _, tag := range []string{tagWorkflowType, tagActivityType} {
-		if kind, ok := tags[tag]; ok && kind != noType && !slices.Contains(Types(), kind) {
-			tags = maps.Clone(tags)
-			tags[tag] = otherType
+	tags = maps.Clone(tags)
+	for _, tag := range []string{"workflow_type", "activity_type"} { // the SDK's names; "none" is its value where there is no type
+		if kind, ok := tags[tag]; ok && kind != "none" && !slices.Contains(Types(), kind) {
+			tags[tag] = "other"
 		}
 	}
 	return bounded{b.MetricsHandler.WithTags(tags)}
 }
-
-// noType is the SDK's value where there is no type.
-const noType = "none"
 
 // ServeHTTP implements [http.Handler]: it serves the metrics in the format that the
 // client asks for.

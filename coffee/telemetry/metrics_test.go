@@ -45,11 +45,11 @@ type brokenLedger struct {
 	err error
 }
 
-func (l brokenLedger) Charge(context.Context, coffee.Charge) (coffee.Entry, error) {
+func (l *brokenLedger) Charge(context.Context, coffee.Charge) (coffee.Entry, error) {
 	return coffee.Entry{}, l.err
 }
 
-func (l brokenLedger) Refund(context.Context, string, string) (coffee.Entry, error) {
+func (l *brokenLedger) Refund(context.Context, string, string) (coffee.Entry, error) {
 	return coffee.Entry{}, l.err
 }
 
@@ -60,23 +60,20 @@ func TestLedgerMetrics(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	failing, err := m.Ledger(brokenLedger{err: errors.New("connection refused")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	refusing, err := m.Ledger(brokenLedger{err: coffee.ErrSettled})
-	if err != nil {
-		t.Fatal(err)
-	}
+	var broken brokenLedger
+	options := coffee.WorkerOptions{Ledger: &broken}
+	m.Instrument(&options)
 	want(t, scrape(t, m), `coffee_ledger_errors_total{operation="deliver"} 0`) // so that it can increase
-	for _, ledger := range []coffee.Ledger{failing, failing, refusing} {
-		if _, err := ledger.Charge(context.Background(), coffee.Charge{}); err == nil {
+	refused := errors.New("connection refused")
+	for _, broken.err = range []error{refused, refused, coffee.ErrSettled} {
+		if _, err := options.Ledger.Charge(context.Background(), coffee.Charge{}); err == nil {
 			t.Error("the error is lost")
 		}
 	}
 	cancelled, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, err := failing.Charge(cancelled, coffee.Charge{}); err == nil { // its order was cancelled
+	broken.err = refused
+	if _, err := options.Ledger.Charge(cancelled, coffee.Charge{}); err == nil { // its order was cancelled
 		t.Error("the error is lost")
 	}
 	want(t, scrape(t, m),
@@ -94,17 +91,13 @@ func TestRefundsPending(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	made, err := m.Refunds()
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := made.(*refunds)
 	now := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
-	r.now = func() time.Time { return now }
+	r := &refunds{now: func() time.Time { return now }, pending: map[string]pendingRefund{}}
+	m.registry.MustRegister(r.gauges()...)
 	// An activity environment says what the interceptor asks: which activity it is.
 	var suite testsuite.WorkflowTestSuite
 	env := suite.NewTestActivityEnvironment()
-	env.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{r}})
+	env.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{counter(r)}})
 	var fails error
 	env.RegisterActivityWithOptions(func(context.Context) error { return fails }, activity.RegisterOptions{Name: "refund_customer"})
 	refund := func(err error) {

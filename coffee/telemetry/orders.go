@@ -11,12 +11,12 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/internal/around"
 )
 
 // What is counted of orders, with the metrics handler that Temporal gives to workflows
-// and activities. It does nothing unless the client's options have one, and nothing in a
-// replay. Prometheus adds "_total" to the names. No metric has an id in a label: there
-// would be as many of them as orders.
+// and activities. It counts nothing in a replay. Prometheus adds "_total" to the names. No
+// metric has an id in a label: there would be as many of them as orders.
 const (
 	// metricOrders counts orders that have ended, by their outcome.
 	metricOrders = "coffee_orders"
@@ -38,50 +38,36 @@ func Types() []string {
 	return []string{coffee.WorkflowType, coffee.ActivityChargeCustomer, coffee.ActivityBrewCoffee, coffee.ActivitySendReceipt, coffee.ActivityRefundCustomer, coffee.ActivityDeliverCoffee, coffee.ActivityRecallOrder}
 }
 
-// Counter returns an interceptor for a worker, which counts what happens to its orders.
-func Counter() interceptor.WorkerInterceptor { return &counter{} }
-
-type counter struct {
-	interceptor.WorkerInterceptorBase
-}
-
-// InterceptWorkflow implements [interceptor.WorkerInterceptor].
-func (*counter) InterceptWorkflow(_ workflow.Context, next interceptor.WorkflowInboundInterceptor) interceptor.WorkflowInboundInterceptor {
-	return &countedWorkflow{interceptor.WorkflowInboundInterceptorBase{Next: next}}
-}
-
-type countedWorkflow struct {
-	interceptor.WorkflowInboundInterceptorBase
-}
-
-// ExecuteWorkflow implements [interceptor.WorkflowInboundInterceptor].
-func (w *countedWorkflow) ExecuteWorkflow(ctx workflow.Context, in *interceptor.ExecuteWorkflowInput) (any, error) {
-	result, err := w.Next.ExecuteWorkflow(ctx, in)
-	if result, ok := result.(coffee.OrderResult); ok && err == nil {
-		countEnd(ctx, result)
+// counter returns an interceptor for a worker, which counts what happens to its orders, and
+// tells of the refunds that it tries.
+func counter(refunds *refunds) interceptor.WorkerInterceptor {
+	return &around.Calls{
+		Workflow: func(ctx workflow.Context, next func() (any, error)) (any, error) {
+			result, err := next()
+			if result, ok := result.(coffee.OrderResult); ok && err == nil {
+				countEnd(ctx, result)
+			}
+			return result, err
+		},
+		Activity: func(ctx context.Context, next func() (any, error)) (any, error) {
+			info := activity.GetInfo(ctx)
+			refund := info.ActivityType.Name == coffee.ActivityRefundCustomer
+			if refund {
+				refunds.try(info.WorkflowExecution.ID, info.ScheduledTime)
+			}
+			result, err := next()
+			var failed *temporal.ApplicationError
+			errors.As(err, &failed)
+			jammed := failed != nil && failed.Type() == coffee.ErrorTypeJammed
+			switch {
+			case info.ActivityType.Name == coffee.ActivityBrewCoffee && (failed == nil || jammed):
+				countBrew(ctx, jammed)
+			case refund && (err == nil || failed != nil && failed.NonRetryable()): // it is not tried again
+				refunds.done(info.WorkflowExecution.ID)
+			}
+			return result, err
+		},
 	}
-	return result, err
-}
-
-// InterceptActivity implements [interceptor.WorkerInterceptor].
-func (*counter) InterceptActivity(_ context.Context, next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {
-	return &countedActivity{interceptor.ActivityInboundInterceptorBase{Next: next}}
-}
-
-type countedActivity struct {
-	interceptor.ActivityInboundInterceptorBase
-}
-
-// ExecuteActivity implements [interceptor.ActivityInboundInterceptor].
-func (a *countedActivity) ExecuteActivity(ctx context.Context, in *interceptor.ExecuteActivityInput) (any, error) {
-	result, err := a.Next.ExecuteActivity(ctx, in)
-	var failed *temporal.ApplicationError
-	errors.As(err, &failed)
-	jammed := failed != nil && failed.Type() == coffee.ErrorTypeJammed
-	if activity.GetInfo(ctx).ActivityType.Name == coffee.ActivityBrewCoffee && (failed == nil || jammed) {
-		countBrew(ctx, jammed)
-	}
-	return result, err
 }
 
 // countEnd counts an order that has ended.

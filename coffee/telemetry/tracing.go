@@ -3,12 +3,11 @@ package telemetry
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
-	"time"
 
 	"github.com/rs/zerolog"
 	"go.opentelemetry.io/otel/attribute"
@@ -26,13 +25,11 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/internal/around"
 )
 
 // Tracing sends spans to a collector. A nil Tracing sends nothing.
-type Tracing struct {
-	provider *sdktrace.TracerProvider
-	tracer   trace.Tracer
-}
+type Tracing struct{ *sdktrace.TracerProvider }
 
 // NewTracing returns nil unless OTEL_EXPORTER_OTLP_ENDPOINT, or the same for traces only,
 // names a collector. All variables of OpenTelemetry's exporter, sampler and resource
@@ -45,16 +42,16 @@ func NewTracing(ctx context.Context, version string) (*Tracing, error) {
 	if os.Getenv("OTEL_SDK_DISABLED") == "true" || os.Getenv("OTEL_TRACES_EXPORTER") == "none" {
 		return nil, nil
 	}
-	var exporter *otlptrace.Exporter
-	var err error
+	var client otlptrace.Client
 	switch protocol := cmp.Or(os.Getenv("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"), os.Getenv("OTEL_EXPORTER_OTLP_PROTOCOL"), "http/protobuf"); protocol {
 	case "http/protobuf":
-		exporter, err = otlptracehttp.New(ctx)
+		client = otlptracehttp.NewClient()
 	case "grpc":
-		exporter, err = otlptracegrpc.New(ctx)
+		client = otlptracegrpc.NewClient()
 	default:
-		err = fmt.Errorf("OTEL_EXPORTER_OTLP_PROTOCOL is %q: use http/protobuf, grpc", protocol)
+		return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_PROTOCOL is %q: use http/protobuf, grpc", protocol)
 	}
+	exporter, err := otlptrace.New(ctx, validClient{client})
 	if err != nil {
 		return nil, err
 	}
@@ -64,19 +61,15 @@ func NewTracing(ctx context.Context, version string) (*Tracing, error) {
 	if err != nil && !errors.Is(err, resource.ErrPartialResource) { // what can be read is used, and OpenTelemetry tells of the rest
 		return nil, err
 	}
-	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(validExporter{exporter}), sdktrace.WithResource(described), sdktrace.WithIDGenerator(ids{}))
-	return &Tracing{provider, provider.Tracer("example.com/coffee")}, nil
+	return &Tracing{sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(described), sdktrace.WithIDGenerator(ids{}))}, nil
 }
-
-// Provider returns the provider of tracers, for libraries that make spans of their own.
-func (t *Tracing) Provider() trace.TracerProvider { return t.provider }
 
 // Close sends what is left. It gives up when the context ends.
 func (t *Tracing) Close(ctx context.Context) error {
 	if t == nil {
 		return nil
 	}
-	return t.provider.Shutdown(ctx)
+	return t.TracerProvider.Shutdown(ctx)
 }
 
 // Interceptors returns the interceptors for the options of a Temporal client, and so of
@@ -85,123 +78,67 @@ func (t *Tracing) Interceptors() ([]interceptor.ClientInterceptor, error) {
 	if t == nil {
 		return nil, nil
 	}
-	tracer, err := opentelemetry.NewTracer(opentelemetry.TracerOptions{
-		Tracer:                  t.tracer,
-		SpanContextKey:          spanKey{},
+	options := opentelemetry.TracerOptions{
+		Tracer:                  t.TracerProvider.Tracer("example.com/coffee"),
 		DisableQueryTracing:     true,
 		AllowInvalidParentSpans: true, // a header that cannot be read must not stop an order
-	})
+	}
+	tracer, err := opentelemetry.NewTracer(options)
 	if err != nil {
 		return nil, err
 	}
-	return []interceptor.ClientInterceptor{interceptor.NewTracingInterceptor(&orderTracer{tracer, t.tracer}), &ender{tracing: t}}, nil
+	return []interceptor.ClientInterceptor{interceptor.NewTracingInterceptor(&orderTracer{tracer, options}),
+		&around.Calls{Workflow: endSpan, Activity: addAttempt}}, nil
 }
-
-// spanKey is the key of the span in the context of a workflow.
-type spanKey struct{}
 
 // orderTracer is the SDK's tracer, except for the span of a workflow. That lasts as long
 // as the order, whose workflow may run on several workers and is replayed on each. So the
-// span's id follows from the run id, and it is made when the workflow ends; until then
-// only its id is used, as the parent of others.
+// span's id follows from the run id.
 type orderTracer struct {
 	interceptor.Tracer
-	tracer trace.Tracer
+	options opentelemetry.TracerOptions
 }
 
-// The SDK's tags of the span of a workflow.
-const (
-	tagWorkflowID = "temporalWorkflowID"
-	tagRunID      = "temporalRunID"
-)
-
 // StartSpan implements [interceptor.Tracer].
-func (t *orderTracer) StartSpan(options *interceptor.TracerStartSpanOptions) (interceptor.TracerSpan, error) {
-	o := *options
-	if parent, ok := o.Parent.(*workflowSpan); ok {
-		o.Parent = parent.ref
-	}
+func (t *orderTracer) StartSpan(o *interceptor.TracerStartSpanOptions) (interceptor.TracerSpan, error) {
 	if o.Operation != "RunWorkflow" {
-		return t.Tracer.StartSpan(&o)
+		return t.Tracer.StartSpan(o)
 	}
-	hash := sha256.Sum256([]byte(o.Tags[tagRunID]))
-	config := trace.SpanContextConfig{TraceID: trace.TraceID(hash[:16]), SpanID: trace.SpanID(hash[16:24])}
-	span := &workflowSpan{options: o}
-	// The SDK's reference to a span of another process has the methods of a SpanContext.
-	if parent, ok := o.Parent.(interface {
-		TraceID() trace.TraceID
-		SpanID() trace.SpanID
-		TraceFlags() trace.TraceFlags
-	}); ok {
-		config.TraceID, config.TraceFlags = parent.TraceID(), parent.TraceFlags()
-		span.parent = trace.NewSpanContext(trace.SpanContextConfig{TraceID: parent.TraceID(), SpanID: parent.SpanID(), TraceFlags: parent.TraceFlags(), Remote: true})
+	options := t.options
+	options.SpanStarter = func(ctx context.Context, t trace.Tracer, name string, options ...trace.SpanStartOption) trace.Span {
+		_, span := t.Start(context.WithValue(ctx, runID{}, o.Tags["temporalRunID"]), name, options...)
+		return workflowSpan{span}
 	}
-	span.own = trace.NewSpanContext(config)
-	if !span.parent.IsValid() {
-		// The sampler decides, as it will when the span is made. This one is never ended.
-		_, sampled := t.tracer.Start(context.WithValue(context.Background(), ownID{}, span.own), o.Operation+":"+o.Name)
-		span.own = span.own.WithTraceFlags(sampled.SpanContext().TraceFlags())
+	tracer, err := opentelemetry.NewTracer(options)
+	if err != nil {
+		return nil, err
 	}
-	var err error
-	span.ref, err = t.UnmarshalSpan(map[string]string{"traceparent": fmt.Sprintf("00-%s-%s-%s", span.own.TraceID(), span.own.SpanID(), span.own.TraceFlags())})
-	return span, err
+	return tracer.StartSpan(o)
 }
 
 // GetLogger implements [interceptor.Tracer].
 func (t *orderTracer) GetLogger(logger log.Logger, ref interceptor.TracerSpanRef) log.Logger {
-	switch span := ref.(type) {
-	case *workflowSpan:
-		return log.With(logger, fieldTraceID, span.own.TraceID().String())
-	case trace.Span:
+	if span, ok := ref.(trace.Span); ok {
 		return log.With(logger, fieldTraceID, span.SpanContext().TraceID().String())
 	}
 	return logger
 }
 
-// workflowSpan stands for the span of a workflow until that ends.
-type workflowSpan struct {
-	options     interceptor.TracerStartSpanOptions
-	parent, own trace.SpanContext // the parent is invalid if there is none
-	ref         interceptor.TracerSpanRef
-}
+// workflowSpan is the span of a workflow, or of a replay. [endSpan] ends it.
+type workflowSpan struct{ trace.Span }
 
-// Finish implements [interceptor.TracerSpan]. It is called when the workflow ends, but
-// also in each replay, and when a worker forgets the workflow: see [ender].
-func (s *workflowSpan) Finish(*interceptor.TracerFinishSpanOptions) {}
+// End implements [trace.Span]. The SDK calls it when the workflow ends, but also in each
+// replay, and when a worker forgets the workflow.
+func (workflowSpan) End(...trace.SpanEndOption) {}
 
-// ender ends the spans of workflows, and adds what the SDK does not say to those of
-// activities. It comes after the SDK's interceptor.
-type ender struct {
-	interceptor.InterceptorBase
-	tracing *Tracing
-}
-
-// InterceptWorkflow implements [interceptor.WorkerInterceptor].
-func (e *ender) InterceptWorkflow(_ workflow.Context, next interceptor.WorkflowInboundInterceptor) interceptor.WorkflowInboundInterceptor {
-	return &workflowEnder{interceptor.WorkflowInboundInterceptorBase{Next: next}, e.tracing}
-}
-
-type workflowEnder struct {
-	interceptor.WorkflowInboundInterceptorBase
-	tracing *Tracing
-}
-
-// ExecuteWorkflow implements [interceptor.WorkflowInboundInterceptor].
-func (w *workflowEnder) ExecuteWorkflow(ctx workflow.Context, in *interceptor.ExecuteWorkflowInput) (any, error) {
-	result, err := w.Next.ExecuteWorkflow(ctx, in)
-	// A worker that forgets a workflow does not get here.
-	if span, ok := ctx.Value(spanKey{}).(*workflowSpan); ok && !workflow.IsReplaying(ctx) {
-		w.tracing.workflowEnded(span, workflow.Now(ctx), result, err)
-	}
-	return result, err
-}
-
-// workflowEnded makes the span of a workflow.
-func (t *Tracing) workflowEnded(span *workflowSpan, at time.Time, result any, err error) {
-	ctx := context.WithValue(trace.ContextWithSpanContext(context.Background(), span.parent), ownID{}, span.own)
-	_, made := t.tracer.Start(ctx, span.options.Operation+":"+span.options.Name, trace.WithTimestamp(span.options.Time), trace.WithSpanKind(trace.SpanKindServer))
-	for _, tag := range []string{tagWorkflowID, tagRunID} {
-		made.SetAttributes(attribute.String(tag, span.options.Tags[tag]))
+// endSpan ends the span of a workflow that has ended. A worker that forgets a workflow does
+// not get beyond next.
+func endSpan(ctx workflow.Context, next func() (any, error)) (any, error) {
+	result, err := next()
+	span, _ := opentelemetry.SpanFromWorkflowContext(ctx)
+	made, ok := span.(workflowSpan)
+	if !ok || workflow.IsReplaying(ctx) {
+		return result, err
 	}
 	if order, ok := result.(coffee.OrderResult); ok {
 		made.SetAttributes(attribute.String("coffee.order_id", order.OrderID), attribute.String("coffee.status", string(order.Status)))
@@ -210,51 +147,36 @@ func (t *Tracing) workflowEnded(span *workflowSpan, at time.Time, result any, er
 		made.RecordError(err)
 		made.SetStatus(codes.Error, err.Error())
 	}
-	made.End(trace.WithTimestamp(at))
+	made.Span.End(trace.WithTimestamp(workflow.Now(ctx)))
+	return result, err
 }
 
-// InterceptActivity implements [interceptor.WorkerInterceptor].
-func (e *ender) InterceptActivity(_ context.Context, next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {
-	return &attempts{interceptor.ActivityInboundInterceptorBase{Next: next}}
-}
-
-type attempts struct {
-	interceptor.ActivityInboundInterceptorBase
-}
-
-// ExecuteActivity implements [interceptor.ActivityInboundInterceptor].
-func (a *attempts) ExecuteActivity(ctx context.Context, in *interceptor.ExecuteActivityInput) (any, error) {
+// addAttempt adds to the span of an activity which attempt it is.
+func addAttempt(ctx context.Context, next func() (any, error)) (any, error) {
 	trace.SpanFromContext(ctx).SetAttributes(attribute.Int("temporalActivityAttempt", int(activity.GetInfo(ctx).Attempt)))
-	return a.Next.ExecuteActivity(ctx, in)
+	return next()
 }
 
-// ids makes random ids, except for a span whose context says which it has.
+// ids makes random ids, except for the span of a run whose id is in the context.
 type ids struct{}
 
-// ownID is the key of that id in the context.
-type ownID struct{}
+type runID struct{}
 
 // NewIDs implements [sdktrace.IDGenerator].
 func (ids) NewIDs(ctx context.Context) (trace.TraceID, trace.SpanID) {
-	if own, ok := ctx.Value(ownID{}).(trace.SpanContext); ok {
-		return own.TraceID(), own.SpanID()
+	random := make([]byte, sha256.Size)
+	if run, ok := ctx.Value(runID{}).(string); ok {
+		hash := sha256.Sum256([]byte(run))
+		random = hash[:]
+	} else {
+		rand.Read(random) // never fails
 	}
-	var id trace.TraceID
-	for i := range id {
-		id[i] = byte(rand.Uint32())
-	}
-	return id, ids{}.NewSpanID(ctx, id)
+	return trace.TraceID(random[:16]), trace.SpanID(random[16:24])
 }
 
 // NewSpanID implements [sdktrace.IDGenerator].
-func (ids) NewSpanID(ctx context.Context, _ trace.TraceID) trace.SpanID {
-	if own, ok := ctx.Value(ownID{}).(trace.SpanContext); ok {
-		return own.SpanID()
-	}
-	var id trace.SpanID
-	for i := range id {
-		id[i] = byte(rand.Uint32())
-	}
+func (i ids) NewSpanID(ctx context.Context, _ trace.TraceID) trace.SpanID {
+	_, id := i.NewIDs(ctx)
 	return id
 }
 

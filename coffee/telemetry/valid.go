@@ -2,62 +2,40 @@ package telemetry
 
 import (
 	"context"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
-	"go.opentelemetry.io/otel/attribute"
-	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
+	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// validExporter makes the texts of spans valid UTF-8, whatever made the spans: one that is
+// validClient makes the texts of spans valid UTF-8, whatever made the spans: one that is
 // not, such as the message of a database, would lose the whole batch.
-type validExporter struct{ sdktrace.SpanExporter }
+type validClient struct{ otlptrace.Client }
 
-// ExportSpans implements [sdktrace.SpanExporter].
-func (e validExporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
-	valid := make([]sdktrace.ReadOnlySpan, len(spans))
-	for i, span := range spans {
-		valid[i] = validSpan{span}
+// UploadTraces implements [otlptrace.Client].
+func (c validClient) UploadTraces(ctx context.Context, spans []*tracepb.ResourceSpans) error {
+	for _, span := range spans {
+		makeValid(span.ProtoReflect())
 	}
-	return e.SpanExporter.ExportSpans(ctx, valid)
+	return c.Client.UploadTraces(ctx, spans)
 }
 
-// validSpan is a span with valid texts.
-type validSpan struct{ sdktrace.ReadOnlySpan }
-
-func (s validSpan) Name() string { return validText(s.ReadOnlySpan.Name()) }
-
-func (s validSpan) Status() sdktrace.Status {
-	status := s.ReadOnlySpan.Status()
-	status.Description = validText(status.Description)
-	return status
-}
-
-func (s validSpan) Attributes() []attribute.KeyValue { return validTexts(s.ReadOnlySpan.Attributes()) }
-
-func (s validSpan) Events() []sdktrace.Event {
-	events := slices.Clone(s.ReadOnlySpan.Events())
-	for i := range events {
-		events[i].Attributes = validTexts(events[i].Attributes)
-	}
-	return events
-}
-
-func validTexts(attributes []attribute.KeyValue) []attribute.KeyValue {
-	isInvalid := func(a attribute.KeyValue) bool {
-		return a.Value.Type() == attribute.STRING && !utf8.ValidString(a.Value.AsString())
-	}
-	if !slices.ContainsFunc(attributes, isInvalid) {
-		return attributes
-	}
-	attributes = slices.Clone(attributes)
-	for i, a := range attributes {
-		if isInvalid(a) {
-			attributes[i] = attribute.String(string(a.Key), validText(a.Value.AsString()))
+// makeValid makes all texts in a message valid that are not in a list or a map.
+func makeValid(message protoreflect.Message) {
+	message.Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
+		switch {
+		case field.IsList() && field.Message() != nil:
+			for i := range value.List().Len() {
+				makeValid(value.List().Get(i).Message())
+			}
+		case field.IsList() || field.IsMap():
+		case field.Message() != nil:
+			makeValid(value.Message())
+		case field.Kind() == protoreflect.StringKind:
+			message.Set(field, protoreflect.ValueOfString(strings.ToValidUTF8(value.String(), string(utf8.RuneError))))
 		}
-	}
-	return attributes
+		return true
+	})
 }
-
-func validText(s string) string { return strings.ToValidUTF8(s, string(utf8.RuneError)) }

@@ -19,23 +19,26 @@ import (
 // reader follows an order through its events.
 type reader struct {
 	timeline Timeline
-	parts    []part // in the order in which they began
-	steps    map[int64]*step
+	parts    []part                  // in the order in which they began
+	steps    map[int64]*step         // by the id of the scheduling event
 	task     *historypb.HistoryEvent // the workflow task that is scheduled but not started
 	// receiptAt is when the receipt was first scheduled; zero if it was not.
 	receiptAt time.Time
 }
 
 // part is one row, or a step with the rows that belong to it.
-type part interface{ rows(readAt time.Time) []Row }
-
-type single Row
-
-func (s single) rows(time.Time) []Row { return []Row{Row(s)} }
+type part struct {
+	Row
+	step *step // nil for a row
+}
 
 func (r *reader) read(event *historypb.HistoryEvent) {
 	if r.timeline.StartedAt.IsZero() {
 		r.timeline.StartedAt = desk.AsTime(event.GetEventTime())
+	}
+	if s := r.steps[desk.ScheduledBy(event)]; s != nil {
+		s.read(event)
+		return
 	}
 	switch event.GetEventType() {
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
@@ -69,22 +72,6 @@ func (r *reader) read(event *historypb.HistoryEvent) {
 		r.moment(event, cancelName, StateCancelled, "through Temporal")
 	case enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
 		r.schedule(event)
-	case enumspb.EVENT_TYPE_ACTIVITY_TASK_STARTED:
-		r.steps[event.GetActivityTaskStartedEventAttributes().GetScheduledEventId()].start(event)
-	case enumspb.EVENT_TYPE_ACTIVITY_TASK_CANCEL_REQUESTED:
-		r.steps[event.GetActivityTaskCancelRequestedEventAttributes().GetScheduledEventId()].end(event, StateCancelled, "cancelled")
-	case enumspb.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
-		attributes := event.GetActivityTaskCompletedEventAttributes()
-		s := r.steps[attributes.GetScheduledEventId()]
-		s.end(event, StateOK, s.done(attributes.GetResult()))
-	case enumspb.EVENT_TYPE_ACTIVITY_TASK_FAILED:
-		attributes := event.GetActivityTaskFailedEventAttributes()
-		r.steps[attributes.GetScheduledEventId()].fail(event, attributes.GetFailure(), attributes.GetRetryState())
-	case enumspb.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT:
-		attributes := event.GetActivityTaskTimedOutEventAttributes()
-		r.steps[attributes.GetScheduledEventId()].fail(event, attributes.GetFailure(), attributes.GetRetryState())
-	case enumspb.EVENT_TYPE_ACTIVITY_TASK_CANCELED:
-		r.steps[event.GetActivityTaskCanceledEventAttributes().GetScheduledEventId()].end(event, StateCancelled, "cancelled")
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TIME_SKIPPING_TRANSITIONED:
 		r.skip(event)
 	default:
@@ -107,14 +94,16 @@ func (r *reader) waited(until *historypb.HistoryEvent) {
 	}
 	from, to := desk.AsTime(r.task.GetEventTime()), desk.AsTime(until.GetEventTime())
 	if to.Sub(from) > patience {
-		r.parts = append(r.parts, single{Kind: KindWait, Name: waitName, Start: from, End: to, State: StateWaiting, Outcome: waitOutcome, Events: events(r.task, until)})
+		r.row(Row{Kind: KindWait, Name: waitName, Start: from, End: to, State: StateWaiting, Outcome: waitOutcome, Events: events(r.task, until)})
 	}
 	r.task = nil
 }
 
+func (r *reader) row(row Row) { r.parts = append(r.parts, part{Row: row}) }
+
 func (r *reader) moment(event *historypb.HistoryEvent, name string, state State, outcome string) {
 	at := desk.AsTime(event.GetEventTime())
-	r.parts = append(r.parts, single{Kind: KindMoment, Name: name, Start: at, End: at, State: state, Outcome: outcome, Events: events(event)})
+	r.row(Row{Kind: KindMoment, Name: name, Start: at, End: at, State: state, Outcome: outcome, Events: events(event)})
 }
 
 func (r *reader) signal(event *historypb.HistoryEvent) {
@@ -124,9 +113,8 @@ func (r *reader) signal(event *historypb.HistoryEvent) {
 		return
 	}
 	outcome := "by signal"
-	var request coffee.CancelRequest
-	if coffee.Decode(coffee.FirstPayload(attributes.GetInput()), &request) && request.Reason != "" {
-		outcome += ": " + text.Clip(request.Reason, 200)
+	if reason := coffee.CancelReason(coffee.FirstPayload(attributes.GetInput())); reason != "" {
+		outcome += ": " + text.Clip(reason, 200)
 	}
 	r.moment(event, cancelName, StateCancelled, outcome)
 }
@@ -136,7 +124,7 @@ const cancelName = "cancel"
 
 // tooLate reports whether a request to cancel changed nothing: the receipt had been
 // scheduled, or the order had failed, or an earlier run had handed out the coffee.
-func (r *reader) tooLate(cancel single) bool {
+func (r *reader) tooLate(cancel Row) bool {
 	if !r.timeline.EndedAt.IsZero() {
 		return r.timeline.Status == coffee.StatusCompleted || r.timeline.Status == coffee.StatusFailed
 	}
@@ -149,18 +137,15 @@ func (r *reader) schedule(event *historypb.HistoryEvent) {
 		scheduled: desk.AsTime(event.GetEventTime()), events: events(event),
 		startToClose: attributes.GetStartToCloseTimeout().AsDuration(), heartbeat: attributes.GetHeartbeatTimeout().AsDuration()}
 	var charge coffee.ChargeInput
-	if s.activity == coffee.ActivityChargeCustomer && coffee.Decode(coffee.FirstPayload(attributes.GetInput()), &charge) {
-		s.amount = charge.AmountCents
+	switch {
+	case s.activity == coffee.ActivityChargeCustomer && coffee.Decode(coffee.FirstPayload(attributes.GetInput()), &charge):
 		r.timeline.AmountCents = charge.AmountCents
-	}
-	if s.activity == coffee.ActivitySendReceipt && r.receiptAt.IsZero() {
+	case s.activity == coffee.ActivitySendReceipt && r.receiptAt.IsZero():
 		r.receiptAt = s.scheduled
 	}
-	if s.activity == coffee.ActivityRefundCustomer {
-		s.amount = r.timeline.AmountCents
-	}
+	s.amount = r.timeline.AmountCents
 	r.steps[event.GetEventId()] = s
-	r.parts = append(r.parts, s)
+	r.parts = append(r.parts, part{step: s})
 }
 
 // close reads the events that end a workflow.
@@ -211,32 +196,30 @@ func (r *reader) pending(activities []*workflowpb.PendingActivityInfo) {
 // finish puts the rows together. A wait that lasts says why, if that is known.
 func (r *reader) finish(why string) Timeline {
 	t := r.timeline
-	if r.task != nil && t.EndedAt.IsZero() && t.ReadAt.Sub(desk.AsTime(r.task.GetEventTime())) > patience {
-		r.parts = append(r.parts, single{Kind: KindWait, Name: waitName, Start: desk.AsTime(r.task.GetEventTime()), State: StateWaiting,
-			Outcome: waitingOutcome, Events: events(r.task)})
+	if since := desk.AsTime(r.task.GetEventTime()); r.task != nil && t.EndedAt.IsZero() && t.ReadAt.Sub(since) > patience {
+		r.row(Row{Kind: KindWait, Name: waitName, Start: since, State: StateWaiting, Outcome: waitingOutcome, Events: events(r.task)})
 	}
 	var parts [][]Row
 	for _, p := range r.parts {
-		if cancel, ok := p.(single); ok && cancel.Name == cancelName && r.tooLate(cancel) {
-			cancel.State, cancel.Outcome = StateWaiting, "too late, "+cancel.Outcome
-			p = cancel
+		rows := []Row{p.Row}
+		if p.step != nil {
+			rows = p.step.rows(t.ReadAt)
+		} else if p.Name == cancelName && r.tooLate(p.Row) {
+			rows[0].State, rows[0].Outcome = StateWaiting, "too late, "+p.Outcome
 		}
-		parts = append(parts, p.rows(t.ReadAt))
+		parts = append(parts, rows)
 	}
 	// What arrived while a worker was busy comes after what the worker did in the
 	// history.
 	slices.SortStableFunc(parts, func(a, b []Row) int { return a[0].Start.Compare(b[0].Start) })
 	t.Rows = append(t.Rows, slices.Concat(parts...)...)
 	for i := range t.Rows {
-		if t.Rows[i].Outcome == waitingOutcome {
-			t.Rows[i].Outcome = cmp.Or(why, waitingOutcome)
+		row := &t.Rows[i]
+		if row.Outcome == waitingOutcome {
+			row.Outcome = cmp.Or(why, waitingOutcome)
 		}
-	}
-	if !t.EndedAt.IsZero() { // what the order no longer waited for
-		for i := range t.Rows {
-			if t.Rows[i].End.IsZero() {
-				t.Rows[i].End, t.Rows[i].State, t.Rows[i].Outcome = t.EndedAt, StateCancelled, "the order ended"
-			}
+		if !t.EndedAt.IsZero() && row.End.IsZero() { // what the order no longer waited for
+			row.End, row.State, row.Outcome = t.EndedAt, StateCancelled, "the order ended"
 		}
 	}
 	return t

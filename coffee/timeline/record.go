@@ -1,6 +1,7 @@
 package timeline
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -40,12 +41,6 @@ type Attempt struct {
 // is tried [coffee.MaxAttempts] times; other programs may declare other policies.
 const maxAttemptList = 10
 
-// attemptLog is the list of attempts, including the one under way.
-type attemptLog struct {
-	attempts []Attempt
-	start    time.Time // on this machine's clock
-}
-
 // Recorder returns an interceptor for a worker, which has its brews keep the list of their
 // attempts. Without it, a timeline estimates when attempts began and ended.
 func Recorder() interceptor.WorkerInterceptor { return &recorder{} }
@@ -62,7 +57,8 @@ func (*recorder) InterceptActivity(_ context.Context, next interceptor.ActivityI
 // recording is one attempt of an activity.
 type recording struct {
 	interceptor.ActivityInboundInterceptorBase
-	log *attemptLog // nil unless it is a brew
+	attempts []Attempt // including this one; nil unless it is a brew
+	began    time.Time // on this machine's clock
 }
 
 // Init implements [interceptor.ActivityInboundInterceptor].
@@ -72,20 +68,43 @@ func (r *recording) Init(outbound interceptor.ActivityOutboundInterceptor) error
 
 // ExecuteActivity implements [interceptor.ActivityInboundInterceptor].
 func (r *recording) ExecuteActivity(ctx context.Context, in *interceptor.ExecuteActivityInput) (any, error) {
-	if activity.GetInfo(ctx).ActivityType.Name != coffee.ActivityBrewCoffee {
-		return r.Next.ExecuteActivity(ctx, in)
+	if activity.GetInfo(ctx).ActivityType.Name == coffee.ActivityBrewCoffee {
+		r.begin(ctx)
 	}
-	r.log = startAttempt(ctx)
 	result, err := r.Next.ExecuteActivity(ctx, in)
 	var jam *temporal.ApplicationError
-	if !errors.As(err, &jam) || jam.Type() != coffee.ErrorTypeJammed {
+	if r.attempts == nil || !errors.As(err, &jam) || jam.Type() != coffee.ErrorTypeJammed {
 		return result, err
 	}
-	attempts := r.log.list(jam.Message())
+	attempts := r.list(jam.Message())
 	activity.RecordHeartbeat(ctx, attempts) // the next attempt reads it
 	return result, temporal.NewApplicationErrorWithOptions(jam.Message(), jam.Type(), temporal.ApplicationErrorOptions{
 		Category: jam.Category(), Cause: jam.Unwrap(), Details: []any{attempts},
 	})
+}
+
+// begin begins the list with what the attempts before this one left.
+func (r *recording) begin(ctx context.Context) {
+	info := activity.GetInfo(ctx)
+	// A worker of another program may have recorded something else, or nothing.
+	if activity.HasHeartbeatDetails(ctx) && activity.GetHeartbeatDetails(ctx, &r.attempts) != nil {
+		r.attempts = nil
+	}
+	if extra := len(r.attempts) + 1 - maxAttemptList; extra > 0 {
+		r.attempts = r.attempts[extra:]
+	}
+	r.attempts = append(r.attempts, Attempt{Number: int(info.Attempt), Began: info.StartedTime, Ended: info.StartedTime})
+	r.began = time.Now()
+}
+
+// list returns the attempts as of now. Unless failure is empty, the one under way has
+// failed for that reason.
+func (r *recording) list(failure string) []Attempt {
+	list := slices.Clone(r.attempts)
+	current := &list[len(list)-1]
+	current.Ended = current.Began.Add(time.Since(r.began)) // independent of this machine's clock
+	current.Failure = text.Clip(failure, text.MaxText)
+	return list
 }
 
 // heartbeats adds the list of attempts to the heartbeats of a brew.
@@ -96,45 +115,17 @@ type heartbeats struct {
 
 // RecordHeartbeat implements [interceptor.ActivityOutboundInterceptor].
 func (h *heartbeats) RecordHeartbeat(ctx context.Context, details ...any) {
-	if h.attempt.log != nil && len(details) == 0 {
-		details = []any{h.attempt.log.list("")}
+	if h.attempt.attempts != nil && len(details) == 0 {
+		details = []any{h.attempt.list("")}
 	}
 	h.Next.RecordHeartbeat(ctx, details...)
 }
 
-// startAttempt begins the log of an attempt with what the attempts before it left.
-func startAttempt(ctx context.Context) *attemptLog {
-	info := activity.GetInfo(ctx)
-	log := &attemptLog{start: time.Now()}
-	// A worker of another program may have recorded something else, or nothing.
-	if activity.HasHeartbeatDetails(ctx) && activity.GetHeartbeatDetails(ctx, &log.attempts) != nil {
-		log.attempts = nil
-	}
-	if extra := len(log.attempts) + 1 - maxAttemptList; extra > 0 {
-		log.attempts = log.attempts[extra:]
-	}
-	log.attempts = append(log.attempts, Attempt{Number: int(info.Attempt), Began: info.StartedTime, Ended: info.StartedTime})
-	return log
-}
-
-// list returns the attempts as of now. Unless failure is empty, the one under way has
-// failed for that reason.
-func (l *attemptLog) list(failure string) []Attempt {
-	list := slices.Clone(l.attempts)
-	current := &list[len(list)-1]
-	current.Ended = current.Began.Add(time.Since(l.start)) // independent of this machine's clock
-	current.Failure = text.Clip(failure, text.MaxText)
-	return list
-}
-
-// AttemptsInFailure returns the attempts that the failure of an attempt lists: that
+// attemptsInFailure returns the attempts that the failure of an attempt lists: that
 // of a jam, or of a timeout that ended the activity. It returns nil if the failure
 // lists none.
-func AttemptsInFailure(failure *failurepb.Failure) []Attempt {
-	if timeout := failure.GetTimeoutFailureInfo(); timeout != nil {
-		return DecodeAttempts(timeout.GetLastHeartbeatDetails())
-	}
-	return DecodeAttempts(failure.GetApplicationFailureInfo().GetDetails())
+func attemptsInFailure(failure *failurepb.Failure) []Attempt {
+	return DecodeAttempts(cmp.Or(failure.GetTimeoutFailureInfo().GetLastHeartbeatDetails(), failure.GetApplicationFailureInfo().GetDetails()))
 }
 
 // DecodeAttempts decodes the details of a brew's heartbeat. It returns nil if they

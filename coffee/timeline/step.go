@@ -17,8 +17,7 @@ import (
 	"example.com/coffee/internal/text"
 )
 
-// step is an activity with all its attempts. The methods that read events do
-// nothing if the step is nil because its history is incomplete.
+// step is an activity with all its attempts.
 type step struct {
 	activity, id string
 	amount       coffee.Cents
@@ -44,34 +43,38 @@ type step struct {
 	events  []Event
 }
 
-func (s *step) start(event *historypb.HistoryEvent) {
-	if s == nil {
-		return
-	}
-	attributes := event.GetActivityTaskStartedEventAttributes()
-	s.attempt, s.started, s.before = int(attributes.GetAttempt()), desk.AsTime(event.GetEventTime()), attributes.GetLastFailure()
-	s.told = append(s.told, AttemptsInFailure(s.before)...)
+// read reads an event that is about the step.
+func (s *step) read(event *historypb.HistoryEvent) {
 	s.events = append(s.events, events(event)...)
+	switch event.GetEventType() {
+	case enumspb.EVENT_TYPE_ACTIVITY_TASK_STARTED:
+		attributes := event.GetActivityTaskStartedEventAttributes()
+		s.attempt, s.started, s.before = int(attributes.GetAttempt()), desk.AsTime(event.GetEventTime()), attributes.GetLastFailure()
+		s.told = append(s.told, attemptsInFailure(s.before)...)
+	case enumspb.EVENT_TYPE_ACTIVITY_TASK_CANCEL_REQUESTED, enumspb.EVENT_TYPE_ACTIVITY_TASK_CANCELED:
+		s.end(event, StateCancelled, "cancelled")
+	case enumspb.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
+		s.end(event, StateOK, s.done(event.GetActivityTaskCompletedEventAttributes().GetResult()))
+	case enumspb.EVENT_TYPE_ACTIVITY_TASK_FAILED:
+		attributes := event.GetActivityTaskFailedEventAttributes()
+		s.fail(event, attributes.GetFailure(), attributes.GetRetryState())
+	case enumspb.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT:
+		attributes := event.GetActivityTaskTimedOutEventAttributes()
+		s.fail(event, attributes.GetFailure(), attributes.GetRetryState())
+	}
 }
 
 // end records how the step ended, the first time only: a cancelled step may still
 // complete, but the order no longer waits for it.
 func (s *step) end(event *historypb.HistoryEvent, state State, outcome string) {
-	if s == nil {
-		return
-	}
-	s.events = append(s.events, events(event)...)
 	if s.ended.IsZero() {
 		s.ended, s.state, s.outcome = desk.AsTime(event.GetEventTime()), state, outcome
 	}
 }
 
 func (s *step) fail(event *historypb.HistoryEvent, failure *failurepb.Failure, retries enumspb.RetryState) {
-	if s == nil {
-		return
-	}
 	s.failure = message(failure)
-	s.told = append(s.told, AttemptsInFailure(failure)...)
+	s.told = append(s.told, attemptsInFailure(failure)...)
 	outcome := s.failure
 	if retries == enumspb.RETRY_STATE_MAXIMUM_ATTEMPTS_REACHED && s.attempt > 1 {
 		outcome = fmt.Sprintf("given up after %d attempts: %s", s.attempt, s.failure)
@@ -79,57 +82,39 @@ func (s *step) fail(event *historypb.HistoryEvent, failure *failurepb.Failure, r
 	s.end(event, StateFailed, outcome)
 }
 
-// done says in words what a completed activity has done.
+// inWords is what activities are called, and what they have done once they are completed.
+var inWords = map[string]struct{ name, done string }{
+	coffee.ActivityChargeCustomer: {"charge", "charged"},
+	coffee.ActivityBrewCoffee:     {"brew", "brewed"},
+	coffee.ActivitySendReceipt:    {"receipt", "sent"},
+	coffee.ActivityRefundCustomer: {"refund", "nothing was charged"},
+	coffee.ActivityDeliverCoffee:  {"delivery", "handed out"},
+	coffee.ActivityRecallOrder:    {"recall", "not accepted before the reset"},
+}
+
+// done says in words what the completed activity has done.
 func (s *step) done(result *commonpb.Payloads) string {
-	if s == nil {
-		return ""
-	}
+	var refund coffee.RefundOutput
+	var recall coffee.RecallOutput
+	payload := coffee.FirstPayload(result)
 	switch s.activity {
 	case coffee.ActivityChargeCustomer:
 		return "charged " + s.amount.String()
-	case coffee.ActivityBrewCoffee:
-		return "brewed"
-	case coffee.ActivitySendReceipt:
-		return "sent"
 	case coffee.ActivityRefundCustomer:
-		var out coffee.RefundOutput
-		if coffee.Decode(coffee.FirstPayload(result), &out) && out.Refunded {
-			amount := cmp.Or(out.AmountCents, s.amount)
-			if amount == 0 { // charged in a run that was reset, and refunded by another program
-				return "refunded"
-			}
-			return "refunded " + amount.String()
-		}
-		if out.Delivered {
+		switch decoded := coffee.Decode(payload, &refund); {
+		case decoded && refund.Refunded && cmp.Or(refund.AmountCents, s.amount) == 0:
+			return "refunded" // charged in a run that was reset, and refunded by another program
+		case decoded && refund.Refunded:
+			return "refunded " + cmp.Or(refund.AmountCents, s.amount).String()
+		case refund.Delivered:
 			return "too late: the coffee was handed out before the reset"
 		}
-		return "nothing was charged"
-	case coffee.ActivityDeliverCoffee:
-		return "handed out"
 	case coffee.ActivityRecallOrder:
-		var out coffee.RecallOutput
-		if coffee.Decode(coffee.FirstPayload(result), &out) && out.Accepted {
-			return "accepted at " + out.AmountCents.String() + " before the reset"
+		if coffee.Decode(payload, &recall) && recall.Accepted {
+			return "accepted at " + recall.AmountCents.String() + " before the reset"
 		}
-		return "not accepted before the reset"
 	}
-	return "done"
-}
-
-var names = map[string]string{
-	coffee.ActivityChargeCustomer: "charge",
-	coffee.ActivityBrewCoffee:     "brew",
-	coffee.ActivitySendReceipt:    "receipt",
-	coffee.ActivityRefundCustomer: "refund",
-	coffee.ActivityDeliverCoffee:  "delivery",
-	coffee.ActivityRecallOrder:    "recall",
-}
-
-func (s *step) name() string {
-	if name, ok := names[s.activity]; ok {
-		return name
-	}
-	return text.Clip(s.activity, 60)
+	return cmp.Or(inWords[s.activity].done, "done")
 }
 
 func (s *step) rows(readAt time.Time) []Row {
@@ -147,7 +132,7 @@ func (s *step) rows(readAt time.Time) []Row {
 	if state == StateOK && s.attempt > 1 {
 		outcome = fmt.Sprintf("%s at attempt %d", outcome, s.attempt)
 	}
-	rows := []Row{{Kind: KindStep, Name: s.name(), Start: s.scheduled, End: s.ended, State: state, Outcome: outcome, Events: s.events}}
+	rows := []Row{{Kind: KindStep, Name: cmp.Or(inWords[s.activity].name, text.Clip(s.activity, 60)), Start: s.scheduled, End: s.ended, State: state, Outcome: outcome, Events: s.events}}
 	if s.attempt <= 1 {
 		return append(rows, s.waits(readAt)...)
 	}
@@ -172,7 +157,7 @@ func (s *step) takePending() {
 		return
 	}
 	s.attempt, s.before = int(info.GetAttempt()), info.GetLastFailure()
-	s.told = append(s.told, AttemptsInFailure(s.before)...)
+	s.told = append(s.told, attemptsInFailure(s.before)...)
 	s.told = append(s.told, DecodeAttempts(info.GetHeartbeatDetails())...)
 	s.started = desk.AsTime(info.GetLastStartedTime())
 	if info.GetState() == enumspb.PENDING_ACTIVITY_STATE_SCHEDULED || s.paused() {

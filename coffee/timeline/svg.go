@@ -88,11 +88,7 @@ func (t Timeline) WriteSVG(to io.Writer) error {
 			}
 			fmt.Fprintf(w, `<rect class="%s %s" x="%.1f" y="%d" width="%.1f" height="%d" rx="3"/>`+"\n", row.State, row.Kind, left, top, max(3, (to-from)*svgBarWide), thick)
 		}
-		note := row.Outcome
-		if row.Kind != KindMoment {
-			note = strings.TrimSuffix(row.took(t)+", "+note, ", ")
-		}
-		label("dim", svgTextAt, y+16, fit(note, svgChars))
+		label("dim", svgTextAt, y+16, fit(strings.Trim(row.took(t)+", "+row.Outcome, ", "), svgChars))
 	}
 	fmt.Fprintln(w, "</svg>")
 	return w.Flush()
@@ -106,8 +102,8 @@ func (t Timeline) words() string {
 	}
 	for _, row := range t.Rows {
 		s := row.Name + " after " + Duration(row.Start.Sub(t.StartedAt))
-		if row.Kind != KindMoment {
-			s += ", for " + row.took(t)
+		if took := row.took(t); took != "" {
+			s += ", for " + took
 		}
 		if row.Outcome != "" {
 			s += ": " + row.Outcome

@@ -9,6 +9,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/charmbracelet/x/ansi"
+
 	"example.com/coffee/internal/text"
 )
 
@@ -55,32 +57,21 @@ func (t Timeline) WriteText(to io.Writer, o TextOptions) error {
 	if len(t.Skips) > 0 {
 		fmt.Fprintf(w, "%-*s%*s%*s  %s\n", nameWidth, "(skipped)", startWidth, "", tookWidth, Duration(t.Skipped()), strings.TrimRight(t.skipped(barWidth), " "))
 	}
-	paint := func(state State, s string) string {
-		if !o.Colour || s == "" {
-			return s
-		}
-		return colours[state] + s + "\x1b[0m"
-	}
 	for _, row := range t.Rows {
 		name := row.Name
 		if row.nested() {
 			name = "  " + name
 		}
-		start, took := row.Start.Sub(t.StartedAt), ""
-		if row.Kind != KindMoment {
-			took = row.took(t)
+		bar := t.bar(row, barWidth)
+		pad := strings.Repeat(" ", barWidth-utf8.RuneCountInString(bar)+2)
+		if o.Colour {
+			bar = colours[row.State] + bar + "\x1b[0m"
 		}
-		outcome := wrap(text.Printable(row.Outcome), outcomeWidth)
-		line := fmt.Sprintf("%-*s%*s%*s  %s", nameWidth, fit(text.Printable(name), nameWidth-1), startWidth, Duration(start), tookWidth, took, paint(row.State, t.bar(row, barWidth)))
-		pad := barWidth - utf8.RuneCountInString(t.bar(row, barWidth))
-		for i, part := range outcome {
-			if i == 0 {
-				line += strings.Repeat(" ", pad+2) + part
-			} else {
-				line += "\n" + strings.Repeat(" ", nameWidth+startWidth+tookWidth+2+barWidth+2) + part
-			}
+		line := fmt.Sprintf("%-*s%*s%*s  %s", nameWidth, fit(text.Printable(name), nameWidth-1), startWidth, Duration(row.Start.Sub(t.StartedAt)), tookWidth, row.took(t), bar)
+		for _, part := range wrap(text.Printable(row.Outcome), outcomeWidth) {
+			fmt.Fprintln(w, strings.TrimRight(line+pad+part, " "))
+			line, pad = "", strings.Repeat(" ", nameWidth+startWidth+tookWidth+2+barWidth+2)
 		}
-		fmt.Fprintln(w, strings.TrimRight(line, " "))
 		if o.Events {
 			for _, event := range row.Events {
 				fmt.Fprintf(w, "    %4d  %-35s %s\n", event.ID, fit(event.Type, 35), event.Time.UTC().Format("15:04:05.000"))
@@ -103,10 +94,14 @@ func (r Row) until(t Timeline) time.Time {
 	return r.End
 }
 
-// took returns how long a row lasted, marked with ~ if that is an estimate.
+// took returns how long a row lasted, marked with ~ if that is an estimate; empty for a
+// moment.
 func (r Row) took(t Timeline) string {
 	took := Duration(r.until(t).Sub(r.Start))
-	if r.Estimated {
+	switch {
+	case r.Kind == KindMoment:
+		return ""
+	case r.Estimated:
 		return "~" + took
 	}
 	return took
@@ -184,27 +179,6 @@ func fit(s string, n int) string {
 }
 
 // wrap breaks a text into lines of at most n columns, between words where it can.
-func wrap(s string, n int) (lines []string) {
-	line := ""
-	for _, word := range strings.Fields(s) {
-		for utf8.RuneCountInString(word) > n {
-			if line != "" {
-				lines, line = append(lines, line), ""
-			}
-			runes := []rune(word)
-			lines, word = append(lines, string(runes[:n])), string(runes[n:])
-		}
-		switch {
-		case line == "":
-			line = word
-		case utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) <= n:
-			line += " " + word
-		default:
-			lines, line = append(lines, line), word
-		}
-	}
-	if line != "" {
-		lines = append(lines, line)
-	}
-	return lines
+func wrap(s string, n int) []string {
+	return strings.Split(ansi.Wrap(strings.Join(strings.Fields(s), " "), n, ""), "\n")
 }

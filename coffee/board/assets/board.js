@@ -21,6 +21,19 @@ const duration = (ms) => {
 };
 const now = () => Date.now() + clock;
 
+// toOrder turns an order as the program's JSON has it into what is shown here. Times are in
+// milliseconds since 1970; 0 means never.
+const time = (text) => (text ? Date.parse(text) : 0);
+const toOrder = (view) => ({
+  ...view,
+  id: view.order_id,
+  price: view.amount_cents ? "$" + (view.amount_cents / 100).toFixed(2) : "",
+  stuck: view.unreadable || view.workflow_task_failure,
+  retry_at: time(view.next_attempt_at),
+  started_at: time(view.started_at),
+  ended_at: time(view.ended_at),
+});
+
 // Stages.
 
 const steps = ["CHARGING", "BREWING", "SENDING_RECEIPT"];
@@ -35,9 +48,9 @@ const state = (order) => {
   if (order.stuck) return text + ", its worker cannot go on: " + order.stuck;
   if (retrying(order)) { // coffee status says it in the same words
     text += ", next attempt in " + duration(order.retry_at - now());
-    return order.failure ? text + ": " + order.failure : text;
+    return order.last_failure ? text + ": " + order.last_failure : text;
   }
-  if (order.stage === "BREWING" && order.attempts > 1) text += ", attempt " + order.attempts;
+  if (order.stage === "BREWING" && order.brew_attempts > 1) text += ", attempt " + order.brew_attempts;
   return text;
 };
 
@@ -203,11 +216,12 @@ const take = (news) => {
   setText($("link"), news.problem ? "no server" : known ? live : "connecting");
   problem(news.problem || why(news));
   totals = news;
+  const changed = (news.orders || []).map(toOrder);
   if (news.all) {
-    const there = new Set(news.orders.map((order) => order.id));
+    const there = new Set(changed.map((order) => order.id));
     for (const id of [...orders.keys()]) if (!there.has(id)) forget(id);
   }
-  (news.orders || []).forEach(show);
+  changed.forEach(show);
   (news.gone || []).forEach(forget);
   if (!known) {
     for (const number of document.querySelectorAll("[id^=n-]")) setText(number, "–");

@@ -5,6 +5,7 @@ package ledgertest
 import (
 	"crypto/rand"
 	"database/sql"
+	"fmt"
 	"net/url"
 	"os"
 	"strings"
@@ -13,110 +14,84 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
 )
 
-// PostgresVariable names the environment variable with the URL of a PostgreSQL
-// database that tests may create schemas in.
-const PostgresVariable = "COFFEE_TEST_POSTGRES"
+// Two environment variables name the databases of the tests. Without one, a test that needs
+// it is skipped; in CI, it fails.
+const (
+	// postgresVariable has the URL of a PostgreSQL database that tests may create schemas,
+	// databases and roles in.
+	postgresVariable = "COFFEE_TEST_POSTGRES"
+	// poolerVariable has the URL of a PgBouncer in transaction mode, in front of its server.
+	poolerVariable = "COFFEE_TEST_PGBOUNCER"
+)
 
-// PostgresURL returns the URL of a new, empty schema, which is dropped when the
-// test ends. Without a database it skips the test; in CI, it fails the test.
+// PostgresURL returns the URL of a new, empty schema. It is dropped when the test ends, as
+// is everything else that this package makes.
 func PostgresURL(t testing.TB) string {
 	t.Helper()
-	base := variable(t, PostgresVariable)
-	u, err := url.Parse(base)
-	if err != nil {
-		t.Fatal(err)
-	}
-	schema := "test_" + strings.ToLower(rand.Text())
-	db := OpenPostgres(t, base)
-	if _, err := db.Exec(`CREATE SCHEMA ` + schema); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if _, err := db.Exec(`DROP SCHEMA ` + schema + ` CASCADE`); err != nil {
-			t.Error(err)
-		}
-	})
+	u := address(t, postgresVariable)
 	query := u.Query()
-	query.Set("search_path", schema)
+	query.Set("search_path", create(t, u.String(), "CREATE SCHEMA %s", "DROP SCHEMA %s CASCADE"))
 	u.RawQuery = query.Encode()
 	return u.String()
 }
 
-// PoolerVariable names the environment variable with the URL of a PgBouncer in
-// transaction mode, in front of the server of [PostgresVariable].
-const PoolerVariable = "COFFEE_TEST_PGBOUNCER"
-
 // PoolerURL returns the URL of a new, empty database behind a connection pooler.
-// The database is dropped when the test ends. Without a pooler it skips the test;
-// in CI, it fails the test.
 func PoolerURL(t testing.TB) string {
 	t.Helper()
-	u, err := url.Parse(variable(t, PoolerVariable))
-	if err != nil {
-		t.Fatal(err)
-	}
-	u.Path = newDatabase(t)
-	return u.String()
+	return newDatabase(t, address(t, poolerVariable))
 }
 
-// DatabaseURL returns the URL of a new, empty database, which is dropped when the test
-// ends. It is for tests of what is not in a schema.
+// DatabaseURL returns the URL of a new, empty database. It is for tests of what is not in a
+// schema.
 func DatabaseURL(t testing.TB) string {
 	t.Helper()
-	u, err := url.Parse(variable(t, PostgresVariable))
-	if err != nil {
-		t.Fatal(err)
-	}
-	u.Path = newDatabase(t)
+	return newDatabase(t, address(t, postgresVariable))
+}
+
+func newDatabase(t testing.TB, u *url.URL) string {
+	t.Helper()
+	// A pooler keeps its connections for a while.
+	u.Path = create(t, address(t, postgresVariable).String(), "CREATE DATABASE %s", "DROP DATABASE %s WITH (FORCE)")
 	return u.String()
 }
 
-// newDatabase returns the name of a new database, which is dropped when the test ends.
-func newDatabase(t testing.TB) string {
+// NewRole returns the name of a new role that can log in and may do nothing.
+func NewRole(t testing.TB, databaseURL string) string {
 	t.Helper()
-	db := OpenPostgres(t, variable(t, PostgresVariable))
-	name := "test_" + strings.ToLower(rand.Text())
-	if _, err := db.Exec(`CREATE DATABASE ` + name); err != nil {
+	return create(t, databaseURL, "CREATE ROLE %s LOGIN", "DROP OWNED BY %[1]s CASCADE; DROP ROLE %[1]s")
+}
+
+// create makes something with a new name, which it returns, and drops it when the test ends.
+func create(t testing.TB, databaseURL, create, drop string) (name string) {
+	t.Helper()
+	db := OpenPostgres(t, databaseURL)
+	name = "test_" + strings.ToLower(rand.Text())
+	if _, err := db.Exec(fmt.Sprintf(create, name)); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		// A pooler keeps its connections for a while.
-		if _, err := db.Exec(`DROP DATABASE ` + name + ` WITH (FORCE)`); err != nil {
+		if _, err := db.Exec(fmt.Sprintf(drop, name)); err != nil {
 			t.Error(err)
 		}
 	})
 	return name
 }
 
-// NewRole returns the name of a new role that can log in and may do nothing. It is
-// dropped when the test ends, with what it was granted in the database.
-func NewRole(t testing.TB, databaseURL string) string {
+// address returns the URL that an environment variable has.
+func address(t testing.TB, variable string) *url.URL {
 	t.Helper()
-	db := OpenPostgres(t, databaseURL)
-	role := "test_" + strings.ToLower(rand.Text())
-	if _, err := db.Exec(`CREATE ROLE ` + role + ` LOGIN`); err != nil {
+	value := os.Getenv(variable)
+	switch {
+	case value == "" && os.Getenv("CI") != "":
+		t.Fatalf("%s is not set, and in CI no test is skipped", variable)
+	case value == "":
+		t.Skipf("needs a PostgreSQL database: set %s to its URL", variable)
+	}
+	u, err := url.Parse(value)
+	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if _, err := db.Exec(`DROP OWNED BY ` + role + ` CASCADE; DROP ROLE ` + role); err != nil {
-			t.Error(err)
-		}
-	})
-	return role
-}
-
-// variable returns the value of an environment variable. If that is not set, it
-// skips the test; in CI, it fails the test.
-func variable(t testing.TB, name string) string {
-	t.Helper()
-	value := os.Getenv(name)
-	if value == "" {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("%s is not set, and in CI no test is skipped", name)
-		}
-		t.Skipf("needs a PostgreSQL database: set %s to its URL", name)
-	}
-	return value
+	return u
 }
 
 // OpenPostgres opens a PostgreSQL database and closes it when the test ends.

@@ -44,7 +44,7 @@ func (a *App) StopTracing() {
 func (a *App) LedgerOptions() []ledger.Option {
 	options := slices.Clone(a.Options.Ledger)
 	if a.Tracing != nil {
-		options = append(options, ledger.Traced(a.Tracing.Provider()))
+		options = append(options, ledger.Traced(a.Tracing))
 	}
 	return options
 }

@@ -19,7 +19,6 @@ import (
 	"example.com/coffee/coffee/dial"
 	"example.com/coffee/coffee/encryption"
 	"example.com/coffee/coffee/ledger"
-	"example.com/coffee/coffee/telemetry"
 	"example.com/coffee/coffee/timeline"
 	"example.com/coffee/commands/internal/app"
 	"example.com/coffee/commands/internal/background"
@@ -168,7 +167,7 @@ func StartWorker(ctx context.Context, a *app.App, tasks *background.Tasks, conn 
 	}
 	options := plan.WorkerOptions
 	options.Ledger, options.Orders, options.Log = store, conn.Orders().Client, a.Log
-	options.Interceptors = []interceptor.WorkerInterceptor{dial.PlainErrors(), telemetry.Counter(), timeline.Recorder()}
+	options.Interceptors = []interceptor.WorkerInterceptor{dial.PlainErrors(), timeline.Recorder()}
 	options.Index = watchIndex(ctx, a, tasks, conn)
 	if a.Options.Release != nil {
 		options.Register = a.Options.Release.Register
@@ -176,9 +175,7 @@ func StartWorker(ctx context.Context, a *app.App, tasks *background.Tasks, conn 
 	if a.Options.Worker != nil {
 		a.Options.Worker(&options)
 	}
-	if err := meters.InstrumentWorker(&options, store); err != nil {
-		return err
-	}
+	meters.InstrumentWorker(&options, store)
 	if options.Version.UseVersioning {
 		check := func() error { return conn.Versions().CheckDeployments(ctx) }
 		if err := connect.WhenUp(ctx, a, "waiting for the server", connect.NoAnswer, check); err != nil {

@@ -75,21 +75,12 @@ func Open(tasks *background.Tasks, address string, options *connect.Options) (*M
 }
 
 // InstrumentWorker makes a worker and its ledger count what they do.
-func (m *Monitor) InstrumentWorker(options *coffee.WorkerOptions, ledger ledger.Store) error {
+func (m *Monitor) InstrumentWorker(options *coffee.WorkerOptions, ledger ledger.Store) {
 	if m == nil {
-		return nil
+		return
 	}
-	refunds, err := m.metrics.Refunds()
-	if err != nil {
-		return err
-	}
-	measured, err := m.metrics.Ledger(options.Ledger)
-	if err != nil {
-		return err
-	}
-	options.Interceptors = append(options.Interceptors, refunds)
+	m.metrics.Instrument(options)
 	log := options.Log
-	options.Ledger = measured
 	var unwritable atomic.Bool
 	m.Check(m.polls.Check)
 	m.Check(func(ctx context.Context) error {
@@ -106,7 +97,6 @@ func (m *Monitor) InstrumentWorker(options *coffee.WorkerOptions, ledger ledger.
 		}
 		return nil
 	})
-	return nil
 }
 
 // Check adds a readiness check, before the process has started.
@@ -152,10 +142,9 @@ func (m *Monitor) Serve(tasks *background.Tasks, tlsFor func(ip string) *tls.Con
 	if m == nil {
 		return
 	}
-	health := telemetry.Health{Checks: []func(context.Context) error{m.ready}}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", m.metrics)
-	mux.Handle("/", health.Handler())
+	mux.Handle("/", telemetry.Health(m.ready))
 	listener := m.listener
 	ip := listener.Addr().(*net.TCPAddr).IP.String()
 	if tlsFor != nil {

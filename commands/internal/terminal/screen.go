@@ -4,10 +4,9 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
-	"github.com/rivo/uniseg"
+	"github.com/charmbracelet/x/ansi"
 
 	"example.com/coffee/internal/exit"
 	"example.com/coffee/internal/sleep"
@@ -79,13 +78,8 @@ func (o *Output) redraw(text []byte) {
 // Cut returns a line as it fits into a number of columns, and marks with an ellipsis that it
 // was cut; 0 columns means any number. Nothing in the line may be for the terminal to obey.
 func Cut(line string, columns int) string {
-	if columns == 0 || uniseg.StringWidth(line) <= columns {
+	if columns == 0 {
 		return line
 	}
-	var kept strings.Builder
-	used := 0
-	for each := uniseg.NewGraphemes(line); each.Next() && used+each.Width() < columns; used += each.Width() {
-		kept.WriteString(each.Str())
-	}
-	return kept.String() + "…"
+	return ansi.Truncate(line, columns, "…")
 }
