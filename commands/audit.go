@@ -1,7 +1,6 @@
 package commands
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"os"
@@ -13,13 +12,13 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/audit"
-	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/ledger"
 	"example.com/coffee/commands/internal/app"
 	"example.com/coffee/commands/internal/commandline"
 	"example.com/coffee/commands/internal/connect"
 	"example.com/coffee/commands/internal/findings"
 	"example.com/coffee/commands/internal/ledgers"
+	"example.com/coffee/commands/internal/terminal"
 	"example.com/coffee/internal/exit"
 )
 
@@ -37,20 +36,10 @@ func auditCommand(a *app.App) *cli.Command {
 			commandline.OutputFlag(),
 			ledgers.Flag(""),
 		}, connect.Flags()),
-		Action: func(c *cli.Context) error {
-			if err := commandline.NoArguments(c); err != nil {
-				return err
-			}
-			plan, err := parseAudit(c, a)
-			if err != nil {
-				return err
-			}
-			return runAudit(c.Context, a, plan)
-		},
+		Action: run(a, parseAudit, runAudit),
 	}
 }
 
-// auditPlan is what the flags ask for.
 type auditPlan struct {
 	server       connect.Options
 	ledger       ledgers.Choice
@@ -58,15 +47,10 @@ type auditPlan struct {
 	repair       bool
 	asJSON       bool
 	metricsFile  string // empty means none
-	replay       func(desk.History) error
 }
 
-func parseAudit(c *cli.Context, a *app.App) (plan auditPlan, err error) {
-	plan.repair, plan.metricsFile = c.Bool("repair"), c.String("metrics-file")
-	plan.replay = a.Replay()
-	if plan.asJSON, err = commandline.WantsJSON(c); err != nil {
-		return plan, err
-	}
+func parseAudit(c *cli.Context) (plan auditPlan, err error) {
+	plan = auditPlan{repair: c.Bool("repair"), metricsFile: c.String("metrics-file"), asJSON: commandline.WantsJSON(c)}
 	if path := c.String("acknowledged"); path != "" {
 		if plan.acknowledged, err = readIDs(path); err != nil {
 			return plan, err
@@ -106,7 +90,7 @@ func runAudit(ctx context.Context, a *app.App, plan auditPlan) error {
 		Namespace:    conn.Namespace,
 		Book:         book,
 		Acknowledged: plan.acknowledged,
-		Replay:       plan.replay,
+		Replay:       a.Replay(),
 		Progress:     findings.AuditProgress(a.Out),
 	}
 	if plan.repair {
@@ -124,12 +108,7 @@ func runAudit(ctx context.Context, a *app.App, plan auditPlan) error {
 			return err
 		}
 	}
-	if plan.asJSON {
-		err = a.Out.Json(report)
-	} else {
-		findings.PrintAudit(a.Out, report)
-	}
-	if err != nil {
+	if err := a.Out.Show(plan.asJSON, report, func(out *terminal.Output) { findings.PrintAudit(out, report) }); err != nil {
 		return err
 	}
 	return findings.Verdict(report)
@@ -137,25 +116,20 @@ func runAudit(ctx context.Context, a *app.App, plan auditPlan) error {
 
 // readIDs reads a file of order ids, one per line. It skips empty lines.
 func readIDs(path string) ([]string, error) {
-	file, err := os.Open(path)
+	list, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
 	var ids []string
-	scanner := bufio.NewScanner(file)
-	for number := 1; scanner.Scan(); number++ {
-		id := strings.TrimSpace(scanner.Text())
+	for i, line := range strings.Split(string(list), "\n") {
+		id := strings.TrimSpace(line)
 		if id == "" {
 			continue
 		}
 		if err := coffee.ValidateOrderID(id); err != nil {
-			return nil, fmt.Errorf("%s, line %d: %w", path, number, err)
+			return nil, fmt.Errorf("%s, line %d: %w", path, i+1, err)
 		}
 		ids = append(ids, id)
-	}
-	if err := scanner.Err(); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return ids, nil
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/url"
 	"os"
@@ -15,11 +16,13 @@ import (
 
 	"example.com/coffee/coffee/encryption"
 	"example.com/coffee/commands/internal/app"
+	"example.com/coffee/commands/internal/backupfiles"
 	"example.com/coffee/commands/internal/commandline"
 	"example.com/coffee/commands/internal/connect"
 	"example.com/coffee/commands/internal/ledgers"
 	"example.com/coffee/devserver"
 	"example.com/coffee/internal/exit"
+	"example.com/coffee/internal/sleep"
 	"example.com/coffee/internal/text"
 )
 
@@ -41,23 +44,10 @@ func backupCommand(a *app.App) *cli.Command {
 			connect.KeysetFlag(""),
 			commandline.OutputFlag(),
 		},
-		Action: func(c *cli.Context) error {
-			plan, err := parseBackup(c)
-			if err != nil {
-				return err
-			}
-			switch {
-			case len(plan.verify) > 0:
-				return runVerify(c.Context, a, plan)
-			case plan.every > 0:
-				return runBackups(c.Context, a, plan)
-			}
-			return runBackup(c.Context, a, plan)
-		},
+		Action: run(a, parseBackup, runBackup),
 	}
 }
 
-// backupPlan is what the flags ask for.
 type backupPlan struct {
 	database string // empty means the one in the data directory
 	ledger   ledgers.Choice
@@ -70,10 +60,7 @@ type backupPlan struct {
 }
 
 func parseBackup(c *cli.Context) (plan backupPlan, err error) {
-	plan = backupPlan{database: c.String("db-filename"), to: c.Args().First()}
-	if plan.asJSON, err = commandline.WantsJSON(c); err != nil {
-		return plan, err
-	}
+	plan = backupPlan{database: c.String("db-filename"), to: c.Args().First(), asJSON: commandline.WantsJSON(c)}
 	for _, name := range append(c.Args().Slice(), plan.database) {
 		if err := ledgers.CheckDatabaseName(c, name); err != nil {
 			return plan, err
@@ -125,6 +112,17 @@ type backedUp struct {
 }
 
 func runBackup(ctx context.Context, a *app.App, plan backupPlan) error {
+	switch {
+	case len(plan.verify) > 0:
+		return runVerify(ctx, a, plan)
+	case plan.every > 0:
+		return runBackups(ctx, a, plan)
+	}
+	return backUp(ctx, a, plan, plan.to)
+}
+
+// backUp makes a backup, with its database in the file to.
+func backUp(ctx context.Context, a *app.App, plan backupPlan, to string) error {
 	database := plan.database
 	if database == "" {
 		var err error
@@ -136,17 +134,17 @@ func runBackup(ctx context.Context, a *app.App, plan backupPlan) error {
 	if err != nil {
 		return exit.Hinted(err, "name the server's database with --db-filename")
 	}
-	ledgers, err := ledgersToCopy(a, plan, stamp.ClusterID)
+	ledgers, err := ledgersToCopy(a, plan.ledger, to, stamp.ClusterID)
 	if err != nil {
 		return err
 	}
 	// The ledgers come last. If one has a charge that the server does not know of
 	// yet, the order asks for it again and learns that it has been made.
-	copies := append([]devserver.Copy{{From: database, To: plan.to}}, ledgers...)
+	copies := append([]devserver.Copy{{From: database, To: to}}, ledgers...)
 	if err := devserver.Backup(ctx, copies...); err != nil {
 		return err
 	}
-	done := backedUp{Database: plan.to, Ledgers: []string{}}
+	done := backedUp{Database: to, Ledgers: []string{}}
 	for _, ledger := range ledgers {
 		done.Ledgers = append(done.Ledgers, ledger.To)
 	}
@@ -165,14 +163,14 @@ func runBackup(ctx context.Context, a *app.App, plan backupPlan) error {
 
 // ledgersToCopy returns the ledgers of a server, or the one that the user names, or
 // none if that is in PostgreSQL.
-func ledgersToCopy(a *app.App, plan backupPlan, clusterID string) ([]devserver.Copy, error) {
+func ledgersToCopy(a *app.App, choice ledgers.Choice, to, clusterID string) ([]devserver.Copy, error) {
 	// The ledger of monday.db is monday-ledger.db, or one for each namespace.
 	name := func(namespace string) string {
-		extension := filepath.Ext(plan.to)
-		return strings.TrimSuffix(plan.to, extension) + "-ledger" + namespace + cmp.Or(extension, ".db")
+		extension := filepath.Ext(to)
+		return strings.TrimSuffix(to, extension) + "-ledger" + namespace + cmp.Or(extension, ".db")
 	}
-	if where := plan.ledger.Where; where != "" {
-		if err := plan.ledger.Check(); err != nil {
+	if where := choice.Where; where != "" {
+		if err := choice.Check(); err != nil {
 			return nil, err
 		}
 		if ledgers.IsPostgres(where) {
@@ -196,4 +194,51 @@ func ledgersToCopy(a *app.App, plan backupPlan, clusterID string) ([]devserver.C
 		}
 	}
 	return copies, nil
+}
+
+// runBackups makes a backup in a directory every plan.every, and keeps the newest ones, until
+// the context ends. A failed one is reported, and the next is made on schedule, unless it is
+// the first.
+func runBackups(ctx context.Context, a *app.App, plan backupPlan) error {
+	a.Out.OutliveReaders()
+	if info, err := os.Stat(plan.to); err != nil || !info.IsDir() {
+		return fmt.Errorf("%s is not a directory", text.Printable(plan.to))
+	}
+	told := map[string]bool{}
+	for first := true; ; first = false {
+		made, err := backUpInto(ctx, a, plan)
+		switch {
+		case ctx.Err() != nil: // interrupted, perhaps in a backup: that is how it ends
+			return nil
+		case err != nil && first:
+			return err
+		case err != nil:
+			a.Out.Notef("no backup was made: %v; the next one is due in %v", err, plan.every)
+		default:
+			ignored, err := backupfiles.RemoveOld(ctx, made, plan.keep)
+			if err != nil {
+				a.Out.Notef("old backups stay: %v", err)
+			}
+			for _, line := range ignored {
+				if !told[line] {
+					a.Out.Notef("%s", line)
+				}
+				told[line] = true
+			}
+		}
+		if !sleep.For(ctx, plan.every) {
+			return nil
+		}
+	}
+}
+
+// backUpInto makes a backup in the plan's directory, and returns its database. Where another server
+// has made one in the same second, it takes the next.
+func backUpInto(ctx context.Context, a *app.App, plan backupPlan) (string, error) {
+	for {
+		to := filepath.Join(plan.to, "coffee-"+time.Now().UTC().Format(backupfiles.BackupTime)+".db")
+		if err := backUp(ctx, a, plan, to); !errors.Is(err, fs.ErrExist) || !sleep.For(ctx, time.Second) {
+			return to, err
+		}
+	}
 }

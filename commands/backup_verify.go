@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 
 	"example.com/coffee/coffee/audit"
-	"example.com/coffee/coffee/encryption"
 	"example.com/coffee/coffee/ledger"
 	"example.com/coffee/commands/internal/app"
 	"example.com/coffee/commands/internal/background"
@@ -78,20 +78,15 @@ func runVerify(ctx context.Context, a *app.App, plan backupPlan) error {
 			}
 		}
 	}
-	if plan.asJSON {
-		if err := a.Out.Json(backups); err != nil {
-			return err
-		}
-	} else {
-		printVerified(a.Out, backups)
+	if err := a.Out.Show(plan.asJSON, backups, func(out *terminal.Output) { printVerified(out, backups) }); err != nil {
+		return err
 	}
-	if breaches > 0 {
-		return &exit.Error{Code: exit.Breach, Err: errors.New(text.Plural(breaches, "breach", "breaches"))}
-	}
-	if missing > 0 {
+	switch {
+	case breaches > 0:
+		return exit.Errorf(exit.Breach, "%s", text.Plural(breaches, "breach", "breaches"))
+	case missing > 0:
 		return exit.Hinted(fmt.Errorf("%s missing", text.Plural(missing, "ledger is", "ledgers are")), "put each beside its database, under the name that coffee backup gave it; if they are in PostgreSQL, say so with --ledger postgres://...")
-	}
-	if incomplete != nil {
+	case incomplete != nil:
 		return findings.Verdict(incomplete)
 	}
 	return nil
@@ -114,91 +109,93 @@ func printVerified(out *terminal.Output, backups []verified) {
 	}
 }
 
+// verify checks the backup in a file, with the ledgers beside it.
 func verify(ctx context.Context, a *app.App, file string, plan backupPlan) (v verified, err error) {
 	stamp, err := devserver.ReadStamp(ctx, file)
 	if err != nil {
 		return v, exit.Hinted(err, "name the databases that coffee backup has made")
 	}
-	elsewhere := ledgers.IsPostgres(plan.ledger.Where)
-	ledgers, err := backupfiles.LedgersBeside(file)
-	if err != nil {
-		return v, err
-	}
+	v = verified{Database: file, ServerVersion: stamp.ServerVersion, Ledgers: []auditedLedger{}, Missing: []missingLedger{}}
 	temporary, err := tempdir.Make("verify")
 	if err != nil {
 		return v, err
 	}
 	defer func() { err = errors.Join(err, temporary.Remove()) }()
-	dir := temporary.Path()
-	if err := backupfiles.CheckRoom(ctx, dir, file, ledgers); err != nil {
-		return v, err
-	}
-	// Copying reads and checks everything.
-	copies := []devserver.Copy{{From: file, To: filepath.Join(dir, "coffee.db")}}
-	for i, ledger := range ledgers {
-		copies = append(copies, devserver.Copy{From: ledger.File, To: filepath.Join(dir, fmt.Sprintf("ledger-%d.db", i))})
-	}
-	if err := devserver.Backup(ctx, copies...); err != nil {
-		return v, err
-	}
-	v = verified{Database: file, ServerVersion: stamp.ServerVersion, Ledgers: []auditedLedger{}, Missing: []missingLedger{}}
-	namespaces, err := devserver.ReadNamespaces(ctx, copies[0].To)
+	database, ledgersOf, err := copyBackup(ctx, temporary.Path(), file)
 	if err != nil {
 		return v, err
 	}
-	copied := map[string]string{} // the copy of each namespace's ledger
-	for i, ledger := range ledgers {
-		if !slices.Contains(namespaces, ledger.Namespace) {
-			return v, fmt.Errorf("%s is the ledger of namespace %s, which is not in the database", text.Printable(ledger.File), text.Printable(ledger.Namespace))
+	namespaces, err := devserver.ReadNamespaces(ctx, database)
+	if err != nil {
+		return v, err
+	}
+	for _, namespace := range slices.Sorted(maps.Keys(ledgersOf)) {
+		if !slices.Contains(namespaces, namespace) {
+			return v, fmt.Errorf("%s is the ledger of namespace %s, which is not in the database", text.Printable(ledgersOf[namespace][0].From), text.Printable(namespace))
 		}
-		copied[ledger.Namespace] = copies[i+1].To
 	}
 	if len(namespaces) == 0 {
 		return v, nil
 	}
 	var tasks background.Tasks
 	defer func() { err = errors.Join(err, tasks.Stop()) }()
-	server, err := local.StartServer(ctx, a, &tasks, devserver.Options{DatabaseFile: copies[0].To, Namespaces: namespaces, InProcess: true})
+	server, err := local.StartServer(ctx, a, &tasks, devserver.Options{DatabaseFile: database, Namespaces: namespaces, InProcess: true})
 	if err != nil {
 		return v, err
 	}
-	for _, ledger := range ledgers {
-		conn, err := connectCopy(ctx, a, server, ledger.Namespace, plan.keyset)
+	for _, namespace := range slices.Sorted(slices.Values(namespaces)) {
+		options := connect.Options{Options: server.ClientOptions(), Keyset: plan.keyset}
+		options.Namespace = namespace
+		conn, err := connect.Open(ctx, a, options)
 		if err != nil {
 			return v, err
 		}
-		report, err := auditCopy(ctx, conn, copied[ledger.Namespace])
+		err = v.addNamespace(ctx, conn, ledgersOf[namespace], ledgers.IsPostgres(plan.ledger.Where))
 		conn.Close()
 		if err != nil {
 			return v, err
-		}
-		v.Ledgers = append(v.Ledgers, auditedLedger{ledger.File, ledger.Namespace, report})
-	}
-	for _, namespace := range namespaces {
-		if copied[namespace] != "" || elsewhere {
-			continue
-		}
-		conn, err := connectCopy(ctx, a, server, namespace, plan.keyset)
-		if err != nil {
-			return v, err
-		}
-		recorded, err := ledger.RecordedFor(ctx, conn.Orders().Client)
-		conn.Close()
-		if err != nil {
-			return v, err
-		}
-		if recorded.ID != "" {
-			v.Missing = append(v.Missing, missingLedger{namespace, recorded.ID})
 		}
 	}
 	return v, nil
 }
 
-// connectCopy connects to a namespace of a server on a copy.
-func connectCopy(ctx context.Context, a *app.App, server *devserver.Server, namespace string, keyset *encryption.Keyset) (*connect.Connection, error) {
-	options := connect.Options{Options: server.ClientOptions(), Keyset: keyset}
-	options.Namespace = namespace
-	return connect.Open(ctx, a, options)
+// copyBackup copies a backup to a directory, which reads and checks everything. It returns the
+// copy of the database, and how the ledgers of each namespace were copied.
+func copyBackup(ctx context.Context, dir, file string) (database string, ledgersOf map[string][]devserver.Copy, err error) {
+	ledgers, err := backupfiles.LedgersBeside(file)
+	if err != nil {
+		return "", nil, err
+	}
+	if err := backupfiles.CheckRoom(ctx, dir, file, ledgers); err != nil {
+		return "", nil, err
+	}
+	database, ledgersOf = filepath.Join(dir, "coffee.db"), map[string][]devserver.Copy{}
+	copies := []devserver.Copy{{From: file, To: database}}
+	for i, ledger := range ledgers {
+		copied := devserver.Copy{From: ledger.File, To: filepath.Join(dir, fmt.Sprintf("ledger-%d.db", i))}
+		copies, ledgersOf[ledger.Namespace] = append(copies, copied), append(ledgersOf[ledger.Namespace], copied)
+	}
+	return database, ledgersOf, devserver.Backup(ctx, copies...)
+}
+
+// addNamespace audits the orders of a namespace with its ledgers. If there is none, it is missing
+// if the database has recorded one, unless that is elsewhere.
+func (v *verified) addNamespace(ctx context.Context, conn *connect.Connection, ledgers []devserver.Copy, elsewhere bool) error {
+	for _, copied := range ledgers {
+		report, err := auditCopy(ctx, conn, copied.To)
+		if err != nil {
+			return err
+		}
+		v.Ledgers = append(v.Ledgers, auditedLedger{copied.From, conn.Namespace, report})
+	}
+	if len(ledgers) > 0 || elsewhere {
+		return nil
+	}
+	recorded, err := ledger.RecordedFor(ctx, conn.Orders().Client)
+	if err == nil && recorded.ID != "" {
+		v.Missing = append(v.Missing, missingLedger{conn.Namespace, recorded.ID})
+	}
+	return err
 }
 
 // auditCopy audits the orders of a namespace with a ledger.

@@ -16,7 +16,6 @@ import (
 	"example.com/coffee/commands/internal/commandline"
 	"example.com/coffee/commands/internal/connect"
 	"example.com/coffee/commands/internal/monitor"
-	"example.com/coffee/commands/internal/terminal"
 	"example.com/coffee/devserver"
 )
 
@@ -33,16 +32,7 @@ func boardCommand(a *app.App) *cli.Command {
 			monitor.Flag(""),
 			&cli.StringFlag{Name: "ui-url", Usage: "`URL` of Temporal's Web UI, for links to it", DefaultText: "that of a server on this machine"},
 		}, connect.Flags()),
-		Action: func(c *cli.Context) error {
-			if err := commandline.NoArguments(c); err != nil {
-				return err
-			}
-			plan, err := parseBoard(c)
-			if err != nil {
-				return err
-			}
-			return runBoard(c.Context, a, plan)
-		},
+		Action: run(a, parseBoard, runBoard),
 	}
 }
 
@@ -51,7 +41,6 @@ func allowedHostFlag() cli.Flag {
 	return &cli.StringSliceFlag{Name: "allowed-host", Usage: "also answer browsers that come to the host `NAME`, that of a proxy; can be repeated"}
 }
 
-// boardPlan is what the flags ask for.
 type boardPlan struct {
 	server connect.Options
 	uiURL  string
@@ -64,13 +53,7 @@ type boardPlan struct {
 }
 
 func parseBoard(c *cli.Context) (plan boardPlan, err error) {
-	plan = boardPlan{ip: commandline.IP(c, "ip"), allowedHosts: c.StringSlice("allowed-host"), uiURL: c.String("ui-url")}
-	if net.ParseIP(plan.ip) == nil {
-		return plan, commandline.Errorf(c, "--ip is %q: use an IP address", plan.ip)
-	}
-	if plan.port, err = commandline.ParsePort(c, "port"); err != nil {
-		return plan, err
-	}
+	plan = boardPlan{ip: commandline.IP(c, "ip"), port: c.Int("port"), allowedHosts: c.StringSlice("allowed-host"), uiURL: c.String("ui-url")}
 	if plan.metrics, err = monitor.ParseAddress(c); err != nil {
 		return plan, err
 	}
@@ -88,12 +71,12 @@ func runBoard(ctx context.Context, a *app.App, plan boardPlan) (err error) {
 	a.Out.OutliveReaders()
 	var tasks background.Tasks
 	defer func() { err = errors.Join(err, tasks.Stop()) }()
-	meters, err := monitor.Open(&tasks, plan.metrics)
+	server := plan.server
+	meters, err := monitor.Open(&tasks, plan.metrics, &server)
 	if err != nil {
 		return err
 	}
-	meters.Instrument(&plan.server)
-	conn, err := connect.OpenLater(a, plan.server)
+	conn, err := connect.OpenLater(a, server)
 	if err != nil {
 		return err
 	}
@@ -117,7 +100,7 @@ func runBoard(ctx context.Context, a *app.App, plan boardPlan) (err error) {
 func serveBoard(a *app.App, tasks *background.Tasks, listener net.Listener, conn *connect.Connection, uiURL string, allowedHosts []string, config *tls.Config) string {
 	b := board.New(board.Options{
 		Orders:    conn.Orders(),
-		Explain:   func(err error) string { return terminal.InOneLine(connect.ServerProblem(err, conn.At)) },
+		Explain:   conn.At.Explain,
 		UIURL:     uiURL,
 		Namespace: conn.Namespace, AllowedHosts: allowedHosts,
 	})
@@ -132,24 +115,4 @@ func serveBoard(a *app.App, tasks *background.Tasks, listener net.Listener, conn
 	})
 	tasks.Serve("board", background.WithTLS(listener, config), server)
 	return background.Scheme(config) + "://" + listener.Addr().String()
-}
-
-// serverBoard is the board beside a server.
-type serverBoard struct {
-	a    *app.App
-	port int // 0 means a free one
-}
-
-func (*serverBoard) name() string { return "Board" }
-
-func (*serverBoard) prepare(*background.Tasks, *devserver.Options) error { return nil }
-
-// start listens only when the server is ready: a second server on the same file should be
-// told about the first one, not about a port that is taken.
-func (b *serverBoard) start(_ context.Context, tasks *background.Tasks, h house) (string, error) {
-	listener, err := background.ListenHTTP("order board", h.options.UIIP, b.port, "--board-port")
-	if err != nil {
-		return "", err
-	}
-	return serveBoard(b.a, tasks, listener, h.conn, h.server.UIURL(), h.options.AllowedHosts, h.server.WebTLS(h.options.UIIP)), nil
 }

@@ -30,19 +30,10 @@ func cancelCommand(a *app.App) *cli.Command {
 			&cli.StringFlag{Name: "reason", Usage: "record this `TEXT` with the request"},
 			commandline.OutputFlag(),
 		}, connect.Flags()),
-		Action: func(c *cli.Context) error {
-			plan, err := parseCancel(c)
-			if err != nil {
-				return err
-			}
-			return connect.WithOrders(c.Context, a, plan.server, func(orders *desk.Client) error {
-				return cancelOrder(c.Context, a.Out, orders, plan)
-			})
-		},
+		Action: run(a, parseCancel, runCancel),
 	}
 }
 
-// cancelPlan is what the flags ask for.
 type cancelPlan struct {
 	server connect.Options
 	id     string
@@ -51,18 +42,16 @@ type cancelPlan struct {
 }
 
 func parseCancel(c *cli.Context) (plan cancelPlan, err error) {
-	plan.reason = c.String("reason")
-	if plan.id, err = commandline.OptionalOrderID(c); err != nil {
-		return plan, err
-	}
-	if plan.id == "" {
-		return plan, commandline.Errorf(c, "which order? coffee cancel ID; those that can be cancelled: coffee status --status running")
-	}
-	if plan.asJSON, err = commandline.WantsJSON(c); err != nil {
+	plan = cancelPlan{reason: c.String("reason"), asJSON: commandline.WantsJSON(c)}
+	if plan.id, err = commandline.OrderID(c, "which order? coffee cancel ID; those that can be cancelled: coffee status --status running"); err != nil {
 		return plan, err
 	}
 	plan.server, err = connect.Parse(c)
 	return plan, err
+}
+
+func runCancel(ctx context.Context, a *app.App, plan cancelPlan) error {
+	return connect.WithOrders(ctx, a, plan.server, func(orders *desk.Client) error { return cancelOrder(ctx, a.Out, orders, plan) })
 }
 
 func cancelOrder(ctx context.Context, out *terminal.Output, orders *desk.Client, plan cancelPlan) error {
@@ -72,17 +61,16 @@ func cancelOrder(ctx context.Context, out *terminal.Output, orders *desk.Client,
 	}
 	result, err := awaitCancelled(ctx, orders, plan.id)
 	id := terminal.ShortID(plan.id)
-	if unmanned := (*unmannedError)(nil); errors.As(err, &unmanned) {
+	var unmanned *unmannedError
+	switch {
+	case errors.As(err, &unmanned):
 		out.Notef("the request to cancel order %s is recorded, and takes effect once a worker takes it: %s", id, unmanned)
 		return nil
-	}
-	if ctx.Err() != nil {
+	case ctx.Err() != nil:
 		return &exit.Error{Code: exit.Interrupted, Err: errors.New("interrupted: the request to cancel order " + id + " stands"), Hint: "look at it with: coffee status " + id}
-	}
-	if coffee.IsUnreadable(err) {
+	case coffee.IsUnreadable(err):
 		return fmt.Errorf("order %s is over (%s), but its result cannot be read here: %w", id, cmp.Or(strings.ToLower(string(result.Status)), "nobody knows how"), err)
-	}
-	if err != nil {
+	case err != nil:
 		return err
 	}
 	if plan.asJSON {
@@ -109,15 +97,16 @@ func (e *unmannedError) Error() string { return e.String() }
 // awaitCancelled waits for the result. It returns an [*unmannedError] if nobody is there
 // to handle the request.
 func awaitCancelled(ctx context.Context, orders *desk.Client, id string) (coffee.OrderResult, error) {
-	waitCtx, cancel := context.WithCancelCause(ctx)
+	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {
-		if waits := waiting.WaitUntilUnmanned(waitCtx, orders, id); waits.Unmanned() {
+		if waits := waiting.WaitUntilUnmanned(ctx, orders, id); waits.Unmanned() {
 			cancel(&unmannedError{waits})
 		}
 	}()
-	result, err := orders.Result(waitCtx, id)
-	if unmanned := (*unmannedError)(nil); err != nil && errors.As(context.Cause(waitCtx), &unmanned) {
+	result, err := orders.Result(ctx, id)
+	var unmanned *unmannedError
+	if err != nil && errors.As(context.Cause(ctx), &unmanned) {
 		return coffee.OrderResult{}, unmanned
 	}
 	return result, err

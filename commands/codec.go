@@ -3,11 +3,9 @@ package commands
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net"
 	"net/url"
-	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -39,20 +37,10 @@ func codecCommand(a *app.App) *cli.Command {
 			&cli.StringFlag{Name: "tls-cert-path", Usage: "its certificate `FILE`"},
 			&cli.StringFlag{Name: "tls-key-path", Usage: "its key `FILE`"},
 		},
-		Action: func(c *cli.Context) error {
-			if err := commandline.NoArguments(c); err != nil {
-				return err
-			}
-			plan, err := parseCodec(c)
-			if err != nil {
-				return err
-			}
-			return runCodec(c.Context, a, plan)
-		},
+		Action: run(a, parseCodec, runCodec),
 	}
 }
 
-// codecPlan is what the flags ask for.
 type codecPlan struct {
 	keyset    *encryption.Keyset
 	handler   encryption.HandlerOptions
@@ -62,20 +50,14 @@ type codecPlan struct {
 
 func parseCodec(c *cli.Context) (plan codecPlan, err error) {
 	plan = codecPlan{
-		handler: encryption.HandlerOptions{IP: c.String("ip"), Namespaces: []string{c.String("namespace")}, Origins: c.StringSlice("origin")},
-		cert:    c.String("tls-cert-path"), key: c.String("tls-key-path"),
+		handler: encryption.HandlerOptions{IP: commandline.IP(c, "ip"), Namespaces: []string{c.String("namespace")}, Origins: c.StringSlice("origin")},
+		port:    c.Int("port"), cert: c.String("tls-cert-path"), key: c.String("tls-key-path"),
 	}
 	if plan.keyset, err = connect.ParseKeyset(c); err != nil {
 		return plan, err
 	}
 	if plan.keyset == nil {
 		return plan, commandline.Errorf(c, "codec needs --encryption-keyset")
-	}
-	if plan.port, err = commandline.ParsePort(c, "port"); err != nil {
-		return plan, err
-	}
-	if net.ParseIP(plan.handler.IP) == nil {
-		return plan, commandline.Errorf(c, "--ip is %q: use an IP address", plan.handler.IP)
 	}
 	if (plan.cert == "") != (plan.key == "") {
 		return plan, commandline.Errorf(c, "--tls-cert-path and --tls-key-path need each other")
@@ -137,59 +119,21 @@ func runCodec(ctx context.Context, a *app.App, plan codecPlan) error {
 	return tasks.Stop()
 }
 
-// serverCodec is the codec server of a server's Web UI.
-type serverCodec struct {
-	keyset   *encryption.Keyset
-	port     int          // 0 means a free one
-	listener net.Listener // nil until it listens
-	needed   bool         // the Web UI has no other
-}
-
-func (*serverCodec) name() string { return "Codec" }
-
-// prepare tells the Web UI where its codec server will be. On a free port, it has
-// to listen for that; otherwise it listens later, because a second server on the same
-// file should be told about the first one, not about a port that is taken.
-func (s *serverCodec) prepare(tasks *background.Tasks, options *devserver.Options) (err error) {
-	if s.needed = options.CodecEndpoint == ""; !s.needed {
-		return nil
-	}
-	if s.port == 0 {
-		if s.listener, err = background.ListenHTTP("codec server", codecIP, 0, "--codec-port"); err != nil {
-			return err
-		}
-		s.port = s.listener.Addr().(*net.TCPAddr).Port
-		tasks.OnStop(s.close)
-	}
-	options.CodecEndpoint = "http://" + net.JoinHostPort(codecIP, strconv.Itoa(s.port))
-	return nil
-}
-
 // codecIP is where the codec server of a server listens, whatever its Web UI does:
 // whoever reaches it can decrypt. Beyond this machine there is coffee codec.
 const codecIP = "127.0.0.1"
 
-func (s *serverCodec) start(_ context.Context, tasks *background.Tasks, h house) (_ string, err error) {
-	if !s.needed {
-		return h.options.CodecEndpoint, nil
+// codecBeside opens the port of the codec server that a server's flags ask for, and tells its Web
+// UI. The listener is nil if there is none to start.
+func codecBeside(tasks *background.Tasks, plan serverPlan, options *devserver.Options) (net.Listener, error) {
+	if plan.keyset == nil || !options.UI || options.CodecEndpoint != "" {
+		return nil, nil
 	}
-	if s.listener == nil {
-		if s.listener, err = background.ListenHTTP("codec server", codecIP, s.port, "--codec-port"); err != nil {
-			return "", err
-		}
+	listener, err := background.ListenHTTP("codec server", codecIP, plan.codecPort, "--codec-port")
+	if err != nil {
+		return nil, err
 	}
-	tasks.Serve("codec server", s.listener, httpserver.New(s.keyset.Handler(encryption.HandlerOptions{
-		IP:         codecIP,
-		Namespaces: h.options.Namespaces,
-		Origins:    origins(h.server.UIURL()),
-	})))
-	return h.options.CodecEndpoint, nil
-}
-
-// close closes the port if nothing was served on it.
-func (s *serverCodec) close() error {
-	if err := s.listener.Close(); !errors.Is(err, net.ErrClosed) {
-		return err
-	}
-	return nil
+	tasks.OnStop(func() error { _ = listener.Close(); return nil }) // if nothing was served on it
+	options.CodecEndpoint = "http://" + listener.Addr().String()
+	return listener, nil
 }

@@ -1,6 +1,6 @@
 // Package commands is the command line: flags in, text or JSON out. Each command
-// has a file that reads from top to bottom: its flags, the plan that they ask for,
-// and the run, whose first arguments are the context and the app.
+// has a file that reads from top to bottom: xCommand has its flags, xPlan is what they ask for,
+// parseX makes that of a command line, and runX carries it out; see [run].
 //
 // What the commands share is below internal/: app, what each of them works with;
 // commandline, connect, ledgers and local, which turn flags into a connection, a ledger, a
@@ -110,6 +110,24 @@ func newRoot(a *app.App, args []string) *cli.App {
 		a.ConfigureLogs("never", "text") // cannot fail: both values are valid
 	}
 	return root
+}
+
+// run returns the action of a command: parse makes a plan, which says what the flags and the
+// arguments ask for and does not change any more, and do carries it out. A command without
+// [cli.Command.ArgsUsage] takes no arguments.
+func run[Plan any](a *app.App, parse func(*cli.Context) (Plan, error), do func(context.Context, *app.App, Plan) error) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		if c.Command.ArgsUsage == "" {
+			if err := commandline.NoArguments(c); err != nil {
+				return err
+			}
+		}
+		plan, err := parse(c)
+		if err != nil {
+			return err
+		}
+		return do(c.Context, a, plan)
+	}
 }
 
 // finish sets what all commands and their subcommands have in common.

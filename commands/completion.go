@@ -24,15 +24,9 @@ func completionCommand(a *app.App) *cli.Command {
 	}
 	for _, s := range commandline.Scripts {
 		shell := &cli.Command{
-			Name:  s.Shell,
-			Usage: "print the script for " + s.Shell,
-			Action: func(c *cli.Context) error {
-				if err := commandline.NoArguments(c); err != nil {
-					return err
-				}
-				a.Out.Printf("%s", s.Script)
-				return nil
-			},
+			Name:   s.Shell,
+			Usage:  "print the script for " + s.Shell,
+			Action: run(a, func(*cli.Context) (string, error) { return s.Script, nil }, printScript),
 		}
 		if s.Alias != "" {
 			shell.Aliases = []string{s.Alias}
@@ -40,6 +34,11 @@ func completionCommand(a *app.App) *cli.Command {
 		command.Subcommands = append(command.Subcommands, shell)
 	}
 	return command
+}
+
+func printScript(_ context.Context, a *app.App, script string) error {
+	a.Out.Printf("%s", script)
+	return nil
 }
 
 // orderIDs returns a function that lists the ids of the latest orders with a

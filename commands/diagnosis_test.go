@@ -16,8 +16,6 @@ import (
 	"testing"
 	"time"
 
-	tea "charm.land/bubbletea/v2"
-	"github.com/charmbracelet/x/ansi"
 	"github.com/rs/zerolog"
 	enumspb "go.temporal.io/api/enums/v1"
 	taskqueuepb "go.temporal.io/api/taskqueue/v1"
@@ -29,7 +27,6 @@ import (
 	"example.com/coffee/coffee/timeline"
 	"example.com/coffee/commands/internal/app"
 	"example.com/coffee/commands/internal/connect"
-	"example.com/coffee/commands/internal/terminal"
 	"example.com/coffee/internal/sleep"
 )
 
@@ -131,7 +128,7 @@ type lookers struct {
 	shell   *coffeeShell
 	service workflowservice.WorkflowServiceClient
 	orders  *desk.Client
-	live    tea.Model
+	watched *watchedList
 
 	mu   sync.Mutex
 	news string // the last message of the board
@@ -218,10 +215,7 @@ func (l *lookers) connect(newsURL string) {
 	}
 	l.t.Cleanup(conn.Close)
 	l.service, l.orders = conn.WorkflowService(), conn.Orders()
-	l.live = live{width: 200, height: 24, ctx: l.ctx, orders: l.orders, options: desk.ListOptions{Limit: 10},
-		explain: func(err error) string {
-			return terminal.InOneLine(connect.ServerProblem(err, connect.Endpoint{Address: l.address}))
-		}}
+	l.watched = &watchedList{orders: l.orders, options: desk.ListOptions{Limit: 10}}
 	var response *http.Response
 	for {
 		request, err := http.NewRequestWithContext(l.ctx, http.MethodGet, newsURL, nil)
@@ -255,8 +249,13 @@ func (l *lookers) connect(newsURL string) {
 
 // screen asks the server, and returns what status --watch shows then.
 func (l *lookers) screen() string {
-	l.live, _ = l.live.Update(l.live.(live).ask())
-	return ansi.Strip(l.live.(live).text(time.Now()))
+	ctx, cancel := context.WithTimeout(l.ctx, connect.Patience)
+	defer cancel()
+	drawn, err := l.watched.look(ctx, 200, 24)
+	if err != nil {
+		return connect.Endpoint{Address: l.address}.Lost(err)
+	}
+	return string(drawn)
 }
 
 // board returns the last message of the board.

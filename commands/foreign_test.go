@@ -1,7 +1,6 @@
 package commands
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -175,14 +174,13 @@ func TestOrdersOfOtherPrograms(t *testing.T) {
 	if err != nil || len(views) != len(ids)+1 {
 		t.Fatalf("got %d orders, %v", len(views), err)
 	}
-	var table bytes.Buffer
-	describeOrders(&table, views)
-	for line := range strings.Lines(table.String()) {
+	table := string(describeOrders(views, false))
+	for line := range strings.Lines(table) {
 		if strings.ContainsFunc(strings.TrimSuffix(line, "\n"), func(r rune) bool { return !unicode.IsPrint(r) }) || len([]rune(line)) > 160 {
 			t.Errorf("got the line %q", line)
 		}
 	}
-	if text := table.String(); !strings.Contains(text, "\nworkflow same ") || !strings.Contains(text, "\nsame ") || !strings.Contains(text, "\ncafé ") {
+	if text := table; !strings.Contains(text, "\nworkflow same ") || !strings.Contains(text, "\nsame ") || !strings.Contains(text, "\ncafé ") {
 		t.Errorf("got\n%s", text)
 	}
 	s.wantNoBreach(ctx)
@@ -200,7 +198,7 @@ func TestVersionNames(t *testing.T) {
 		s.startWorkerWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{ChargeTime: 9 * time.Second, BrewTime: 9 * time.Second, BrewFailureRate: 1}, Version: versioned(name, workflow.VersioningBehaviorPinned)})
 	}
 	for name := range running {
-		s.rollOut(ctx, rolloutPlan{deployment: "coffee", buildID: name, percent: 100, force: true, replay: func(desk.History) error { return nil }})
+		s.rollOut(ctx, rolloutPlan{deployment: "coffee", buildID: name, percent: 100, force: true})
 		id := "on-" + url.QueryEscape(name)
 		id = strings.NewReplacer("%", "-", "+", "-").Replace(id)
 		s.place(ctx, id)

@@ -10,7 +10,6 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"example.com/coffee/coffee"
-	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/rollout"
 	"example.com/coffee/internal/sleep"
 )
@@ -52,7 +51,7 @@ func TestIdleVersions(t *testing.T) {
 	s.startWorkerWith(coffee.WorkerOptions{Services: slow, Version: pinned(v1)})
 	await("before a rollout", v1, true, "")
 	await("before a rollout, without a version", none, false, "")
-	plan := rolloutPlan{deployment: "coffee", buildID: "v1", percent: 100, force: true, replay: func(desk.History) error { return nil }}
+	plan := rolloutPlan{deployment: "coffee", buildID: "v1", percent: 100, force: true}
 	s.rollOut(ctx, plan)
 	await("current", v1, false, "")
 	await("without a version", none, true, "v1")

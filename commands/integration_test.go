@@ -60,7 +60,7 @@ func openShop(t *testing.T, skipTime bool, book string) *shop {
 	ctx := context.Background()
 	log := zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel)
 	options := testServer(t, skipTime, log)
-	conn, err := connect.Open(ctx, &app.App{Log: log, Platform: log}, connect.WithSkipTime(connect.Options{Options: options}, skipTime))
+	conn, err := connect.Open(ctx, &app.App{Log: log, Platform: log}, connect.Options{Options: options, SkipTime: skipTime})
 	if err != nil {
 		t.Fatal(err)
 	}

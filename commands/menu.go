@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"context"
 	"fmt"
 	"text/tabwriter"
 	"time"
@@ -10,7 +11,6 @@ import (
 	"example.com/coffee/coffee"
 	"example.com/coffee/commands/internal/app"
 	"example.com/coffee/commands/internal/commandline"
-	"example.com/coffee/commands/internal/terminal"
 )
 
 func menuCommand(a *app.App) *cli.Command {
@@ -21,24 +21,24 @@ func menuCommand(a *app.App) *cli.Command {
 			commandline.OutputFlag(),
 			&cli.StringFlag{Name: "pricing", Usage: "`NAME` of the pricing strategy", Value: coffee.StandardPricing{}.Name()},
 		},
-		Action: func(c *cli.Context) error {
-			if err := commandline.NoArguments(c); err != nil {
-				return err
-			}
-			asJSON, err := commandline.WantsJSON(c)
-			if err != nil {
-				return err
-			}
-			pricing, err := coffee.PricingByName(c.String("pricing"))
-			if err != nil {
-				return commandline.Errorf(c, "%v", err)
-			}
-			return showMenu(a.Out, pricing, asJSON)
-		},
+		Action: run(a, parseMenu, runMenu),
 	}
 }
 
-func showMenu(out *terminal.Output, pricing coffee.PricingStrategy, asJSON bool) error {
+type menuPlan struct {
+	pricing coffee.PricingStrategy
+	asJSON  bool
+}
+
+func parseMenu(c *cli.Context) (plan menuPlan, err error) {
+	plan.asJSON = commandline.WantsJSON(c)
+	if plan.pricing, err = coffee.PricingByName(c.String("pricing")); err != nil {
+		return plan, commandline.Errorf(c, "%v", err)
+	}
+	return plan, nil
+}
+
+func runMenu(_ context.Context, a *app.App, plan menuPlan) error {
 	type item struct {
 		Drink      coffee.Drink                 `json:"drink"`
 		PriceCents map[coffee.Size]coffee.Cents `json:"price_cents"`
@@ -47,14 +47,14 @@ func showMenu(out *terminal.Output, pricing coffee.PricingStrategy, asJSON bool)
 	for _, drink := range coffee.Menu() {
 		prices := map[coffee.Size]coffee.Cents{}
 		for _, size := range []coffee.Size{coffee.SizeS, coffee.SizeM, coffee.SizeL} {
-			prices[size] = pricing.Price(coffee.OrderRequest{Drink: drink, Size: size}, time.Now())
+			prices[size] = plan.pricing.Price(coffee.OrderRequest{Drink: drink, Size: size}, time.Now())
 		}
 		menu = append(menu, item{drink, prices})
 	}
-	if asJSON {
-		return out.Json(menu)
+	if plan.asJSON {
+		return a.Out.Json(menu)
 	}
-	table := tabwriter.NewWriter(out.Out, 0, 0, 2, ' ', 0)
+	table := tabwriter.NewWriter(a.Out.Out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "DRINK\tS\tM\tL")
 	for _, item := range menu {
 		p := item.PriceCents

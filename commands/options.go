@@ -41,29 +41,29 @@ func Connect(c *cli.Context, stderr io.Writer, options app.Options) (*Server, er
 	if err := a.ConfigureLogs("", "text"); err != nil {
 		return nil, err
 	}
-	server, conn, where, err := connectForOthers(c.Context, a, c)
+	server, conn, ledger, err := connectForOthers(c.Context, a, c)
 	if err != nil {
 		code, hint := terminal.Explain(err)
 		return nil, &exit.Error{Code: code, Err: err, Hint: hint}
 	}
-	return &Server{conn.Client, conn.At.Address, conn.Namespace, server.ConnectionOptions.TLS, where}, nil
+	return &Server{conn.Client, conn.At.Address, conn.Namespace, server.ConnectionOptions.TLS, ledger}, nil
 }
 
-func connectForOthers(ctx context.Context, a *app.App, c *cli.Context) (server connect.Options, conn *connect.Connection, where string, err error) {
-	if server, err = connect.Parse(c); err != nil {
-		return server, nil, "", err
-	}
+func connectForOthers(ctx context.Context, a *app.App, c *cli.Context) (server connect.Options, conn *connect.Connection, ledger string, err error) {
 	choice, err := ledgers.Parse(c)
+	if err == nil {
+		server, err = connect.Parse(c)
+	}
+	if err == nil {
+		conn, err = connect.Open(ctx, a, server)
+	}
 	if err != nil {
 		return server, nil, "", err
 	}
-	if conn, err = connect.Open(ctx, a, server); err != nil {
-		return server, nil, "", err
-	}
-	if where, err = ledgers.Path(ctx, a, choice, conn); err != nil {
+	if ledger, err = ledgers.Path(ctx, a, choice, conn); err != nil {
 		conn.Close()
 	}
-	return server, conn, where, err
+	return server, conn, ledger, err
 }
 
 // PrintAudit prints the report of an audit as coffee audit does.

@@ -40,29 +40,14 @@ func orderCommand(a *app.App) *cli.Command {
 			connect.SkipTimeFlag(),
 			local.DevFlag("run a server in memory and a worker in this process; nothing else is needed, and nothing is kept"),
 		}, local.WorkerFlags("WORKER (with --dev)"), connect.Flags()),
-		Action: func(c *cli.Context) error {
-			if drink, err := coffee.ParseDrink(c.Args().First()); err == nil {
-				return commandline.Errorf(c, "order takes no argument: %q; did you mean --drink %s?", c.Args().First(), drink)
-			}
-			if err := commandline.NoArguments(c); err != nil {
-				return err
-			}
-			plan, err := parseOrder(c)
-			if err != nil {
-				return err
-			}
-			return runOrder(c.Context, a, plan)
-		},
+		Action: run(a, parseOrder, runOrder),
 	}
 }
 
-// orderPlan is what the flags ask for.
 type orderPlan struct {
 	request coffee.OrderRequest
 	query   bool
 	noWait  bool
-	// skipTime lets the order's backoffs pass at once.
-	skipTime bool
 	// cancelAfter is negative if the order is not to be cancelled.
 	cancelAfter time.Duration
 	// server is where the order goes, unless dev is set: then it goes to a server
@@ -80,7 +65,6 @@ func parseOrder(c *cli.Context) (plan orderPlan, err error) {
 		},
 		query:       c.Bool("query"),
 		noWait:      c.Bool("no-wait"),
-		skipTime:    c.Bool("skip-time"),
 		cancelAfter: -1,
 	}
 	if !c.IsSet("drink") {
@@ -107,18 +91,16 @@ func parseOrder(c *cli.Context) (plan orderPlan, err error) {
 	return plan, err
 }
 
-func runOrder(ctx context.Context, a *app.App, plan orderPlan) (err error) {
+func runOrder(ctx context.Context, a *app.App, plan orderPlan) error {
+	place := func(orders *desk.Client) error { return (&ordering{a.Out, orders, plan}).run(ctx) }
 	if plan.dev == nil {
-		return connect.WithOrders(ctx, a, connect.WithSkipTime(plan.server, plan.skipTime), func(orders *desk.Client) error {
-			return (&ordering{out: a.Out, orders: orders, plan: plan}).run(ctx)
-		})
+		return connect.WithOrders(ctx, a, plan.server, place)
 	}
-	d, err := local.StartDev(ctx, a, *plan.dev, plan.skipTime)
+	d, err := local.StartDev(ctx, a, *plan.dev, plan.server.SkipTime)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, d.Tasks.Stop()) }()
-	return (&ordering{out: a.Out, orders: d.Conn.Orders(), plan: plan}).run(ctx)
+	return errors.Join(place(d.Conn.Orders()), d.Tasks.Stop())
 }
 
 // ordering is one order on its way through this command.
@@ -130,11 +112,6 @@ type ordering struct {
 
 func (o *ordering) run(ctx context.Context) error {
 	id := o.plan.request.OrderID
-	if o.plan.skipTime {
-		if err := o.orders.CheckTimeSkipping(ctx); err != nil {
-			return err
-		}
-	}
 	placed, err := o.orders.Place(ctx, o.plan.request)
 	if err != nil {
 		return o.notPlaced(ctx, err)
@@ -150,13 +127,12 @@ func (o *ordering) run(ctx context.Context) error {
 		}{id, coffee.WorkflowID(id), placed.RunID})
 	}
 	result, err := o.follow(ctx)
-	if ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
 		return o.interrupted()
-	}
-	if coffee.IsUnreadable(err) {
+	case coffee.IsUnreadable(err):
 		return o.unreadable(result, err)
-	}
-	if err != nil {
+	case err != nil:
 		return err
 	}
 	if err := o.out.Json(result); err != nil {
@@ -191,9 +167,8 @@ func (o *ordering) notPlaced(ctx context.Context, err error) error {
 // follow queries and cancels the order as requested, and waits for its result.
 func (o *ordering) follow(ctx context.Context) (coffee.OrderResult, error) {
 	id := o.plan.request.OrderID
-	stop := waiting.HintIfStuck(ctx, o.out, o.orders, id)
-	defer stop()
-	if o.plan.skipTime {
+	defer waiting.HintIfStuck(ctx, o.out, o.orders, id)()
+	if o.plan.server.SkipTime {
 		defer waiting.NoteIfTimeRuns(ctx, o.out, o.orders, id)()
 	}
 	if o.plan.query {
@@ -206,10 +181,8 @@ func (o *ordering) follow(ctx context.Context) (coffee.OrderResult, error) {
 		}
 	}
 	if o.plan.cancelAfter >= 0 {
-		select {
-		case <-ctx.Done():
+		if !sleep.For(ctx, o.plan.cancelAfter) {
 			return coffee.OrderResult{}, ctx.Err()
-		case <-time.After(o.plan.cancelAfter):
 		}
 		if err := o.orders.Cancel(ctx, id, ""); err != nil && !errors.Is(err, coffee.ErrEnded) {
 			return coffee.OrderResult{}, err

@@ -30,10 +30,10 @@ func TestHostileText(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	a := app.New(&stdout, &stderr, app.Options{})
 	out := a.Out
-	describeOrder(out.Out, view)
+	out.Printf("%s", describeOrder(view))
 	view.Failure = ""
-	describeOrder(out.Out, view)
-	describeOrders(out.Out, []desk.OrderView{view})
+	out.Printf("%s%s", describeOrder(view), describeOrders([]desk.OrderView{view}, false))
+	out.Printf("%s", drawList([]desk.OrderView{view}, 1, desk.Waiting{}, 0))
 	if err := out.Json(view); err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -12,7 +13,6 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"example.com/coffee/commands/internal/app"
-	"example.com/coffee/commands/internal/commandline"
 	"example.com/coffee/commands/internal/connect"
 	"example.com/coffee/internal/sleep"
 )
@@ -26,80 +26,60 @@ func readyCommand(a *app.App) *cli.Command {
 		Flags: slices.Concat([]cli.Flag{
 			&cli.DurationFlag{Name: "timeout", Usage: "wait at most this `DURATION`; 0 means to ask once", Value: 30 * time.Second},
 		}, connect.Flags()),
-		Action: func(c *cli.Context) error {
-			if err := commandline.NoArguments(c); err != nil {
-				return err
-			}
-			timeout := c.Duration("timeout")
-			return waitReady(c.Context, a, timeout, func() (connect.Options, error) { return connect.Parse(c) })
-		},
+		Action: run(a, parseReady, runReady),
 	}
+}
+
+type readyPlan struct {
+	timeout time.Duration // 0 means to ask once
+	// server says which server it is. The files that say so may come while it is waited for.
+	server func() (connect.Options, error)
+}
+
+func parseReady(c *cli.Context) (readyPlan, error) {
+	return readyPlan{c.Duration("timeout"), func() (connect.Options, error) { return connect.Parse(c) }}, nil
 }
 
 // readyInterval is the pause before the next attempt.
 const readyInterval = 100 * time.Millisecond
 
-// waitReady asks a server until it is ready, or the timeout has passed; 0 means once. The
-// files that say which server it is may come meanwhile.
-func waitReady(ctx context.Context, a *app.App, timeout time.Duration, parse func() (connect.Options, error)) error {
-	deadline := time.Now().Add(timeout)
-	var problem error
-	var server *connect.Options // nil until its files are there
+// runReady asks a server until it is ready, or the timeout has passed.
+func runReady(ctx context.Context, a *app.App, plan readyPlan) error {
+	deadline := time.Now().Add(plan.timeout)
+	server, problem := plan.server()
+	for errors.Is(problem, fs.ErrNotExist) && time.Until(deadline) >= readyInterval && sleep.For(ctx, readyInterval) {
+		server, problem = plan.server()
+	}
+	if problem != nil {
+		return cmp.Or(ctx.Err(), problem)
+	}
 	for {
 		patience := connect.Patience
-		if timeout > 0 {
+		if plan.timeout > 0 {
 			patience = min(patience, time.Until(deadline))
 		}
 		attempt, cancel := context.WithTimeout(ctx, patience)
-		address, err := askReady(attempt, a, &server, parse)
+		address, err := askReady(attempt, a, server)
 		if problem == nil || attempt.Err() == nil { // what was cut off knows less
 			problem = err
 		}
 		cancel()
-		if err == nil {
+		var denied *serviceerror.PermissionDenied
+		switch {
+		case err == nil:
 			a.Out.Printf("%s is ready\n", address)
 			return nil
-		}
-		if ctx.Err() != nil {
+		case ctx.Err() != nil:
 			return ctx.Err()
-		}
-		if !mayPass(err) || time.Until(deadline) < readyInterval {
+		case errors.As(err, &denied) || time.Until(deadline) < readyInterval:
 			return problem
 		}
-		if !sleep.For(ctx, readyInterval) {
-			return ctx.Err()
-		}
+		sleep.For(ctx, readyInterval)
 	}
 }
 
-// mayPass reports whether a problem can pass while a server starts.
-func mayPass(err error) bool {
-	var denied *serviceerror.PermissionDenied
-	var configuration *configurationError
-	switch {
-	case errors.As(err, &denied):
-		return false
-	case errors.As(err, &configuration):
-		return errors.Is(err, fs.ErrNotExist)
-	}
-	return true
-}
-
-// configurationError says that flags, environment or files are wrong.
-type configurationError struct{ error }
-
-func (e *configurationError) Unwrap() error { return e.error }
-
-// askReady asks a server, which it parses first if that is nil.
-func askReady(ctx context.Context, a *app.App, server **connect.Options, parse func() (connect.Options, error)) (address string, err error) {
-	if *server == nil {
-		parsed, err := parse()
-		if err != nil {
-			return "", &configurationError{err}
-		}
-		*server = &parsed
-	}
-	conn, err := connect.OpenReady(ctx, a, **server)
+func askReady(ctx context.Context, a *app.App, server connect.Options) (address string, err error) {
+	conn, err := connect.OpenReady(ctx, a, server)
 	if err != nil {
 		return "", err
 	}

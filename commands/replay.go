@@ -34,31 +34,19 @@ func replayCommand(a *app.App) *cli.Command {
 			"A FILE, whose name ends in .json or has a / in it, is the history of an order, as temporal workflow show -o json writes it and as the Web UI lets you download it, without decoding; - is the standard input. " +
 			"It changes nothing. It names the orders that it cannot read, and replays the others. " +
 			"The exit code is 7 if a history does not replay, and 1 if an order cannot be read.",
-		Flags: slices.Concat([]cli.Flag{commandline.OutputFlag()}, connect.Flags()),
-		Action: func(c *cli.Context) error {
-			plan, err := parseReplay(c, a)
-			if err != nil {
-				return err
-			}
-			return runReplay(c.Context, a, plan)
-		},
+		Flags:  slices.Concat([]cli.Flag{commandline.OutputFlag()}, connect.Flags()),
+		Action: run(a, parseReplay, runReplay),
 	}
 }
 
-// replayPlan is what the arguments ask for.
 type replayPlan struct {
 	server     connect.Options
 	ids, files []string // if both are empty: the server's orders
 	asJSON     bool
-	// replay replays a history on the workflow that is to take over.
-	replay func(desk.History) error
 }
 
-func parseReplay(c *cli.Context, a *app.App) (plan replayPlan, err error) {
-	plan.replay = a.Replay()
-	if plan.asJSON, err = commandline.WantsJSON(c); err != nil {
-		return plan, err
-	}
+func parseReplay(c *cli.Context) (plan replayPlan, err error) {
+	plan.asJSON = commandline.WantsJSON(c)
 	for _, arg := range c.Args().Slice() {
 		if isFile(arg) {
 			plan.files = append(plan.files, arg)
@@ -77,7 +65,7 @@ func runReplay(ctx context.Context, a *app.App, plan replayPlan) error {
 	report := findings.Replayed{Broken: []findings.Broken{}}
 	for _, file := range plan.files {
 		history, err := readHistory(file, plan.server.Keyset)
-		if err = report.Take(history, err, file, plan.replay); err != nil {
+		if err = report.Take(history, err, file, a.Replay()); err != nil {
 			return err
 		}
 	}
@@ -87,19 +75,14 @@ func runReplay(ctx context.Context, a *app.App, plan replayPlan) error {
 	err := connect.WithOrders(ctx, a, plan.server, func(orders *desk.Client) error {
 		for _, id := range plan.ids {
 			history, err := orders.History(ctx, id)
-			if err = report.Take(history, err, "", plan.replay); err != nil {
+			if err = report.Take(history, err, "", a.Replay()); err != nil {
 				return err
 			}
 		}
 		if len(plan.ids) > 0 {
 			return nil
 		}
-		for history, err := range orders.Histories(ctx, replayedOver) {
-			if err = report.Take(history, err, "", plan.replay); err != nil {
-				return err
-			}
-		}
-		return nil
+		return report.TakeAll(orders.Histories(ctx, replayedOver), a.Replay())
 	})
 	if err != nil {
 		return err

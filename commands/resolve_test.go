@@ -56,9 +56,9 @@ func TestReadyTimeout(t *testing.T) {
 	a := app.New(t.Output(), t.Output(), app.Options{})
 	a.Log, a.Platform = zerolog.Nop(), zerolog.Nop()
 	began := time.Now()
-	err := waitReady(context.Background(), a, 300*time.Millisecond, func() (connect.Options, error) {
+	err := runReady(context.Background(), a, readyPlan{300 * time.Millisecond, func() (connect.Options, error) {
 		return connect.Options{Options: client.Options{HostPort: address, Namespace: "default"}}, nil
-	})
+	}})
 	if err == nil || err.Error() != "no Temporal server answers at "+address {
 		t.Errorf("got %v", err)
 	}
@@ -76,19 +76,19 @@ func TestReadyWaitsForFiles(t *testing.T) {
 	wrong := errors.New("wrong")
 	answers := []error{&fs.PathError{Op: "stat", Path: "temporal.toml", Err: fs.ErrNotExist}, wrong, nil}
 	asked := 0
-	err := waitReady(context.Background(), a, patience, func() (connect.Options, error) {
+	err := runReady(context.Background(), a, readyPlan{patience, func() (connect.Options, error) {
 		asked++
 		return connect.Options{}, answers[asked-1]
-	})
+	}})
 	if !errors.Is(err, wrong) || asked != 2 {
 		t.Errorf("after %d times: %v", asked, err)
 	}
 	// What has been read is not read again: it may have come with a warning.
 	asked = 0
-	err = waitReady(context.Background(), a, 4*readyInterval, func() (connect.Options, error) {
+	err = runReady(context.Background(), a, readyPlan{4 * readyInterval, func() (connect.Options, error) {
 		asked++
 		return connect.Options{Options: client.Options{HostPort: "127.0.0.1:1", Namespace: "default"}}, nil
-	})
+	}})
 	if err == nil || asked != 1 {
 		t.Errorf("after %d times: %v", asked, err)
 	}

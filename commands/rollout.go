@@ -36,19 +36,10 @@ func rolloutCommand(a *app.App) *cli.Command {
 			&cli.BoolFlag{Name: "delete-version", Usage: "delete a version that is not in use"},
 			local.DeploymentFlag(""), commandline.OutputFlag(),
 		}, connect.Flags()),
-		Action: func(c *cli.Context) error {
-			plan, err := parseRollout(c, a)
-			if err != nil {
-				return err
-			}
-			return connect.WithOrders(c.Context, a, plan.server, func(orders *desk.Client) error {
-				return rollOut(c.Context, a.Out, rollout.New(orders), plan)
-			})
-		},
+		Action: run(a, parseRollout, runRollout),
 	}
 }
 
-// rolloutPlan is what the flags ask for.
 type rolloutPlan struct {
 	server     connect.Options
 	deployment string
@@ -59,13 +50,11 @@ type rolloutPlan struct {
 	moveFrom   string // the version whose pinned orders move; empty unless they do
 	remove     bool
 	asJSON     bool
-	// replay replays a history on the workflow that is to take over.
-	replay func(desk.History) error
 }
 
-func parseRollout(c *cli.Context, a *app.App) (plan rolloutPlan, err error) {
+func parseRollout(c *cli.Context) (plan rolloutPlan, err error) {
 	plan = rolloutPlan{deployment: c.String("deployment"), back: c.Bool("back"), percent: 100,
-		force: c.Bool("force"), moveFrom: c.String("move-from"), remove: c.Bool("delete-version"), replay: a.Replay()}
+		force: c.Bool("force"), moveFrom: c.String("move-from"), remove: c.Bool("delete-version"), asJSON: commandline.WantsJSON(c)}
 	if c.Args().Len() > 1 {
 		return plan, commandline.Errorf(c, "rollout takes one build id")
 	}
@@ -85,8 +74,6 @@ func parseRollout(c *cli.Context, a *app.App) (plan rolloutPlan, err error) {
 		return plan, commandline.Errorf(c, "%s needs a build id", ways[0])
 	case plan.force && plan.remove || plan.force && plan.buildID == "" && !plan.back:
 		return plan, commandline.Errorf(c, "--force needs a version to move orders to")
-	case c.IsSet("move-from") && plan.moveFrom == "":
-		return plan, commandline.Errorf(c, "--move-from is empty: name a version")
 	case c.IsSet("move-from") && plan.moveFrom == plan.buildID:
 		return plan, commandline.Errorf(c, "--move-from is %s, the version to move orders to", text.Printable(plan.moveFrom))
 	}
@@ -100,21 +87,24 @@ func parseRollout(c *cli.Context, a *app.App) (plan rolloutPlan, err error) {
 			return plan, err
 		}
 	}
-	if plan.asJSON, err = commandline.WantsJSON(c); err != nil {
-		return plan, err
-	}
 	plan.server, err = connect.Parse(c)
 	return plan, err
 }
 
+func runRollout(ctx context.Context, a *app.App, plan rolloutPlan) error {
+	return connect.WithOrders(ctx, a, plan.server, func(orders *desk.Client) error {
+		return rollOut(ctx, a, rollout.New(orders), plan)
+	})
+}
+
 // rollOut looks at the versions, or changes which of them gets the orders.
-func rollOut(ctx context.Context, out *terminal.Output, orders *rollout.Client, plan rolloutPlan) error {
+func rollOut(ctx context.Context, a *app.App, orders *rollout.Client, plan rolloutPlan) error {
 	d, err := orders.Deployment(ctx, plan.deployment)
 	if err != nil {
 		return err
 	}
 	if plan.back || plan.buildID != "" {
-		r := &change{out: out, orders: orders, d: d, plan: plan}
+		r := &change{out: a.Out, check: a.Replay(), orders: orders, d: d, plan: plan}
 		if err = r.change(ctx); err != nil {
 			return err
 		}
@@ -122,11 +112,7 @@ func rollOut(ctx context.Context, out *terminal.Output, orders *rollout.Client, 
 			return err
 		}
 	}
-	if plan.asJSON {
-		return out.Json(d)
-	}
-	printVersions(out, d)
-	return nil
+	return a.Out.Show(plan.asJSON, d, func(out *terminal.Output) { printVersions(out, d) })
 }
 
 // printVersions prints the versions for people.

@@ -27,6 +27,8 @@ type change struct {
 	orders *rollout.Client
 	d      rollout.Deployment
 	plan   rolloutPlan
+	// check replays a history on the workflow that is to take over.
+	check func(desk.History) error
 }
 
 func (r *change) change(ctx context.Context) error {
@@ -62,10 +64,8 @@ func (r *change) change(ctx context.Context) error {
 // replay replays the orders that would move. It returns an error if one would break.
 func (r *change) replay(ctx context.Context, histories iter.Seq2[desk.History, error]) (findings.Replayed, error) {
 	report := findings.Replayed{Broken: []findings.Broken{}}
-	for history, err := range histories {
-		if err = report.Take(history, err, "", r.plan.replay); err != nil {
-			return report, err
-		}
+	if err := report.TakeAll(histories, r.check); err != nil {
+		return report, err
 	}
 	if len(report.Broken) > 0 || slices.ContainsFunc(report.Unreadable, func(order findings.UnreadableOrder) bool { return order.Begun }) {
 		return report, findings.PrintReplay(r.out, report, r.plan.asJSON)
@@ -92,9 +92,13 @@ func (r *change) move(ctx context.Context, buildID string, change func() error) 
 		}
 		early := errors.Is(err, rollout.ErrNoWorkers) ||
 			err != nil && strings.Contains(err.Error(), "is missing active task queues")
-		if !early || time.Since(began) > pollsPatience || !sleep.For(ctx, 100*time.Millisecond) {
-			return r.unattended(err, buildID)
+		if early && time.Since(began) <= pollsPatience && sleep.For(ctx, 100*time.Millisecond) {
+			continue
 		}
+		if errors.Is(err, rollout.ErrNoWorkers) {
+			return exit.Hinted(fmt.Errorf("orders would wait on version %s: %w", text.Printable(buildID), err), "start one with: "+r.worker(buildID)+"; or insist with --force")
+		}
+		return err
 	}
 }
 
@@ -171,15 +175,6 @@ func (r *change) remove(ctx context.Context, version rollout.DeployedVersion) er
 		return exit.Hinted(fmt.Errorf("version %s cannot be deleted: %w", name, err), "wait until it is drained, or move them: coffee rollout BUILD-ID --move-from "+name)
 	}
 	return fmt.Errorf("version %s cannot be deleted: %w", name, err)
-}
-
-// unattended names the version whose workers are missing, and says what to do about it.
-func (r *change) unattended(err error, buildID string) error {
-	name := text.Printable(buildID)
-	if errors.Is(err, rollout.ErrNoWorkers) {
-		return exit.Hinted(fmt.Errorf("orders would wait on version %s: %w", name, err), "start one with: "+r.worker(buildID)+"; or insist with --force")
-	}
-	return err
 }
 
 // unknown explains that there is no such version.

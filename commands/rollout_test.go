@@ -51,20 +51,20 @@ func TestRolloutReplays(t *testing.T) {
 				first = coffee.ServiceConfig{BrewTime: 9 * time.Second}
 			}
 			stop := s.startWorkerWith(coffee.WorkerOptions{Services: first, Version: versioned("v1", test.behavior)})
-			plan := rolloutPlan{deployment: "coffee", buildID: "v1", percent: 100, force: true, replay: func(desk.History) error { return nil }}
+			plan := rolloutPlan{deployment: "coffee", buildID: "v1", percent: 100, force: true}
 			s.rollOut(ctx, plan)
 			ids := s.placeSome(ctx, "old")
 
 			next := release.Named(test.release)
 			s.startWorkerWith(coffee.WorkerOptions{Services: services, Register: next.Register, Version: versioned("v2", test.behavior)})
-			plan.buildID, plan.replay = "v2", next.Replay
+			plan.buildID = "v2"
 			if test.refused {
-				err := s.tryRollOut(ctx, plan)
+				err := s.tryRollOut(ctx, plan, next)
 				if e := exit.In(err); e == nil || e.Code != 7 || !strings.Contains(e.Error(), "would break") {
 					t.Errorf("got %v", err)
 				}
-			} else {
-				s.rollOut(ctx, plan)
+			} else if err := s.tryRollOut(ctx, plan, next); err != nil {
+				t.Fatal(err)
 			}
 			if moves {
 				stop() // it hands its brews back
@@ -104,7 +104,7 @@ func TestRolloutMovesOrdersWithoutVersion(t *testing.T) {
 		next, buildID := release.Named(name), fmt.Sprintf("v%d", i+1)
 		s.startWorkerWith(coffee.WorkerOptions{Services: services, Register: next.Register,
 			Version: versioned(buildID, workflow.VersioningBehaviorPinned)})
-		err := s.tryRollOut(ctx, rolloutPlan{deployment: "coffee", buildID: buildID, percent: 100, force: true, replay: next.Replay})
+		err := s.tryRollOut(ctx, rolloutPlan{deployment: "coffee", buildID: buildID, percent: 100, force: true}, next)
 		e := exit.In(err)
 		if refused := e != nil && e.Code == 7; refused != (name == release.Broken) || err != nil && !refused {
 			t.Errorf("%s: %v", name, err)
@@ -129,19 +129,24 @@ func (s *shop) placeSome(ctx context.Context, prefix string) (ids []string) {
 	return ids
 }
 
-// rollOut rolls a version out as soon as its worker has polled.
+// unchecked is a release that no history keeps from being rolled out.
+type unchecked struct{ app.Release }
+
+func (unchecked) Replay(desk.History) error { return nil }
+
+// rollOut rolls a version out, unchecked, as soon as its worker has polled.
 func (s *shop) rollOut(ctx context.Context, plan rolloutPlan) {
 	s.t.Helper()
-	if err := s.tryRollOut(ctx, plan); err != nil {
+	if err := s.tryRollOut(ctx, plan, unchecked{}); err != nil {
 		s.t.Fatal(err)
 	}
 }
 
-func (s *shop) tryRollOut(ctx context.Context, plan rolloutPlan) error {
+func (s *shop) tryRollOut(ctx context.Context, plan rolloutPlan, release app.Release) error {
 	s.t.Helper()
 	for {
 		var out bytes.Buffer
-		err := rollOut(ctx, app.New(&out, io.Discard, app.Options{}).Out, s.versions(), plan)
+		err := rollOut(ctx, app.New(&out, io.Discard, app.Options{Release: release}), s.versions(), plan)
 		if !errors.Is(err, rollout.ErrNoVersion) && !errors.Is(err, rollout.ErrVersionRefused) {
 			return err
 		}

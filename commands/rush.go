@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/schollz/progressbar/v3"
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sync/errgroup"
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
@@ -46,16 +48,7 @@ func rushCommand(a *app.App) *cli.Command {
 			commandline.OutputFlag(),
 			local.DevFlag("run a server in memory and a worker in this process"),
 		}, settings, connect.Flags()),
-		Action: func(c *cli.Context) error {
-			if err := commandline.NoArguments(c); err != nil {
-				return err
-			}
-			plan, err := parseRush(c)
-			if err != nil {
-				return err
-			}
-			return runRush(c.Context, a, plan)
-		},
+		Action: run(a, parseRush, runRush),
 	}
 }
 
@@ -63,12 +56,10 @@ func rushCommand(a *app.App) *cli.Command {
 // cannot be told.
 const longestRush = 365 * 24 * time.Hour
 
-// rushPlan is what the flags ask for.
 type rushPlan struct {
 	count       int
 	concurrency int
 	rate        float64 // 0 means a closed load: an order is due when one has ended
-	skipTime    bool    // of each order
 	asJSON      bool
 	quiet       bool // no log of each order, unless --log-level is given: there are too many
 	// server is where the orders go, and ledger where the rush reads what they
@@ -79,10 +70,7 @@ type rushPlan struct {
 }
 
 func parseRush(c *cli.Context) (plan rushPlan, err error) {
-	plan = rushPlan{count: c.Int("orders"), concurrency: c.Int("concurrency"), rate: c.Float64("rate"), skipTime: c.Bool("skip-time"), quiet: c.String("log-level") == ""}
-	if plan.asJSON, err = commandline.WantsJSON(c); err != nil {
-		return plan, err
-	}
+	plan = rushPlan{count: c.Int("orders"), concurrency: c.Int("concurrency"), rate: c.Float64("rate"), asJSON: commandline.WantsJSON(c), quiet: c.String("log-level") == ""}
 	if plan.count < 1 || plan.concurrency < 1 || plan.rate < 0 {
 		return plan, commandline.Errorf(c, "use 1 or more --orders and --concurrency, and 0 or more --rate")
 	}
@@ -99,16 +87,14 @@ func parseRush(c *cli.Context) (plan rushPlan, err error) {
 // rush is one run.
 type rush struct {
 	rushPlan
-	out    *terminal.Output
 	orders *desk.Client
 
-	mu       sync.Mutex
-	placed   []string                // order ids
-	times    *hdrhistogram.Histogram // in microseconds
-	outcomes map[coffee.OrderStatus]int
-	failures int
-	failure  error // the first
-	bar      *progressbar.ProgressBar
+	mu      sync.Mutex
+	report  rushReport
+	placed  []string                // order ids
+	times   *hdrhistogram.Histogram // in microseconds
+	failure error                   // the first
+	bar     *progressbar.ProgressBar
 }
 
 // rushReport is the outcome of a run.
@@ -151,82 +137,63 @@ type rushLedger struct {
 func runRush(ctx context.Context, a *app.App, plan rushPlan) (err error) {
 	var tasks background.Tasks
 	defer func() { err = errors.Join(err, tasks.Stop()) }()
-	var conn *connect.Connection
-	var ledger ledger.Store // nil if there is none on this machine
-	if plan.dev != nil {
-		if plan.quiet {
-			a.Log = a.Log.Level(zerolog.Disabled)
-		}
-		d, err := local.StartDev(ctx, a, *plan.dev, plan.skipTime)
-		if err != nil {
-			return err
-		}
-		tasks.OnStop(d.Tasks.Stop)
-		conn, ledger = d.Conn, d.Ledger
-	} else {
-		if conn, err = connect.Open(ctx, a, connect.WithSkipTime(plan.server, plan.skipTime)); err != nil {
-			return err
-		}
-		tasks.OnStop(func() error { conn.Close(); return nil })
-		if ledger, err = ledgers.IfAny(ctx, a, plan.ledger, conn); err != nil {
-			return err
-		}
-		if ledger != nil {
-			tasks.OnStop(ledger.Close)
-		}
-	}
-	if plan.skipTime {
-		if err := conn.Orders().CheckTimeSkipping(ctx); err != nil {
-			return err
-		}
+	conn, ledger, err := openRush(ctx, a, &tasks, plan)
+	if err != nil {
+		return err
 	}
 	r := &rush{
-		rushPlan: plan, out: a.Out, orders: conn.Orders(),
-		times:    hdrhistogram.New(1, time.Hour.Microseconds(), 3),
-		outcomes: map[coffee.OrderStatus]int{},
+		rushPlan: plan, orders: conn.Orders(), times: hdrhistogram.New(1, time.Hour.Microseconds(), 3),
+		report: rushReport{Orders: plan.count, Concurrency: plan.concurrency, Rate: plan.rate, Outcomes: map[coffee.OrderStatus]int{}},
+		bar: progressbar.NewOptions(plan.count, progressbar.OptionSetVisibility(terminal.IsTerminal(a.Out.Err)), progressbar.OptionSetWriter(a.Out.Err),
+			progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("orders"),
+			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish()),
 	}
-	report, err := r.run(ctx, ledger)
-	if plan.asJSON {
-		err = errors.Join(err, a.Out.Json(report))
-	} else {
-		report.print(a.Out)
+	r.run(ctx)
+	if ctx.Err() == nil && ledger != nil {
+		r.report.Ledger, err = sumLedger(ctx, ledger, r.placed)
 	}
-	if err == nil && r.failures > 0 {
-		err = fmt.Errorf("%s without a result; the first error: %w", text.Plural(r.failures, "order", "orders"), r.failure)
+	// If something has gone wrong, the report is about what there was until then.
+	err = errors.Join(ctx.Err(), err, a.Out.Show(plan.asJSON, r.report, r.report.print))
+	if err == nil && r.failure != nil {
+		err = fmt.Errorf("%s without a result; the first error: %w", text.Plural(r.report.Errors, "order", "orders"), r.failure)
 	}
 	return err
 }
 
-// run places all orders and waits for their results. The report is never nil: if
-// something has gone wrong, it is about what there was until then.
-func (r *rush) run(ctx context.Context, ledger ledger.Store) (*rushReport, error) {
-	if terminal.IsTerminal(r.out.Err) {
-		r.bar = progressbar.NewOptions(r.count, progressbar.OptionSetWriter(r.out.Err), progressbar.OptionShowCount(),
-			progressbar.OptionShowIts(), progressbar.OptionSetItsString("orders"), progressbar.OptionThrottle(100*time.Millisecond),
-			progressbar.OptionClearOnFinish())
+// openRush connects to the server where the orders go, and opens the ledger; nil if there is none
+// on this machine.
+func openRush(ctx context.Context, a *app.App, tasks *background.Tasks, plan rushPlan) (conn *connect.Connection, ledger ledger.Store, err error) {
+	if plan.dev != nil {
+		if plan.quiet {
+			a.Log = a.Log.Level(zerolog.Disabled)
+		}
+		d, err := local.StartDev(ctx, a, *plan.dev, plan.server.SkipTime)
+		if err != nil {
+			return nil, nil, err
+		}
+		tasks.OnStop(d.Tasks.Stop)
+		return d.Conn, d.Ledger, nil
 	}
+	if conn, err = connect.Open(ctx, a, plan.server); err != nil {
+		return nil, nil, err
+	}
+	tasks.OnStop(func() error { conn.Close(); return nil })
+	if ledger, err = ledgers.IfAny(ctx, a, plan.ledger, conn); ledger != nil {
+		tasks.OnStop(ledger.Close)
+	}
+	return conn, ledger, err
+}
+
+// run places all orders, waits for their results, and measures that.
+func (r *rush) run(ctx context.Context) {
 	began := time.Now()
 	r.placeAll(ctx, began)
-	took := time.Since(began)
-	if r.bar != nil {
-		r.bar.Finish()
-	}
+	seconds := time.Since(began).Seconds()
+	r.bar.Finish()
 	ms := func(us int64) float64 { return float64(us) / 1000 }
-	report := &rushReport{
-		Orders: r.count, Concurrency: r.concurrency, Rate: r.rate,
-		Seconds: took.Seconds(), PerSecond: float64(r.times.TotalCount()) / took.Seconds(),
-		Latency: rushLatency{
-			P50: ms(r.times.ValueAtQuantile(50)), P90: ms(r.times.ValueAtQuantile(90)), P99: ms(r.times.ValueAtQuantile(99)), Max: ms(r.times.Max()),
-		},
-		Outcomes: r.outcomes, Errors: r.failures,
-	}
-	report.Left = r.count - len(r.placed)
-	if ctx.Err() != nil || ledger == nil {
-		return report, ctx.Err()
-	}
-	var err error
-	report.Ledger, err = sumLedger(ctx, ledger, r.placed)
-	return report, err
+	r.report.Left = r.count - len(r.placed)
+	r.report.Seconds, r.report.PerSecond = seconds, float64(r.times.TotalCount())/seconds
+	r.report.Latency = rushLatency{ms(r.times.ValueAtQuantile(50)), ms(r.times.ValueAtQuantile(90)), ms(r.times.ValueAtQuantile(99)), ms(r.times.Max())}
 }
 
 // sumLedger sums up what a ledger has of some orders. Others may be using it, too.
@@ -257,34 +224,27 @@ func sumLedger(ctx context.Context, ledger ledger.Store, ids []string) (*rushLed
 // even if there is no free slot by then. Otherwise the time that orders wait for a
 // slow server would not be measured (coordinated omission).
 func (r *rush) placeAll(ctx context.Context, began time.Time) {
-	prefix := "rush-" + uuid.NewString()[:8]
-	menu := coffee.Menu()
-	slots := make(chan struct{}, r.concurrency)
-	var wg sync.WaitGroup
+	prefix, menu := "rush-"+uuid.NewString()[:8], coffee.Menu()
+	var placing errgroup.Group
+	placing.SetLimit(r.concurrency)
 	for i := range r.count {
-		due := time.Time{} // as soon as there is a slot
+		var due time.Time // the zero value means as soon as there is a free slot
 		if r.rate > 0 {
 			due = began.Add(time.Duration(float64(i) / r.rate * float64(time.Second)))
-			if !sleep.For(ctx, time.Until(due)) {
-				break
-			}
-		}
-		select {
-		case <-ctx.Done():
-		case slots <- struct{}{}:
+			sleep.For(ctx, time.Until(due))
 		}
 		if ctx.Err() != nil {
 			break
 		}
-		if due.IsZero() {
-			due = time.Now()
-		}
-		wg.Go(func() {
-			defer func() { <-slots }()
+		placing.Go(func() error { // waits for a slot
+			if due.IsZero() {
+				due = time.Now()
+			}
 			r.place(ctx, due, coffee.OrderRequest{OrderID: fmt.Sprintf("%s-%d", prefix, i), Drink: menu[i%len(menu)], Size: coffee.SizeM})
+			return nil
 		})
 	}
-	wg.Wait()
+	_ = placing.Wait() // place keeps its errors
 }
 
 // place places one order and waits for its result.
@@ -307,20 +267,16 @@ func (r *rush) place(ctx context.Context, due time.Time, request coffee.OrderReq
 	if err == nil {
 		err = r.times.RecordValue(max(took.Microseconds(), 1))
 	}
-	if err != nil {
-		r.failures++
-		if r.failure == nil {
-			r.failure = err
-		}
+	if err == nil {
+		r.report.Outcomes[result.Status]++
 	} else {
-		r.outcomes[result.Status]++
+		r.report.Errors++
+		r.failure = cmp.Or(r.failure, err)
 	}
-	if r.bar != nil {
-		r.bar.Add(1)
-	}
+	r.bar.Add(1)
 }
 
-func (r *rushReport) print(out *terminal.Output) {
+func (r rushReport) print(out *terminal.Output) {
 	line := out.Line
 	var ends []string
 	for _, status := range []coffee.OrderStatus{coffee.StatusCompleted, coffee.StatusFailed, coffee.StatusCancelled} {

@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"path/filepath"
@@ -11,12 +12,14 @@ import (
 	"example.com/coffee/coffee/encryption"
 	"example.com/coffee/commands/internal/app"
 	"example.com/coffee/commands/internal/background"
+	"example.com/coffee/commands/internal/certificates"
 	"example.com/coffee/commands/internal/commandline"
 	"example.com/coffee/commands/internal/connect"
 	"example.com/coffee/commands/internal/ledgers"
 	"example.com/coffee/commands/internal/local"
 	"example.com/coffee/commands/internal/monitor"
 	"example.com/coffee/devserver"
+	"example.com/coffee/internal/httpserver"
 )
 
 // uiPortOffset is what start-dev adds to the port for the Web UI; board and
@@ -29,8 +32,9 @@ const (
 
 func serverCommand(a *app.App) *cli.Command {
 	return &cli.Command{
-		Name:  "server",
-		Usage: "run a Temporal server with its Web UI and the order board",
+		Name:      "server",
+		Usage:     "run a Temporal server with its Web UI and the order board",
+		ArgsUsage: "[start-dev]",
 		Description: "coffee server start-dev takes all flags of temporal server start-dev, and like that keeps its data " +
 			"in memory, unless --db-filename is given. Without the word, it keeps them across restarts.",
 		Flags: slices.Concat([]cli.Flag{
@@ -63,52 +67,28 @@ func serverCommand(a *app.App) *cli.Command {
 			&cli.BoolFlag{Name: "time-skipping", Usage: "let clients skip an order's backoffs, as coffee order --skip-time does"},
 			&cli.BoolFlag{Name: "worker", Usage: "also run a worker"},
 			monitor.Flag("WORKER (with --worker)"),
-		}, startDevFlags(), local.WorkerFlags("WORKER (with --worker)")),
-		Action: func(c *cli.Context) error {
-			if err := takeStartDev(c); err != nil {
-				return err
-			}
-			plan, err := parseServer(c, a)
-			if err != nil {
-				return err
-			}
-			return runServer(c.Context, a, plan)
-		},
+			// Those of temporal server start-dev that have no effect here.
+			&cli.StringFlag{Name: "color", Usage: "`WHEN` start-dev colours its output; no effect"},
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORMAT` of start-dev's output; no effect"},
+			&cli.BoolFlag{Name: "log-config", Usage: "start-dev logs its configuration; no effect"},
+			&cli.BoolFlag{Name: "ui-disable-news-fetch", Usage: "fetch no news for the Web UI, as always"},
+		}, local.WorkerFlags("WORKER (with --worker)")),
+		Action: run(a, parseServer, runServer),
 	}
 }
 
-// startDevFlags are those of temporal server start-dev that have no effect here, for whoever
-// calls this program as that.
-func startDevFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringFlag{Name: "color", Usage: "`WHEN` start-dev colours its output; no effect"},
-		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORMAT` of start-dev's output; no effect"},
-		&cli.BoolFlag{Name: "log-config", Usage: "start-dev logs its configuration; no effect"},
-		&cli.BoolFlag{Name: "ui-disable-news-fetch", Usage: "fetch no news for the Web UI, as always"},
-	}
-}
-
-// takeStartDev lets other programs, such as the SDKs' test kits, start this one as they do
-// the Temporal CLI.
-func takeStartDev(c *cli.Context) error {
-	if !isStartDev(c) {
-		return commandline.NoArguments(c)
-	}
-	var err error
-	if !c.IsSet("db-filename") {
-		err = c.Set("in-memory", "true")
-	}
-	if err == nil && !c.IsSet("board-port") {
-		err = c.Set("no-board", "true")
-	}
-	return err
-}
-
+// isStartDev reports whether another program, such as an SDK's test kit, starts this one as it
+// does the Temporal CLI.
 func isStartDev(c *cli.Context) bool { return c.Args().Len() == 1 && c.Args().First() == "start-dev" }
 
-// serverPlan is what the flags ask for.
+// inMemory reports whether a server keeps nothing.
+func inMemory(c *cli.Context) bool {
+	return c.Bool("in-memory") || isStartDev(c) && !c.IsSet("db-filename")
+}
+
 type serverPlan struct {
 	server    devserver.Options
+	inMemory  bool // otherwise a server without a database file has that in the data directory
 	board     bool
 	boardPort int    // 0 means a free one
 	secure    string // the directory of the certificates; empty means none
@@ -117,25 +97,14 @@ type serverPlan struct {
 	worker    *local.Worker
 }
 
-func parseServer(c *cli.Context, a *app.App) (plan serverPlan, err error) {
-	if c.Bool("worker") {
-		options, err := local.ParseWorker(c)
-		if err != nil {
-			return plan, err
-		}
-		if options.Metrics, err = monitor.ParseAddress(c); err != nil {
-			return plan, err
-		}
-		plan.worker = &options
-	} else if err := local.RefuseWorkerFlags(c, "--worker"); err != nil {
-		return plan, err
-	} else if c.IsSet("metrics-address") {
-		return plan, commandline.Errorf(c, "--metrics-address is for the worker: it needs --worker; the server's own are on --metrics-port")
+func parseServer(c *cli.Context) (plan serverPlan, err error) {
+	if c.Args().Present() && !isStartDev(c) {
+		return plan, commandline.NoArguments(c)
 	}
-	if plan.boardPort, err = commandline.ParsePort(c, "board-port"); err != nil {
+	if plan.worker, err = workerBeside(c); err != nil {
 		return plan, err
 	}
-	if plan.server, err = serverOptions(c, a.Out.Notef); err != nil {
+	if plan.server, err = serverOptions(c); err != nil {
 		return plan, err
 	}
 	if err := ledgers.CheckDatabaseName(c, plan.server.DatabaseFile); err != nil {
@@ -144,43 +113,49 @@ func parseServer(c *cli.Context, a *app.App) (plan serverPlan, err error) {
 	if err := checkReach(c, plan.server); err != nil {
 		return plan, err
 	}
-	plan.secure, plan.board = c.String("secure"), plan.server.UI && !c.Bool("no-board")
-	if c.Bool("no-board") && c.IsSet("board-port") {
+	port := func(flag string, offset int) int {
+		if !c.IsSet(flag) && plan.server.Port != 0 {
+			return plan.server.Port + offset
+		}
+		return c.Int(flag)
+	}
+	plan.boardPort, plan.codecPort = port("board-port", boardPortOffset), port("codec-port", codecPortOffset)
+	plan.secure = c.String("secure")
+	plan.board = plan.server.UI && !c.Bool("no-board") && (!isStartDev(c) || c.IsSet("board-port"))
+	plan.inMemory = inMemory(c)
+	switch {
+	case c.Bool("no-board") && c.IsSet("board-port"):
 		return plan, commandline.Errorf(c, "--no-board and --board-port exclude each other")
-	}
-	if !c.IsSet("board-port") && plan.server.Port != 0 {
-		plan.boardPort = plan.server.Port + boardPortOffset
-	}
-	if c.IsSet("encryption-keyset") && plan.worker == nil && !plan.server.UI {
+	case c.IsSet("encryption-keyset") && plan.worker == nil && !plan.server.UI:
 		return plan, commandline.Errorf(c, "--encryption-keyset is for the codec server and the worker: with --headless it needs --worker")
+	case c.IsSet("codec-port") && c.IsSet("ui-codec-endpoint"):
+		return plan, commandline.Errorf(c, "--codec-port and --ui-codec-endpoint exclude each other")
 	}
 	if plan.keyset, err = connect.ParseKeyset(c); err != nil {
 		return plan, err
 	}
-	if plan.worker != nil {
-		if err := local.CheckRequired(c, *plan.worker, plan.keyset); err != nil {
-			return plan, err
-		}
-	}
-	if plan.codecPort, err = commandline.ParsePort(c, "codec-port"); err != nil {
-		return plan, err
-	}
-	if c.IsSet("codec-port") && c.IsSet("ui-codec-endpoint") {
-		return plan, commandline.Errorf(c, "--codec-port and --ui-codec-endpoint exclude each other")
-	}
 	if c.IsSet("codec-port") && plan.keyset == nil {
 		return plan, commandline.Errorf(c, "--codec-port needs --encryption-keyset")
 	}
-	if !c.IsSet("codec-port") && plan.server.Port != 0 {
-		plan.codecPort = plan.server.Port + codecPortOffset
+	if plan.worker != nil {
+		return plan, local.CheckRequired(c, *plan.worker, plan.keyset)
 	}
-	if plan.server.DatabaseFile == "" && !c.Bool("in-memory") {
-		if err := ledgers.MakeDir(a); err != nil {
-			return plan, err
+	return plan, nil
+}
+
+// workerBeside returns the worker that the flags ask for; nil if they ask for none.
+func workerBeside(c *cli.Context) (*local.Worker, error) {
+	if !c.Bool("worker") {
+		if c.IsSet("metrics-address") {
+			return nil, commandline.Errorf(c, "--metrics-address is for the worker: it needs --worker; the server's own are on --metrics-port")
 		}
-		plan.server.DatabaseFile, err = defaultDatabase(a)
+		return nil, local.RefuseWorkerFlags(c, "--worker")
 	}
-	return plan, err
+	worker, err := local.ParseWorker(c)
+	if err == nil {
+		worker.Metrics, err = monitor.ParseAddress(c)
+	}
+	return &worker, err
 }
 
 // defaultDatabase returns the database file of a server if no flag names one.
@@ -204,131 +179,95 @@ func runServer(ctx context.Context, a *app.App, plan serverPlan) (err error) {
 	return nil
 }
 
-// neighbour is what the flags ask for beside a server.
-type neighbour interface {
-	// name is what the user sees of it, in [serverReady].
-	name() string
-	// prepare is called before the server starts. It may complete its options.
-	prepare(tasks *background.Tasks, options *devserver.Options) error
-	// start is called when the server is ready. It returns where the neighbour is; empty
-	// if it is nowhere.
-	start(ctx context.Context, tasks *background.Tasks, h house) (where string, err error)
-}
-
-// house is a server that is ready, and the connection of its neighbours.
-type house struct {
-	server  *devserver.Server
-	options devserver.Options
-	conn    *connect.Connection // nil if nobody needs one
-	meters  *monitor.Monitor    // nil without metrics
-}
-
-// neighbours returns what the plan asks for, in the order in which it starts.
-func neighbours(a *app.App, plan serverPlan) (all []neighbour) {
-	if plan.board {
-		all = append(all, &serverBoard{a: a, port: plan.boardPort})
-	}
-	if plan.keyset != nil && plan.server.UI {
-		all = append(all, &serverCodec{keyset: plan.keyset, port: plan.codecPort})
-	}
-	if plan.worker != nil {
-		all = append(all, &serverWorker{a: a, plan: *plan.worker})
-	}
-	return append(all, &serverFiles{a: a, dir: plan.secure})
-}
-
-// startAll starts a server and its neighbours, and says where everything is.
-func startAll(ctx context.Context, a *app.App, tasks *background.Tasks, plan serverPlan) error {
-	h, beside := house{options: plan.server}, neighbours(a, plan)
-	for _, n := range beside {
-		if err := n.prepare(tasks, &h.options); err != nil {
+// startAll starts a server and what is beside it, and says where everything is. A port beside it
+// that is taken counts only when the server is ready: a second server on the same file should be
+// told about the first one.
+func startAll(ctx context.Context, a *app.App, tasks *background.Tasks, plan serverPlan) (err error) {
+	options := plan.server
+	if options.DatabaseFile == "" && !plan.inMemory {
+		if err := ledgers.MakeDir(a); err != nil {
+			return err
+		}
+		if options.DatabaseFile, err = defaultDatabase(a); err != nil {
 			return err
 		}
 	}
-	var err error
-	if h.server, err = local.StartServer(ctx, a, tasks, h.options); err != nil {
+	codec, codecErr := codecBeside(tasks, plan, &options)
+	if options.TLS, err = makeCertificates(a, plan.secure, options); err != nil {
 		return err
 	}
+	server, err := local.StartServer(ctx, a, tasks, options)
+	if err := cmp.Or(err, codecErr); err != nil {
+		return err
+	}
+	if codec != nil {
+		tasks.Serve("codec server", codec, httpserver.New(plan.keyset.Handler(encryption.HandlerOptions{
+			IP: codecIP, Namespaces: options.Namespaces, Origins: origins(server.UIURL())})))
+	}
+	var board, ledger, profile string // where they are
 	if plan.board || plan.worker != nil {
-		if err := h.connect(ctx, a, tasks, plan); err != nil {
+		conn, meters, err := connectBeside(ctx, a, tasks, plan, server)
+		if err != nil {
+			return err
+		}
+		if plan.board {
+			listener, err := background.ListenHTTP("order board", options.UIIP, plan.boardPort, "--board-port")
+			if err != nil {
+				return err
+			}
+			board = serveBoard(a, tasks, listener, conn, server.UIURL(), options.AllowedHosts, server.WebTLS(options.UIIP))
+		}
+		if plan.worker != nil {
+			if ledger, err = work(ctx, a, tasks, conn, *plan.worker, meters, &options); err != nil {
+				return err
+			}
+			meters.Serve(tasks, server.WebTLS)
+		}
+	}
+	if plan.secure != "" {
+		if profile, err = certificates.WriteProfile(filepath.Dir(options.TLS.CA), server.Address(), options.TLS); err != nil {
 			return err
 		}
 	}
-	where := map[string]string{"Codec": h.options.CodecEndpoint}
-	for _, n := range beside {
-		if where[n.name()], err = n.start(ctx, tasks, h); err != nil {
-			return err
-		}
-	}
-	serverReady(a, h.server, where)
+	serverReady(a, server, board, options.CodecEndpoint, ledger, profile)
 	return nil
 }
 
-// connect connects to the server, for all neighbours that need it.
-func (h *house) connect(ctx context.Context, a *app.App, tasks *background.Tasks, plan serverPlan) (err error) {
-	options := connect.Options{Options: h.server.ClientOptions(), Keyset: plan.keyset, Reading: encryption.Options{Guard: local.NewGuard(a)}}
+// connectBeside connects to the server, for the board and the worker beside it.
+func connectBeside(ctx context.Context, a *app.App, tasks *background.Tasks, plan serverPlan, server *devserver.Server) (conn *connect.Connection, meters *monitor.Monitor, err error) {
+	options := connect.Options{Options: server.ClientOptions(), Keyset: plan.keyset, Reading: encryption.Options{Guard: local.NewGuard(a)}}
 	if plan.worker != nil {
 		options.Reading.Required = plan.worker.EncryptionRequired
-		if h.meters, err = monitor.Open(tasks, plan.worker.Metrics); err != nil {
-			return err
+		if meters, err = monitor.Open(tasks, plan.worker.Metrics, &options); err != nil {
+			return nil, nil, err
 		}
 	}
-	h.meters.Instrument(&options)
-	if h.conn, err = connect.Open(ctx, a, options); err != nil {
-		return err
+	if conn, err = connect.Open(ctx, a, options); err != nil {
+		return nil, nil, err
 	}
-	tasks.OnStop(func() error { h.conn.Close(); return nil })
-	return nil
-}
-
-// serverWorker is the worker beside a server.
-type serverWorker struct {
-	a    *app.App
-	plan local.Worker
-}
-
-func (*serverWorker) name() string { return "Ledger" }
-
-func (*serverWorker) prepare(*background.Tasks, *devserver.Options) error { return nil }
-
-func (w *serverWorker) start(ctx context.Context, tasks *background.Tasks, h house) (string, error) {
-	ledger, where, err := ledgers.Open(ctx, w.a, w.plan.Ledger, h.conn, h.options.DatabaseFile == "")
-	if err != nil {
-		return "", err
-	}
-	if err := local.StartWorker(ctx, w.a, tasks, h.conn, w.plan, ledger, h.meters, true); err != nil {
-		return "", err
-	}
-	h.meters.Check(h.conn.Guard.Check)
-	local.WatchVersion(w.a, tasks, h.conn, w.plan.Version.Version, h.meters)
-	h.meters.Started(h.conn)
-	h.meters.Serve(tasks, h.server.WebTLS) // the server goes on, whatever its worker can read
-	return where, nil
+	tasks.OnStop(func() error { conn.Close(); return nil })
+	return conn, meters, nil
 }
 
 // serverReady prints where everything is.
-func serverReady(a *app.App, server *devserver.Server, where map[string]string) {
-	database := server.DatabaseFile()
-	if database == "" {
-		database = "in memory"
-	}
+func serverReady(a *app.App, server *devserver.Server, board, codec, ledger, profile string) {
 	a.Out.Printf("Temporal server %s is ready\n", devserver.ServerVersion)
 	for _, line := range []struct{ name, value string }{
 		{"gRPC", server.Address()},
 		{"HTTP", server.HTTPURL()},
 		{"Web UI", server.UIURL()},
-		{"Board", where["Board"]},
-		{"Codec", where["Codec"]},
+		{"Board", board},
+		{"Codec", codec},
 		{"Metrics", server.MetricsURL()},
-		{"Database", database},
-		{"Ledger", where["Ledger"]},
-		{"Profile", where["Profile"]},
+		{"Database", cmp.Or(server.DatabaseFile(), "in memory")},
+		{"Ledger", ledger},
+		{"Profile", profile},
 	} {
 		if line.value != "" {
 			a.Out.Printf("  %-9s %s\n", line.name, line.value)
 		}
 	}
-	if profile := where["Profile"]; profile != "" {
+	if profile != "" {
 		a.Out.Notef("clients and workers use it with --config-file %s; other machines need copies of it, ca.crt, client.crt and client.key, with the address and the paths changed", profile)
 	}
 }

@@ -2,6 +2,7 @@ package commands
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"net"
 	"strings"
@@ -12,14 +13,16 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"example.com/coffee/coffee/telemetry"
+	"example.com/coffee/commands/internal/app"
+	"example.com/coffee/commands/internal/certificates"
 	"example.com/coffee/commands/internal/commandline"
 	"example.com/coffee/devserver"
 	"example.com/coffee/internal/namespaces"
 	"example.com/coffee/internal/text"
 )
 
-// serverOptions turns the flags into options, and notes what has no effect.
-func serverOptions(c *cli.Context, notef func(format string, args ...any)) (options devserver.Options, err error) {
+// serverOptions turns the flags into options, and notes on stderr what has no effect.
+func serverOptions(c *cli.Context) (options devserver.Options, err error) {
 	options = devserver.Options{
 		IP:               commandline.IP(c, "ip"),
 		Port:             c.Int("port"),
@@ -70,14 +73,14 @@ func serverOptions(c *cli.Context, notef func(format string, args ...any)) (opti
 		}
 	}
 	for flag, set := range map[string]bool{"db-filename": options.DatabaseFile != "", "adopt": options.Adopt, "no-upgrade": options.NoUpgrade} {
-		if set && c.Bool("in-memory") {
+		if set && inMemory(c) {
 			return options, commandline.Errorf(c, "--in-memory and --%s exclude each other", flag)
 		}
 	}
 	if options.Adopt && options.NoUpgrade {
 		return options, commandline.Errorf(c, "--adopt and --no-upgrade exclude each other")
 	}
-	return options, addPairs(c, &options, notef)
+	return options, addPairs(c, &options)
 }
 
 // indexedType returns the type with a name, in upper or lower case.
@@ -91,12 +94,8 @@ func indexedType(name string) enumspb.IndexedValueType {
 }
 
 // addPairs reads the flags that are NAME=VALUE pairs.
-func addPairs(c *cli.Context, options *devserver.Options, notef func(format string, args ...any)) error {
-	for _, pair := range c.StringSlice("search-attribute") {
-		name, value, err := commandline.ParsePair(c, "search-attribute", pair)
-		if err != nil {
-			return err
-		}
+func addPairs(c *cli.Context, options *devserver.Options) error {
+	attributes := commandline.EachPair(c, "search-attribute", func(name, value string) error {
 		kind := indexedType(value)
 		if kind == enumspb.INDEXED_VALUE_TYPE_UNSPECIFIED {
 			return commandline.Errorf(c, "--search-attribute %s: there is no type %q; there are Bool, Datetime, Double, Int, Keyword, KeywordList, Text", name, value)
@@ -105,15 +104,15 @@ func addPairs(c *cli.Context, options *devserver.Options, notef func(format stri
 			return commandline.Errorf(c, "--search-attribute %s: it is of type %s, not %s", text.Printable(name), has, kind)
 		}
 		options.SearchAttributes[name] = kind
+		return nil
+	})
+	if attributes != nil {
+		return attributes
 	}
 	if err := devserver.CheckSearchAttributes(options.SearchAttributes); err != nil {
 		return commandline.Errorf(c, "--search-attribute: %v", err)
 	}
-	for _, pair := range c.StringSlice("dynamic-config-value") {
-		name, value, err := commandline.ParsePair(c, "dynamic-config-value", pair)
-		if err != nil {
-			return err
-		}
+	settings := commandline.EachPair(c, "dynamic-config-value", func(name, value string) error {
 		var decoded any
 		if err := json.Unmarshal([]byte(value), &decoded); err != nil {
 			return commandline.Errorf(c, "--dynamic-config-value %s: %q is not JSON (a string needs quotes)", name, value)
@@ -125,19 +124,19 @@ func addPairs(c *cli.Context, options *devserver.Options, notef func(format stri
 		case err == nil:
 			options.DynamicConfig[name] = decoded
 		case isStartDev(c): // the SDKs' own tests set what only other versions of the server have
-			notef("--dynamic-config-value has no effect: %v", err)
+			fmt.Fprintf(c.App.ErrWriter, "--dynamic-config-value has no effect: %s\n", text.Printable(err.Error()))
 		default:
 			return commandline.Errorf(c, "--dynamic-config-value: %v", err)
 		}
+		return nil
+	})
+	if settings != nil {
+		return settings
 	}
-	for _, pair := range c.StringSlice("sqlite-pragma") {
-		name, value, err := commandline.ParsePair(c, "sqlite-pragma", pair)
-		if err != nil {
-			return err
-		}
+	return commandline.EachPair(c, "sqlite-pragma", func(name, value string) error {
 		options.SQLitePragmas[name] = value
-	}
-	return nil
+		return nil
+	})
 }
 
 // checkReach returns a usage error if a server would let everyone in who can reach its
@@ -146,14 +145,42 @@ func checkReach(c *cli.Context, options devserver.Options) error {
 	if c.IsSet("secure") && c.Bool("insecure") {
 		return commandline.Errorf(c, "--secure and --insecure exclude each other")
 	}
+	if c.IsSet("secure") || c.Bool("insecure") {
+		return nil
+	}
 	metrics, _, _ := net.SplitHostPort(c.String("metrics-address")) // it has been checked
 	for _, listens := range []struct{ flag, ip string }{{"--ip", options.IP}, {"--ui-ip", options.UIIP}, {"--metrics-address", metrics}} {
-		if listens.flag != "--metrics-address" && net.ParseIP(listens.ip) == nil {
-			return commandline.Errorf(c, "%s is %q: use an IP address", listens.flag, listens.ip)
-		}
-		if net.ParseIP(listens.ip) != nil && !devserver.IsLoopback(listens.ip) && !c.IsSet("secure") && !c.Bool("insecure") {
+		if net.ParseIP(listens.ip) != nil && !devserver.IsLoopback(listens.ip) {
 			return commandline.Errorf(c, "%s is %s: beyond this machine use --secure DIR, which makes certificates, or --insecure, which lets everyone in who can reach it", listens.flag, listens.ip)
 		}
 	}
 	return nil
+}
+
+// makeCertificates makes a server's certificates in a directory, as far as they are not there.
+// Without a directory there are none, and it warns if the server listens beyond this machine.
+func makeCertificates(a *app.App, dir string, options devserver.Options) (*devserver.TLSFiles, error) {
+	if dir == "" {
+		for _, ip := range []string{options.IP, options.UIIP} {
+			if !devserver.IsLoopback(ip) {
+				a.Log.Warn().Str("ip", ip).Msg("listening beyond this machine: anyone who can reach the server has full access")
+				break
+			}
+		}
+		return nil, nil
+	}
+	files, err := certificates.Ensure(dir, certificates.ServerNames(options), time.Now())
+	if err != nil {
+		return nil, err
+	}
+	for _, made := range files.Made {
+		a.Out.Notef("made %s", made)
+	}
+	for _, exposed := range files.Exposed {
+		a.Log.Warn().Msg("a private key is not private: " + exposed)
+	}
+	if len(files.Lacking) > 0 {
+		a.Out.Notef("%s lacks %s: clients that use those names refuse it; put ca.key back to have another one made", files.Server, strings.Join(files.Lacking, ", "))
+	}
+	return &devserver.TLSFiles{CA: files.CA, Server: files.Server, ServerKey: files.ServerKey, Client: files.Client, ClientKey: files.ClientKey}, nil
 }

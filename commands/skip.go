@@ -1,8 +1,10 @@
 package commands
 
 import (
+	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -23,29 +25,33 @@ func skipCommand(a *app.App) *cli.Command {
 		Flags: slices.Concat([]cli.Flag{
 			&cli.DurationFlag{Name: "by", Usage: "until this `DURATION` has passed on the order's clock", DefaultText: "to the end of the order"},
 		}, connect.Flags()),
-		Action: func(c *cli.Context) error {
-			id, err := commandline.OptionalOrderID(c)
-			if err != nil {
-				return err
-			}
-			if id == "" {
-				return commandline.Errorf(c, "which order? for example: coffee skip ID (coffee status lists them)")
-			}
-			by := c.Duration("by")
-			if c.IsSet("by") && by <= 0 {
-				return commandline.Errorf(c, "--by is %v: use more than 0", by)
-			}
-			server, err := connect.Parse(c)
-			if err != nil {
-				return err
-			}
-			return connect.WithOrders(c.Context, a, server, func(orders *desk.Client) error {
-				err := orders.SkipTime(c.Context, id, by)
-				if errors.Is(err, coffee.ErrEnded) {
-					return errors.New("order " + id + " has ended")
-				}
-				return err
-			})
-		},
+		Action: run(a, parseSkip, runSkip),
 	}
+}
+
+type skipPlan struct {
+	server connect.Options
+	id     string
+	by     time.Duration // 0 means to the end
+}
+
+func parseSkip(c *cli.Context) (plan skipPlan, err error) {
+	if plan.id, err = commandline.OrderID(c, "which order? for example: coffee skip ID (coffee status lists them)"); err != nil {
+		return plan, err
+	}
+	if plan.by = c.Duration("by"); c.IsSet("by") && plan.by <= 0 {
+		return plan, commandline.Errorf(c, "--by is %v: use more than 0", plan.by)
+	}
+	plan.server, err = connect.Parse(c)
+	return plan, err
+}
+
+func runSkip(ctx context.Context, a *app.App, plan skipPlan) error {
+	return connect.WithOrders(ctx, a, plan.server, func(orders *desk.Client) error {
+		err := orders.SkipTime(ctx, plan.id, plan.by)
+		if errors.Is(err, coffee.ErrEnded) {
+			return errors.New("order " + plan.id + " has ended")
+		}
+		return err
+	})
 }

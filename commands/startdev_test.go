@@ -66,9 +66,7 @@ func planned(t *testing.T, args ...string) (plan serverPlan) {
 	a := app.New(t.Output(), t.Output(), app.Options{})
 	command := serverCommand(a)
 	command.Action = func(c *cli.Context) (err error) {
-		if err = takeStartDev(c); err == nil {
-			plan, err = parseServer(c, a)
-		}
+		plan, err = parseServer(c)
 		return err
 	}
 	if err := (&cli.App{Commands: []*cli.Command{command}}).Run(append([]string{"coffee", "server"}, args...)); err != nil {
@@ -81,13 +79,13 @@ func planned(t *testing.T, args ...string) (plan serverPlan) {
 // in its way.
 func TestStartDevIsForAll(t *testing.T) {
 	t.Parallel()
-	if plan := planned(t, "start-dev"); plan.server.DatabaseFile != "" || plan.board || plan.server.MetricTypes != nil || !plan.server.UI {
+	if plan := planned(t, "start-dev"); !plan.inMemory || plan.board || plan.server.MetricTypes != nil || !plan.server.UI {
 		t.Errorf("start-dev: %+v", plan)
 	}
 	if plan := planned(t, "--board-port", "1", "--ip", "localhost", "start-dev"); !plan.board || plan.server.IP != "127.0.0.1" {
 		t.Errorf("start-dev with a board: %+v", plan)
 	}
-	if plan := planned(t, "--in-memory", "--ip", "[::1]"); !plan.board || plan.server.MetricTypes == nil || plan.server.IP != "::1" {
+	if plan := planned(t, "--ip", "[::1]"); plan.inMemory || !plan.board || plan.server.MetricTypes == nil || plan.server.IP != "::1" {
 		t.Errorf("without the word: %+v", plan)
 	}
 	if plan := planned(t, "--in-memory", "--no-board"); plan.board || !plan.server.UI {

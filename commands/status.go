@@ -2,9 +2,9 @@ package commands
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -32,17 +32,10 @@ func statusCommand(a *app.App) *cli.Command {
 			&cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "keep showing it until the order is over, or until an interrupt"},
 			commandline.OutputFlag(),
 		}, connect.Flags()),
-		Action: func(c *cli.Context) error {
-			plan, err := parseStatus(c)
-			if err != nil {
-				return err
-			}
-			return runStatus(c.Context, a, plan)
-		},
+		Action: run(a, parseStatus, runStatus),
 	}
 }
 
-// statusPlan is what the flags ask for.
 type statusPlan struct {
 	server connect.Options
 	id     string // empty means the list
@@ -62,9 +55,7 @@ func parseStatus(c *cli.Context) (plan statusPlan, err error) {
 	if plan.id, err = commandline.OptionalOrderID(c); err != nil {
 		return plan, err
 	}
-	if plan.asJSON, err = commandline.WantsJSON(c); err != nil {
-		return plan, err
-	}
+	plan.asJSON = commandline.WantsJSON(c)
 	for _, flag := range []string{"limit", "status"} {
 		if plan.id != "" && c.IsSet(flag) {
 			return plan, commandline.Errorf(c, "--%s is for the list: leave the order id out", flag)
@@ -84,55 +75,45 @@ func parseStatus(c *cli.Context) (plan statusPlan, err error) {
 
 func runStatus(ctx context.Context, a *app.App, plan statusPlan) error {
 	return connect.WithOrders(ctx, a, plan.server, func(orders *desk.Client) error {
-		switch {
-		case plan.id != "":
-			return showOrder(ctx, a.Out, orders, plan)
-		case plan.watch && !plan.asJSON && a.Out.IsTerminal():
-			if !plan.limited {
-				plan.list.Limit = liveLimit
+		watched := &watchedList{orders: orders, options: plan.list, fill: !plan.limited}
+		return a.Out.Repeat(ctx, plan.watch, plan.server.At().Lost, func(ctx context.Context) ([]byte, bool, error) {
+			switch {
+			case plan.id != "":
+				return showOrder(ctx, a.Out, orders, plan)
+			case plan.watch && !plan.asJSON:
+				columns, rows := a.Out.Size()
+				text, err := watched.look(ctx, columns, rows)
+				return text, false, err
 			}
-			return runLive(ctx, a.Out, orders, plan.list,
-				func(err error) string { return terminal.InOneLine(connect.ServerProblem(err, plan.server.At())) })
-		}
-		return showOrders(ctx, a.Out, orders, plan)
+			views, err := orders.List(ctx, plan.list)
+			if err != nil {
+				return nil, false, err
+			}
+			if plan.asJSON {
+				return nil, false, a.Out.Json(append([]desk.OrderView{}, views...)) // [], not null
+			}
+			return describeOrders(views, false), false, nil
+		})
 	})
 }
 
-func showOrder(ctx context.Context, out *terminal.Output, orders *desk.Client, plan statusPlan) error {
-	return out.Repeat(ctx, plan.watch, func() ([]byte, bool, error) {
-		view, err := orders.Describe(ctx, plan.id)
-		if err != nil {
-			return nil, false, err
-		}
-		ended := view.Status != coffee.StatusRunning
-		if plan.asJSON {
-			return nil, ended, out.Json(view)
-		}
-		var text bytes.Buffer
-		describeOrder(&text, view)
-		return text.Bytes(), ended, nil
-	})
+func showOrder(ctx context.Context, out *terminal.Output, orders *desk.Client, plan statusPlan) (text []byte, ended bool, err error) {
+	view, err := orders.Describe(ctx, plan.id)
+	if err != nil {
+		return nil, false, err
+	}
+	ended = view.Status != coffee.StatusRunning
+	if plan.asJSON {
+		return nil, ended, out.Json(view)
+	}
+	return describeOrder(view), ended, nil
 }
 
-func showOrders(ctx context.Context, out *terminal.Output, orders *desk.Client, plan statusPlan) error {
-	return out.Repeat(ctx, plan.watch, func() ([]byte, bool, error) {
-		views, err := orders.List(ctx, plan.list)
-		if err != nil {
-			return nil, false, err
-		}
-		if plan.asJSON {
-			return nil, false, out.Json(append([]desk.OrderView{}, views...)) // [], not null
-		}
-		var text bytes.Buffer
-		describeOrders(&text, views)
-		return text.Bytes(), false, nil
-	})
-}
-
-// describeOrder writes everything that is known about an order.
-func describeOrder(w io.Writer, view desk.OrderView) {
+// describeOrder says everything that is known about an order.
+func describeOrder(view desk.OrderView) []byte {
+	var w bytes.Buffer
 	line := func(name, format string, args ...any) {
-		fmt.Fprintf(w, "%-12s %s\n", name, fmt.Sprintf(format, args...))
+		fmt.Fprintf(&w, "%-12s %s\n", name, fmt.Sprintf(format, args...))
 	}
 	what := terminal.Choose(view.Encrypted, "(encrypted)", "?")
 	if view.Drink != "" {
@@ -169,39 +150,116 @@ func describeOrder(w io.Writer, view desk.OrderView) {
 	}
 	line("Started", "%s", view.StartedAt.Local().Format(time.DateTime))
 	line("Took", "%s", terminal.Choose(view.EndedAt.IsZero(), terminal.Age(view)+" so far", terminal.Age(view)))
-	switch {
-	case view.Unindexed:
-		fmt.Fprintf(w, "The last worker could not end it: the server has no search attribute %s of type Keyword any more (%s).\n",
-			coffee.SearchAttributeStatus, text.Printable(view.WorkflowTaskFailure))
-		fmt.Fprintln(w, "It is not lost: workers of this version notice that within seconds, and end it without the attribute at its next attempt.")
-	case view.WorkflowTaskFailure != "":
-		fmt.Fprintf(w, "The last worker could not go on with it: %s\n", text.Printable(view.WorkflowTaskFailure))
-		fmt.Fprintln(w, "It is not lost: it goes on with a worker whose code fits its history and whose keyset has its keys. Run coffee replay to see where a program departs from it.")
-	case !view.WorkerAnswered:
-		fmt.Fprintln(w, "No worker answered: this is only what the server knows.")
-	}
+	w.WriteString(inTheWay(view))
+	return w.Bytes()
 }
 
-// describeOrders writes a table of orders.
-func describeOrders(w io.Writer, views []desk.OrderView) {
-	if len(views) == 0 {
-		fmt.Fprintln(w, "no orders")
-		return
+// inTheWay says what keeps an order from going on, and what can be done.
+func inTheWay(view desk.OrderView) string {
+	switch {
+	case view.Unindexed:
+		return fmt.Sprintf("The last worker could not end it: the server has no search attribute %s of type Keyword any more (%s).\n", coffee.SearchAttributeStatus, text.Printable(view.WorkflowTaskFailure)) +
+			"It is not lost: workers of this version notice that within seconds, and end it without the attribute at its next attempt.\n"
+	case view.WorkflowTaskFailure != "":
+		return fmt.Sprintf("The last worker could not go on with it: %s\n", text.Printable(view.WorkflowTaskFailure)) +
+			"It is not lost: it goes on with a worker whose code fits its history and whose keyset has its keys. Run coffee replay to see where a program departs from it.\n"
+	case !view.WorkerAnswered:
+		return "No worker answered: this is only what the server knows.\n"
 	}
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "ORDER\tDRINK\tSIZE\tPRICE\tSTATUS\tSTARTED\tTOOK")
+	return ""
+}
+
+// mostDetailed is of how many orders a list that is watched looks up the details, each with
+// a request.
+const mostDetailed = 200
+
+// belowList is how many rows of a terminal a list leaves for what is not an order: its header,
+// what is below it, and why there is no newer list.
+const belowList = 5
+
+// watchedList is a list of orders that is drawn again and again.
+type watchedList struct {
+	orders    *desk.Client
+	options   desk.ListOptions
+	fill      bool // a terminal, whatever the options' limit is
+	diagnoser desk.Diagnoser
+}
+
+// look asks the server for the orders, and draws those that fit into the columns and the rows
+// of a terminal. 0 means any number.
+func (l *watchedList) look(ctx context.Context, columns, rows int) ([]byte, error) {
+	options, room := l.options, max(1, rows-belowList)
+	if rows > 0 && (l.fill || options.Limit > room) {
+		options.Limit = room
+	}
+	options.Brief = true
+	views, err := l.orders.List(ctx, options)
+	detailed := views[:min(len(views), mostDetailed)]
+	if err == nil {
+		err = l.orders.AddDetails(ctx, detailed)
+	}
+	count := len(views)
+	if err == nil && count == options.Limit {
+		count, err = l.orders.Count(ctx, options)
+	}
+	var waits desk.Waiting
+	if id := cmp.Or(desk.OldestWaiting(detailed), desk.OldestWaiting(views)); err == nil && id != "" {
+		// If the server cannot say, the orders are shown without a reason.
+		waits, _ = l.orders.Waiting(ctx, id)
+	}
+	waits = l.diagnoser.Observe(time.Now(), err != nil, waits)
+	if err != nil {
+		return nil, err
+	}
+	return drawList(views, count, waits, columns), nil
+}
+
+// drawList draws a list of orders, which are some of count, with why the oldest of them waits.
+func drawList(views []desk.OrderView, count int, waits desk.Waiting, columns int) []byte {
+	table := bytes.NewBuffer(describeOrders(views, true))
+	if more := count - len(views); more > 0 {
+		fmt.Fprintf(table, "%d more\n", more)
+	}
+	if waits.Diagnosis != "" {
+		fmt.Fprintln(table, waits)
+	}
+	var drawn bytes.Buffer
+	for line := range strings.Lines(table.String()) {
+		fmt.Fprintln(&drawn, terminal.Cut(strings.TrimRight(line, " \n"), columns))
+	}
+	return drawn.Bytes()
+}
+
+// describeOrders returns a table of orders. If they are watched, it says what is in the way of
+// each.
+func describeOrders(views []desk.OrderView, watched bool) []byte {
+	if len(views) == 0 {
+		return []byte("no orders\n")
+	}
+	var drawn bytes.Buffer
+	table := tabwriter.NewWriter(&drawn, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "ORDER\tDRINK\tSIZE\tPRICE\tSTATUS\t"+terminal.Choose(watched, "TOOK\tWHY", "STARTED\tTOOK"))
 	for _, view := range views {
 		price := ""
 		if view.AmountCents != 0 {
 			price = view.AmountCents.String()
 		}
-		drink := text.Printable(string(view.Drink))
-		if view.Encrypted {
-			drink = "(encrypted)"
+		drink := terminal.Choose(view.Encrypted, "(encrypted)", text.Printable(string(view.Drink)))
+		last := view.StartedAt.Local().Format(time.DateTime) + "\t" + terminal.Age(view)
+		if watched {
+			last = terminal.Age(view) + "\t" + text.Printable(whyOf(view))
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
-			terminal.IDInTable(view), drink, text.Printable(string(view.Size)), price,
-			terminal.StatusInWords(view), view.StartedAt.Local().Format(time.DateTime), terminal.Age(view))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n",
+			terminal.IDInTable(view), drink, text.Printable(string(view.Size)), price, terminal.StatusInWords(view), last)
 	}
 	table.Flush() // into a buffer, which does not fail
+	return drawn.Bytes()
+}
+
+// whyOf is why an order does not go on, or has failed.
+func whyOf(view desk.OrderView) string {
+	if view.Status == coffee.StatusRunning {
+		return cmp.Or(view.Unreadable, view.WorkflowTaskFailure, view.LastFailure)
+	}
+	return cmp.Or(view.Unreadable, view.Failure)
 }

@@ -27,22 +27,10 @@ func timelineCommand(a *app.App) *cli.Command {
 			&cli.BoolFlag{Name: "events", Usage: "list the events of the history behind each row"},
 			&cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "redraw it until the order is over"},
 		}, connect.Flags()),
-		Action: func(c *cli.Context) error {
-			plan, err := parseTimeline(c)
-			if err != nil {
-				return err
-			}
-			if plan.file != "" {
-				return showTimeline(c.Context, a.Out, plan, func() (desk.History, error) { return readHistory(plan.file, plan.server.Keyset) })
-			}
-			return connect.WithOrders(c.Context, a, plan.server, func(orders *desk.Client) error {
-				return showTimeline(c.Context, a.Out, plan, func() (desk.History, error) { return orders.History(c.Context, plan.id) })
-			})
-		},
+		Action: run(a, parseTimeline, runTimeline),
 	}
 }
 
-// timelinePlan is what the flags ask for.
 type timelinePlan struct {
 	server        connect.Options
 	id, file      string // one of them
@@ -69,19 +57,25 @@ func parseTimeline(c *cli.Context) (plan timelinePlan, err error) {
 		plan.server.Keyset, err = connect.ParseKeyset(c)
 		return plan, err
 	}
-	if plan.id, err = commandline.OptionalOrderID(c); err != nil {
+	if plan.id, err = commandline.OrderID(c, "timeline needs an order id, or the file of a history"); err != nil {
 		return plan, err
-	}
-	if plan.id == "" {
-		return plan, commandline.Errorf(c, "timeline needs an order id, or the file of a history")
 	}
 	plan.server, err = connect.Parse(c)
 	return plan, err
 }
 
-func showTimeline(ctx context.Context, out *terminal.Output, plan timelinePlan, read func() (desk.History, error)) error {
-	return out.Repeat(ctx, plan.watch, func() ([]byte, bool, error) {
-		history, err := read()
+func runTimeline(ctx context.Context, a *app.App, plan timelinePlan) error {
+	if plan.file != "" {
+		return showTimeline(ctx, a.Out, plan, func(context.Context) (desk.History, error) { return readHistory(plan.file, plan.server.Keyset) })
+	}
+	return connect.WithOrders(ctx, a, plan.server, func(orders *desk.Client) error {
+		return showTimeline(ctx, a.Out, plan, func(ctx context.Context) (desk.History, error) { return orders.History(ctx, plan.id) })
+	})
+}
+
+func showTimeline(ctx context.Context, out *terminal.Output, plan timelinePlan, read func(context.Context) (desk.History, error)) error {
+	return out.Repeat(ctx, plan.watch, plan.server.At().Lost, func(ctx context.Context) ([]byte, bool, error) {
+		history, err := read(ctx)
 		if err != nil {
 			return nil, false, err
 		}
@@ -104,7 +98,8 @@ func showTimeline(ctx context.Context, out *terminal.Output, plan timelinePlan, 
 			return nil, over, nil // off a terminal only the finished drawing is useful
 		}
 		var text bytes.Buffer
-		err = t.WriteText(&text, timeline.TextOptions{Width: out.Width(), Colour: out.InColour(), Events: plan.events})
+		columns, _ := out.Size()
+		err = t.WriteText(&text, timeline.TextOptions{Width: columns, Colour: out.InColour(), Events: plan.events})
 		return text.Bytes(), over, err
 	})
 }

@@ -34,32 +34,51 @@ func tourCommand(a *app.App) *cli.Command {
 			&cli.BoolFlag{Name: "list", Usage: "list the chapters"},
 			&cli.BoolFlag{Name: "auto", Usage: "go on without waiting for Enter"},
 		},
-		Action: func(c *cli.Context) error {
-			if err := commandline.NoArguments(c); err != nil {
-				return err
-			}
-			if c.Bool("list") {
-				for i, chapter := range tour.Chapters {
-					a.Out.Printf("%2d  %-8s  %s\n", i+1, chapter.Name, chapter.Title)
-				}
-				return nil
-			}
-			first, err := parseChapter(c)
-			if err != nil {
-				return err
-			}
-			if devserver.ServerVersion == "" {
-				return devserver.ErrNoServer
-			}
-			options := tourOptions(a)
-			options.In, options.Out, options.Auto, options.First, options.Only = os.Stdin, a.Out.Out, c.Bool("auto"), first, c.Bool("only")
-			err = tour.Run(c.Context, options)
-			if c.Context.Err() != nil { // whatever it interrupted
-				return c.Context.Err()
-			}
-			return err
-		},
+		Action: run(a, parseTour, runTour),
 	}
+}
+
+type tourPlan struct {
+	list       bool
+	first      int // chapter
+	only, auto bool
+}
+
+func parseTour(c *cli.Context) (plan tourPlan, err error) {
+	plan = tourPlan{list: c.Bool("list"), first: 1, only: c.Bool("only"), auto: c.Bool("auto")}
+	name := c.String("chapter")
+	if name == "" {
+		return plan, nil
+	}
+	if n, err := strconv.Atoi(name); err == nil && n >= 1 && n <= len(tour.Chapters) {
+		plan.first = n
+		return plan, nil
+	}
+	i := slices.IndexFunc(tour.Chapters, func(chapter tour.Chapter) bool { return strings.EqualFold(chapter.Name, name) })
+	if i < 0 {
+		return plan, commandline.Errorf(c, "there is no chapter %q; coffee tour --list lists them", name)
+	}
+	plan.first = i + 1
+	return plan, nil
+}
+
+func runTour(ctx context.Context, a *app.App, plan tourPlan) error {
+	if plan.list {
+		for i, chapter := range tour.Chapters {
+			a.Out.Printf("%2d  %-8s  %s\n", i+1, chapter.Name, chapter.Title)
+		}
+		return nil
+	}
+	if devserver.ServerVersion == "" {
+		return devserver.ErrNoServer
+	}
+	options := tourOptions(a)
+	options.In, options.Out, options.Auto, options.First, options.Only = os.Stdin, a.Out.Out, plan.auto, plan.first, plan.only
+	err := tour.Run(ctx, options)
+	if ctx.Err() != nil { // whatever it interrupted
+		return ctx.Err()
+	}
+	return err
 }
 
 // tourOptions returns the options of a tour that say how to do what this program does.
@@ -78,28 +97,14 @@ func tourOptions(a *app.App) tour.Options {
 			}
 			services := coffee.DefaultServiceConfig()
 			services.BrewFailureRate = 0
-			return runWorker(ctx, worker, at(address), local.Worker{WorkerOptions: coffee.WorkerOptions{Services: services, Concurrency: coffee.DefaultConcurrency},
-				Ledger: ledgers.Choice{Where: ledger, Named: true}})
+			return runWorker(ctx, worker, workerPlan{server: at(address), worker: local.Worker{
+				WorkerOptions: coffee.WorkerOptions{Services: services, Concurrency: coffee.DefaultConcurrency},
+				Ledger:        ledgers.Choice{Where: ledger, Named: true},
+			}})
 		},
 		Replay: func(ctx context.Context, next release.Release, address string, stdout, stderr io.Writer) int {
 			replayer := app.New(stdout, stderr, app.Options{Release: next})
-			return replayer.Out.Fail(ctx, runReplay(ctx, replayer, replayPlan{server: at(address), replay: replayer.Replay()}))
+			return replayer.Out.Fail(ctx, runReplay(ctx, replayer, replayPlan{server: at(address)}))
 		},
 	}
-}
-
-// parseChapter returns the number of the chapter to begin with.
-func parseChapter(c *cli.Context) (int, error) {
-	text := c.String("chapter")
-	if !c.IsSet("chapter") {
-		return 1, nil
-	}
-	if n, err := strconv.Atoi(text); err == nil && n >= 1 && n <= len(tour.Chapters) {
-		return n, nil
-	}
-	i := slices.IndexFunc(tour.Chapters, func(chapter tour.Chapter) bool { return strings.EqualFold(chapter.Name, text) })
-	if i < 0 {
-		return 0, commandline.Errorf(c, "there is no chapter %q; coffee tour --list lists them", text)
-	}
-	return i + 1, nil
 }

@@ -1,7 +1,6 @@
 package commands
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"strings"
@@ -75,15 +74,11 @@ func TestAskers(t *testing.T) {
 	for _, diagnosis := range []desk.Diagnosis{desk.DiagnosisNoWorker, desk.DiagnosisNoVersion, desk.DiagnosisLeaving, desk.DiagnosisBusy, desk.DiagnosisPaused, desk.DiagnosisReconnecting, ""} {
 		waits := desk.Waiting{Diagnosis: diagnosis, Queue: coffee.TaskQueue, Deployment: "coffee", BuildID: "v1", Paused: "by ann"}
 		view := desk.OrderView{OrderState: coffee.OrderState{OrderID: "7"}, Status: coffee.StatusRunning, StartedAt: now.Add(-time.Minute), Waiting: waits.String()}
-		var status bytes.Buffer
-		describeOrder(&status, view)
-		screen := live{width: 200, height: 24, ctx: t.Context(), orders: &fakeServer{views: []desk.OrderView{view}, waits: waits}}
-		after, _ := screen.Update(screen.ask())
 		drawn := timeline.New(desk.History{ReadAt: now, Waiting: waits.String(), Events: []*historypb.HistoryEvent{
 			{EventType: enumspb.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED, EventTime: timestamppb.New(now.Add(-time.Minute))},
 		}})
 		for asker, says := range map[string]string{
-			"the client": new(waiting.Hinter).Hint(now, waits, nil, "7"), "status": status.String(), "watch": after.(live).text(now), "the timeline": drawn.Rows[0].Outcome,
+			"the client": new(waiting.Hinter).Hint(now, waits, nil, "7"), "status": string(describeOrder(view)), "watch": string(drawList([]desk.OrderView{view}, 1, waits, 200)), "the timeline": drawn.Rows[0].Outcome,
 		} {
 			if diagnosis != "" && !strings.Contains(says, waits.String()) {
 				t.Errorf("%s: %s does not say %q:\n%s", diagnosis, asker, waits, says)
@@ -121,7 +116,7 @@ func TestWaitingOnAServer(t *testing.T) {
 	}
 	stop := worker("v1", coffee.ServiceConfig{BrewTime: 9 * time.Second})
 	eventually("first", "no worker without a version is polling the task queue coffee-orders, and no version is current; make one current with: coffee rollout")
-	plan := rolloutPlan{deployment: "coffee", buildID: "v1", percent: 100, replay: func(desk.History) error { return nil }}
+	plan := rolloutPlan{deployment: "coffee", buildID: "v1", percent: 100}
 	s.rollOut(ctx, plan)
 	s.await(ctx, "first", func(view desk.OrderView) bool { return view.Stage == coffee.StageBrewing && view.BrewAttempts == 1 })
 	s.place(ctx, "second")

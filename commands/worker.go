@@ -16,6 +16,7 @@ import (
 	"example.com/coffee/commands/internal/ledgers"
 	"example.com/coffee/commands/internal/local"
 	"example.com/coffee/commands/internal/monitor"
+	"example.com/coffee/devserver"
 )
 
 func workerCommand(a *app.App) *cli.Command {
@@ -28,71 +29,85 @@ func workerCommand(a *app.App) *cli.Command {
 		Flags: slices.Concat(
 			[]cli.Flag{local.DevFlag("also run a server in memory, on a free port that is printed"), monitor.Flag("")},
 			local.WorkerFlags("WORKER"), connect.Flags()),
-		Action: func(c *cli.Context) error {
-			if err := commandline.NoArguments(c); err != nil {
-				return err
-			}
-			if !c.Bool("dev") {
-				server, err := connect.Parse(c)
-				if err != nil {
-					return err
-				}
-				options, err := local.ParseWorker(c)
-				if err != nil {
-					return err
-				}
-				if err := local.CheckRequired(c, options, server.Keyset); err != nil {
-					return err
-				}
-				if options.Metrics, err = monitor.ParseAddress(c); err != nil {
-					return err
-				}
-				return runWorker(c.Context, a, server, options)
-			}
-			if c.IsSet("metrics-address") {
-				return commandline.Errorf(c, "--metrics-address makes no sense with --dev")
-			}
-			_, options, err := local.ParseWhere(c)
-			if err != nil {
-				return err
-			}
-			return runDevWorker(c.Context, a, *options)
-		},
+		Action: run(a, parseWorker, runWorker),
 	}
 }
 
-func runWorker(ctx context.Context, a *app.App, server connect.Options, options local.Worker) (err error) {
+// workerPlan is what the flags ask for. Its server is unused if dev is set.
+type workerPlan struct {
+	server connect.Options
+	worker local.Worker
+	dev    bool // with a server in this process
+}
+
+func parseWorker(c *cli.Context) (plan workerPlan, err error) {
+	if plan.dev = c.Bool("dev"); plan.dev {
+		if c.IsSet("metrics-address") {
+			return plan, commandline.Errorf(c, "--metrics-address makes no sense with --dev")
+		}
+		_, worker, err := local.ParseWhere(c)
+		if err != nil {
+			return plan, err
+		}
+		plan.worker = *worker
+		return plan, nil
+	}
+	if plan.server, err = connect.Parse(c); err != nil {
+		return plan, err
+	}
+	if plan.worker, err = local.ParseWorker(c); err != nil {
+		return plan, err
+	}
+	if plan.worker.Metrics, err = monitor.ParseAddress(c); err != nil {
+		return plan, err
+	}
+	return plan, local.CheckRequired(c, plan.worker, plan.server.Keyset)
+}
+
+func runWorker(ctx context.Context, a *app.App, plan workerPlan) (err error) {
 	a.Out.OutliveReaders()
+	if plan.dev {
+		return runDevWorker(ctx, a, plan.worker)
+	}
 	var tasks background.Tasks
 	defer func() { err = errors.Join(err, tasks.Stop()) }()
-	meters, err := monitor.Open(&tasks, options.Metrics)
+	server := plan.server
+	meters, err := monitor.Open(&tasks, plan.worker.Metrics, &server)
 	if err != nil {
 		return err
 	}
-	meters.Instrument(&server)
 	meters.Serve(&tasks, nil) // it lives while it waits for its server
-	server.Reading = encryption.Options{Required: options.EncryptionRequired, Guard: local.NewGuard(a)}
+	server.Reading = encryption.Options{Required: plan.worker.EncryptionRequired, Guard: local.NewGuard(a)}
 	conn, err := connect.OpenWhenUp(ctx, a, server)
 	if err != nil {
 		return err
 	}
 	tasks.OnStop(func() error { conn.Close(); return nil })
-	ledger, where, err := ledgers.Open(ctx, a, options.Ledger, conn, false)
+	where, err := work(ctx, a, &tasks, conn, plan.worker, meters, nil)
 	if err != nil {
 		return err
 	}
-	if err := local.StartWorker(ctx, a, &tasks, conn, options, ledger, meters, false); err != nil {
-		return err
-	}
-	meters.Check(conn.Guard.Check)
-	local.WatchVersion(a, &tasks, conn, options.Version.Version, meters)
-	meters.Started(conn)
 	workerStarted(a, conn, where)
 	return workUntilInterrupted(ctx, a, &tasks)
 }
 
+// work starts a worker, and lets the process be ready once it works. It returns where the
+// ledger is. Beside a server in this process, host has its options, and otherwise is nil.
+func work(ctx context.Context, a *app.App, tasks *background.Tasks, conn *connect.Connection, plan local.Worker, meters *monitor.Monitor, host *devserver.Options) (where string, err error) {
+	ledger, where, err := ledgers.Open(ctx, a, plan.Ledger, conn, host != nil && host.DatabaseFile == "")
+	if err != nil {
+		return "", err
+	}
+	if err := local.StartWorker(ctx, a, tasks, conn, plan, ledger, meters, host != nil); err != nil {
+		return "", err
+	}
+	meters.Check(conn.Guard.Check)
+	local.WatchVersion(a, tasks, conn, plan.Version.Version, meters)
+	meters.Started(conn)
+	return where, nil
+}
+
 func runDevWorker(ctx context.Context, a *app.App, options local.Worker) error {
-	a.Out.OutliveReaders()
 	d, err := local.StartDev(ctx, a, options, false)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"regexp"
 	"slices"
 	"strconv"
@@ -204,7 +205,8 @@ func expected(flag cli.Flag) string {
 	return "another value"
 }
 
-// CheckFlags returns a usage error if a flag was given a value that none of its kind takes. An
+// CheckFlags returns a usage error if a flag was given a value that none of its kind takes:
+// text, number, duration, port (0 means a free one) or IP address. An
 // empty one is that of a shell's variable that is not set: to take it for no flag at all would
 // leave out what was asked for, be it a ledger, a keyset or a check.
 func CheckFlags(c *cli.Context, flags []cli.Flag) error {
@@ -217,6 +219,15 @@ func CheckFlags(c *cli.Context, flags []cli.Flag) error {
 		switch flag.(type) {
 		case *cli.StringFlag:
 			empty = c.String(name) == ""
+			if name == "ip" || name == "ui-ip" {
+				if !empty && net.ParseIP(IP(c, name)) == nil {
+					return Errorf(c, "--%s is %q: use an IP address", name, c.String(name))
+				}
+			}
+		case *cli.IntFlag:
+			if port := c.Int(name); strings.HasSuffix(name, "port") && (port < 0 || port > 65535) {
+				return Errorf(c, "--%s is %d: ports are 0 to 65535", name, port)
+			}
 		case *cli.StringSliceFlag:
 			empty = slices.Contains(c.StringSlice(name), "")
 		case *cli.Float64Flag:
@@ -235,23 +246,6 @@ func CheckFlags(c *cli.Context, flags []cli.Flag) error {
 	return nil
 }
 
-// WantsJSON reports whether the output flag asks for JSON.
-func WantsJSON(c *cli.Context) (bool, error) {
-	if err := OneOf(c, "output", "text", "json"); err != nil {
-		return false, err
-	}
-	return c.String("output") == "json", nil
-}
-
-// ParsePort parses a flag that is a port; 0 means a free one.
-func ParsePort(c *cli.Context, flag string) (int, error) {
-	port := c.Int(flag)
-	if port < 0 || port > 65535 {
-		return 0, Errorf(c, "--%s is %d: ports are 0 to 65535", flag, port)
-	}
-	return port, nil
-}
-
 // ParseTime parses a number of seconds or a duration.
 func ParseTime(s string) (time.Duration, error) {
 	d, err := time.ParseDuration(s)
@@ -264,13 +258,18 @@ func ParseTime(s string) (time.Duration, error) {
 	return d, err
 }
 
-// ParsePair parses a value of the form NAME=VALUE.
-func ParsePair(c *cli.Context, flag, pair string) (name, value string, err error) {
-	name, value, ok := strings.Cut(pair, "=")
-	if !ok || name == "" {
-		return "", "", Errorf(c, "--%s is %q: use NAME=VALUE", flag, pair)
+// EachPair calls use with each value NAME=VALUE of a flag, until the first error.
+func EachPair(c *cli.Context, flag string, use func(name, value string) error) error {
+	for _, pair := range c.StringSlice(flag) {
+		name, value, ok := strings.Cut(pair, "=")
+		if !ok || name == "" {
+			return Errorf(c, "--%s is %q: use NAME=VALUE", flag, pair)
+		}
+		if err := use(name, value); err != nil {
+			return err
+		}
 	}
-	return name, value, nil
+	return nil
 }
 
 // IP returns the IP address of a flag: localhost and an address in brackets, as start-dev

@@ -19,7 +19,9 @@ import (
 	"example.com/coffee/coffee/dial"
 	"example.com/coffee/coffee/encryption"
 	"example.com/coffee/coffee/rollout"
+	"example.com/coffee/coffee/telemetry"
 	"example.com/coffee/commands/internal/app"
+	"example.com/coffee/devserver"
 	"example.com/coffee/internal/sleep"
 )
 
@@ -60,6 +62,10 @@ type Options struct {
 	frontends *frontends
 	// Reading is what becomes of that which a worker reads.
 	Reading encryption.Options
+	// SkipTime skips the time of the orders that the client places.
+	SkipTime bool
+	// Polls, unless nil, watch the polls of a worker.
+	Polls *telemetry.Polls
 }
 
 // Parse turns flags, environment and file into client options.
@@ -69,7 +75,7 @@ func Parse(c *cli.Context) (options Options, err error) {
 		return options, err
 	}
 	if profile.TLS != nil {
-		NoteExposed(c, "client's key", profile.TLS.ClientKeyPath)
+		NoteExposed(c.App.ErrWriter, "client's key", profile.TLS.ClientKeyPath)
 	}
 	if err := checkProfile(c, profile); err != nil {
 		return options, err
@@ -83,6 +89,7 @@ func Parse(c *cli.Context) (options Options, err error) {
 	if profile.Namespace != client.DefaultNamespace {
 		options.from.namespace = given(c, "TEMPORAL_NAMESPACE")
 	}
+	options.SkipTime = c.Bool(skipTime)
 	if options.tls, err = newClientTLS(profile.TLS, options.ConnectionOptions.TLS); err != nil {
 		return options, fmt.Errorf("configuration: %w", err)
 	}
@@ -125,7 +132,18 @@ func (c *Connection) Orders() *desk.Client { return desk.NewClient(c.Client, c.N
 // Versions returns the typed client for the versions of the workers.
 func (c *Connection) Versions() *rollout.Client { return rollout.New(c.Orders()) }
 
-// assemble adds the options that all clients of this program share.
+// assemble adds the options that all clients of this program share, and what a request passes on
+// its way. The interceptors of the SDK come first, with spans, then those of gRPC:
+//
+//   - Reconnect holds a long poll back while there is no connection. What is further in sees
+//     only what is sent.
+//   - Guarded completes the headers, and tells an answer of the server from an error of the
+//     connection: it must see what all others return.
+//   - The caller's options, which may inject faults, are as far out as what they are to test
+//     allows.
+//   - Polls count what is really asked of the server.
+//   - SkipTime marks what is asked.
+//   - The options of a server in this process are last, because they take the request there.
 func assemble(a *app.App, options *Options) error {
 	at := options.At()
 	if OnThisMachine(at.Address) {
@@ -134,20 +152,35 @@ func assemble(a *app.App, options *Options) error {
 	resolveNames(options)
 	options.Logger = a.SdkLog()
 	options.WorkerHeartbeatInterval = desk.HeartbeatInterval
-	options.ConnectionOptions.DialOptions = slices.Concat(dial.Reconnect(a.Log, options.why(at)), []grpc.DialOption{dial.Guarded()},
-		options.tls.dialOptions(), a.Options.Dial, options.ConnectionOptions.DialOptions)
 	options.Reading.Namespace = options.Namespace
 	options.Keyset.Configure(&options.Options, options.Reading)
-	interceptors, err := a.Tracing.Interceptors()
-	options.Interceptors = slices.Concat(options.Interceptors, interceptors)
-	return err
+	var err error
+	if options.Interceptors, err = a.Tracing.Interceptors(); err != nil {
+		return err
+	}
+	dialOptions := slices.Concat(dial.Reconnect(a.Log, options.why(at)), []grpc.DialOption{dial.Guarded()}, options.tls.dialOptions(), a.Options.Dial)
+	if options.Polls != nil {
+		dialOptions = append(dialOptions, options.Polls.DialOption())
+	}
+	if options.SkipTime {
+		dialOptions = append(dialOptions, devserver.SkipTime())
+	}
+	options.ConnectionOptions.DialOptions = append(dialOptions, options.ConnectionOptions.DialOptions...)
+	return nil
 }
 
 // Open connects to a server, and checks that it has the namespace: otherwise a wrong one
 // would show up late, and differently in each command. Any other error surfaces in the
-// command itself, whose requests the SDK retries.
+// command itself, whose requests the SDK retries. A client that skips time needs a server that
+// allows it.
 func Open(ctx context.Context, a *app.App, options Options) (*Connection, error) {
-	return openUnless(ctx, a, options, isNoNamespace)
+	conn, err := openUnless(ctx, a, options, isNoNamespace)
+	if err == nil && options.SkipTime {
+		if err = conn.Orders().CheckTimeSkipping(ctx); err != nil {
+			conn.Close()
+		}
+	}
+	return conn, err
 }
 
 // OpenReady connects to a server that is ready. One can answer while its own database
@@ -255,6 +288,13 @@ func OpenLater(a *app.App, options Options) (*Connection, error) {
 	}
 	return newConnection(c, at, options), nil
 }
+
+// SkipTimeFlag is the flag --skip-time of the commands that place orders.
+func SkipTimeFlag() cli.Flag {
+	return &cli.BoolFlag{Name: skipTime, Usage: "let backoffs pass at once, on a server that allows it (coffee server --time-skipping)"}
+}
+
+const skipTime = "skip-time"
 
 // WithOrders connects to a server, and calls do with a client for its orders.
 func WithOrders(ctx context.Context, a *app.App, options Options, do func(*desk.Client) error) error {

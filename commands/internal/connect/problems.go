@@ -14,6 +14,7 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"example.com/coffee/coffee/dial"
+	"example.com/coffee/commands/internal/terminal"
 	"example.com/coffee/devserver"
 	"example.com/coffee/internal/exit"
 	"example.com/coffee/internal/text"
@@ -71,6 +72,17 @@ func ServerProblem(err error, at Endpoint) error {
 		return hinted(away, "start one with: coffee server")
 	}
 	return hinted(away, check+" and --tls, or start a server here with: coffee server")
+}
+
+// Explain returns an error of the server with its hint, in one line.
+func (at Endpoint) Explain(err error) string { return terminal.InOneLine(ServerProblem(err, at)) }
+
+// Lost explains an error that means that no server answers; it is empty for any other.
+func (at Endpoint) Lost(err error) string {
+	if !NoAnswer(err) {
+		return ""
+	}
+	return at.Explain(err)
 }
 
 // errUsesTLS is the error of a client without TLS whose server uses it.

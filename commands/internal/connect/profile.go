@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -151,7 +152,7 @@ func ParseKeyset(c *cli.Context) (*encryption.Keyset, error) {
 	if path == "" {
 		return nil, nil
 	}
-	NoteExposed(c, "keyset", path)
+	NoteExposed(c.App.ErrWriter, "keyset", path)
 	keyset, err := encryption.Open(path)
 	if err != nil {
 		return nil, exit.Hinted(err, "make one with: coffee keys new FILE")
@@ -159,9 +160,9 @@ func ParseKeyset(c *cli.Context) (*encryption.Keyset, error) {
 	return keyset, nil
 }
 
-// NoteExposed says so if other people could read or change a file with secrets.
-func NoteExposed(c *cli.Context, what, path string) {
+// NoteExposed writes a line if other people could read or change a file with secrets.
+func NoteExposed(w io.Writer, what, path string) {
 	if exposed := private.Exposed(path); exposed != "" {
-		fmt.Fprintf(c.App.ErrWriter, "the %s is not private: %s\n", what, text.Printable(exposed))
+		fmt.Fprintf(w, "the %s is not private: %s\n", what, text.Printable(exposed))
 	}
 }

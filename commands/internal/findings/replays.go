@@ -3,6 +3,7 @@ package findings
 import (
 	"errors"
 	"fmt"
+	"iter"
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
@@ -68,6 +69,16 @@ func (r *Replayed) Take(history desk.History, err error, file string, check func
 		return nil
 	}
 	return err
+}
+
+// TakeAll replays histories of the server, until the first error that Take returns.
+func (r *Replayed) TakeAll(histories iter.Seq2[desk.History, error], check func(desk.History) error) error {
+	for history, err := range histories {
+		if err = r.Take(history, err, "", check); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // PrintReplay prints what was replayed, and returns the error that sets the exit code if a

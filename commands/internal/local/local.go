@@ -65,6 +65,7 @@ func ParseWhere(c *cli.Context, but ...string) (server connect.Options, own *Wor
 		server, err = connect.Parse(c)
 		return server, nil, err
 	}
+	server.SkipTime = c.Bool("skip-time")
 	for _, flag := range connect.Flags() {
 		if name := flag.Names()[0]; c.IsSet(name) {
 			return server, nil, commandline.Errorf(c, "--dev brings its own server: --%s makes no sense with it", name)
@@ -99,7 +100,7 @@ func StartDev(ctx context.Context, a *app.App, options Worker, skipTime bool) (_
 	if err != nil {
 		return nil, err
 	}
-	d.Conn, err = connect.Open(ctx, a, connect.WithSkipTime(connect.Options{Options: server.ClientOptions(), Reading: encryption.Options{Guard: NewGuard(a)}}, skipTime))
+	d.Conn, err = connect.Open(ctx, a, connect.Options{Options: server.ClientOptions(), Reading: encryption.Options{Guard: NewGuard(a)}, SkipTime: skipTime})
 	if err != nil {
 		return nil, err
 	}

@@ -12,7 +12,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 	"go.temporal.io/sdk/client"
-	"google.golang.org/grpc"
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/ledger"
@@ -53,8 +52,9 @@ type Monitor struct {
 	started atomic.Bool
 }
 
-// Open opens the port; it returns nil if there is no address.
-func Open(tasks *background.Tasks, address string) (*Monitor, error) {
+// Open opens the port, and lets a connection with the options count its requests. It returns nil,
+// and changes nothing, if there is no address.
+func Open(tasks *background.Tasks, address string, options *connect.Options) (*Monitor, error) {
 	if address == "" {
 		return nil, nil
 	}
@@ -67,16 +67,9 @@ func Open(tasks *background.Tasks, address string) (*Monitor, error) {
 		return nil, err
 	}
 	m := &Monitor{listener: listener, metrics: metrics, polls: &telemetry.Polls{}}
+	options.MetricsHandler, options.Polls = m.metrics.Handler(), m.polls
 	tasks.OnStop(func() error { _ = listener.Close(); return nil }) // if it was not served
 	return m, nil
-}
-
-// Instrument makes a connection count its requests.
-func (m *Monitor) Instrument(options *connect.Options) {
-	if m != nil {
-		options.MetricsHandler = m.metrics.Handler()
-		options.ConnectionOptions.DialOptions = append([]grpc.DialOption{m.polls.DialOption()}, options.ConnectionOptions.DialOptions...)
-	}
 }
 
 // InstrumentWorker makes a worker and its ledger count what they do.

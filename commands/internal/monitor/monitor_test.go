@@ -12,6 +12,7 @@ import (
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/ledger"
 	"example.com/coffee/commands/internal/background"
+	"example.com/coffee/commands/internal/connect"
 )
 
 // TestNotReadyWithoutTheLedger: a worker whose ledger takes no entries is not ready, and its
@@ -19,7 +20,7 @@ import (
 func TestNotReadyWithoutTheLedger(t *testing.T) {
 	t.Parallel()
 	var tasks background.Tasks
-	m, err := Open(&tasks, "127.0.0.1:0")
+	m, err := Open(&tasks, "127.0.0.1:0", &connect.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -82,6 +82,15 @@ func (o *Output) Json(v any) error {
 	return err
 }
 
+// Show prints data as JSON, or as text for people.
+func (o *Output) Show(asJSON bool, data any, text func(*Output)) error {
+	if asJSON {
+		return o.Json(data)
+	}
+	text(o)
+	return nil
+}
+
 // IsTerminal reports whether w is a terminal.
 func IsTerminal(w io.Writer) bool {
 	file, ok := w.(*os.File)
@@ -94,16 +103,16 @@ func (o *Output) IsTerminal() bool { return IsTerminal(o.Out.W) }
 // InColour reports whether the data may be coloured.
 func (o *Output) InColour() bool { return o.IsTerminal() && os.Getenv("NO_COLOR") == "" }
 
-// Width returns the columns of the terminal, or $COLUMNS if the data goes elsewhere; 0 if
-// nothing says it.
-func (o *Output) Width() int {
+// Size returns the columns and the rows of the terminal. If the data goes elsewhere, there are
+// $COLUMNS columns, and 0 means any number.
+func (o *Output) Size() (columns, rows int) {
 	if file, ok := o.Out.W.(*os.File); ok {
-		if width, _, err := term.GetSize(int(file.Fd())); err == nil {
-			return width
+		if columns, rows, err := term.GetSize(int(file.Fd())); err == nil {
+			return columns, rows
 		}
 	}
-	width, _ := strconv.Atoi(os.Getenv("COLUMNS"))
-	return max(0, width)
+	columns, _ = strconv.Atoi(os.Getenv("COLUMNS"))
+	return max(0, columns), 0
 }
 
 // InvisibleEscaper applies escapeInvisible to the JSON that is written to it.

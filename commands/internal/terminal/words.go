@@ -12,7 +12,7 @@ import (
 
 // How this program words statuses, outcomes and amounts, wherever it shows them.
 
-var StagesInWords = map[coffee.Stage]string{
+var stagesInWords = map[coffee.Stage]string{
 	coffee.StageAccepted:       "accepted",
 	coffee.StageCharging:       "charging",
 	coffee.StageBrewing:        "brewing",
@@ -35,7 +35,7 @@ func StatusInWords(view desk.OrderView) string {
 	case view.Unindexed:
 		return "stuck: no search attribute"
 	}
-	words := StagesInWords[view.Stage]
+	words := stagesInWords[view.Stage]
 	if view.Paused != "" {
 		return words + ", paused " + view.Paused
 	}
