@@ -196,6 +196,12 @@ func ledgersToCopy(a *app.App, choice ledgers.Choice, to, clusterID string) ([]d
 	return copies, nil
 }
 
+// clusterOf returns the id of the server that made a database.
+func clusterOf(ctx context.Context, database string) (string, error) {
+	stamp, err := devserver.ReadStamp(ctx, database)
+	return stamp.ClusterID, err
+}
+
 // runBackups makes a backup in a directory every plan.every, and keeps the newest ones, until
 // the context ends. A failed one is reported, and the next is made on schedule, unless it is
 // the first.
@@ -215,7 +221,7 @@ func runBackups(ctx context.Context, a *app.App, plan backupPlan) error {
 		case err != nil:
 			a.Out.Notef("no backup was made: %v; the next one is due in %v", err, plan.every)
 		default:
-			ignored, err := backupfiles.RemoveOld(ctx, made, plan.keep)
+			ignored, err := backupfiles.RemoveOld(ctx, made, plan.keep, clusterOf)
 			if err != nil {
 				a.Out.Notef("old backups stay: %v", err)
 			}

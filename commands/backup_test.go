@@ -78,7 +78,7 @@ func TestRemoveOldBackups(t *testing.T) {
 		want = strings.Replace(want, old+"\n", "", 1)
 	}
 	files(t, dir, "coffee-20261125T010000Z-ledger-default.db", "coffee-20261125T010000Z-ledger-other.db")
-	ignored, err := backupfiles.RemoveOld(t.Context(), filepath.Join(dir, "coffee-20261125T040000Z.db"), 2)
+	ignored, err := backupfiles.RemoveOld(t.Context(), filepath.Join(dir, "coffee-20261125T040000Z.db"), 2, clusterOf)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +118,7 @@ func TestRemoveFragments(t *testing.T) {
 		"coffee-20261125T020000Z.db.new-1", "coffee-20261125T020000Z-ledger-default.db", "coffee-20261125T020000Z-ledger-other.db.new-4",
 		"coffee-20261125T000000Z.db.new-removed", "coffee-20261125T000000Z-ledger.db",
 	)
-	if _, err := backupfiles.RemoveOld(t.Context(), made, 1); err != nil {
+	if _, err := backupfiles.RemoveOld(t.Context(), made, 1, clusterOf); err != nil {
 		t.Fatal(err)
 	}
 	if got := files(t, dir); got != want {

@@ -15,6 +15,7 @@ import (
 	"example.com/coffee/commands/internal/background"
 	"example.com/coffee/commands/internal/commandline"
 	"example.com/coffee/commands/internal/connect"
+	"example.com/coffee/commands/internal/local"
 	"example.com/coffee/commands/internal/monitor"
 	"example.com/coffee/devserver"
 )
@@ -84,7 +85,7 @@ func runBoard(ctx context.Context, a *app.App, plan boardPlan) (err error) {
 	if !devserver.IsLoopback(plan.ip) {
 		a.Log.Warn().Str("ip", plan.ip).Msg("listening beyond this machine: anyone who can reach the board can place and cancel orders")
 	}
-	listener, err := background.ListenHTTP("order board", plan.ip, plan.port, "--port")
+	listener, err := local.ListenHTTP("order board", plan.ip, plan.port, "--port")
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 	"example.com/coffee/commands/internal/background"
 	"example.com/coffee/commands/internal/commandline"
 	"example.com/coffee/commands/internal/connect"
+	"example.com/coffee/commands/internal/local"
 	"example.com/coffee/devserver"
 	"example.com/coffee/internal/httpserver"
 	"example.com/coffee/internal/renewed"
@@ -107,7 +108,7 @@ func runCodec(ctx context.Context, a *app.App, plan codecPlan) error {
 		}
 		config = &tls.Config{GetCertificate: renewed.ServerCertificate(pair), NextProtos: []string{"h2", "http/1.1"}}
 	}
-	listener, err := background.ListenHTTP("codec server", plan.handler.IP, plan.port, "--port")
+	listener, err := local.ListenHTTP("codec server", plan.handler.IP, plan.port, "--port")
 	if err != nil {
 		return err
 	}
@@ -129,7 +130,7 @@ func codecBeside(tasks *background.Tasks, plan serverPlan, options *devserver.Op
 	if plan.keyset == nil || !options.UI || options.CodecEndpoint != "" {
 		return nil, nil
 	}
-	listener, err := background.ListenHTTP("codec server", codecIP, plan.codecPort, "--codec-port")
+	listener, err := local.ListenHTTP("codec server", codecIP, plan.codecPort, "--codec-port")
 	if err != nil {
 		return nil, err
 	}

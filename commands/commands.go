@@ -68,7 +68,7 @@ func newRoot(a *app.App, args []string) *cli.App {
 		UsageText: "coffee order --dev --drink latte     everything in one process\n" +
 			"coffee server, coffee worker,\n" +
 			"coffee order --drink latte           each in a terminal of its own",
-		Version: process.Version(),
+		Version: app.Version(),
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "log-level", Usage: "`LEVEL` of log messages: debug, info, warn, error or never", DefaultText: "info; warn for the Temporal server and SDK"},
 			&cli.StringFlag{Name: "log-format", Usage: "`FORMAT` of log messages: text or json", DefaultText: "text on a terminal, json otherwise"},

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/urfave/cli/v2"
+	"go.temporal.io/sdk/contrib/envconfig"
 
 	"example.com/coffee/coffee/encryption"
 	"example.com/coffee/commands/internal/app"
@@ -211,7 +212,7 @@ func startAll(ctx context.Context, a *app.App, tasks *background.Tasks, plan ser
 			return err
 		}
 		if plan.board {
-			listener, err := background.ListenHTTP("order board", options.UIIP, plan.boardPort, "--board-port")
+			listener, err := local.ListenHTTP("order board", options.UIIP, plan.boardPort, "--board-port")
 			if err != nil {
 				return err
 			}
@@ -225,7 +226,8 @@ func startAll(ctx context.Context, a *app.App, tasks *background.Tasks, plan ser
 		}
 	}
 	if plan.secure != "" {
-		if profile, err = certificates.WriteProfile(filepath.Dir(options.TLS.CA), server.Address(), options.TLS); err != nil {
+		tls := envconfig.ClientConfigTLS{ClientCertPath: options.TLS.Client, ClientKeyPath: options.TLS.ClientKey, ServerCACertPath: options.TLS.CA}
+		if profile, err = certificates.WriteProfile(filepath.Dir(options.TLS.CA), server.Address(), tls); err != nil {
 			return err
 		}
 	}

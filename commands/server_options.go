@@ -169,7 +169,7 @@ func makeCertificates(a *app.App, dir string, options devserver.Options) (*devse
 		}
 		return nil, nil
 	}
-	files, err := certificates.Ensure(dir, certificates.ServerNames(options), time.Now())
+	files, err := certificates.Ensure(dir, certificates.ServerNames(options.IP, options.UIIP), time.Now())
 	if err != nil {
 		return nil, err
 	}

@@ -2,11 +2,13 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	stdlog "log"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -25,7 +27,6 @@ import (
 	"example.com/coffee/coffee/ledger"
 	"example.com/coffee/coffee/replay"
 	"example.com/coffee/coffee/telemetry"
-	"example.com/coffee/commands/internal/process"
 	"example.com/coffee/commands/internal/terminal"
 	"example.com/coffee/devserver"
 	"example.com/coffee/internal/exit"
@@ -171,7 +172,7 @@ func (a *App) StartTracing(ctx context.Context) {
 		a.Log.Warn().Err(err).Msg("traces cannot be sent, or lack something: see the variables OTEL_*")
 	}))
 	var err error
-	if a.Tracing, err = telemetry.NewTracing(ctx, process.Version()); err != nil {
+	if a.Tracing, err = telemetry.NewTracing(ctx, Version()); err != nil {
 		otel.Handle(err)
 	}
 	if a.Tracing != nil {
@@ -197,4 +198,14 @@ func (a *App) LedgerOptions() []ledger.Option {
 		return a.Options.Ledger
 	}
 	return append(slices.Clip(a.Options.Ledger), ledger.Traced(a.Tracing))
+}
+
+// Version returns the version of the module, or of the source if the program was
+// built from a checkout, and that of the Temporal server.
+func Version() string {
+	v := "(unknown)"
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		v = info.Main.Version
+	}
+	return fmt.Sprintf("%s (Temporal server %s)", v, cmp.Or(devserver.ServerVersion, "not built in"))
 }

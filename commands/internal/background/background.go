@@ -10,10 +10,6 @@ import (
 	"net/http"
 	"slices"
 	"time"
-
-	"example.com/coffee/commands/internal/terminal"
-	"example.com/coffee/devserver"
-	"example.com/coffee/internal/exit"
 )
 
 // Tasks are what a command runs in this process until it stops: a server, a
@@ -70,15 +66,6 @@ func (b *Tasks) Stop() error {
 	}
 	b.stops = nil
 	return errors.Join(errs...)
-}
-
-// ListenHTTP opens a port for something that speaks HTTP, which a flag sets.
-func ListenHTTP(what devserver.PortName, ip string, port int, flag string) (net.Listener, error) {
-	listener, err := devserver.Listen(what, ip, port)
-	if err != nil {
-		return nil, exit.Hinted(err, terminal.PortHint(flag, err))
-	}
-	return listener, nil
 }
 
 // Serve serves HTTP on a listener, which it takes over. When it stops, requests in

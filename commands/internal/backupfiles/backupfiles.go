@@ -17,7 +17,6 @@ import (
 	"github.com/shirou/gopsutil/v4/disk"
 	"go.temporal.io/sdk/client"
 
-	"example.com/coffee/devserver"
 	"example.com/coffee/internal/exit"
 	"example.com/coffee/internal/sqlitefile"
 	"example.com/coffee/internal/text"
@@ -42,9 +41,10 @@ type backupFiles struct {
 // one that was just made, and what is left of those that a kill ended. A backup counts if
 // its database is there, which gets its name last, was made by this server, and has a time
 // that is not in the future. For anything else by such a name a line says why it stays.
-func RemoveOld(ctx context.Context, made string, keep int) (ignored []string, err error) {
+// The function clusterOf returns the id of the server that made a database.
+func RemoveOld(ctx context.Context, made string, keep int, clusterOf func(ctx context.Context, database string) (string, error)) (ignored []string, err error) {
 	dir := filepath.Dir(made)
-	ours, err := devserver.ReadStamp(ctx, made)
+	ours, err := clusterOf(ctx, made)
 	if err != nil {
 		return nil, err
 	}
@@ -65,11 +65,11 @@ func RemoveOld(ctx context.Context, made string, keep int) (ignored []string, er
 				return nil, err
 			}
 			continue
-		} else if stamp, err := devserver.ReadStamp(ctx, files.database); err != nil {
+		} else if cluster, err := clusterOf(ctx, files.database); err != nil {
 			reason = "it is none, or cannot be read"
-		} else if stamp.ClusterID != ours.ClusterID {
+		} else if cluster != ours {
 			// One line is enough for all of them.
-			ignored = append(ignored, fmt.Sprintf("backups of the server %s in %s stay: --keep is about this server's", stamp.ClusterID, text.Printable(dir)))
+			ignored = append(ignored, fmt.Sprintf("backups of the server %s in %s stay: --keep is about this server's", cluster, text.Printable(dir)))
 			continue
 		}
 		if reason != "" {

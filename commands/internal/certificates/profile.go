@@ -11,17 +11,17 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/contrib/envconfig"
 
-	"example.com/coffee/devserver"
 	"example.com/coffee/internal/private"
 )
 
-// ServerNames returns the names and addresses under which a server is reached.
-func ServerNames(options devserver.Options) []string {
+// ServerNames returns the names and addresses under which a server is reached that listens
+// on the IP addresses.
+func ServerNames(ips ...string) []string {
 	names := []string{"localhost", "127.0.0.1", "::1"}
 	if host, err := os.Hostname(); err == nil {
 		names = append(names, host)
 	}
-	for _, ip := range []string{options.IP, options.UIIP} {
+	for _, ip := range ips {
 		parsed := net.ParseIP(ip)
 		if parsed == nil {
 			continue
@@ -46,11 +46,11 @@ func ServerNames(options devserver.Options) []string {
 
 // WriteProfile writes a profile for clients of a server, as the Temporal CLI reads it,
 // and returns its name.
-func WriteProfile(dir, address string, files *devserver.TLSFiles) (string, error) {
+func WriteProfile(dir, address string, tls envconfig.ClientConfigTLS) (string, error) {
 	config := envconfig.ClientConfig{Profiles: map[string]*envconfig.ClientConfigProfile{"default": {
 		Address:   address,
 		Namespace: client.DefaultNamespace,
-		TLS:       &envconfig.ClientConfigTLS{ClientCertPath: files.Client, ClientKeyPath: files.ClientKey, ServerCACertPath: files.CA},
+		TLS:       &tls,
 	}}}
 	text, err := config.ToTOML(envconfig.ClientConfigToTOMLOptions{})
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 
 	"github.com/urfave/cli/v2"
 
@@ -16,7 +17,9 @@ import (
 	"example.com/coffee/commands/internal/connect"
 	"example.com/coffee/commands/internal/ledgers"
 	"example.com/coffee/commands/internal/process"
+	"example.com/coffee/commands/internal/terminal"
 	"example.com/coffee/devserver"
+	"example.com/coffee/internal/exit"
 )
 
 // StartServer starts a server in this process.
@@ -109,4 +112,13 @@ func StartDev(ctx context.Context, a *app.App, options Worker, skipTime bool) (_
 		return nil, err
 	}
 	return d, StartWorker(ctx, a, &d.Tasks, d.Conn, options, d.Ledger, nil, true)
+}
+
+// ListenHTTP opens a port for something that speaks HTTP, which a flag sets.
+func ListenHTTP(what devserver.PortName, ip string, port int, flag string) (net.Listener, error) {
+	listener, err := devserver.Listen(what, ip, port)
+	if err != nil {
+		return nil, exit.Hinted(err, terminal.PortHint(flag, err))
+	}
+	return listener, nil
 }

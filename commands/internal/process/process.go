@@ -2,7 +2,6 @@
 package process
 
 import (
-	"cmp"
 	"fmt"
 	"os"
 	"runtime"
@@ -12,8 +11,6 @@ import (
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 	"go.temporal.io/sdk/worker"
-
-	"example.com/coffee/devserver"
 )
 
 // How much memory a server may use beyond what it has to remember. It allocates a
@@ -68,16 +65,6 @@ func afterEachCollection(do func()) {
 		do()
 		afterEachCollection(do)
 	}, do)
-}
-
-// Version returns the version of the module, or of the source if the program was
-// built from a checkout, and that of the Temporal server.
-func Version() string {
-	v := "(unknown)"
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		v = info.Main.Version
-	}
-	return fmt.Sprintf("%s (Temporal server %s)", v, cmp.Or(devserver.ServerVersion, "not built in"))
 }
 
 // SetBuildID tells the SDK which build of the program this is. Otherwise the
