@@ -76,7 +76,7 @@ func TestDiagnoses(t *testing.T) {
 	l.run(broken)
 	l.eventually("[TMPRL1100]", "start one with", func() string { return l.command("status", "one") })
 	l.eventually("[TMPRL1100]", "no worker", l.screen)
-	l.eventually(`"stuck":"[TMPRL1100]`, "", l.boardOrders)
+	l.eventually(`"workflow_task_failure":"[TMPRL1100]`, "", l.boardOrders)
 	l.eventually(`"diagnosis":""`, "", l.board)
 	l.eventually("heartbeat timeout: no sign", "", func() string { return l.command("timeline", "one") })
 	l.eventually("nondeterminism error", "", func() string { return l.command("timeline", "one") })
