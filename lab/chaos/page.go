@@ -13,7 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
 	"example.com/coffee/internal/sleep"
 )
@@ -36,22 +35,15 @@ func (r *run) startBoard(ctx context.Context) error {
 type page struct {
 	mu      sync.Mutex
 	problem string // why it does not know how things are; empty if it does
-	orders  map[string]shown
-}
-
-// shown is an order as the page shows it.
-type shown struct {
-	ID      string             `json:"id"`
-	Status  coffee.OrderStatus `json:"status"`
-	EndedAt int64              `json:"ended_at"` // milliseconds since 1970; 0 if it runs
+	orders  map[string]desk.OrderView
 }
 
 // pageNews is what a page is sent: all orders, or those that have changed.
 type pageNews struct {
-	Problem string   `json:"problem"`
-	All     bool     `json:"all"`
-	Orders  []shown  `json:"orders"`
-	Gone    []string `json:"gone"`
+	Problem string           `json:"problem"`
+	All     bool             `json:"all"`
+	Orders  []desk.OrderView `json:"orders"`
+	Gone    []string         `json:"gone"`
 }
 
 // follow takes what the board sends until the connection ends. It returns why.
@@ -96,10 +88,10 @@ func (p *page) take(news pageNews) {
 	defer p.mu.Unlock()
 	p.problem = news.Problem
 	if news.All || p.orders == nil {
-		p.orders = map[string]shown{}
+		p.orders = map[string]desk.OrderView{}
 	}
 	for _, order := range news.Orders {
-		p.orders[order.ID] = order
+		p.orders[order.OrderID] = order
 	}
 	for _, id := range news.Gone {
 		delete(p.orders, id)
@@ -119,7 +111,7 @@ func (p *page) wrong(listed []desk.OrderView) string {
 	if p.problem != "" {
 		return p.problem
 	}
-	known, oldest := map[string]bool{}, int64(0) // when the oldest of them ended; 0 if all are listed
+	known, oldest := map[string]bool{}, time.Time{} // when the oldest of them ended; never if all are listed
 	for _, view := range listed {
 		known[view.OrderID] = true
 		switch order, ok := p.orders[view.OrderID]; {
@@ -128,12 +120,12 @@ func (p *page) wrong(listed []desk.OrderView) string {
 		case order.Status != view.Status:
 			return fmt.Sprintf("order %s is shown as %s, and not as %s", view.OrderID, order.Status, view.Status)
 		}
-		if ended := view.EndedAt.UnixMilli(); len(listed) == enoughShown && !view.EndedAt.IsZero() && (oldest == 0 || ended < oldest) {
+		if ended := view.EndedAt; len(listed) == enoughShown && !ended.IsZero() && (oldest.IsZero() || ended.Before(oldest)) {
 			oldest = ended
 		}
 	}
 	for id, order := range p.orders {
-		if !known[id] && (order.EndedAt == 0 || order.EndedAt > oldest) {
+		if !known[id] && (order.EndedAt.IsZero() || order.EndedAt.After(oldest)) {
 			return fmt.Sprintf("order %s is shown as %s, and there is none", id, order.Status)
 		}
 	}

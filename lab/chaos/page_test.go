@@ -26,13 +26,13 @@ func TestPage(t *testing.T) {
 	p := &page{}
 	for _, step := range []struct{ sent, wrong string }{
 		{`data: {"all": true}`, `order 1 is not shown`},
-		{`data: {"orders": [{"id": "1", "status": "COMPLETED", "ended_at": 9}, {"id": "2", "status": "RUNNING"}]}`, `order 2 is shown as RUNNING, and not as CANCELLED`},
-		{`data: {"orders": [{"id": "2", "status": "CANCELLED", "ended_at": 9}]}`, ``},
+		{`data: {"orders": [{"order_id": "1", "status": "COMPLETED", "ended_at": "1970-01-01T00:00:09Z"}, {"order_id": "2", "status": "RUNNING"}]}`, `order 2 is shown as RUNNING, and not as CANCELLED`},
+		{`data: {"orders": [{"order_id": "2", "status": "CANCELLED", "ended_at": "1970-01-01T00:00:09Z"}]}`, ``},
 		{`: still here`, ``},
 		{`data: {"problem": "no server"}`, `no server`},
-		{`data: {"orders": [{"id": "3", "status": "FAILED", "ended_at": 9}]}`, `order 3 is shown as FAILED, and there is none`},
+		{`data: {"orders": [{"order_id": "3", "status": "FAILED", "ended_at": "1970-01-01T00:00:09Z"}]}`, `order 3 is shown as FAILED, and there is none`},
 		{`data: {"gone": ["3"]}`, ``},
-		{`data: {"all": true, "orders": [{"id": "1", "status": "COMPLETED", "ended_at": 9}]}`, `order 2 is not shown`},
+		{`data: {"all": true, "orders": [{"order_id": "1", "status": "COMPLETED", "ended_at": "1970-01-01T00:00:09Z"}]}`, `order 2 is not shown`},
 	} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			fmt.Fprintf(w, "retry: 1000\n\n%s\n\n", step.sent)
@@ -63,10 +63,8 @@ func TestPage(t *testing.T) {
 func TestPageOfMany(t *testing.T) {
 	t.Parallel()
 	var listed []desk.OrderView
-	p := &page{orders: map[string]shown{}}
-	show := func(view desk.OrderView) {
-		p.orders[view.OrderID] = shown{view.OrderID, view.Status, view.EndedAt.UnixMilli()}
-	}
+	p := &page{orders: map[string]desk.OrderView{}}
+	show := func(view desk.OrderView) { p.orders[view.OrderID] = view }
 	for i := range 100 { // as many as a board shows
 		listed = append(listed, ended(fmt.Sprint(i), "FAILED", time.Duration(i)*time.Second))
 		show(listed[i])
@@ -80,7 +78,7 @@ func TestPageOfMany(t *testing.T) {
 			t.Errorf("%v ago: got %q, want %q", step.ago, got, step.wrong)
 		}
 	}
-	p.orders["other"] = shown{"other", "RUNNING", 0}
+	show(desk.OrderView{OrderState: coffee.OrderState{OrderID: "other"}, Status: "RUNNING"})
 	if got := p.wrong(listed); got != "order other is shown as RUNNING, and there is none" {
 		t.Errorf("got %q", got)
 	}
