@@ -23,9 +23,10 @@ type tables interface {
 }
 
 // template is the plugin's own value, of a type that it does not export. Its database is
-// an empty one in memory, and closed.
+// an empty one in memory, and closed. The plugin keeps databases by name and attributes, so
+// these are none that anybody else in this process uses.
 var template = sync.OnceValue(func() reflect.Value {
-	conf := &config.SQL{PluginName: sqliteplugin.PluginName, DatabaseName: ":memory:"}
+	conf := &config.SQL{PluginName: sqliteplugin.PluginName, DatabaseName: ":memory:", ConnectAttributes: map[string]string{"cache": "private"}}
 	db, err := persistencesql.NewSQLDB(sqlplugin.DbKindMain, conf, resolver.NewNoopResolver(), log.NewNoopLogger(), metrics.NoopMetricsHandler)
 	if err != nil {
 		panic(err) // the plugin is linked in, and there is no file
