@@ -145,6 +145,19 @@ func next(t *testing.T, p *page) (n news) {
 	return n
 }
 
+// open opens a page of a board that nobody looked at, and returns the first news: the board
+// asks the orders after that.
+func open(t *testing.T, b *Board, orders *fakeOrders) (*page, news) {
+	t.Helper()
+	orders.mu.Lock()
+	defer orders.mu.Unlock()
+	viewer, err := b.join()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return viewer, next(t, viewer)
+}
+
 func run(t *testing.T, orders *fakeOrders) *Board {
 	b := New(Options{Orders: orders, Explain: func(err error) string { return "explained: " + err.Error() }})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -162,14 +175,11 @@ func TestNews(t *testing.T) {
 		if orders.lists != 0 {
 			t.Fatalf("the server was asked %d times, and nobody looked", orders.lists)
 		}
-		viewer, err := b.join()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if n := next(t, viewer); n.Known || !n.All || len(n.Orders) != 0 || len(n.Ended) != window {
+		viewer, n := open(t, b, orders)
+		if n.Known || !n.All || len(n.Orders) != 0 || len(n.Ended) != window {
 			t.Errorf("the first news are %+v", n)
 		}
-		n := next(t, viewer)
+		n = next(t, viewer)
 		if !n.Known || n.All || len(n.Orders) != 1 || n.Orders[0].Stage != coffee.StageBrewing || n.Orders[0].AmountCents != 525 || n.Problem != "" || n.Diagnosis != "" {
 			t.Errorf("then there are %+v", n)
 		}
@@ -229,11 +239,7 @@ func TestCounters(t *testing.T) {
 			orders.views = append(orders.views, ended(running(fmt.Sprint(i), time.Second), status))
 		}
 		b := run(t, orders)
-		viewer, err := b.join()
-		if err != nil {
-			t.Fatal(err)
-		}
-		next(t, viewer)
+		viewer, _ := open(t, b, orders)
 		for range 3 {
 			n := next(t, viewer)
 			if n.LastMinute[coffee.StatusCompleted] != 200 || n.LastMinute[coffee.StatusCancelled] != 50 {
@@ -255,12 +261,8 @@ func TestMany(t *testing.T) {
 			orders.views = append(orders.views, running(fmt.Sprint(i), time.Minute))
 		}
 		b := run(t, orders)
-		viewer, err := b.join()
-		if err != nil {
-			t.Fatal(err)
-		}
+		viewer, _ := open(t, b, orders)
 		defer viewer.leave()
-		next(t, viewer)
 		if n := next(t, viewer); n.Running != 2000 || len(n.Orders) != mostRunning || n.Over != 0 || n.Diagnosis != "busy" || n.Waiting != "all workers are busy; it goes on when one has room" {
 			t.Errorf("%d run, %d of them shown; %d are over; %s, %s", n.Running, len(n.Orders), n.Over, n.Diagnosis, n.Waiting)
 		}
@@ -311,10 +313,7 @@ func TestOutcomes(t *testing.T) {
 			orders.views = append(orders.views, running(fmt.Sprint(i), time.Second))
 		}
 		b := run(t, orders)
-		viewer, err := b.join()
-		if err != nil {
-			t.Fatal(err)
-		}
+		viewer, _ := open(t, b, orders)
 		defer viewer.leave()
 		shown := map[string]coffee.OrderStatus{}
 		look := func() (counted map[coffee.OrderStatus]int) {
@@ -327,7 +326,6 @@ func TestOutcomes(t *testing.T) {
 			}
 			return n.LastMinute
 		}
-		look()
 		look() // all run
 		end := func(status coffee.OrderStatus) {
 			orders.set(func() {
@@ -600,17 +598,13 @@ func TestStream(t *testing.T) {
 		t.Errorf("the stream is %s", got)
 	}
 	lines := bufio.NewScanner(response.Body)
-	for want := "retry: "; want != ""; {
+	wants := []string{"retry: ", `"all":true`, `"order_id":"1"`}
+	for len(wants) > 0 {
 		if !lines.Scan() {
 			t.Fatal("the stream ends", lines.Err())
 		}
-		switch line := lines.Text(); {
-		case want == "retry: " && strings.HasPrefix(line, want):
-			want = `"all":true`
-		case want == `"all":true` && strings.Contains(line, want):
-			want = `"order_id":"1"`
-		case want == `"order_id":"1"` && strings.Contains(line, want):
-			want = ""
+		for len(wants) > 0 && strings.Contains(lines.Text(), wants[0]) { // a line may have several
+			wants = wants[1:]
 		}
 	}
 	cancel()
