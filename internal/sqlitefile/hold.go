@@ -56,5 +56,5 @@ func (h *Hold) Release() error {
 	holds.Lock()
 	defer holds.Unlock()
 	holds.all = slices.DeleteFunc(holds.all, func(other *Hold) bool { return other == h })
-	return h.file.Close()
+	return errors.Join(unlock(h.file), h.file.Close())
 }

@@ -23,11 +23,11 @@ const lockByte = 0x40000000 + 512
 // ends.
 //
 // A process that is being started has copies of all open files until the kernel has
-// closed them for its program, and with them the locks of those that have been closed
-// since. That takes a moment, so the lock is tried for longer.
+// closed them for its program, and with them the locks of a process that was killed
+// meanwhile. That takes a moment, so the lock is tried for longer.
 func lock(file *os.File) error {
 	for began := time.Now(); ; time.Sleep(time.Millisecond) {
-		err := unix.FcntlFlock(file.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart, Start: lockByte, Len: 1})
+		err := setLock(file, unix.F_WRLCK)
 		if !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EACCES) {
 			return err
 		}
@@ -35,6 +35,13 @@ func lock(file *os.File) error {
 			return ErrHeld
 		}
 	}
+}
+
+// unlock releases the lock, whoever has copies of the file.
+func unlock(file *os.File) error { return setLock(file, unix.F_UNLCK) }
+
+func setLock(file *os.File, kind int16) error {
+	return unix.FcntlFlock(file.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: kind, Whence: io.SeekStart, Start: lockByte, Len: 1})
 }
 
 // lockPatience is how long a lock is tried.
