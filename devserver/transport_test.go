@@ -66,7 +66,7 @@ func TestTransportIsLikeASocket(t *testing.T) {
 	cancelled, cancel := context.WithCancel(context.Background())
 	cancel()
 	short := func() context.Context {
-		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second) // less than the two that a poll must have
 		t.Cleanup(cancel)
 		return ctx
 	}
