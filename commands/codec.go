@@ -125,7 +125,7 @@ func runCodec(ctx context.Context, a *app.App, plan codecPlan) error {
 const codecIP = "127.0.0.1"
 
 // codecBeside opens the port of the codec server that a server's flags ask for, and tells its Web
-// UI. The listener is nil if there is none to start.
+// UI. The listener is nil if no codec server is to start.
 func codecBeside(tasks *background.Tasks, plan serverPlan, options *devserver.Options) (net.Listener, error) {
 	if plan.keyset == nil || !options.UI || options.CodecEndpoint != "" {
 		return nil, nil

@@ -43,7 +43,7 @@ func (c *closers) keep(close func() error) {
 	defer c.mu.Unlock()
 	c.all = append(c.all, close)
 	if c.closed {
-		_ = close() // whoever opened it is told by its first request
+		_ = close() // its user learns of it at the first request
 	}
 }
 

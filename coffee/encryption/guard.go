@@ -132,7 +132,7 @@ func (g *Guard) Wait(ctx context.Context, look func(context.Context) error) erro
 	return nil
 }
 
-// Tuner returns the slots of a worker that runs so many activities at once. Until the worker
+// Tuner returns the slots of a worker that runs at most that many activities at once. Until the worker
 // has read something, it takes one workflow task and one activity at a time, and polls for no
 // other activity once it has found something that it cannot read. So a worker with a wrong
 // keyset costs one activity one attempt.

@@ -33,7 +33,7 @@ func TestYourOwnService(t *testing.T) {
 		// Go's cache knows a package by its directory, too: here it is the same every time.
 		parent := filepath.Join(os.TempDir(), fmt.Sprintf("coffee-your-own-service-%x-%d", sha256.Sum224([]byte(clone)), i))
 		if err := os.Mkdir(parent, 0o700); err != nil {
-			parent = t.TempDir() // somebody else is at it
+			parent = t.TempDir() // another run of this test has it
 		} else {
 			t.Cleanup(func() { os.RemoveAll(parent) })
 		}

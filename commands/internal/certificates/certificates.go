@@ -201,7 +201,7 @@ func keptKey(file string) (crypto.Signer, error) {
 		return nil, err
 	}
 	if block, _ := pem.Decode(data); block != nil {
-		key, _ := x509.ParsePKCS8PrivateKey(block.Bytes) // nil if it is none
+		key, _ := x509.ParsePKCS8PrivateKey(block.Bytes) // nil if it is not a key
 		if signer, ok := key.(crypto.Signer); ok {
 			return signer, nil
 		}

@@ -149,7 +149,7 @@ func escapeInvisible(text []byte) []byte {
 	return b.Bytes()
 }
 
-// OutliveReaders lets a command that runs on outlive whoever reads its output and its log:
+// OutliveReaders lets a long-running command outlive whoever reads its output and its log:
 // what is written after they have gone is lost. Otherwise SIGPIPE would end the process,
 // as is right for coffee status | head.
 func (o *Output) OutliveReaders() {
