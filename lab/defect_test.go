@@ -28,6 +28,7 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/commands"
+	"example.com/coffee/internal/around"
 	"example.com/coffee/internal/exit"
 	"example.com/coffee/internal/release"
 )
@@ -307,8 +308,8 @@ func breakLedger(how func(*brokenLedger)) func(*coffee.WorkerOptions) {
 }
 
 // interceptActivities puts something around each attempt of an activity.
-func interceptActivities(around func(ctx context.Context, next func(context.Context) (any, error)) (any, error)) func(*coffee.WorkerOptions) {
+func interceptActivities(call func(ctx context.Context, next func(context.Context) (any, error)) (any, error)) func(*coffee.WorkerOptions) {
 	return func(options *coffee.WorkerOptions) {
-		options.Interceptors = append(options.Interceptors, &activityInterceptor{around: around})
+		options.Interceptors = append(options.Interceptors, &around.Calls{Activity: call})
 	}
 }

@@ -10,9 +10,9 @@ import (
 
 	"github.com/rs/zerolog"
 	"go.temporal.io/sdk/activity"
-	"go.temporal.io/sdk/interceptor"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/internal/around"
 	"example.com/coffee/lab/chaos"
 )
 
@@ -38,7 +38,7 @@ type attemptKey struct{}
 // decides which do.
 func chargeLate(options *coffee.WorkerOptions, seed uint64) {
 	options.Ledger = lateLedger{options.Ledger, options.Log}
-	options.Interceptors = append(options.Interceptors, &activityInterceptor{around: func(ctx context.Context, next func(context.Context) (any, error)) (any, error) {
+	options.Interceptors = append(options.Interceptors, &around.Calls{Activity: func(ctx context.Context, next func(context.Context) (any, error)) (any, error) {
 		info := activity.GetInfo(ctx)
 		id := fnv.New64a()
 		id.Write([]byte(info.WorkflowExecution.ID))
@@ -68,23 +68,4 @@ func (l lateLedger) Charge(ctx context.Context, charge coffee.Charge) (coffee.En
 		}
 	}
 	return entry, err
-}
-
-// activityInterceptor puts something around each attempt of an activity.
-type activityInterceptor struct {
-	interceptor.WorkerInterceptorBase
-	interceptor.ActivityInboundInterceptorBase
-	around func(ctx context.Context, next func(context.Context) (any, error)) (any, error)
-}
-
-// InterceptActivity implements [interceptor.WorkerInterceptor].
-func (i *activityInterceptor) InterceptActivity(_ context.Context, next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {
-	inbound := &activityInterceptor{around: i.around}
-	inbound.ActivityInboundInterceptorBase.Next = next
-	return inbound
-}
-
-// ExecuteActivity implements [interceptor.ActivityInboundInterceptor].
-func (i *activityInterceptor) ExecuteActivity(ctx context.Context, in *interceptor.ExecuteActivityInput) (any, error) {
-	return i.around(ctx, func(ctx context.Context) (any, error) { return i.Next.ExecuteActivity(ctx, in) })
 }

@@ -16,8 +16,8 @@ import (
 // The server takes only valid UTF-8, and would not learn of any other failure before the
 // attempt times out.
 func PlainErrors() interceptor.WorkerInterceptor {
-	return &around.Calls{Activity: func(_ context.Context, next func() (any, error)) (any, error) {
-		result, err := next()
+	return &around.Calls{Activity: func(ctx context.Context, next func(context.Context) (any, error)) (any, error) {
+		result, err := next(ctx)
 		return result, plainError(err)
 	}}
 }

@@ -49,13 +49,13 @@ func counter(refunds *refunds) interceptor.WorkerInterceptor {
 			}
 			return result, err
 		},
-		Activity: func(ctx context.Context, next func() (any, error)) (any, error) {
+		Activity: func(ctx context.Context, next func(context.Context) (any, error)) (any, error) {
 			info := activity.GetInfo(ctx)
 			refund := info.ActivityType.Name == coffee.ActivityRefundCustomer
 			if refund {
 				refunds.try(info.WorkflowExecution.ID, info.ScheduledTime)
 			}
-			result, err := next()
+			result, err := next(ctx)
 			var failed *temporal.ApplicationError
 			errors.As(err, &failed)
 			jammed := failed != nil && failed.Type() == coffee.ErrorTypeJammed

@@ -152,9 +152,9 @@ func endSpan(ctx workflow.Context, next func() (any, error)) (any, error) {
 }
 
 // addAttempt adds to the span of an activity which attempt it is.
-func addAttempt(ctx context.Context, next func() (any, error)) (any, error) {
+func addAttempt(ctx context.Context, next func(context.Context) (any, error)) (any, error) {
 	trace.SpanFromContext(ctx).SetAttributes(attribute.Int("temporalActivityAttempt", int(activity.GetInfo(ctx).Attempt)))
-	return next()
+	return next(ctx)
 }
 
 // ids makes random ids, except for the span of a run whose id is in the context.

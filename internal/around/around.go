@@ -9,10 +9,11 @@ import (
 )
 
 // Calls is an interceptor with a function around each attempt of an activity, and one around
-// each workflow; nil means none. What a function calls next does the work.
+// each workflow; nil means none. What a function calls next does the work; an activity's works
+// in the context that it is given.
 type Calls struct {
 	interceptor.InterceptorBase
-	Activity func(ctx context.Context, next func() (any, error)) (any, error)
+	Activity func(ctx context.Context, next func(context.Context) (any, error)) (any, error)
 	Workflow func(ctx workflow.Context, next func() (any, error)) (any, error)
 }
 
@@ -31,7 +32,7 @@ type activityCall struct {
 
 // ExecuteActivity implements [interceptor.ActivityInboundInterceptor].
 func (a *activityCall) ExecuteActivity(ctx context.Context, in *interceptor.ExecuteActivityInput) (any, error) {
-	return a.calls.Activity(ctx, func() (any, error) { return a.Next.ExecuteActivity(ctx, in) })
+	return a.calls.Activity(ctx, func(ctx context.Context) (any, error) { return a.Next.ExecuteActivity(ctx, in) })
 }
 
 // InterceptWorkflow implements [interceptor.WorkerInterceptor].

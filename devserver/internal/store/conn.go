@@ -118,10 +118,21 @@ type runner struct {
 // Rebind implements [sqlplugin.Conn].
 func (r runner) Rebind(query string) string { return query }
 
+// with prepares a statement, and calls run with it when the connection is free.
+func (r runner) with(ctx context.Context, write bool, query string, run func(*sqlx.NamedStmt) error) error {
+	return r.use(ctx, write, func() error {
+		statement, err := r.conn.prepare(query)
+		if err != nil {
+			return err
+		}
+		return run(statement)
+	})
+}
+
 // ExecContext implements [sqlplugin.Conn].
 func (r runner) ExecContext(ctx context.Context, query string, args ...any) (result sql.Result, err error) {
-	err = r.use(ctx, true, func() error {
-		result, err = r.conn.exec(query, args...)
+	err = r.with(ctx, true, query, func(statement *sqlx.NamedStmt) error {
+		result, err = statement.Stmt.Exec(args...)
 		return err
 	})
 	return result, err
@@ -130,11 +141,7 @@ func (r runner) ExecContext(ctx context.Context, query string, args ...any) (res
 // NamedExecContext implements [sqlplugin.Conn]. It executes the statement once for each
 // row if arg is a slice, so that there is one statement for any number of rows.
 func (r runner) NamedExecContext(ctx context.Context, query string, arg any) (result sql.Result, err error) {
-	err = r.use(ctx, true, func() error {
-		statement, err := r.conn.prepare(query)
-		if err != nil {
-			return err
-		}
+	err = r.with(ctx, true, query, func(statement *sqlx.NamedStmt) error {
 		rows := reflect.ValueOf(arg)
 		if rows.Kind() != reflect.Slice {
 			result, err = statement.Exec(arg)
@@ -160,22 +167,10 @@ func (r runner) NamedExecContext(ctx context.Context, query string, arg any) (re
 
 // GetContext implements [sqlplugin.Conn].
 func (r runner) GetContext(ctx context.Context, into any, query string, args ...any) error {
-	return r.use(ctx, false, func() error {
-		statement, err := r.conn.prepare(query)
-		if err != nil {
-			return err
-		}
-		return statement.Stmt.Get(into, args...)
-	})
+	return r.with(ctx, false, query, func(statement *sqlx.NamedStmt) error { return statement.Stmt.Get(into, args...) })
 }
 
 // SelectContext implements [sqlplugin.Conn].
 func (r runner) SelectContext(ctx context.Context, into any, query string, args ...any) error {
-	return r.use(ctx, false, func() error {
-		statement, err := r.conn.prepare(query)
-		if err != nil {
-			return err
-		}
-		return statement.Stmt.Select(into, args...)
-	})
+	return r.with(ctx, false, query, func(statement *sqlx.NamedStmt) error { return statement.Stmt.Select(into, args...) })
 }
