@@ -13,6 +13,7 @@ import (
 	"slices"
 	"time"
 
+	"example.com/coffee/internal/release"
 	"example.com/coffee/internal/text"
 	"example.com/coffee/lab/powerfailure"
 )
@@ -25,7 +26,11 @@ func (r *run) command(ctx context.Context, args ...string) ([]byte, error) {
 	}
 	cmd := exec.CommandContext(ctx, executable)
 	cmd.Args = append([]string{"coffee"}, args...)
-	cmd.Env, cmd.WaitDelay = slices.Concat(r.env, r.injection(&process{})), time.Second
+	p := &process{}
+	if r.has(carryOver) { // it judges the orders of either release
+		p.faults = append(p.faults, "release="+release.Patched)
+	}
+	cmd.Env, cmd.WaitDelay = slices.Concat(r.env, r.injection(p)), time.Second
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

@@ -26,6 +26,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"golang.org/x/sync/errgroup"
 
+	"example.com/coffee/coffee/audit"
 	"example.com/coffee/internal/exit"
 	"example.com/coffee/lab/chaos/operations"
 	"example.com/coffee/lab/powerfailure"
@@ -99,6 +100,7 @@ type run struct {
 	wires     [processCount]*wire // between each process and the server, if there are network faults
 	began     time.Time
 	injected  []injectedFault
+	restarts  []injectedFault // of workers, because of a fault that stays
 	incidents []string
 	outages   *outages
 	excuses   []excuse
@@ -113,11 +115,11 @@ type run struct {
 	rolledOut        chan struct{} // closed when the latest rollout is over; nil if there was none
 	wanted           string        // the release of that; empty if there was none
 	saying           sync.Mutex
-	// touched is what an operator has done to orders that changes them, by order id.
-	touched map[string][]operations.Kind
-	page    page         // of the order board
-	backup  *backup      // unless there is none yet
-	undoing atomic.Int64 // how many actions of operators are still to be taken back
+	touched          touched
+	breaches         []audit.Breach // that earlier audits have found
+	page             page           // of the order board
+	backup           *backup        // unless there is none yet
+	undoing          atomic.Int64   // how many actions of operators are still to be taken back
 	// lost is the worker that is never restarted; theServer if there is none. noRefunds is true
 	// while the ledger takes no refunds.
 	lost      int
@@ -128,7 +130,7 @@ type run struct {
 // Run starts the processes, injects the faults, waits until all orders have ended,
 // and audits. When it returns, no process is left.
 func Run(ctx context.Context, options Options) (_ *Report, err error) {
-	r := &run{Options: options, began: time.Now(), namespace: client.DefaultNamespace, touched: map[string][]operations.Kind{}}
+	r := &run{Options: options, began: time.Now(), namespace: client.DefaultNamespace, touched: touched{}}
 	r.strikes.SetLimit(1)
 	r.reader = operations.NewReader(r.path(journalName))
 	if r.journal, err = operations.OpenJournal(r.path(journalName), powerfailure.Now); err != nil {

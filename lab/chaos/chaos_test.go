@@ -143,7 +143,7 @@ func TestPresent(t *testing.T) {
 
 func TestMisfits(t *testing.T) {
 	t.Parallel()
-	got := misfits(map[string]*history{"fits": {}, "b": {misfit: true}, "a": {misfit: true}})
+	got := (&evidence{histories: map[string]*history{"fits": {}, "b": {misfit: true}, "a": {misfit: true}}}).misfits()
 	if len(got) != 2 || !strings.HasSuffix(got[0], "history of order a") {
 		t.Errorf("got %q", got)
 	}
@@ -172,8 +172,8 @@ func TestLostCancels(t *testing.T) {
 		all = append(all, operations.Operation{Order: id, Kind: operations.Cancel, Outcome: operations.OK},
 			operations.Operation{Order: id, Kind: operations.Place, Outcome: operations.OK})
 	}
-	r := &run{touched: map[string][]operations.Kind{"reset": {operations.Reset, operations.Terminate}, "terminated": {operations.Terminate}}}
-	got := r.lostCancels(histories, all)
+	got := (&evidence{operations: all, histories: histories,
+		touched: touched{"reset": {operations.Reset, operations.Terminate}, "terminated": {operations.Terminate}}}).lostCancels()
 	if len(got) != 3 || !strings.Contains(got[0], "order lost was acknowledged") || !strings.Contains(got[1], "order gone") || !strings.Contains(got[2], "order terminated") {
 		t.Errorf("got %q", got)
 	}

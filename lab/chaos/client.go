@@ -73,13 +73,16 @@ func (c *customer) run(ctx context.Context, seed uint64, orders int, known progr
 func (c *customer) serve(ctx context.Context, order plannedOrder) error {
 	id := order.request.OrderID
 	group, ctx := errgroup.WithContext(ctx)
+	look := func() error {
+		_, err := c.ask(ctx, operations.Operation{Order: id, Kind: operations.Status}, c.look(id))
+		return err
+	}
 	for _, after := range order.looks {
 		group.Go(func() error {
 			if !sleep.For(ctx, after) {
 				return ctx.Err()
 			}
-			_, err := c.ask(ctx, operations.Operation{Order: id, Kind: operations.Status}, c.look(id))
-			return err
+			return look()
 		})
 	}
 	place := operations.Operation{Order: id, Kind: operations.Place, Request: order.text()}
@@ -106,7 +109,10 @@ func (c *customer) serve(ctx context.Context, order plannedOrder) error {
 				return err
 			}
 		}
-		return c.insist(ctx, operations.Operation{Order: id, Kind: operations.Result}, c.result(id))
+		if err := c.insist(ctx, operations.Operation{Order: id, Kind: operations.Result}, c.result(id)); err != nil {
+			return err
+		}
+		return look()
 	})
 	return group.Wait()
 }

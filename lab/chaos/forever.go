@@ -59,6 +59,7 @@ func (r *run) refuseRefunds(refuse bool) {
 		p.env = slices.Concat(r.env, r.injection(p))
 		p.mu.Unlock()
 		p.kill(restartPause)
+		r.restarts = append(r.restarts, injectedFault{fault{kind: kill, victim: i}, time.Now()})
 	}
 }
 

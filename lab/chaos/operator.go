@@ -4,6 +4,7 @@ package chaos
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os/exec"
@@ -20,6 +21,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/audit"
 	"example.com/coffee/coffee/desk"
 	"example.com/coffee/internal/exit"
 	"example.com/coffee/internal/sleep"
@@ -227,21 +229,26 @@ func (r *run) later(ctx context.Context, after time.Duration, undo undo) {
 	})
 }
 
-// repairTwice runs two repairs at once, as two operators would. What they find is no
-// breach yet: the orders are under way.
+// repairTwice runs two repairs at once, as two operators would, and judges what they find:
+// whatever is under way, it is a breach.
 func (r *run) repairTwice(ctx context.Context, _ client.Client, _ string, _ fault) (undo, error) {
 	var errs [2]error
+	var reports [2]audit.Report
 	var wg sync.WaitGroup
 	for i := range errs {
 		wg.Go(func() {
-			_, errs[i] = r.command(ctx, slices.Concat([]string{"audit", "--repair", "--namespace", r.namespace, "--address", r.server}, r.Flags)...)
+			out, err := r.command(ctx, slices.Concat([]string{"audit", "--repair", "-o", "json", "--namespace", r.namespace, "--address", r.server}, r.Flags)...)
 			var ended *exec.ExitError
-			if errors.As(errs[i], &ended) && ended.ExitCode() == exit.Breach {
-				errs[i] = nil
+			if err == nil || errors.As(err, &ended) && ended.ExitCode() == exit.Breach {
+				err = json.Unmarshal(out, &reports[i])
 			}
+			errs[i] = err
 		})
 	}
 	wg.Wait()
+	for i := range reports {
+		r.judge(&reports[i], false)
+	}
 	return nil, errors.Join(errs[:]...)
 }
 

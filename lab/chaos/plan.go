@@ -3,9 +3,12 @@
 package chaos
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"github.com/rs/zerolog"
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/lab/chaos/operations"
@@ -32,6 +35,13 @@ type plannedOrder struct {
 	// looks are how long after the order is first sent the client looks at it, besides
 	// waiting for its end.
 	looks []time.Duration
+}
+
+// jams reports whether an attempt to brew an order jams, in all workers of a run.
+func jams(seed uint64, id string, attempt int) bool {
+	machine := coffee.ServiceConfig{BrewFailureRate: coffee.DefaultServiceConfig().BrewFailureRate, Seed: seed}
+	brew := coffee.NewServiceFactory(machine, nil, zerolog.Nop()).Brew()
+	return brew.Brew(context.Background(), coffee.OrderRequest{OrderID: id}, attempt) != nil
 }
 
 // text is how the operations of the order name what is ordered.

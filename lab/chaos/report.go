@@ -46,7 +46,7 @@ type Report struct {
 	Recovery    Recovery      `json:"recovery"`
 	Audit       *audit.Report `json:"audit"`
 	// Incidents are what the clients were told and cannot have been so, orders that do not
-	// end, cancels that were acknowledged and lost, workers that did nothing,
+	// end or fail for no reason, cancels that were acknowledged and lost, workers that did nothing,
 	// processes that ended by themselves or did not stop, and a board that was wrong.
 	Incidents []string `json:"incidents"`
 	Seconds   float64  `json:"seconds"`
@@ -99,7 +99,10 @@ func (r *run) report(ctx context.Context) (*Report, error) {
 		return nil, err
 	}
 	report.Recovery = r.recovery(histories)
-	report.Incidents = slices.Concat(report.Incidents, r.lostCancels(histories, all), misfits(histories), r.idleWorkers(histories))
+	e := &evidence{r.Seed, all, histories, r.touched, slices.Concat(r.injected, r.restarts), r.lost, r.workerOf}
+	for _, found := range [][]string{e.lostCancels(), e.misfits(), e.setbacks(), r.idleWorkers(histories)} {
+		report.Incidents = append(report.Incidents, found...)
+	}
 	report.RolledOut = len(r.releases)
 	var missing []string
 	if report.CarriedOver, missing, err = r.carriedOver(); err != nil {
@@ -134,7 +137,8 @@ func (r *run) count(report *Report) {
 	}
 }
 
-// audit audits all orders. What an operator stopped it settles first, twice at once.
+// audit audits all orders, and once more after what an operator stopped was settled, twice
+// at once.
 func (r *run) audit(ctx context.Context, conn client.Client, acknowledged []string) (*audit.Report, error) {
 	book, err := audit.OpenBook(ctx, r.ledger)
 	if err != nil {
@@ -145,21 +149,34 @@ func (r *run) audit(ctx context.Context, conn client.Client, acknowledged []stri
 	if r.has(carryOver) { // the patched release goes on with orders of the first one, too
 		options.Replay = release.Named(release.Patched).Replay
 	}
-	if r.has(operator) {
+	report, err := audit.Run(ctx, options)
+	if err == nil && r.has(operator) {
+		r.judge(report, false)
 		if _, err := r.repairTwice(ctx, conn, "", fault{}); err != nil {
 			return nil, err
 		}
+		report, err = audit.Run(ctx, options)
 	}
-	report, err := audit.Run(ctx, options)
 	if err != nil {
 		return nil, err
 	}
-	// A deleted order leaves ledger rows without a history: that is expected.
-	report.Breaches = slices.DeleteFunc(report.Breaches, func(b audit.Breach) bool {
-		return b.Rule == audit.RuleOwner && r.deleted(b.OrderID)
-	})
+	r.judge(report, r.has(operator))
+	report.Breaches = append([]audit.Breach{}, r.breaches...)
 	return report, nil
 }
 
+// judge keeps what an audit has found that no operator is to blame for. The audit came
+// after a repair, or had to find what is to be repaired.
+func (r *run) judge(report *audit.Report, repaired bool) {
+	r.incidents = append(r.incidents, r.touched.needless(report.Repairs)...)
+	for _, breach := range r.touched.unexcused(report, repaired) {
+		if !slices.ContainsFunc(r.breaches, func(b audit.Breach) bool {
+			return b.Rule == breach.Rule && b.OrderID == breach.OrderID && b.Problem == breach.Problem
+		}) {
+			r.breaches = append(r.breaches, breach)
+		}
+	}
+}
+
 // deleted reports whether an operator has deleted an order.
-func (r *run) deleted(id string) bool { return slices.Contains(r.touched[id], operations.Delete) }
+func (r *run) deleted(id string) bool { return r.touched.by(id, operations.Delete) }

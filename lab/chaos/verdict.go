@@ -5,7 +5,6 @@ package chaos
 import (
 	"context"
 	"errors"
-	"maps"
 	"net"
 	"os"
 	"slices"
@@ -14,56 +13,9 @@ import (
 	"sync"
 	"time"
 
-	enumspb "go.temporal.io/api/enums/v1"
-
-	"example.com/coffee/coffee"
-	"example.com/coffee/coffee/desk"
 	"example.com/coffee/internal/sleep"
 	"example.com/coffee/lab/chaos/operations"
 )
-
-// history is what a chaos run needs from an order's history, in addition to the
-// auditor's report.
-type history struct {
-	// steps are the times of its start and of its completed workflow tasks.
-	steps []time.Time
-	// cancelled is true if a request to cancel it has arrived.
-	cancelled bool
-	// misfit is true if a worker's code did not fit the history.
-	misfit bool
-	// workers are the identities of the workers that worked on it.
-	workers []string
-}
-
-// readHistories reads the histories of orders, by id. The history of a lost order
-// is empty: the auditor reports it.
-func readHistories(ctx context.Context, orders *desk.Client, ids []string) (map[string]*history, error) {
-	histories := map[string]*history{}
-	for _, id := range ids {
-		recorded, err := orders.History(ctx, id)
-		if err != nil && !errors.Is(err, coffee.ErrNotFound) {
-			return nil, err
-		}
-		h := &history{}
-		histories[id] = h
-		for _, event := range recorded.Events {
-			switch event.GetEventType() {
-			case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
-				h.steps = append(h.steps, event.GetEventTime().AsTime())
-			case enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
-				h.steps = append(h.steps, event.GetEventTime().AsTime())
-				h.workers = append(h.workers, event.GetWorkflowTaskCompletedEventAttributes().GetIdentity())
-			case enumspb.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
-				h.workers = append(h.workers, event.GetActivityTaskCompletedEventAttributes().GetIdentity())
-			case enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED:
-				h.misfit = h.misfit || event.GetWorkflowTaskFailedEventAttributes().GetCause() == enumspb.WORKFLOW_TASK_FAILED_CAUSE_NON_DETERMINISTIC_ERROR
-			case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
-				h.cancelled = h.cancelled || event.GetWorkflowExecutionSignaledEventAttributes().GetSignalName() == coffee.SignalCancelOrder
-			}
-		}
-	}
-	return histories, nil
-}
 
 // recovery measures how long orders in progress took to recover from a fault.
 func (r *run) recovery(histories map[string]*history) Recovery {
@@ -104,42 +56,16 @@ func (r *run) unexplained(all []operations.Operation) (incidents []string, err e
 	return incidents, nil
 }
 
-// lostCancels reports the cancels that were acknowledged but never arrived. An operator
-// who resets an order can leave them out.
-func (r *run) lostCancels(histories map[string]*history, all []operations.Operation) (incidents []string) {
-	for _, op := range all {
-		if op.Kind != operations.Cancel || op.Outcome != operations.OK || r.deleted(op.Order) || slices.Contains(r.touched[op.Order], operations.Reset) {
-			continue
-		}
-		if h := histories[op.Order]; h == nil || !h.cancelled {
-			incidents = append(incidents, "the request to cancel order "+op.Order+" was acknowledged, and is not in its history")
-		}
-	}
-	return incidents
-}
-
-// misfits reports the orders that came to a worker whose code did not fit them.
-func misfits(histories map[string]*history) (incidents []string) {
-	for _, id := range slices.Sorted(maps.Keys(histories)) {
-		if histories[id].misfit {
-			incidents = append(incidents, "the code of a worker did not fit the history of order "+id)
-		}
-	}
-	return incidents
-}
-
 // enoughForAll is how many orders it takes until each worker has done some of the work.
 const enoughForAll = 20
 
 // idleWorkers reports the workers that have done nothing, although enough orders began
 // while they could.
 func (r *run) idleWorkers(histories map[string]*history) (incidents []string) {
-	worked := map[int]bool{} // by process id, which the SDK's identities begin with
+	worked := map[int]bool{}
 	for _, h := range histories {
 		for _, identity := range h.workers {
-			if pid, err := strconv.Atoi(strings.SplitN(identity, "@", 2)[0]); err == nil {
-				worked[pid] = true
-			}
+			worked[r.workerOf(identity)] = true
 		}
 	}
 	for _, i := range r.workers() {
@@ -149,11 +75,23 @@ func (r *run) idleWorkers(histories map[string]*history) (incidents []string) {
 				began++
 			}
 		}
-		if began >= enoughForAll && !slices.ContainsFunc(p.pids, func(pid int) bool { return worked[pid] }) {
+		if began >= enoughForAll && !worked[i] {
 			incidents = append(incidents, "the "+p.name+" has done nothing; see "+p.log)
 		}
 	}
 	return incidents
+}
+
+// workerOf returns the worker that has an identity, which the SDK begins with the process
+// id; [theServer] if none has.
+func (r *run) workerOf(identity string) int {
+	pid, _, _ := strings.Cut(identity, "@")
+	for _, i := range r.workers() {
+		if slices.ContainsFunc(r.processes[i].pids, func(own int) bool { return strconv.Itoa(own) == pid }) {
+			return i
+		}
+	}
+	return theServer
 }
 
 // canWork reports whether an order that begins at a time can come to a worker: its
