@@ -135,18 +135,15 @@ func isCommandOf(event *historypb.HistoryEvent, task int64) bool {
 	return field != nil && event.ProtoReflect().Get(attributes).Message().Get(field).Int() == task
 }
 
-// cutShort reports whether a history ends in a workflow task that was never completed,
-// because of a termination, a timeout or a reset. The SDK's replayer would take it for
-// completed.
+// cutShort reports whether a history ends in a workflow task that was never completed:
+// because of a termination, a timeout or a reset, or because it failed, or its worker is
+// gone. The SDK's replayer would take it for completed.
 func cutShort(events []*historypb.HistoryEvent) bool {
 	for _, event := range slices.Backward(events) {
 		switch event.GetEventType() {
-		case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED, enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT:
+		case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED, enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT,
+			enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED, enumspb.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT:
 			return true
-		case enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED:
-			if event.GetWorkflowTaskFailedEventAttributes().GetCause() == enumspb.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW {
-				return true
-			}
 		case enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
 			return false
 		}

@@ -72,11 +72,38 @@ func TestReplayError(t *testing.T) {
 	}
 }
 
-// TestReplayOfAnUnansweredTask: an order is asked to cancel, and an operator resets it to
-// the task that should see to that. What the workflow would do then is not in the
-// history, whether the order is terminated before or not: it still fits.
+// TestReplayOfAnUnansweredTask: an order is asked to cancel, and the task that should see to
+// that fails: an operator resets the order to it, or its worker is gone. What the workflow
+// would do then is not in the history, whether the order is terminated before or not: it
+// still fits.
 func TestReplayOfAnUnansweredTask(t *testing.T) {
 	t.Parallel()
+	failed := func(cause enumspb.WorkflowTaskFailedCause) *historypb.HistoryEvent {
+		return &historypb.HistoryEvent{
+			EventType: enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED,
+			Attributes: &historypb.HistoryEvent_WorkflowTaskFailedEventAttributes{WorkflowTaskFailedEventAttributes: &historypb.WorkflowTaskFailedEventAttributes{
+				ScheduledEventId: 9, StartedEventId: 10, Cause: cause}},
+		}
+	}
+	for name, event := range map[string]*historypb.HistoryEvent{
+		"a reset":     failed(enumspb.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW),
+		"its failure": failed(enumspb.WORKFLOW_TASK_FAILED_CAUSE_FORCE_CLOSE_COMMAND),
+		"its timeout": {
+			EventType: enumspb.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT,
+			Attributes: &historypb.HistoryEvent_WorkflowTaskTimedOutEventAttributes{WorkflowTaskTimedOutEventAttributes: &historypb.WorkflowTaskTimedOutEventAttributes{
+				ScheduledEventId: 9, StartedEventId: 10}},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			replayUnanswered(t, event)
+		})
+	}
+}
+
+// replayUnanswered replays a history whose last workflow task ended with an event.
+func replayUnanswered(t *testing.T, ended *historypb.HistoryEvent) {
+	t.Helper()
 	events := historytest.Read(t, "../testdata/histories", "cancelled_natively").GetEvents()
 	started := slices.IndexFunc(events, func(event *historypb.HistoryEvent) bool {
 		return event.GetEventType() == enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED
@@ -84,17 +111,15 @@ func TestReplayOfAnUnansweredTask(t *testing.T) {
 	if events[started].GetEventType() != enumspb.EVENT_TYPE_WORKFLOW_TASK_STARTED {
 		t.Fatalf("event %d is %s", started+1, events[started].GetEventType())
 	}
-	events = events[:started+1]
+	events = slices.Clip(events[:started+1])
 	add := func(event *historypb.HistoryEvent) {
 		event.EventId = int64(len(events)) + 1
 		events = append(events, event)
 	}
-	add(&historypb.HistoryEvent{
-		EventType: enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED,
-		Attributes: &historypb.HistoryEvent_WorkflowTaskFailedEventAttributes{WorkflowTaskFailedEventAttributes: &historypb.WorkflowTaskFailedEventAttributes{
-			ScheduledEventId: int64(started), StartedEventId: int64(started) + 1, Cause: enumspb.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW,
-		}},
-	})
+	if err := replayOn(current, &historypb.History{Events: events}); err != nil {
+		t.Errorf("while a worker has it: %v", err)
+	}
+	add(ended)
 	add(&historypb.HistoryEvent{
 		EventType:  enumspb.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED,
 		Attributes: &historypb.HistoryEvent_WorkflowTaskScheduledEventAttributes{WorkflowTaskScheduledEventAttributes: &historypb.WorkflowTaskScheduledEventAttributes{}},
