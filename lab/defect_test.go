@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"os"
 	"os/signal"
@@ -31,6 +32,7 @@ import (
 	"example.com/coffee/internal/around"
 	"example.com/coffee/internal/exit"
 	"example.com/coffee/internal/release"
+	"example.com/coffee/internal/sqlitefile"
 )
 
 // breakProgram gives a program the named defect.
@@ -40,8 +42,8 @@ func breakProgram(options *commands.Options, name string) {
 	if defect := clientDefects[name]; defect != nil && role("client") {
 		dial(defect)
 	}
-	if name == "stale" && role("board") {
-		dial(showStale())
+	if defect := boardDefects[name]; defect != nil && role("board") {
+		dial(defect())
 	}
 	if !role("worker") {
 		return
@@ -57,10 +59,10 @@ func breakProgram(options *commands.Options, name string) {
 	switch {
 	case name == "no-stop":
 		time.AfterFunc(time.Second, func() { signal.Ignore(syscall.SIGTERM) }) // once it is listened to
-	case name == "idle" && first("idle"):
+	case name == "idle" && firstWorker():
 		dial(pollNothing)
-	case name == "crash" && first("crash"):
-		time.AfterFunc(3*time.Second, func() { os.Exit(exit.Failure) })
+	case name == "crash" && firstWorker():
+		time.AfterFunc(5*time.Second, func() { os.Exit(exit.Failure) })
 	case name == "other-code", name == "unpatched" && options.Release != nil:
 		options.Release = release.Named(release.Broken)
 	}
@@ -73,6 +75,18 @@ func first(what string) bool {
 		return false
 	}
 	return file.Close() == nil
+}
+
+// firstWorker reports whether this is the worker of a run that asked first, before it was
+// started again perhaps. With faults of the network each has an address of its own.
+func firstWorker() bool {
+	mark := filepath.Join(os.Getenv("XDG_DATA_HOME"), "worker")
+	args := strings.Join(os.Args, " ")
+	if first("worker") {
+		return os.WriteFile(mark, []byte(args), 0o600) == nil
+	}
+	marked, err := os.ReadFile(mark)
+	return err == nil && string(marked) == args
 }
 
 type call = func(ctx context.Context, method string, request, response any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error
@@ -134,6 +148,25 @@ func dropCancels(answer error) call {
 }
 
 var remembered sync.Map
+
+// boardDefects are what a board can do wrong, by name.
+var boardDefects = map[string]func() call{"stale": showStale, "tidy": func() call { return terminateSlow }}
+
+// terminateSlow makes a board terminate the orders that take long.
+func terminateSlow(ctx context.Context, method string, request, response any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
+	err := invoke(ctx, method, request, response, conn, options...)
+	if list, ok := response.(*workflowservice.ListWorkflowExecutionsResponse); ok && err == nil {
+		for _, order := range list.Executions {
+			if order.GetCloseTime() == nil && time.Since(order.GetStartTime().AsTime()) > 2*time.Second {
+				// It may have ended by now.
+				_ = invoke(ctx, workflowservice.WorkflowService_TerminateWorkflowExecution_FullMethodName, &workflowservice.TerminateWorkflowExecutionRequest{
+					Namespace: request.(*workflowservice.ListWorkflowExecutionsRequest).GetNamespace(), WorkflowExecution: order.GetExecution(),
+				}, &workflowservice.TerminateWorkflowExecutionResponse{}, conn, options...)
+			}
+		}
+	}
+	return err
+}
 
 // showStale makes a board show for ever what it knew when the server was away for the
 // first time.
@@ -243,6 +276,123 @@ var workerDefects = map[string]func(*coffee.WorkerOptions){
 			return coffee.Entry{OrderID: orderID, Kind: coffee.EntryVoid, RunID: runID}, nil
 		}
 	}),
+	// Whatever is asked of the ledger, the order is settled.
+	"refuse-all": breakLedger(func(l *brokenLedger) {
+		l.charge = func(context.Context, coffee.Charge) (coffee.Entry, error) { return coffee.Entry{}, coffee.ErrSettled }
+	}),
+	// A coffee is handed out, and recorded nowhere.
+	"no-delivery": breakLedger(func(l *brokenLedger) {
+		l.deliver = func(context.Context, string) error { return nil }
+	}),
+	// A charge that is repeated is refused.
+	"forgetful": breakLedger(func(l *brokenLedger) {
+		l.charge = func(ctx context.Context, charge coffee.Charge) (coffee.Entry, error) {
+			if entries, err := l.Ledger.Entries(ctx, charge.OrderID); err == nil && len(entries) > 0 {
+				return coffee.Entry{}, coffee.ErrDuplicateOrder
+			}
+			return l.Ledger.Charge(ctx, charge)
+		}
+	}),
+	// A charge is recorded later.
+	"write-behind": breakLedger(func(l *brokenLedger) {
+		l.charge = func(ctx context.Context, charge coffee.Charge) (coffee.Entry, error) {
+			time.AfterFunc(time.Second, func() { l.Ledger.Charge(context.WithoutCancel(ctx), charge) })
+			return coffee.Entry{OrderID: charge.OrderID, Kind: coffee.EntryCharge, Amount: charge.Amount, RunID: charge.RunID}, nil
+		}
+	}),
+	// Any error of the ledger is taken for a refusal.
+	"final-errors": breakLedger(func(l *brokenLedger) {
+		l.charge = func(ctx context.Context, charge coffee.Charge) (coffee.Entry, error) {
+			entry, err := l.Ledger.Charge(ctx, charge)
+			if err != nil && !coffee.IsRefusal(err) {
+				err = coffee.ErrInvalidEntry
+			}
+			return entry, err
+		}
+	}),
+	// Some customers cannot be charged.
+	"unlucky": breakLedger(func(l *brokenLedger) {
+		l.charge = func(ctx context.Context, charge coffee.Charge) (coffee.Entry, error) {
+			if strings.HasSuffix(charge.OrderID, "7") {
+				return coffee.Entry{}, errors.New("the ledger does not answer")
+			}
+			return l.Ledger.Charge(ctx, charge)
+		}
+	}),
+	// If nothing was charged yet, nothing is recorded, and a charge may still come.
+	"no-void": breakLedger(func(l *brokenLedger) {
+		l.refund = func(ctx context.Context, orderID, runID string) (coffee.Entry, error) {
+			if entries, err := l.Ledger.Entries(ctx, orderID); err == nil && len(entries) == 0 {
+				return coffee.Entry{OrderID: orderID, Kind: coffee.EntryVoid, RunID: runID}, nil
+			}
+			return l.Ledger.Refund(ctx, orderID, runID)
+		}
+	}),
+	// A charge comes after a void, past the database's guard.
+	"charge-void": breakLedger(func(l *brokenLedger) {
+		l.charge = func(ctx context.Context, charge coffee.Charge) (coffee.Entry, error) {
+			entry, err := l.Ledger.Charge(ctx, charge)
+			if errors.Is(err, coffee.ErrSettled) {
+				return entry, write(ctx, "ledger_entries_first", true, `INSERT INTO ledger_entries
+					SELECT order_id, 'charge', $1, run_id, recorded_at FROM ledger_entries WHERE order_id = $2 AND kind = 'void'`, int64(charge.Amount), charge.OrderID)
+			}
+			return entry, err
+		}
+	}),
+	// A cent is not given back, past the database's guard.
+	"keep-cent": breakLedger(func(l *brokenLedger) {
+		l.refund = func(ctx context.Context, orderID, runID string) (coffee.Entry, error) {
+			if delivered, err := l.Ledger.Paid(ctx, orderID); err == nil && !delivered {
+				if err := write(ctx, "ledger_entries_refund", true, `INSERT INTO ledger_entries
+					SELECT order_id, 'refund', amount_cents - 1, run_id, recorded_at FROM ledger_entries WHERE order_id = $1`, orderID); err != nil {
+					return coffee.Entry{}, err
+				}
+			}
+			return l.Ledger.Refund(ctx, orderID, runID)
+		}
+	}),
+	// The database is not guarded any more.
+	"unguarded": func(*coffee.WorkerOptions) {
+		if err := write(context.Background(), "ledger_entries_no_delete", false, `SELECT 1`); err != nil {
+			panic(err)
+		}
+	},
+	// A brew that jams is not tried again.
+	"one-try": afterActivity(coffee.ActivityBrewCoffee, func(_ string, err error) error {
+		if err != nil {
+			err = temporal.NewNonRetryableApplicationError(err.Error(), "no", nil)
+		}
+		return err
+	}),
+	// Nobody notices that the machine has jammed.
+	"no-jam": afterActivity(coffee.ActivityBrewCoffee, func(_ string, err error) error {
+		var jammed *temporal.ApplicationError
+		if errors.As(err, &jammed) && jammed.Type() == coffee.ErrorTypeJammed {
+			return nil
+		}
+		return err
+	}),
+	// Some receipts are never sent.
+	"no-receipt": afterActivity(coffee.ActivitySendReceipt, func(workflowID string, err error) error {
+		if err == nil && strings.HasSuffix(workflowID, "3") {
+			return errors.New("the printer is out of paper")
+		}
+		return err
+	}),
+	// It does not hear that an order is cancelled.
+	"deaf": func(options *coffee.WorkerOptions) {
+		options.Interceptors = append(options.Interceptors, &around.Calls{Workflow: func(ctx workflow.Context, next func() (any, error)) (any, error) {
+			signals := workflow.GetSignalChannel(ctx, coffee.SignalCancelOrder)
+			for signals.ReceiveAsync(nil) {
+			}
+			workflow.Go(ctx, func(ctx workflow.Context) {
+				for {
+					signals.Receive(ctx, nil)
+				}
+			})
+			return next()
+		}})
+	},
 	// A refund is tried again at once, and again.
 	"spin": failRefundsWith(temporal.NewApplicationErrorWithOptions("no", "no", temporal.ApplicationErrorOptions{NextRetryDelay: 50 * time.Millisecond})),
 	// A refund that fails does not say why.
@@ -273,10 +423,20 @@ var workerDefects = map[string]func(*coffee.WorkerOptions){
 
 // failRefundsWith replaces the error of a refund that fails.
 func failRefundsWith(replacement error) func(*coffee.WorkerOptions) {
+	return afterActivity(coffee.ActivityRefundCustomer, func(_ string, err error) error {
+		if err != nil {
+			err = replacement
+		}
+		return err
+	})
+}
+
+// afterActivity replaces the error of an attempt, which is nil if it succeeded.
+func afterActivity(name string, replace func(workflowID string, err error) error) func(*coffee.WorkerOptions) {
 	return interceptActivities(func(ctx context.Context, next func(context.Context) (any, error)) (any, error) {
 		result, err := next(ctx)
-		if err != nil && activity.GetInfo(ctx).ActivityType.Name == coffee.ActivityRefundCustomer {
-			err = replacement
+		if info := activity.GetInfo(ctx); info.ActivityType.Name == name {
+			err = replace(info.WorkflowExecution.ID, err)
 		}
 		return result, err
 	})
@@ -285,8 +445,9 @@ func failRefundsWith(replacement error) func(*coffee.WorkerOptions) {
 // brokenLedger is a ledger some of whose methods are not its own.
 type brokenLedger struct {
 	coffee.Ledger
-	charge func(context.Context, coffee.Charge) (coffee.Entry, error)
-	refund func(ctx context.Context, orderID, runID string) (coffee.Entry, error)
+	charge  func(context.Context, coffee.Charge) (coffee.Entry, error)
+	refund  func(ctx context.Context, orderID, runID string) (coffee.Entry, error)
+	deliver func(ctx context.Context, orderID string) error
 }
 
 // Charge implements [coffee.Ledger].
@@ -299,9 +460,45 @@ func (l *brokenLedger) Refund(ctx context.Context, orderID, runID string) (coffe
 	return l.refund(ctx, orderID, runID)
 }
 
+// Deliver implements [coffee.Ledger].
+func (l *brokenLedger) Deliver(ctx context.Context, orderID string) error {
+	return l.deliver(ctx, orderID)
+}
+
+// write writes to the database of the ledger without one of its triggers, which it puts back
+// if asked to.
+func write(ctx context.Context, trigger string, back bool, statement string, args ...any) (err error) {
+	db, err := sql.Open("sqlite", sqlitefile.DSN(os.Getenv("COFFEE_LEDGER"), "rw", map[string]string{"busy_timeout": "5000"})+sqlitefile.Immediate)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() // does nothing after Commit
+	definition := "SELECT 1"
+	if err := tx.QueryRowContext(ctx, `SELECT sql FROM sqlite_master WHERE name = $1`, trigger).Scan(&definition); err != nil && (back || !errors.Is(err, sql.ErrNoRows)) {
+		return err
+	}
+	if !back {
+		definition = "SELECT 1"
+	}
+	for _, step := range []struct {
+		statement string
+		args      []any
+	}{{"DROP TRIGGER IF EXISTS " + trigger, nil}, {statement, args}, {definition, nil}} {
+		if _, err := tx.ExecContext(ctx, step.statement, step.args...); err != nil {
+			return err
+		}
+	}
+	return tx.Commit()
+}
+
 func breakLedger(how func(*brokenLedger)) func(*coffee.WorkerOptions) {
 	return func(options *coffee.WorkerOptions) {
-		broken := &brokenLedger{Ledger: options.Ledger, charge: options.Ledger.Charge, refund: options.Ledger.Refund}
+		broken := &brokenLedger{Ledger: options.Ledger, charge: options.Ledger.Charge, refund: options.Ledger.Refund, deliver: options.Ledger.Deliver}
 		how(broken)
 		options.Ledger = broken
 	}

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -45,6 +44,8 @@ func recordBroken(defect string) recording {
 const (
 	explained = "operations" // what clients were told can have been so
 	cancels   = "cancels"    // cancels that were acknowledged are there
+	getsOn    = "progress"   // a step is given up only if there is a reason
+	settled   = "repairs"    // only what an operator stopped has to be settled
 	ends      = "end"        // each order ends in time
 	waits     = "waits"      // an order that cannot go on says so, and does not spin
 	fits      = "code"       // a worker's code fits the histories
@@ -57,81 +58,108 @@ const (
 
 // incidents tells the judges of incidents by what they say.
 var incidents = map[string]string{
-	"cannot have been so": explained, "is not in its history": cancels, "has not ended": ends, "waits for its refund": waits,
-	"did not fit": fits, "has done nothing": works, "ended by itself": exits, "did not stop": stops,
+	"cannot have been so": explained, "is not in its history": cancels, "as it should": getsOn, "had to be settled": settled, "has not ended": ends,
+	"waits for its refund": waits, "did not fit": fits, "has done nothing": works, "ended by itself": exits, "did not stop": stops,
 	"the board is wrong": shown,
 }
 
 // defect is something that is wrong with the program; see defect_test.go.
 type defect struct {
 	name string
-	// faults are what it takes to see it, with so many orders and kills.
-	faults        string
+	// orders and kills are how large a run with the default faults has to be to see it, and
+	// seeds are what is tried: it takes luck to hit the instant.
 	orders, kills int
-	seed          int
+	seeds         []int
 	judges        []string // one of them sees it, and nobody else
 	// without are faults that do not show it.
 	without string
-	always  bool
 }
 
+var (
+	charged, refunded, netted, undone = rule(audit.RuleCharge), rule(audit.RuleRefund), rule(audit.RuleNet), rule(audit.RuleUndone)
+	closed, owned, recorded, arrives  = rule(audit.RuleClosed), rule(audit.RuleOwner), rule(audit.RuleHistory), rule(audit.RuleAcknowledged)
+)
+
 var defects = []defect{
-	{"charged-already", "kill", 60, 30, 3, []string{rule(audit.RuleHistory)}, "network", false},
-	{"misbook-late", "freeze", 60, 24, 3, []string{rule(audit.RuleOwner)}, "kill,storage,clock,power,operator", false},
-	{"impatient", "network", 90, 16, 18, []string{explained, rule(audit.RuleAcknowledged)}, "freeze,clock", false},
-	{"stale", "network", 60, 12, 3, []string{shown}, "", false},
-	{"ignore-errors", "storage", 90, 30, 3, []string{rule(audit.RuleHistory)}, "kill,network,clock,operator", false},
-	{"trust-clocks", "clock", 150, 48, 3, []string{rule(audit.RuleUndone), rule(audit.RuleHistory)}, "kill,freeze,network,operator", false},
-	{"no-sync", "power", 60, 30, 3, []string{explained, cancels, ends, works, exits, readable, rule(audit.RuleUndone), rule(audit.RuleOwner), rule(audit.RuleAcknowledged)}, "", false},
-	{"no-ledger-sync", "power", 60, 30, 3, []string{readable, rule(audit.RuleNet), rule(audit.RuleUndone), rule(audit.RuleHistory)}, "", false},
-	{"charge-runs", "operator", 60, 30, 3, []string{rule(audit.RuleNet), rule(audit.RuleOwner), rule(audit.RuleHistory)}, "kill,network,power", false},
-	{"give-up", "forever", 60, 4, 18, []string{rule(audit.RuleUndone)}, "kill,network,clock", false},
-	{"spin", "forever", 60, 4, 18, []string{waits}, "kill,network", false},
-	{"say-nothing", "forever", 60, 4, 18, []string{waits}, "kill,network", false},
-	{"unpatched", "upgrade", 150, 4, 3, []string{rule(audit.RuleHistory)}, "kill,network", false},
-	{"moody", "kill", 60, 20, 3, []string{fits}, "", false},
-	{"remember", "", 40, 0, 3, []string{explained}, "", false},
-	{"join-anything", "", 60, 0, 3, []string{explained}, "", false},
-	{"refuse-cancels", "", 60, 0, 3, []string{explained}, "", false},
-	{"lose-cancels", "", 10, 0, 7, []string{cancels}, "", true},
-	{"stuck", "", 20, 0, 3, []string{ends, rule(audit.RuleHistory), rule(audit.RuleAcknowledged)}, "", false},
-	{"idle", "", 40, 0, 3, []string{works}, "", false},
-	{"crash", "", 40, 0, 3, []string{exits}, "", false},
-	{"no-stop", "", 20, 0, 3, []string{stops}, "", false},
-	{"overcharge", "", 20, 0, 3, []string{rule(audit.RuleCharge), rule(audit.RuleNet)}, "", false},
-	{"no-refund", "", 40, 0, 3, []string{rule(audit.RuleUndone)}, "", false},
-	{"other-code", "", 20, 0, 3, []string{rule(audit.RuleHistory)}, "", false},
+	// Each rule of the audit, from 1 to 8.
+	{"overcharge", 20, 2, []int{3, 4, 5}, []string{charged, netted}, ""},
+	{"keep-cent", 40, 2, []int{3, 4, 5}, []string{charged, refunded, netted, undone}, ""},
+	{"deaf", 40, 2, []int{3, 4, 5}, []string{netted, recorded}, ""},
+	{"no-refund", 40, 2, []int{3, 4, 5}, []string{undone}, ""},
+	{"charge-void", 40, 2, []int{4, 5, 6}, []string{closed, netted, undone}, ""},
+	{"unguarded", 20, 2, []int{3, 4, 5}, []string{owned}, ""},
+	{"charged-already", 40, 8, []int{3, 4, 5}, []string{getsOn, recorded}, "network"},
+	{"impatient", 40, 8, []int{3, 4, 5}, []string{explained, arrives}, "freeze,clock"},
+	// What holds of the ledger: a call can be repeated, the order is the key, the ledger decides
+	// and not the history, a refund is due before the charge, any error but a refusal is tried
+	// again, and time plays no part.
+	{"forgetful", 40, 2, []int{7, 1, 40}, []string{getsOn}, ""},
+	{"charge-runs", 60, 4, []int{42, 68, 111}, []string{netted, owned, recorded}, "kill,network,power"},
+	{"no-delivery", 20, 2, []int{3, 4, 5}, []string{netted, recorded}, ""},
+	{"write-behind", 20, 2, []int{3, 4, 5}, []string{getsOn, recorded}, ""},
+	{"no-void", 60, 2, []int{3, 4, 5}, []string{undone}, ""},
+	{"final-errors", 40, 2, []int{7, 1, 40}, []string{getsOn}, ""},
+	{"trust-clocks", 60, 2, []int{42, 39, 36}, []string{undone, recorded}, "kill,freeze,network,operator"},
+	// What orders get on by: attempts, jams, the ledger, receipts, and no help from operators.
+	{"one-try", 20, 2, []int{3, 4, 5}, []string{getsOn}, ""},
+	{"no-jam", 20, 2, []int{3, 4, 5}, []string{getsOn}, ""},
+	{"refuse-all", 20, 2, []int{3, 4, 5}, []string{getsOn}, ""},
+	{"unlucky", 20, 2, []int{3, 4, 5}, []string{getsOn}, ""},
+	{"no-receipt", 20, 2, []int{3, 4, 5}, []string{getsOn}, ""},
+	{"tidy", 20, 2, []int{3, 4, 5}, []string{explained, settled, netted}, ""},
+	{"stuck", 20, 2, []int{3, 4, 5}, []string{ends, recorded, arrives}, ""},
+	// What else the faults show.
+	{"misbook-late", 60, 4, []int{42, 38, 4}, []string{getsOn, owned}, "kill,storage,clock,power,operator"},
+	{"ignore-errors", 60, 2, []int{7, 1, 40}, []string{getsOn, recorded}, "kill,network,clock,operator"},
+	{"no-sync", 40, 20, []int{3, 4, 5}, []string{getsOn, explained, cancels, ends, works, exits, readable, undone, owned, arrives}, ""},
+	{"no-ledger-sync", 40, 8, []int{3, 4, 5}, []string{getsOn, readable, netted, undone, recorded}, ""},
+	{"give-up", 40, 4, []int{19, 20, 21}, []string{undone}, "kill,network,clock"},
+	{"unpatched", 100, 4, []int{3, 4, 5}, []string{recorded, fits}, "kill,network"},
+	// What else the judges see.
+	{"remember", 40, 2, []int{3, 4, 5}, []string{explained}, ""},
+	{"join-anything", 40, 2, []int{3, 4, 5}, []string{explained}, ""},
+	{"refuse-cancels", 40, 2, []int{3, 4, 5}, []string{explained}, ""},
+	{"lose-cancels", 10, 2, []int{7, 8, 9}, []string{cancels}, ""},
+	{"spin", 40, 4, []int{19, 20, 21}, []string{waits}, ""},
+	{"say-nothing", 40, 4, []int{19, 20, 21}, []string{waits}, ""},
+	{"moody", 40, 8, []int{3, 4, 5}, []string{fits}, ""},
+	{"other-code", 20, 2, []int{3, 4, 5}, []string{recorded}, ""},
+	{"idle", 100, 2, []int{3, 4, 5}, []string{works}, ""},
+	{"crash", 20, 2, []int{3, 4, 5}, []string{exits}, ""},
+	{"no-stop", 20, 2, []int{3, 4, 5}, []string{stops}, ""},
+	{"stale", 40, 8, []int{3, 4, 5}, []string{shown}, ""},
 }
 
 // TestDefects proves that each fault of a chaos run shows something, and that each judge
-// sees something: a program with a defect is found out, by judges that are named and no
-// others, in one of three runs at the most. Without the fault it is not.
+// sees something: a program with a defect is found out with the default faults, by judges
+// that are named and no others, in one of three runs at the most. Without the faults that
+// it takes, it is not.
 //
-// Each run takes half a minute or a whole one. One defect is tried always, and all of
-// them, with and without the fault, if LAB_TEST_DEFECTS is set.
+// Each run takes half a minute or more. All defects are tried if LAB_TEST_DEFECTS is set,
+// and otherwise one, without faults.
 func TestDefects(t *testing.T) {
 	all := os.Getenv("LAB_TEST_DEFECTS") != ""
 	for _, defect := range defects {
-		if !defect.always && !all {
+		if !all && defect.name != "lose-cancels" {
 			continue
 		}
 		t.Run(defect.name, func(t *testing.T) {
 			t.Parallel()
+			faults := strings.Join(chaos.Faults, ",")
+			if !all {
+				faults = "none"
+			}
 			var got []string
-			for i := 0; i < 3 && len(got) == 0; i++ { // it takes luck to hit the instant
-				seed := defect.seed + i
-				if defect.faults == "forever" { // the seed says what is lost
-					seed = defect.seed
-				}
-				got = judge(t, defect.name, defect.faults, defect.orders, defect.kills, seed)
+			for i := 0; i < len(defect.seeds) && len(got) == 0; i++ {
+				got = judge(t, defect.name, faults, defect.orders, defect.kills, defect.seeds[i])
 			}
 			if len(got) == 0 || slices.ContainsFunc(got, func(judge string) bool { return !slices.Contains(defect.judges, judge) }) {
-				t.Errorf("with %s it is seen by %q, want some of %q", defect.faults, got, defect.judges)
+				t.Errorf("it is seen by %q, want some of %q", got, defect.judges)
 			}
 			if defect.without == "" || !all {
 				return
 			}
-			if got := judge(t, defect.name, defect.without, 40, 12, defect.seed); len(got) != 0 {
+			if got := judge(t, defect.name, defect.without, 40, 12, defect.seeds[0]); len(got) != 0 {
 				t.Errorf("with %s it is seen by %q", defect.without, got)
 			}
 		})
@@ -150,9 +178,9 @@ func judge(t *testing.T, defect, faults string, orders, kills, seed int) []strin
 	}
 	cmd := exec.Command(executable)
 	cmd.Args = []string{"lab", "chaos", "--orders", fmt.Sprint(orders), "--kills", fmt.Sprint(kills), "--seed", fmt.Sprint(seed),
-		"--faults", cmp.Or(faults, "none"), "--dir", dir, "-o", "json"}
+		"--faults", faults, "--dir", dir, "-o", "json"}
 	if defect == "stuck" || defect == "no-sync" { // or it would take minutes until that is certain
-		cmd.Args = append(cmd.Args, "--patience", "40s")
+		cmd.Args = append(cmd.Args, "--patience", "20s")
 	}
 	cmd.Env = append(os.Environ(), defectVariable+"="+defect)
 	var stderr strings.Builder
