@@ -128,7 +128,7 @@ func (e *evidence) noReason(id string, h *history, step givenUp) string {
 		case jammed:
 		case failure == coffee.ErrorTypeJammed:
 			return fmt.Sprintf("attempt %d does not jam", attempt)
-		case !e.disturbed(step, from, to, anyone):
+		case !e.disturbed(step, from, to, anyone) && !e.touched.by(id, pause):
 			return fmt.Sprintf("no fault hit attempt %d", attempt)
 		}
 	}
@@ -145,11 +145,12 @@ func (e *evidence) decidedAgain(id string, h *history) bool {
 
 // disturbed reports whether a fault hit the server, or the worker of a step's last attempt,
 // at some time in between; with anyone, or any worker. An attempt that timed out may have
-// been given to a worker that had been gone for some time.
+// been given to a worker that had been gone for some time. An error may come from the
+// ledger, which all workers share.
 func (e *evidence) disturbed(step givenUp, from, to time.Time, anyone bool) bool {
-	slack := time.Second
-	if anyone || step.last.GetTimeoutFailureInfo() != nil {
-		slack = outageExcuse
+	slack := outageExcuse
+	if !anyone && step.last.GetTimeoutFailureInfo() == nil {
+		slack, anyone = time.Second, true
 	}
 	return slices.ContainsFunc(e.faults, func(f injectedFault) bool {
 		lasts := f.pause + slack

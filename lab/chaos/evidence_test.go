@@ -71,7 +71,7 @@ func TestSetbacks(t *testing.T) {
 		return &failurepb.Failure{FailureInfo: &failurepb.Failure_ApplicationFailureInfo{ApplicationFailureInfo: &failurepb.ApplicationFailureInfo{Type: kind}}}
 	}
 	jammed, refused, broken := failure(coffee.ErrorTypeJammed), failure(coffee.ErrorTypeRefused), failure("")
-	timeout := &failurepb.Failure{FailureInfo: &failurepb.Failure_TimeoutFailureInfo{}}
+	timeout := &failurepb.Failure{FailureInfo: &failurepb.Failure_TimeoutFailureInfo{TimeoutFailureInfo: &failurepb.TimeoutFailureInfo{}}}
 	step := func(name string, attempts int, before, last *failurepb.Failure) history {
 		return history{failed: true, steps: []time.Time{began}, givenUp: []givenUp{{name, attempts, "2", began, began.Add(30 * time.Second), began.Add(40 * time.Second), before, last}}}
 	}
@@ -102,9 +102,11 @@ func TestSetbacks(t *testing.T) {
 		{"lost with the server", 3, "3", step(charge, 5, timeout, timeout), []injectedFault{at(storage, theServer, 35*time.Second, 0)}, "", true},
 		{"the last one lost for no reason", 3, "3", step(charge, 5, timeout, timeout), []injectedFault{early}, "", false},
 		{"the last one lost by another worker", 3, "3", step(charge, 5, timeout, timeout), []injectedFault{early, at(freeze, worker1, 30*time.Second, 0)}, "", false},
-		{"only the last one lost for a reason", 3, "3", step(charge, 5, timeout, timeout), []injectedFault{at(freeze, worker2, 53*time.Second, 0)}, "", false},
+		{"only the last one lost for a reason", 3, "3", step(charge, 5, timeout, timeout), []injectedFault{at(freeze, worker2, 51*time.Second, 0)}, "", false},
 		{"an error long after the fault", 3, "3", step(charge, 5, broken, broken), []injectedFault{early, at(kill, worker2, 25*time.Second, 0)}, "", false},
 		{"an error in the fault", 3, "3", step(charge, 5, broken, broken), []injectedFault{early, at(storage, worker2, 25*time.Second, 5*time.Second)}, "", true},
+		{"an error in the fault of another worker", 3, "3", step(charge, 5, broken, broken), []injectedFault{early, at(freeze, worker1, 25*time.Second, 5*time.Second)}, "", true},
+		{"paused by an operator", 3, "3", step(charge, 5, broken, broken), nil, pause, true},
 		{"an operator's action is no fault", 3, "3", step(charge, 5, timeout, timeout), []injectedFault{at(operator, theServer, 35*time.Second, 0)}, "", false},
 		{"another worker was lost for good", 3, "3", step(charge, 5, timeout, timeout), []injectedFault{at(forever, worker2, 0, 0)}, "", false},
 		{"its worker was lost for good", 3, "3", step(charge, 5, timeout, timeout), []injectedFault{early, at(forever, worker1, 0, 0)}, "", false},

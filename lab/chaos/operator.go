@@ -103,6 +103,8 @@ func (r *run) operate(ctx context.Context, f fault) (done bool, err error) {
 		if op, err = r.journal.Begin(op); err != nil {
 			return false, err
 		}
+	}
+	if changes || act.kind == pause { // which may end an attempt
 		r.touched[id] = append(r.touched[id], act.kind)
 	}
 	limited, cancel := context.WithTimeout(ctx, 10*time.Second)

@@ -172,11 +172,10 @@ func schedule(seed uint64, kills int, groups []string) []fault {
 		return fault{victim: anyWorker(r), pause: longFreeze(r)}
 	})
 	add(storage, some(6), func(r *rand.Rand, i int) fault {
-		victim := theServer
-		if i%2 == 0 {
-			victim = anyWorker(r)
+		if i%2 == 0 { // which has to start first
+			return fault{victim: anyWorker(r), pause: 5*time.Second + upTo(r, 5*time.Second)}
 		}
-		return fault{victim: victim, pause: 2*time.Second + upTo(r, 4*time.Second)}
+		return fault{victim: theServer, pause: 2*time.Second + upTo(r, 4*time.Second)}
 	})
 	add(clock, some(8), func(r *rand.Rand, _ int) fault {
 		return fault{victim: anyWorker(r), pause: 3*time.Second + upTo(r, 8*time.Second)}
