@@ -153,8 +153,11 @@ func (s *shop) wantListed(ctx context.Context, query string, want int) {
 // orders end as they should.
 func TestKilledWhileAdopting(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"1.30.8", "coffee-0d9a79c"} {
+	for i, name := range []string{"1.30.8", "coffee-0d9a79c"} {
 		t.Run(name, func(t *testing.T) {
+			if i > 0 {
+				rarely(t)
+			}
 			t.Parallel()
 			testKilledWhileAdopting(t, "../devserver/testdata/old/"+name+".tar.gz")
 		})

@@ -435,6 +435,7 @@ func TestTwoKeysets(t *testing.T) {
 // TestCodecInABrowser: the Web UI shows an order in plain text with the codec server,
 // and ciphertext without it.
 func TestCodecInABrowser(t *testing.T) {
+	rarely(t)
 	t.Parallel()
 	chromium := browser(t)
 	keyset := []string{"--encryption-keyset", newKeyset(t).Path()}

@@ -89,6 +89,9 @@ func TestWorkerDies(t *testing.T) {
 	} {
 		for _, instant := range []string{instantBefore, instantCommitted, instantReturned} {
 			t.Run(activity+"/"+instant, func(t *testing.T) {
+				if activity == coffee.ActivityBrewCoffee || activity == coffee.ActivitySendReceipt {
+					rarely(t) // the money is in the other two
+				}
 				t.Parallel()
 				testWorkerDies(t, activity, instant)
 			})

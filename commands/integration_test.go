@@ -90,9 +90,18 @@ func shopAt(t *testing.T, address string) *shop {
 // tests may create namespaces on. .ci/cluster starts one.
 const clusterVariable = "COFFEE_TEST_CLUSTER"
 
-// fullVariable names the environment variable that makes the tests that repeat something
-// do it as often as they can. .ci/run sets it, for those alone.
+// fullVariable names the environment variable that makes tests full. .ci/run sets it, for
+// those tests alone that call times or rarely.
 const fullVariable = "COFFEE_TEST_FULL"
+
+// rarely leaves a test, or a case of one, to the full tests: it takes long, and what it shows
+// is seldom in danger.
+func rarely(t *testing.T) {
+	t.Helper()
+	if os.Getenv(fullVariable) == "" {
+		t.Skip("it takes long, and runs with " + fullVariable + "=1")
+	}
+}
 
 // times returns how often a test does something: all times if the tests are to be full.
 func times(all, some int) int {
@@ -417,7 +426,7 @@ func TestManyOrdersAtOnce(t *testing.T) {
 	defer cancel()
 	s := newShop(t)
 	s.startWorker()
-	orders := times(1000, 150)
+	orders := times(1000, 60)
 	var mu sync.Mutex
 	statuses := map[coffee.OrderStatus]int{}
 	var all errgroup.Group

@@ -209,7 +209,7 @@ func TestOrderIDComesBack(t *testing.T) {
 		if _, err := s.orders.Describe(ctx, "123"); errors.Is(err, coffee.ErrNotFound) {
 			break
 		}
-		if !sleep.For(ctx, 20*time.Millisecond) {
+		if !sleep.For(ctx, 500*time.Millisecond) {
 			t.Fatal("the history is still there")
 		}
 	}

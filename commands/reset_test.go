@@ -202,10 +202,10 @@ func TestResets(t *testing.T) {
 	s.pricing = &risingPricing{}
 	defer s.startWorker()()
 
-	// First runs. Each order is for one of the places to reset to. Those left over
-	// are not reset.
-	ways := times(4, 1) // of the four to reset to an event
-	orders := 16 * ways // of each outcome: more than the places
+	// First runs. Each order is for one of the places to reset to, or for some of them, from
+	// anywhere on. Those left over are not reset.
+	ways := times(4, 1)    // of the four to reset to an event
+	orders := times(64, 5) // of each outcome; 64 are more than the places
 	ids, first := map[string][]string{}, map[string]coffee.OrderResult{}
 	var mu sync.Mutex
 	var runs errgroup.Group
@@ -235,11 +235,15 @@ func TestResets(t *testing.T) {
 	resets := 0
 	for name, left := range ids {
 		places := 0
-		start := rand.IntN(4)
+		start, events := rand.IntN(1<<20), len(s.history(ctx, left[0]).GetEvents())
 		for way := range ways {
-			for event := range int64(len(s.history(ctx, left[0]).GetEvents())) {
-				id, to := left[0], event+1
-				keep, cancelled := (start+way+int(event))&1 == 0, (start+way+int(event))&2 == 0
+			for i := range events {
+				if len(left) == 1 {
+					break
+				}
+				event := (start + i) % events
+				id, to := left[0], int64(event+1)
+				keep, cancelled := (start+way+event)&1 == 0, (start+way+event)&2 == 0
 				err := s.resetTo(ctx, id, to, keep)
 				var invalid *serviceerror.InvalidArgument
 				if errors.As(err, &invalid) {
