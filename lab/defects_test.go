@@ -114,7 +114,7 @@ var defects = []defect{
 	{"no-sync", 40, 20, []int{3, 4, 5}, []string{getsOn, explained, cancels, ends, works, exits, readable, undone, owned, arrives}, ""},
 	{"no-ledger-sync", 40, 8, []int{3, 4, 5}, []string{getsOn, readable, netted, undone, recorded}, ""},
 	{"give-up", 40, 4, []int{19, 20, 21}, []string{undone}, "kill,network,clock"},
-	{"unpatched", 100, 4, []int{3, 4, 5}, []string{recorded, fits}, "kill,network"},
+	{"unpatched", 100, 5, []int{3, 4, 5}, []string{recorded, fits}, "kill,network"},
 	// What else the judges see.
 	{"remember", 40, 2, []int{3, 4, 5}, []string{explained}, ""},
 	{"join-anything", 40, 2, []int{3, 4, 5}, []string{explained}, ""},
@@ -159,7 +159,7 @@ func TestDefects(t *testing.T) {
 			if defect.without == "" || !all {
 				return
 			}
-			if got := judge(t, defect.name, defect.without, 40, 12, defect.seeds[0]); len(got) != 0 {
+			if got := judge(t, defect.name, defect.without, 30, 8, defect.seeds[0]); len(got) != 0 {
 				t.Errorf("with %s it is seen by %q", defect.without, got)
 			}
 		})

@@ -108,6 +108,13 @@ func TestScheduleOfUpgrades(t *testing.T) {
 			t.Errorf("seed %d: steps %v, %d other faults", seed, steps, kills)
 		}
 	}
+	var few []kind
+	for _, fault := range schedule(1, 4, []string{"upgrade"}) {
+		few = append(few, fault.kind)
+	}
+	if !slices.Equal(few, []kind{rollForward, carryOver}) {
+		t.Errorf("with few kills: %v", few)
+	}
 	for process := range processCount {
 		if (victims[process] == 0) != (process == theBoard) {
 			t.Errorf("process %d is hit %d times", process, victims[process])

@@ -125,7 +125,8 @@ func upTo(r *rand.Rand, limit time.Duration) time.Duration {
 // schedule decides which faults are injected, and when. For every four kills there is
 // one freeze and one disturbance of the network, two actions of operators, and so on.
 // If the run upgrades, the workers go forward to the next release, back, and forward
-// again, and the database is carried over twice in between.
+// again, and the database is carried over twice in between. A run of fewer than five kills
+// does each once.
 func schedule(seed uint64, kills int, groups []string) []fault {
 	has := func(k kind) bool { return slices.Contains(groups, k.group()) }
 	var faults []fault
@@ -190,7 +191,11 @@ func schedule(seed uint64, kills int, groups []string) []fault {
 		faults = append(faults, fault{kind: backUp, at: 0.4}, fault{kind: restore, at: 0.45})
 	}
 	if slices.Contains(groups, "upgrade") {
-		faults = append(faults, upgrades(seed, faults)...)
+		upgrades := upgrades(seed, faults)
+		if kills < 5 { // as with backups, a small run has no way back
+			upgrades = upgrades[:2]
+		}
+		faults = append(faults, upgrades...)
 	}
 	slices.SortStableFunc(faults, func(a, b fault) int { return cmp.Compare(a.at, b.at) })
 	return faults
