@@ -233,9 +233,21 @@ var workerDefects = map[string]func(*coffee.WorkerOptions){
 			}
 			return entry, err
 		}
+		l.deliver = func(ctx context.Context, orderID string) error {
+			if err := l.Ledger.Deliver(ctx, orderID); coffee.IsRefusal(err) {
+				return err
+			}
+			return nil
+		}
 	}),
-	// A charge that is dated in the future is not refunded.
+	// A charge that is dated in the future is not refunded, and not handed out for.
 	"trust-clocks": breakLedger(func(l *brokenLedger) {
+		l.deliver = func(ctx context.Context, orderID string) error {
+			if entries, err := l.Ledger.Entries(ctx, orderID); err == nil && len(entries) == 1 && entries[0].RecordedAt.After(time.Now()) {
+				return nil
+			}
+			return l.Ledger.Deliver(ctx, orderID)
+		}
 		l.refund = func(ctx context.Context, orderID, runID string) (coffee.Entry, error) {
 			entries, err := l.Ledger.Entries(ctx, orderID)
 			if err == nil && len(entries) == 1 && entries[0].RecordedAt.After(time.Now()) {
@@ -304,11 +316,9 @@ var workerDefects = map[string]func(*coffee.WorkerOptions){
 	"final-errors": breakLedger(func(l *brokenLedger) {
 		l.charge = func(ctx context.Context, charge coffee.Charge) (coffee.Entry, error) {
 			entry, err := l.Ledger.Charge(ctx, charge)
-			if err != nil && !coffee.IsRefusal(err) {
-				err = coffee.ErrInvalidEntry
-			}
-			return entry, err
+			return entry, refusal(err)
 		}
+		l.deliver = func(ctx context.Context, orderID string) error { return refusal(l.Ledger.Deliver(ctx, orderID)) }
 	}),
 	// Some customers cannot be charged.
 	"unlucky": breakLedger(func(l *brokenLedger) {
@@ -494,6 +504,14 @@ func write(ctx context.Context, trigger string, back bool, statement string, arg
 		}
 	}
 	return tx.Commit()
+}
+
+// refusal takes any error of the ledger for a refusal.
+func refusal(err error) error {
+	if err != nil && !coffee.IsRefusal(err) {
+		return coffee.ErrInvalidEntry
+	}
+	return err
 }
 
 func breakLedger(how func(*brokenLedger)) func(*coffee.WorkerOptions) {

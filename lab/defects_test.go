@@ -93,13 +93,13 @@ var defects = []defect{
 	// What holds of the ledger: a call can be repeated, the order is the key, the ledger decides
 	// and not the history, a refund is due before the charge, any error but a refusal is tried
 	// again, and time plays no part.
-	{"forgetful", 60, 8, []int{36, 18, 1}, []string{getsOn}, ""},
-	{"charge-runs", 100, 8, []int{86, 82, 105}, []string{netted, owned, recorded}, "kill,network,power"},
+	{"forgetful", 60, 2, []int{87, 115, 29}, []string{getsOn}, ""},
+	{"charge-runs", 60, 4, []int{82, 105, 111}, []string{netted, owned, recorded}, "kill,network,power"},
 	{"no-delivery", 20, 2, []int{3, 4, 5}, []string{netted, recorded}, ""},
 	{"write-behind", 20, 2, []int{3, 4, 5}, []string{getsOn, recorded}, ""},
 	{"no-void", 60, 2, []int{3, 4, 5}, []string{undone}, ""},
-	{"final-errors", 60, 8, []int{36, 18, 1}, []string{getsOn}, ""},
-	{"trust-clocks", 100, 16, []int{35, 86, 63}, []string{undone, recorded}, "kill,freeze,network,operator"},
+	{"final-errors", 60, 2, []int{87, 115, 29}, []string{getsOn}, ""},
+	{"trust-clocks", 60, 2, []int{43, 70, 81}, []string{netted, undone, recorded}, "kill,freeze,network,operator"},
 	// What orders get on by: attempts, jams, the ledger, receipts, and no help from operators.
 	{"one-try", 20, 2, []int{3, 4, 5}, []string{getsOn}, ""},
 	{"no-jam", 20, 2, []int{3, 4, 5}, []string{getsOn}, ""},
@@ -110,7 +110,7 @@ var defects = []defect{
 	{"stuck", 20, 2, []int{3, 4, 5}, []string{ends, recorded, arrives}, ""},
 	// What else the faults show.
 	{"misbook-late", 60, 4, []int{38, 42, 4}, []string{getsOn, owned}, "kill,storage,clock,power,operator"},
-	{"ignore-errors", 100, 12, []int{36, 18, 1}, []string{getsOn, recorded}, "kill,network,clock,operator"},
+	{"ignore-errors", 60, 2, []int{87, 115, 29}, []string{getsOn, netted, recorded}, "kill,network,clock,operator"},
 	{"no-sync", 40, 20, []int{3, 4, 5}, []string{getsOn, explained, cancels, ends, works, exits, readable, undone, owned, arrives}, ""},
 	{"no-ledger-sync", 40, 8, []int{3, 4, 5}, []string{getsOn, readable, netted, undone, recorded}, ""},
 	{"give-up", 40, 4, []int{19, 20, 21}, []string{undone}, "kill,network,clock"},

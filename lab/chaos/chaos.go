@@ -9,8 +9,9 @@
 // the processes, process.go keeps them alive, client.go is the client, and page.go an
 // open page of the board. faults.go injects the faults, with network.go, power.go,
 // operator.go, backup.go, rollout.go and forever.go. shrink.go makes a run that fails
-// small. end.go waits until all orders have ended; verdict.go and report.go judge and
-// report the outcome, and package operations what the clients were told.
+// small. end.go waits until all orders have ended. history.go reads what became of them,
+// evidence.go, verdict.go and report.go judge and report it, and package operations judges
+// what the clients were told.
 package chaos
 
 import (
