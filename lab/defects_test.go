@@ -128,7 +128,7 @@ var defects = []defect{
 	{"say-nothing", 40, 4, []int{19, 20, 21}, []string{waits}, "", ""},
 	{"moody", 40, 8, []int{3, 4, 5}, []string{fits}, "", ""},
 	{"other-code", 20, 2, []int{3, 4, 5}, []string{recorded}, "", ""},
-	{"idle", 100, 2, []int{3, 4, 5}, []string{works}, "", ""},
+	{"idle", 100, 5, []int{3, 4, 5}, []string{works}, "", ""},
 	{"crash", 20, 2, []int{3, 4, 5}, []string{exits}, "", ""},
 	{"no-stop", 20, 2, []int{3, 4, 5}, []string{stops}, "", ""},
 	{"stale", 40, 8, []int{3, 4, 5}, []string{shown}, "", ""},
