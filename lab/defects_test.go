@@ -103,7 +103,7 @@ var defects = []defect{
 	{"write-behind", 20, 2, []int{3, 4, 5}, []string{getsOn, recorded}, "", ""},
 	{"no-void", 60, 2, []int{3, 4, 5}, []string{undone}, "", ""},
 	{"final-errors", 60, 18, []int{87, 88, 89}, []string{getsOn}, "", "storage"},
-	{"trust-clocks", 60, 24, []int{3, 4, 5}, []string{netted, undone, recorded}, "kill,freeze,network,operator", "clock"},
+	{"trust-clocks", 150, 48, []int{4, 3, 5}, []string{netted, undone, recorded}, "kill,freeze,network,operator", "clock"},
 	// What orders get on by: attempts, jams, the ledger, receipts, and no help from operators.
 	{"one-try", 20, 2, []int{3, 4, 5}, []string{getsOn}, "", ""},
 	{"no-jam", 20, 2, []int{3, 4, 5}, []string{getsOn}, "", ""},
@@ -114,7 +114,7 @@ var defects = []defect{
 	{"stuck", 20, 2, []int{3, 4, 5}, []string{ends, recorded, arrives}, "", ""},
 	// What else the faults show.
 	{"misbook-late", 60, 4, []int{38, 42, 4}, []string{getsOn, owned}, "kill,storage,clock,power,operator", ""},
-	{"ignore-errors", 60, 18, []int{3, 4, 5}, []string{getsOn, netted, recorded}, "kill,network,clock,operator", "storage"},
+	{"ignore-errors", 90, 30, []int{4, 3, 5}, []string{getsOn, netted, recorded}, "kill,network,clock,operator", "storage"},
 	{"no-sync", 40, 20, []int{3, 4, 5}, []string{getsOn, explained, cancels, ends, works, exits, readable, undone, owned, arrives}, "", ""},
 	{"no-ledger-sync", 40, 8, []int{3, 4, 5}, []string{getsOn, readable, netted, undone, recorded}, "", ""},
 	{"give-up", 40, 4, []int{19, 20, 21}, []string{undone}, "kill,network,clock", ""},
