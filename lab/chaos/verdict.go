@@ -20,6 +20,7 @@ import (
 	"example.com/coffee/coffee/desk"
 	"example.com/coffee/internal/sleep"
 	"example.com/coffee/lab/chaos/operations"
+	"example.com/coffee/lab/inject"
 )
 
 // history is what a chaos run needs from an order's history, in addition to the
@@ -178,8 +179,8 @@ func (r *run) lateCharges() (all, refused int, err error) {
 		if err != nil {
 			return 0, 0, err
 		}
-		refused += strings.Count(string(log), LateChargeRefused)
-		all += strings.Count(string(log), LateCharge)
+		refused += strings.Count(string(log), inject.LateChargeRefused)
+		all += strings.Count(string(log), inject.LateCharge)
 	}
 	return all + refused, refused, nil
 }

@@ -1,0 +1,64 @@
+//go:build unix && !noserver
+
+package simulation
+
+import (
+	"fmt"
+	"os"
+	"runtime/pprof"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// stuck is for how long, by the wall clock, virtual time may stand still.
+const stuck = 3 * time.Minute
+
+// Run runs f in virtual time, and returns when everything that f has started has ended. If
+// virtual time stands still, or something cannot end, it panics; in the first case it writes
+// all goroutines to stderr.
+func Run(f func()) {
+	var beats atomic.Int64
+	watched := make(chan struct{})
+	defer close(watched)
+	go watch(&beats, watched)
+	var t testing.T // outside of tests, too: all that is used of it is its bubble
+	synctest.Test(&t, func(*testing.T) {
+		over := make(chan struct{})
+		go func() {
+			for {
+				select {
+				case <-over:
+					return
+				case <-time.After(time.Second):
+					beats.Add(1)
+				}
+			}
+		}()
+		f()
+		time.Sleep(linger)
+		close(over)
+	})
+}
+
+// linger is how long, in virtual time, everything has to end by itself. When f has returned,
+// the clock stands still.
+const linger = 2 * time.Minute
+
+// watch panics if nothing beats any more, until done is closed.
+func watch(beats *atomic.Int64, done <-chan struct{}) {
+	for last := int64(-1); ; {
+		select {
+		case <-done:
+			return
+		case <-time.After(stuck):
+		}
+		now := beats.Load()
+		if now == last {
+			_ = pprof.Lookup("goroutine").WriteTo(os.Stderr, 2) // it panics all the same
+			panic(fmt.Sprintf("virtual time has stood still for %v, after %d s", stuck, now))
+		}
+		last = now
+	}
+}
