@@ -76,7 +76,7 @@ func (l *lab) run(ctx context.Context, args []string) int {
 	onUsageError := func(c *cli.Context, err error, _ bool) error { return exit.Usagef(c.Command.HelpName, "%w", err) }
 	app := &cli.App{
 		Name: "lab", HelpName: "lab", Usage: "prove that coffee keeps its promise, by injecting faults",
-		Commands:                  []*cli.Command{l.chaosCommand(), l.shrinkCommand(), l.clientCommand()},
+		Commands:                  []*cli.Command{l.chaosCommand(), l.shrinkCommand(), l.simulateCommand(), l.clientCommand()},
 		Writer:                    l.out,
 		ErrWriter:                 l.err,
 		OnUsageError:              onUsageError,

@@ -41,7 +41,7 @@ type Simulated struct {
 	// Trace is a hash of what has happened, and when, in all orders.
 	Trace string
 	// Pairs counts how many orders were at a step when there was a fault.
-	Pairs map[string]int
+	Pairs map[Pair]int
 	// Story tells of the orders about which a judge has found something.
 	Story []string
 }
@@ -109,7 +109,7 @@ func simulate(options Options) (_ *Simulated, err error) {
 	}
 	report.Incidents = slices.Concat(report.Incidents, w.incidents, w.unexcused())
 	report.Seconds = time.Since(w.began).Seconds()
-	result := &Simulated{Report: report, Hits: w.Hits()}
+	result := &Simulated{Report: report, Hits: w.Hits(), Pairs: map[Pair]int{}}
 	return result, w.tell(ctx, result)
 }
 
@@ -304,9 +304,13 @@ func (w *world) tell(ctx context.Context, result *Simulated) error {
 		if err != nil && !errors.Is(err, coffee.ErrNotFound) {
 			return err
 		}
+		w.pair(result.Pairs, history.Events)
 		for _, event := range history.Events {
 			fmt.Fprintln(hash, id, event.GetEventType(), event.GetEventTime().AsTime().Sub(w.began))
 		}
+	}
+	if result.Story, err = w.story(ctx, result.Report); err != nil {
+		return err
 	}
 	result.Trace = fmt.Sprintf("%x", hash.Sum(nil)[:8])
 	return nil
