@@ -3,11 +3,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -87,10 +89,7 @@ func (l *lab) simulateAll(ctx context.Context, options chaos.Options, first, las
 		sum.Add(result)
 		if result.Breaches() > 0 {
 			failed = append(failed, seed)
-			l.notef("seed %d fails", seed)
-			for _, line := range result.Story {
-				l.notef("  %s", line)
-			}
+			l.notef("seed %d fails: %s", seed, cmp.Or(result.Story...))
 		}
 		if time.Since(said) > 10*time.Second {
 			said = time.Now()
@@ -103,14 +102,44 @@ func (l *lab) simulateAll(ctx context.Context, options chaos.Options, first, las
 		l.line("  "+strconv.Itoa(sum.Hits[name]), "%s", name)
 	}
 	l.pairs(sum.Pairs)
+	runtime.GC()
+	var memory runtime.MemStats
+	runtime.ReadMemStats(&memory)
+	l.line("Left", "%d MiB of heap, %s", memory.HeapAlloc>>20, text.Plural(runtime.NumGoroutine(), "goroutine", "goroutines"))
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	if len(failed) > 0 {
-		return &exit.Error{Code: exit.Breach, Err: fmt.Errorf("%s: %v", text.Plural(len(failed), "seed fails", "seeds fail"), failed)}
+		return l.shrinkSimulated(ctx, options, failed)
 	}
 	l.line("Verdict", "no breach")
 	return nil
+}
+
+// shrinkSimulated makes the run of the first seed that failed small, and tells its story.
+func (l *lab) shrinkSimulated(ctx context.Context, options chaos.Options, failed []uint64) error {
+	err := &exit.Error{Code: exit.Breach, Err: fmt.Errorf("%s: %v", text.Plural(len(failed), "seed fails", "seeds fail"), failed)}
+	options.Seed = failed[0]
+	var story []string
+	small, shrinkErr := chaos.Shrink(ctx, options, func(_ context.Context, options chaos.Options) (bool, error) {
+		result, err := simulateOne(options)
+		if err != nil || result.Breaches() == 0 {
+			return false, err
+		}
+		story = result.Story
+		return true, nil
+	})
+	if shrinkErr != nil {
+		l.notef("it cannot be made small: %v", shrinkErr)
+		return err
+	}
+	l.notef("\nThe smallest run of seed %d that fails has %s and %s:", small.Seed, text.Plural(small.Orders, "order", "orders"), text.Plural(len(small.Only), "fault", "faults"))
+	for _, line := range story {
+		l.notef("  %s", line)
+	}
+	only := strings.Trim(strings.ReplaceAll(fmt.Sprint(small.Only), " ", ","), "[]")
+	err.Hint = fmt.Sprintf("the same again: go run ./lab simulate --seeds %d --orders %d --kills %d --faults %s --only %q", small.Seed, small.Orders, small.Kills, cmp.Or(strings.Join(small.Faults, ","), "none"), only)
+	return err
 }
 
 // simulateOne makes one run, in a directory of its own.

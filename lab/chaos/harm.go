@@ -21,8 +21,6 @@ func (w *world) inject(ctx context.Context, f fault) (done bool, err error) {
 	switch f.kind {
 	case operator:
 		return w.operate(ctx, f)
-	case backUp, restore:
-		return true, nil // not here
 	case forever:
 		return w.loseForever(f), nil
 	case kill:

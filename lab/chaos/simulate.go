@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -47,7 +48,7 @@ type Simulated struct {
 }
 
 // Simulate makes a run in virtual time. Dir is where its databases are, Faults are some of
-// [SimulatedFaults], and there is neither a Cluster nor a Ledger of another.
+// [SimulatedFaults], and there is no Cluster.
 func Simulate(options Options) (result *Simulated, err error) {
 	simulation.Run(func() { result, err = simulate(options) })
 	return result, err
@@ -68,12 +69,12 @@ type world struct {
 
 func simulate(options Options) (_ *Simulated, err error) {
 	ctx := context.Background()
-	w := &world{run: &run{Options: options, began: time.Now(), namespace: client.DefaultNamespace, touched: map[string][]operations.Kind{}, outages: &outages{}}}
+	options.Ledger = filepath.Join(options.Dir, "ledger.db")
+	w := &world{run: &run{Options: options, ledger: options.Ledger, began: time.Now(), namespace: client.DefaultNamespace, touched: map[string][]operations.Kind{}, outages: &outages{}}}
 	w.run.world = w
 	w.World = simulation.New(options.Seed, options.Dir, nil)
 	w.office = w.Node("office")
 	w.Connect = func(ctx context.Context, _ string) (client.Client, error) { return w.dial(ctx, w.office) }
-	w.ledger = w.path("ledger.db")
 	w.reader = operations.NewReader(w.path(journalName))
 	if w.journal, err = operations.OpenJournal(w.path(journalName), w.now); err != nil {
 		return nil, err
@@ -84,13 +85,16 @@ func simulate(options Options) (_ *Simulated, err error) {
 	}
 	defer func() { err = errors.Join(err, w.Stop()) }()
 	w.closing, w.close = context.WithCancel(ctx)
-	defer w.running.Wait()
-	defer w.close()
+	defer w.leave()
 	w.processes[theServer] = &process{name: "server", done: make(chan struct{})}
 	for _, which := range []int{worker1, worker2} {
-		w.play(which, fmt.Sprintf("worker %d", which-worker1+1), func(a *actor, node *simulation.Node) error { return w.work(a, node) })
+		if err := w.play(which, fmt.Sprintf("worker %d", which-worker1+1), w.work); err != nil {
+			return nil, err
+		}
 	}
-	w.play(theClient, "client", w.buy)
+	if err := w.play(theClient, "client", w.buy); err != nil {
+		return nil, err
+	}
 
 	if err := w.injectAll(ctx); err != nil {
 		return nil, err
@@ -101,8 +105,7 @@ func simulate(options Options) (_ *Simulated, err error) {
 	if err := w.waitForEnd(ctx); err != nil {
 		return nil, err
 	}
-	w.close()
-	w.running.Wait()
+	w.leave()
 	report, err := w.report(ctx)
 	if err != nil {
 		return nil, err
@@ -111,6 +114,17 @@ func simulate(options Options) (_ *Simulated, err error) {
 	report.Seconds = time.Since(w.began).Seconds()
 	result := &Simulated{Report: report, Hits: w.Hits(), Pairs: map[Pair]int{}}
 	return result, w.tell(ctx, result)
+}
+
+// leave ends all actors.
+func (w *world) leave() {
+	w.close()
+	w.running.Wait()
+	for _, a := range w.actors {
+		if a != nil {
+			a.log.Close()
+		}
+	}
 }
 
 // now is a clock of the journals. It never says the same twice, so that what happens at the
@@ -150,6 +164,7 @@ func (w *world) unexcused() (incidents []string) {
 type actor struct {
 	which    int
 	process  *process // its place in the records of the run
+	log      *os.File // of the process
 	charging atomic.Int64
 
 	mu       sync.Mutex
@@ -162,9 +177,13 @@ type actor struct {
 }
 
 // play lets an actor live until the world closes, or run has returned nil.
-func (w *world) play(which int, name string, run func(*actor, *simulation.Node) error) {
+func (w *world) play(which int, name string, run func(*actor, *simulation.Node) error) error {
 	a := &actor{which: which, process: &process{name: name, log: w.path(strings.ReplaceAll(name, " ", "-") + ".log"), done: make(chan struct{})}}
 	w.actors[which], w.processes[which] = a, a.process
+	var err error
+	if a.log, err = os.Create(a.process.log); err != nil {
+		return err
+	}
 	w.running.Go(func() {
 		defer close(a.process.done)
 		for life := 1; w.closing.Err() == nil && !a.isGone(); life++ {
@@ -188,6 +207,7 @@ func (w *world) play(which int, name string, run func(*actor, *simulation.Node) 
 			time.Sleep(pause)
 		}
 	})
+	return nil
 }
 
 func (a *actor) begin(node *simulation.Node, pid int) {
@@ -230,11 +250,6 @@ func (w *world) work(a *actor, node *simulation.Node) error {
 	ctx, cancel := context.WithCancel(node.Life())
 	defer cancel()
 	defer context.AfterFunc(w.closing, cancel)()
-	log, err := os.OpenFile(a.process.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		return err
-	}
-	defer log.Close()
 	a.mu.Lock()
 	pid := a.process.pids[len(a.process.pids)-1]
 	a.mu.Unlock()
@@ -253,7 +268,7 @@ func (w *world) work(a *actor, node *simulation.Node) error {
 	}
 	services := coffee.DefaultServiceConfig()
 	services.ChargeTime, services.BrewTime, services.ReceiptTime, services.Seed = 500*time.Millisecond, 700*time.Millisecond, 150*time.Millisecond, w.Seed
-	options := coffee.WorkerOptions{Services: services, Log: zerolog.New(log), Ledger: &held{Ledger: store, world: w, actor: a, node: node}}
+	options := coffee.WorkerOptions{Services: services, Log: zerolog.New(zerolog.SyncWriter(a.log)), Ledger: &held{Ledger: store, world: w, actor: a, node: node}}
 	inject.ChargeLate(&options, w.Seed)
 	if w.Worker != nil {
 		w.Worker(&options)
