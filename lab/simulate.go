@@ -36,6 +36,7 @@ func (l *lab) simulateCommand() *cli.Command {
 			&cli.IntFlag{Name: "kills", Usage: "kill something `N` times", Value: 6},
 			&cli.StringFlag{Name: "faults", Usage: "`LIST` of the kinds of faults, with commas in between: " + strings.Join(chaos.SimulatedFaults, ", ") + "; or none", DefaultText: "all"},
 			&cli.StringFlag{Name: "only", Usage: "of the faults of a seed inject only those with the `NUMBERS`, as the story has them"},
+			&cli.IntFlag{Name: "repeat", Usage: "make each run `N` times more, and say how often it went as before"},
 			&cli.BoolFlag{Name: "verbose", Usage: "say what happens, and when"},
 		},
 		Action: l.simulate,
@@ -73,13 +74,14 @@ func (l *lab) simulate(c *cli.Context) error {
 	if c.Bool("verbose") {
 		options.Say = func(line string) { l.notef("%s", line) }
 	}
-	return l.simulateAll(c.Context, options, first, last)
+	return l.simulateAll(c.Context, options, first, last, c.Int("repeat"))
 }
 
 // simulateAll makes the runs of some seeds, and sums them up.
-func (l *lab) simulateAll(ctx context.Context, options chaos.Options, first, last uint64) error {
+func (l *lab) simulateAll(ctx context.Context, options chaos.Options, first, last uint64, repeat int) error {
 	var failed []uint64
 	sum, began, said := chaos.Sum{}, time.Now(), time.Now()
+	same := 0 // how often a run went as the first one of its seed
 	for seed := first; seed <= last && ctx.Err() == nil; seed++ {
 		options.Seed = seed
 		result, err := simulateOne(options)
@@ -87,6 +89,16 @@ func (l *lab) simulateAll(ctx context.Context, options chaos.Options, first, las
 			return fmt.Errorf("seed %d: %w", seed, err)
 		}
 		sum.Add(result)
+		for range repeat {
+			again, err := simulateOne(options)
+			if err != nil {
+				return fmt.Errorf("seed %d: %w", seed, err)
+			}
+			sum.Add(again)
+			if again.Trace == result.Trace {
+				same++
+			}
+		}
 		if result.Breaches() > 0 {
 			failed = append(failed, seed)
 			l.notef("seed %d fails: %s", seed, cmp.Or(result.Story...))
@@ -96,8 +108,11 @@ func (l *lab) simulateAll(ctx context.Context, options chaos.Options, first, las
 			l.notef("%d of %d seeds, %d failed, %.2f s of processor time each", seed-first+1, last-first+1, len(failed), processorTime().Seconds()/float64(seed-first+1))
 		}
 	}
-	l.line("Seeds", "%d, in %.0f s; %.2f s of processor time each", sum.Runs, time.Since(began).Seconds(), processorTime().Seconds()/float64(max(1, sum.Runs)))
-	l.line("Orders", "%d acknowledged; %.0f h simulated", sum.Acknowledged, sum.Seconds/3600)
+	l.line("Runs", "%d, in %.0f s; %.2f s of processor time each", sum.Runs, time.Since(began).Seconds(), processorTime().Seconds()/float64(max(1, sum.Runs)))
+	l.line("Orders", "%d acknowledged; %.0f min simulated", sum.Acknowledged, sum.Seconds/60)
+	if repeat > 0 {
+		l.line("Repeated", "%d of %d runs went as the first of their seed", same, sum.Runs-sum.Runs/(repeat+1))
+	}
 	for _, name := range slices.Sorted(maps.Keys(sum.Hits)) {
 		l.line("  "+strconv.Itoa(sum.Hits[name]), "%s", name)
 	}
@@ -110,18 +125,33 @@ func (l *lab) simulateAll(ctx context.Context, options chaos.Options, first, las
 		return ctx.Err()
 	}
 	if len(failed) > 0 {
-		return l.shrinkSimulated(ctx, options, failed)
+		return l.tellSmallest(ctx, options, failed)
 	}
 	l.line("Verdict", "no breach")
 	return nil
 }
 
-// shrinkSimulated makes the run of the first seed that failed small, and tells its story.
-func (l *lab) shrinkSimulated(ctx context.Context, options chaos.Options, failed []uint64) error {
-	err := &exit.Error{Code: exit.Breach, Err: fmt.Errorf("%s: %v", text.Plural(len(failed), "seed fails", "seeds fail"), failed)}
+// tellSmallest makes the run of the first seed that failed small, and tells its story.
+func (l *lab) tellSmallest(ctx context.Context, options chaos.Options, failed []uint64) error {
+	breach := &exit.Error{Code: exit.Breach, Err: fmt.Errorf("%s: %v", text.Plural(len(failed), "seed fails", "seeds fail"), failed)}
 	options.Seed = failed[0]
-	var story []string
-	small, shrinkErr := chaos.Shrink(ctx, options, func(_ context.Context, options chaos.Options) (bool, error) {
+	small, story, err := shrinkSimulated(ctx, options)
+	if err != nil {
+		l.notef("it cannot be made small: %v", err)
+		return breach
+	}
+	l.notef("\nThe smallest run of seed %d that fails has %s and %s:", small.Seed, text.Plural(small.Orders, "order", "orders"), text.Plural(len(small.Only), "fault", "faults"))
+	for _, line := range story {
+		l.notef("  %s", line)
+	}
+	only := strings.Trim(strings.ReplaceAll(fmt.Sprint(small.Only), " ", ","), "[]")
+	breach.Hint = fmt.Sprintf("the same again: go run ./lab simulate --seeds %d --orders %d --kills %d --faults %s --only %q", small.Seed, small.Orders, small.Kills, cmp.Or(strings.Join(small.Faults, ","), "none"), only)
+	return breach
+}
+
+// shrinkSimulated makes a run that fails small, and returns its story.
+func shrinkSimulated(ctx context.Context, options chaos.Options) (small chaos.Options, story []string, err error) {
+	small, err = chaos.Shrink(ctx, options, func(_ context.Context, options chaos.Options) (bool, error) {
 		result, err := simulateOne(options)
 		if err != nil || result.Breaches() == 0 {
 			return false, err
@@ -129,17 +159,7 @@ func (l *lab) shrinkSimulated(ctx context.Context, options chaos.Options, failed
 		story = result.Story
 		return true, nil
 	})
-	if shrinkErr != nil {
-		l.notef("it cannot be made small: %v", shrinkErr)
-		return err
-	}
-	l.notef("\nThe smallest run of seed %d that fails has %s and %s:", small.Seed, text.Plural(small.Orders, "order", "orders"), text.Plural(len(small.Only), "fault", "faults"))
-	for _, line := range story {
-		l.notef("  %s", line)
-	}
-	only := strings.Trim(strings.ReplaceAll(fmt.Sprint(small.Only), " ", ","), "[]")
-	err.Hint = fmt.Sprintf("the same again: go run ./lab simulate --seeds %d --orders %d --kills %d --faults %s --only %q", small.Seed, small.Orders, small.Kills, cmp.Or(strings.Join(small.Faults, ","), "none"), only)
-	return err
+	return small, story, err
 }
 
 // simulateOne makes one run, in a directory of its own.

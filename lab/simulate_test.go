@@ -55,15 +55,41 @@ func TestSimulatedDefects(t *testing.T) {
 				if err != nil {
 					t.Fatalf("seed %d: %v", seed, err)
 				}
-				if got = judges(result); len(got) > 0 {
-					t.Logf("seed %d\n%s", seed, strings.Join(result.Story, "\n"))
-				}
+				got = judges(result)
 			}
 			if len(got) == 0 && test.judges != nil || slices.ContainsFunc(got, func(judge string) bool { return !slices.Contains(test.judges, judge) }) {
 				t.Errorf("with seeds up to %d it is seen by %q, want some of %q", seed-1, got, test.judges)
 			}
+			if len(got) > 0 {
+				t.Logf("seed %d is seen by %q", options.Seed, got)
+			}
+			if len(got) > 0 && !test.always {
+				again(t, options)
+			}
 		})
 	}
+}
+
+// again tells how often a run that fails does so again, and how small it can be made.
+func again(t *testing.T, options chaos.Options) {
+	t.Helper()
+	failed := 0
+	for range 10 {
+		result, err := simulateOne(options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if result.Breaches() > 0 {
+			failed++
+		}
+	}
+	used := processorTime()
+	small, story, err := shrinkSimulated(t.Context(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d of 10 runs fail again; %.0f s of processor time to make it %d orders, faults %v\n%s",
+		failed, (processorTime() - used).Seconds(), small.Orders, small.Only, strings.Join(story, "\n"))
 }
 
 // judges returns which judges have found something in a run.

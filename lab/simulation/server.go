@@ -29,8 +29,9 @@ type server struct {
 	life context.Context
 	end  context.CancelFunc
 
-	mu    sync.Mutex
-	death *death // nil unless one is planned
+	mu      sync.Mutex
+	commits int
+	death   *death // nil unless one is planned
 }
 
 // death is how a server dies.
@@ -77,6 +78,12 @@ func startServer(ctx context.Context, file string, configure func(*devserver.Opt
 		servers.Delete(file)
 		return nil, err
 	}
+	s.mu.Lock()
+	commits := s.commits
+	s.mu.Unlock()
+	if commits == 0 { // nobody would notice that each kill hits a server that is idle
+		return nil, errors.Join(errors.New("simulation: SQLite does not tell of the server's commits"), s.stop())
+	}
 	s.conn, err = grpc.NewClient("passthrough:///"+s.running.Address(),
 		append(s.running.DialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()))...)
 	if err != nil {
@@ -90,6 +97,7 @@ func startServer(ctx context.Context, file string, configure func(*devserver.Opt
 func (s *server) commit() int32 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.commits++
 	d := s.death
 	switch {
 	case d == nil || d.copied:
