@@ -5,10 +5,12 @@
 //
 //	go run ./lab chaos --seed 42    orders, while everything fails that can fail
 //	go run ./lab shrink --seed 3    the fewest orders and faults with which a run fails
+//	go run ./lab simulate --seeds 1-100    such runs in virtual time, one after the other
 //
 // The processes of a run are this program again: called coffee it is that, with the faults
 // that the run injects into it (inject.go), which reach the commands through
-// [commands.Options]. chaos/ has the run, its judges and its schedule, powerfailure/ what a
+// [commands.Options]. chaos/ has the run, its judges and its schedule, simulation/ a Temporal server in virtual time, inject/ what
+// a worker's ledger and clock do wrong, powerfailure/ what a
 // power failure leaves of a disk, and cluster/ a distributed Temporal cluster to run it on.
 // TestDefects proves that the judges see what is wrong.
 package main

@@ -105,10 +105,10 @@ func (l *lab) simulateAll(ctx context.Context, options chaos.Options, first, las
 		}
 		if time.Since(said) > 10*time.Second {
 			said = time.Now()
-			l.notef("%d of %d seeds, %d failed, %.2f s of processor time each", seed-first+1, last-first+1, len(failed), processorTime().Seconds()/float64(seed-first+1))
+			l.notef("%d of %d seeds, %d failed, %.2f s of processor time a run", seed-first+1, last-first+1, len(failed), processorTime().Seconds()/float64(sum.Runs))
 		}
 	}
-	l.line("Runs", "%d, in %.0f s; %.2f s of processor time each", sum.Runs, time.Since(began).Seconds(), processorTime().Seconds()/float64(max(1, sum.Runs)))
+	l.line("Runs", "%d, in %.0f s; %.2f s of processor time a run", sum.Runs, time.Since(began).Seconds(), processorTime().Seconds()/float64(max(1, sum.Runs)))
 	l.line("Orders", "%d acknowledged; %.0f min simulated", sum.Acknowledged, sum.Seconds/60)
 	if repeat > 0 {
 		l.line("Repeated", "%d of %d runs went as the first of their seed", same, sum.Runs-sum.Runs/(repeat+1))

@@ -29,7 +29,7 @@ func TestSimulatedDefects(t *testing.T) {
 		{"", nil, 3, true},
 		{"lose-cancels", []string{cancels}, 1, true},
 		{"overcharge", []string{rule(audit.RuleCharge), rule(audit.RuleNet)}, 1, true},
-		{"no-refund", []string{rule(audit.RuleUndone), rule(audit.RuleHistory), rule(audit.RuleNet)}, 1, false},
+		{"no-refund", []string{rule(audit.RuleUndone), rule(audit.RuleHistory), rule(audit.RuleNet)}, 20, false},
 		{"charge-runs", []string{rule(audit.RuleNet), rule(audit.RuleOwner), rule(audit.RuleHistory), rule(audit.RuleUndone), rule(audit.RuleRefund)}, 40, false},
 		{"misbook-late", []string{rule(audit.RuleOwner)}, 40, false},
 		{"ignore-errors", []string{rule(audit.RuleHistory), rule(audit.RuleNet)}, 40, false},

@@ -5,6 +5,7 @@ package simulation
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"runtime/pprof"
 	"sync/atomic"
 	"testing"
@@ -21,10 +22,12 @@ const stuck = time.Minute
 // virtual time stands still, or something cannot end, it panics; in the first case it writes
 // all goroutines to stderr.
 //
-// From then on workers of this process remember no workflow, and replay it for each task: see
+// Meanwhile the process uses one processor: what happens at the same instant then happens in
+// the same order more often. From then on workers of this process remember no workflow, and replay it for each task: see
 // the package.
 func Run(f func()) {
 	worker.SetStickyWorkflowCacheSize(0)
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	var beats atomic.Int64
 	watched := make(chan struct{})
 	defer close(watched)

@@ -2,8 +2,9 @@
 // all of them in one bubble of [testing/synctest], where a pause of an hour takes no time.
 //
 // [Run] opens the bubble and watches it from outside. A [World] has the server, which can be
-// killed at a commit (server.go), and each worker or client reaches it through a [Node],
-// whose calls can be lost, delayed, held or cut (node.go).
+// killed at a commit (server.go), and each worker or client reaches it through a [Node] that
+// can be killed and frozen (node.go), and whose calls can be lost, delayed or cut
+// (network.go).
 //
 // A dead server is not stopped in the middle of what it does. At the instant of its death the
 // world takes a copy of its database, which has what a killed process leaves, and cuts it

@@ -22,9 +22,15 @@ import (
 
 // server is a server that lives until it is killed.
 type server struct {
-	file    string
+	*database
 	running *devserver.Server
 	conn    *grpc.ClientConn
+}
+
+// database is that of a server, and decides about its life. SQLite's driver never forgets it,
+// so it leads to nothing large.
+type database struct {
+	file string
 	// life ends when the server is killed.
 	life context.Context
 	end  context.CancelFunc
@@ -45,9 +51,9 @@ type death struct {
 	err           error
 }
 
-// servers are the servers that live, by the file of their database: of a connection, SQLite
-// tells only that.
-var servers sync.Map
+// databases are those of the servers that live, by their file: of a connection, SQLite tells
+// only that.
+var databases sync.Map
 
 // watchCommits makes SQLite tell of each commit of a server. Only drivers can be asked to do
 // so, and the one of the servers is shared by the whole process.
@@ -58,8 +64,8 @@ var watchCommits = sync.OnceFunc(func() {
 		if err != nil {
 			return nil // it is not one of ours
 		}
-		if s, ok := servers.Load(file); ok {
-			conn.(sqlite.HookRegisterer).RegisterCommitHook(s.(*server).commit)
+		if d, ok := databases.Load(file); ok {
+			conn.(sqlite.HookRegisterer).RegisterCommitHook(d.(*database).commit)
 		}
 		return nil
 	})
@@ -67,15 +73,15 @@ var watchCommits = sync.OnceFunc(func() {
 
 func startServer(ctx context.Context, file string, configure func(*devserver.Options)) (_ *server, err error) {
 	watchCommits()
-	s := &server{file: file}
+	s := &server{database: &database{file: file}}
 	s.life, s.end = context.WithCancel(context.Background())
-	servers.Store(file, s)
+	databases.Store(file, s.database)
 	options := devserver.Options{InProcess: true, DatabaseFile: file, SyncLog: func(*os.File) error { return nil }}
 	if configure != nil {
 		configure(&options)
 	}
 	if s.running, err = devserver.Start(ctx, options); err != nil {
-		servers.Delete(file)
+		databases.Delete(file)
 		return nil, err
 	}
 	s.mu.Lock()
@@ -94,7 +100,7 @@ func startServer(ctx context.Context, file string, configure func(*devserver.Opt
 
 // commit is called while the server's connection is about to commit, and makes no other
 // write meanwhile.
-func (s *server) commit() int32 {
+func (s *database) commit() int32 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.commits++
@@ -117,13 +123,13 @@ func (s *server) commit() int32 {
 }
 
 // leave copies the database as it is. The caller holds the lock, and nothing writes.
-func (s *server) leave() {
+func (s *database) leave() {
 	s.death.copied = true
 	s.death.err = copyDatabase(s.file, s.death.left)
 }
 
 // kill returns when the server is dead, and its database copied.
-func (s *server) kill(after int, kept bool, left string) (hit string, err error) {
+func (s *database) kill(after int, kept bool, left string) (hit string, err error) {
 	d := &death{after: after, kept: kept, left: left, hit: "while it was idle"}
 	s.mu.Lock()
 	s.death = d
@@ -151,7 +157,7 @@ func (s *server) stop() error {
 		errs = append(errs, s.conn.Close())
 	}
 	errs = append(errs, s.running.Stop())
-	servers.Delete(s.file)
+	databases.Delete(s.file)
 	files, err := filepath.Glob(s.file + "*")
 	errs = append(errs, err)
 	for _, file := range files {
