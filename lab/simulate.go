@@ -113,6 +113,7 @@ func (l *lab) simulateAll(ctx context.Context, options chaos.Options, first, las
 	if repeat > 0 {
 		l.line("Repeated", "%d of %d runs went as the first of their seed", same, sum.Runs-sum.Runs/(repeat+1))
 	}
+	l.line("Late", "%d charges, %d of them refused", sum.LateCharges, sum.LateRefused)
 	for _, name := range slices.Sorted(maps.Keys(sum.Hits)) {
 		l.line("  "+strconv.Itoa(sum.Hits[name]), "%s", name)
 	}

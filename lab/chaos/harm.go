@@ -190,12 +190,24 @@ func (a *actor) counting() *around.Calls {
 	}}
 }
 
+// refusing is a ledger that takes no refunds while its world has it so.
+type refusing struct {
+	coffee.Ledger
+	world *world
+}
+
+// Refund implements [coffee.Ledger].
+func (l *refusing) Refund(ctx context.Context, orderID, runID string) (coffee.Entry, error) {
+	if l.world.noRefunds.Load() {
+		return coffee.Entry{}, inject.ErrNoRefunds
+	}
+	return l.Ledger.Refund(ctx, orderID, runID)
+}
+
 // held is a ledger whose calls wait while their node is frozen, and fail when it is dead.
 type held struct {
 	coffee.Ledger
-	world *world
-	actor *actor
-	node  *simulation.Node
+	node *simulation.Node
 }
 
 // Charge implements [coffee.Ledger].
@@ -206,9 +218,6 @@ func (l *held) Charge(ctx context.Context, charge coffee.Charge) (entry coffee.E
 
 // Refund implements [coffee.Ledger].
 func (l *held) Refund(ctx context.Context, orderID, runID string) (entry coffee.Entry, err error) {
-	if l.world.noRefunds.Load() {
-		return entry, inject.ErrNoRefunds
-	}
 	err = l.node.Do(func() (err error) { entry, err = l.Ledger.Refund(ctx, orderID, runID); return err })
 	return entry, err
 }

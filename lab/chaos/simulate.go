@@ -268,11 +268,12 @@ func (w *world) work(a *actor, node *simulation.Node) error {
 	}
 	services := coffee.DefaultServiceConfig()
 	services.ChargeTime, services.BrewTime, services.ReceiptTime, services.Seed = 500*time.Millisecond, 700*time.Millisecond, 150*time.Millisecond, w.Seed
-	options := coffee.WorkerOptions{Services: services, Log: zerolog.New(zerolog.SyncWriter(a.log)), Ledger: &held{Ledger: store, world: w, actor: a, node: node}}
+	options := coffee.WorkerOptions{Services: services, Log: zerolog.New(zerolog.SyncWriter(a.log)), Ledger: &refusing{store, w}}
 	inject.ChargeLate(&options, w.Seed)
 	if w.Worker != nil {
 		w.Worker(&options)
 	}
+	options.Ledger = &held{options.Ledger, node} // outside of everything: a freeze may come before it
 	options.Interceptors = append(options.Interceptors, a.counting())
 	worker, err := coffee.NewWorker(conn, options)
 	if err != nil {

@@ -24,8 +24,10 @@ type Pair struct{ Step, Fault string }
 type Sum struct {
 	Runs, Acknowledged int
 	Seconds            float64 // simulated
-	Hits               map[string]int
-	Pairs              map[Pair]int
+	// LateCharges came after their attempt was given up; the ledger has refused LateRefused.
+	LateCharges, LateRefused int
+	Hits                     map[string]int
+	Pairs                    map[Pair]int
 }
 
 // Add adds a run.
@@ -36,6 +38,8 @@ func (s *Sum) Add(run *Simulated) {
 	s.Runs++
 	s.Acknowledged += run.Acknowledged
 	s.Seconds += run.Seconds
+	s.LateCharges += run.LateCharges
+	s.LateRefused += run.LateRefused
 	for name, count := range run.Hits {
 		s.Hits[name] += count
 	}
