@@ -5,7 +5,6 @@ package chaos
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -22,7 +21,6 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/audit"
-	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/dial"
 	"example.com/coffee/coffee/ledger"
 	"example.com/coffee/internal/exit"
@@ -304,30 +302,4 @@ func (w *world) command(ctx context.Context, args ...string) error {
 	defer book.Close()
 	_, err = audit.Run(ctx, audit.Options{Client: conn, Namespace: w.namespace, Book: book, Repair: store})
 	return err
-}
-
-// tell completes the result with what the histories tell.
-func (w *world) tell(ctx context.Context, result *Simulated) error {
-	conn, err := w.connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	orders, hash := desk.NewClient(conn, w.namespace), sha256.New()
-	for n := range w.Orders {
-		id := planOrder(w.Seed, n).request.OrderID
-		history, err := orders.History(ctx, id)
-		if err != nil && !errors.Is(err, coffee.ErrNotFound) {
-			return err
-		}
-		w.pair(result.Pairs, history.Events)
-		for _, event := range history.Events {
-			fmt.Fprintln(hash, id, event.GetEventType(), event.GetEventTime().AsTime().Sub(w.began))
-		}
-	}
-	if result.Story, err = w.story(ctx, result.Report); err != nil {
-		return err
-	}
-	result.Trace = fmt.Sprintf("%x", hash.Sum(nil)[:8])
-	return nil
 }

@@ -4,6 +4,8 @@ package chaos
 
 import (
 	"context"
+	"crypto/sha256"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,6 +15,7 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
 
+	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/ledger"
 )
@@ -156,4 +159,30 @@ func (w *world) story(ctx context.Context, report *Report) (story []string, err 
 		story = append(story, fmt.Sprintf("%8.3f s  %s", time.Unix(0, m.when).Sub(w.began).Seconds(), m.what))
 	}
 	return story, nil
+}
+
+// tell completes the result with what the histories tell.
+func (w *world) tell(ctx context.Context, result *Simulated) error {
+	conn, err := w.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	orders, hash := desk.NewClient(conn, w.namespace), sha256.New()
+	for n := range w.Orders {
+		id := planOrder(w.Seed, n).request.OrderID
+		history, err := orders.History(ctx, id)
+		if err != nil && !errors.Is(err, coffee.ErrNotFound) {
+			return err
+		}
+		w.pair(result.Pairs, history.Events)
+		for _, event := range history.Events {
+			fmt.Fprintln(hash, id, event.GetEventType(), event.GetEventTime().AsTime().Sub(w.began))
+		}
+	}
+	if result.Story, err = w.story(ctx, result.Report); err != nil {
+		return err
+	}
+	result.Trace = fmt.Sprintf("%x", hash.Sum(nil)[:8])
+	return nil
 }
