@@ -4,6 +4,7 @@ package simulation
 
 import (
 	"fmt"
+	"math/rand"
 	"os"
 	"runtime"
 	"runtime/pprof"
@@ -26,6 +27,7 @@ const stuck = time.Minute
 // the same order more often. From then on workers of this process remember no workflow, and replay it for each task: see
 // the package.
 func Run(f func()) {
+	seedRandom()
 	worker.SetStickyWorkflowCacheSize(0)
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	var beats atomic.Int64
@@ -49,6 +51,23 @@ func Run(f func()) {
 		time.Sleep(linger)
 		close(over)
 	})
+}
+
+// seedRandom makes the pauses before another attempt the same in each run: the SDK and the
+// server draw a part of them from math/rand, which stays predictable. It panics if that has no
+// effect any more.
+func seedRandom() {
+	before := os.Getenv("GODEBUG")
+	defer os.Setenv("GODEBUG", before)
+	os.Setenv("GODEBUG", before+",randseednop=0") // otherwise Seed does nothing
+	var drawn [2]int64
+	for i := range drawn {
+		rand.Seed(1) //nolint:staticcheck // there is no other way to seed what others draw from
+		drawn[i] = rand.Int63()
+	}
+	if drawn[0] != drawn[1] {
+		panic("simulation: math/rand cannot be seeded any more")
+	}
 }
 
 // linger is how long, in virtual time, everything has to end by itself. When f has returned,
