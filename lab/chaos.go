@@ -110,8 +110,19 @@ func parseRun(c *cli.Context) (p plan, err error) {
 	case c.IsSet("strike") && !c.IsSet("address"):
 		return p, exit.Usagef(c.Command.HelpName, "--strike needs --address")
 	}
+	if p.Only, err = parseOnly(c); err != nil {
+		return p, err
+	}
+	if err := parseConnection(c, &p); err != nil {
+		return p, err
+	}
+	return p, parseFaults(c, &p)
+}
+
+// parseOnly parses the numbers of the faults that are wanted; nil means all.
+func parseOnly(c *cli.Context) (only []int, err error) {
 	if c.IsSet("only") {
-		p.Only = []int{} // perhaps none of them
+		only = []int{} // perhaps none of them
 	}
 	for number := range strings.SplitSeq(c.String("only"), ",") {
 		if number == "" {
@@ -119,14 +130,11 @@ func parseRun(c *cli.Context) (p plan, err error) {
 		}
 		n, err := strconv.Atoi(number)
 		if err != nil || n < 0 {
-			return p, exit.Usagef(c.Command.HelpName, "--only has %q: use numbers from 0", number)
+			return nil, exit.Usagef(c.Command.HelpName, "--only has %q: use numbers from 0", number)
 		}
-		p.Only = append(p.Only, n)
+		only = append(only, n)
 	}
-	if err := parseConnection(c, &p); err != nil {
-		return p, err
-	}
-	return p, parseFaults(c, &p)
+	return only, nil
 }
 
 // parseFaults parses which kinds of faults are wanted.

@@ -4,12 +4,9 @@ package main
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"strconv"
 	"strings"
-	"sync"
-	"time"
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/ledger"
@@ -17,6 +14,7 @@ import (
 	"example.com/coffee/devserver"
 	"example.com/coffee/internal/release"
 	"example.com/coffee/lab/chaos"
+	"example.com/coffee/lab/inject"
 )
 
 // recording begins to record in a directory what SQLite writes, and returns what syncs a
@@ -43,18 +41,18 @@ func injected(list string, record recording) (options commands.Options, err erro
 				return options, err
 			}
 		case name == "refunds":
-			worker = append(worker, refuseRefunds)
+			worker = append(worker, inject.RefuseRefunds)
 		case name == "release" && release.Named(value) != nil:
 			options.Release = release.Named(value)
 		case notANumber != nil:
 			return options, fmt.Errorf("%s has %q", chaos.InjectVariable, fault)
 		case name == "late":
-			worker = append(worker, func(o *coffee.WorkerOptions) { chargeLate(o, seed) })
+			worker = append(worker, func(o *coffee.WorkerOptions) { inject.ChargeLate(o, seed) })
 		case name == "storage":
 			storage = seed
-			options.Ledger = append(options.Ledger, ledger.Wrapped(faulty(drawFaults(seed))))
+			options.Ledger = append(options.Ledger, ledger.Wrapped(inject.Faulty(inject.DrawFaults(seed))))
 		case name == "clock":
-			options.Ledger = append(options.Ledger, ledger.Clock(wrongClock(seed)))
+			options.Ledger = append(options.Ledger, ledger.Clock(inject.WrongClock(seed)))
 		default:
 			return options, fmt.Errorf("%s has %q", chaos.InjectVariable, fault)
 		}
@@ -69,38 +67,4 @@ func injected(list string, record recording) (options commands.Options, err erro
 		o.Configure = func(c *devserver.ServerConfig) { injectStorageFaults(c, storage) }
 	}
 	return options, nil
-}
-
-// drawFaults returns what makes one call of a ledger's database in five fail.
-func drawFaults(seed uint64) func() fault {
-	var mu sync.Mutex
-	r := rand.New(rand.NewPCG(seed, 0))
-	calls := 0
-	return func() fault {
-		mu.Lock()
-		defer mu.Unlock()
-		calls++
-		p := r.Float64()
-		switch {
-		case calls <= 8: // they open the ledger
-		case p < 0.1:
-			return notDone
-		case p < 0.2:
-			return doneAndLost
-		}
-		return noFault
-	}
-}
-
-// wrongClock returns a clock that is minutes to hours off, and jumps every second.
-func wrongClock(seed uint64) func() time.Time {
-	return func() time.Time {
-		now := time.Now()
-		r := rand.New(rand.NewPCG(seed, uint64(now.Unix())))
-		off := time.Minute + time.Duration(r.Int64N(int64(12*time.Hour)))
-		if r.IntN(2) == 0 {
-			off = -off
-		}
-		return now.Add(off)
-	}
 }

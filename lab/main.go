@@ -5,10 +5,12 @@
 //
 //	go run ./lab chaos --seed 42    orders, while everything fails that can fail
 //	go run ./lab shrink --seed 3    the fewest orders and faults with which a run fails
+//	go run ./lab simulate --seeds 1-100    such runs in virtual time, one after the other
 //
 // The processes of a run are this program again: called coffee it is that, with the faults
 // that the run injects into it (inject.go), which reach the commands through
-// [commands.Options]. chaos/ has the run, its judges and its schedule, powerfailure/ what a
+// [commands.Options]. chaos/ has the run, its judges and its schedule, simulation/ a Temporal server in virtual time, inject/ what
+// a worker's ledger and clock do wrong, powerfailure/ what a
 // power failure leaves of a disk, and cluster/ a distributed Temporal cluster to run it on.
 // TestDefects proves that the judges see what is wrong.
 package main
@@ -76,7 +78,7 @@ func (l *lab) run(ctx context.Context, args []string) int {
 	onUsageError := func(c *cli.Context, err error, _ bool) error { return exit.Usagef(c.Command.HelpName, "%w", err) }
 	app := &cli.App{
 		Name: "lab", HelpName: "lab", Usage: "prove that coffee keeps its promise, by injecting faults",
-		Commands:                  []*cli.Command{l.chaosCommand(), l.shrinkCommand(), l.clientCommand()},
+		Commands:                  []*cli.Command{l.chaosCommand(), l.shrinkCommand(), l.simulateCommand(), l.clientCommand()},
 		Writer:                    l.out,
 		ErrWriter:                 l.err,
 		OnUsageError:              onUsageError,

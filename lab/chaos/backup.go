@@ -20,6 +20,9 @@ import (
 
 // command runs coffee as an operator does, and returns its output.
 func (r *run) command(ctx context.Context, args ...string) ([]byte, error) {
+	if r.world != nil {
+		return r.world.command(ctx, args...)
+	}
 	executable, err := os.Executable()
 	if err != nil {
 		return nil, err

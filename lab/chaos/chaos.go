@@ -26,7 +26,9 @@ import (
 
 	"go.temporal.io/sdk/client"
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
 
+	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/audit"
 	"example.com/coffee/internal/exit"
 	"example.com/coffee/lab/chaos/operations"
@@ -60,6 +62,10 @@ type Options struct {
 	Cluster *Cluster
 	// Connect connects to the server at an address; with a Cluster, to that.
 	Connect func(ctx context.Context, address string) (client.Client, error)
+	// Worker, unless nil, changes the options of the workers, and Client are further options
+	// for the connection of the client; both in virtual time only.
+	Worker func(*coffee.WorkerOptions)
+	Client []grpc.DialOption
 	// Say is called with a line of text whenever something happens.
 	Say func(line string)
 }
@@ -81,13 +87,6 @@ type Cluster struct {
 // clock=SEED, refunds=none, release=NAME, and record=DIR for the recordings that power
 // failures are made from. The processes are this program again; coffee does not read it.
 const InjectVariable = "LAB_FAULTS"
-
-// Log messages about a charge that has outlived its attempt, which the workers of a run
-// write.
-const (
-	LateCharge        = "charged late, after the attempt was given up"
-	LateChargeRefused = "late charge refused"
-)
 
 // run is one run.
 type run struct {
@@ -124,8 +123,13 @@ type run struct {
 	// lost is the worker that is never restarted; theServer if there is none. noRefunds is true
 	// while the ledger takes no refunds.
 	lost      int
-	noRefunds bool
+	noRefunds atomic.Bool
 	losses    powerfailure.Loss
+	// world, unless nil, does in virtual time what otherwise is done to processes.
+	world interface {
+		inject(ctx context.Context, f fault) (done bool, err error)
+		command(ctx context.Context, args ...string) ([]byte, error)
+	}
 }
 
 // Run starts the processes, injects the faults, waits until all orders have ended,

@@ -28,9 +28,13 @@ const journalName = "operations.jsonl"
 // RunClient runs the client of a run, in a process of its own that can be killed at
 // any time. It places the orders of the seed that have not ended yet, and returns
 // when all have ended. Its journal is in dir.
-func RunClient(ctx context.Context, conn client.Client, namespace, dir string, seed uint64, orders int) (err error) {
+func RunClient(ctx context.Context, conn client.Client, namespace, dir string, seed uint64, orders int) error {
+	return runClient(ctx, conn, namespace, dir, seed, orders, powerfailure.Now)
+}
+
+func runClient(ctx context.Context, conn client.Client, namespace, dir string, seed uint64, orders int, now func() int64) (err error) {
 	path := filepath.Join(dir, journalName)
-	journal, err := operations.OpenJournal(path, powerfailure.Now)
+	journal, err := operations.OpenJournal(path, now)
 	if err != nil {
 		return err
 	}

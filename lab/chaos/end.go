@@ -47,7 +47,7 @@ const workflowTask = 10*time.Second + 5*time.Second
 // waitForEnd returns when the client has seen the end of every order and has ended, or
 // when that has taken too long. What is stuck then is an incident.
 func (r *run) waitForEnd(ctx context.Context) error {
-	if r.noRefunds {
+	if r.noRefunds.Load() {
 		if err := r.waitForRefunds(ctx); err != nil {
 			return err
 		}

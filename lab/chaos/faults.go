@@ -107,6 +107,9 @@ func (r *run) nothingMoves(f fault) error {
 // inject injects a fault, and reports whether it did: the victim may be down, or a
 // freeze may still be waiting for a charge.
 func (r *run) inject(ctx context.Context, f fault) (done bool, err error) {
+	if r.world != nil {
+		return r.world.inject(ctx, f)
+	}
 	switch f.kind {
 	case rollForward:
 		return true, r.rollOut(ctx, nextRelease)

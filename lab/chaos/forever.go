@@ -52,7 +52,7 @@ func (r *run) lose(f fault) bool {
 // refuseRefunds makes the ledger of all workers refuse refunds from now on, or take them
 // again.
 func (r *run) refuseRefunds(refuse bool) {
-	r.noRefunds = refuse
+	r.noRefunds.Store(refuse)
 	for _, i := range r.workers() {
 		p := r.processes[i]
 		p.mu.Lock()

@@ -86,7 +86,7 @@ func (r *run) injection(p *process, faults ...string) []string {
 	if r.has(power) {
 		faults = append(faults, "record="+r.path(recordings))
 	}
-	if r.noRefunds {
+	if r.noRefunds.Load() {
 		faults = append(faults, "refunds=none")
 	}
 	return []string{InjectVariable + "=" + strings.Join(faults, ",")}

@@ -15,6 +15,7 @@ import (
 
 	"example.com/coffee/internal/sleep"
 	"example.com/coffee/lab/chaos/operations"
+	"example.com/coffee/lab/inject"
 )
 
 // recovery measures how long orders in progress took to recover from a fault.
@@ -116,8 +117,8 @@ func (r *run) lateCharges() (all, refused int, err error) {
 		if err != nil {
 			return 0, 0, err
 		}
-		refused += strings.Count(string(log), LateChargeRefused)
-		all += strings.Count(string(log), LateCharge)
+		refused += strings.Count(string(log), inject.LateChargeRefused)
+		all += strings.Count(string(log), inject.LateCharge)
 	}
 	return all + refused, refused, nil
 }

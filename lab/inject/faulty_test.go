@@ -1,6 +1,4 @@
-//go:build unix && !noserver
-
-package main
+package inject
 
 import (
 	"context"
@@ -33,9 +31,9 @@ func testLedgerFaults(t *testing.T, where string) {
 	sound := openLedger(t, where)
 	var kind atomic.Int64 // of the call that is to come
 	var left atomic.Int64 // how many calls of the database before it
-	failing, err := ledger.Open(ctx, where, ledger.Wrapped(faulty(func() fault {
+	failing, err := ledger.Open(ctx, where, ledger.Wrapped(Faulty(func() Fault {
 		if left.Add(-1) == 0 {
-			return fault(kind.Load())
+			return Fault(kind.Load())
 		}
 		return noFault
 	})))
@@ -47,7 +45,7 @@ func testLedgerFaults(t *testing.T, where string) {
 	var made, notMade int
 	for n := int64(1); ; n++ {
 		failed := false
-		for _, what := range []fault{notDone, doneAndLost} {
+		for _, what := range []Fault{notDone, doneAndLost} {
 			id := fmt.Sprintf("%d-%d", n, what)
 			charge := coffee.Charge{OrderID: id, RunID: "run", Amount: 525}
 			kind.Store(int64(what))
@@ -93,9 +91,9 @@ func TestLedgerFaultsAtRandom(t *testing.T) {
 	r := rand.New(rand.NewPCG(seed, 0))
 	where := filepath.Join(t.TempDir(), "ledger.db")
 	sound := openLedger(t, where)
-	failing, err := ledger.Open(ctx, where, ledger.Wrapped(faulty(func() fault { return fault(r.IntN(6)) }))) // three of six are none
+	failing, err := ledger.Open(ctx, where, ledger.Wrapped(Faulty(func() Fault { return Fault(r.IntN(6)) }))) // three of six are none
 	for err != nil {
-		failing, err = ledger.Open(ctx, where, ledger.Wrapped(faulty(func() fault { return fault(r.IntN(6)) })))
+		failing, err = ledger.Open(ctx, where, ledger.Wrapped(Faulty(func() Fault { return Fault(r.IntN(6)) })))
 	}
 	t.Cleanup(func() { failing.Close() })
 	insist := func(do func() error) {

@@ -1,28 +1,29 @@
-//go:build unix && !noserver
-
-package main
+package inject
 
 import (
 	"context"
 	"database/sql/driver"
 	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
 )
 
-// fault is what goes wrong with a call of the database.
-type fault int
+// Fault is what goes wrong with a call of the database.
+type Fault int
 
 // The faults. After either the caller gets an error, and cannot know which it was.
 const (
-	noFault fault = iota
+	noFault Fault = iota
 	// notDone means that the database does nothing.
 	notDone
 	// doneAndLost means that the database does it, and the answer is lost.
 	doneAndLost
 )
 
-// faulty lets calls of a ledger's database fail: before each statement and each commit,
+// Faulty lets calls of a ledger's database fail: before each statement and each commit,
 // draw says what goes wrong. Calls of draw may overlap.
-func faulty(draw func() fault) func(driver.Connector) driver.Connector {
+func Faulty(draw func() Fault) func(driver.Connector) driver.Connector {
 	return func(c driver.Connector) driver.Connector { return faultyConnector{c, draw} }
 }
 
@@ -30,7 +31,7 @@ var errInjected = errors.New("injected fault: the database did not answer")
 
 type faultyConnector struct {
 	driver.Connector
-	draw func() fault
+	draw func() Fault
 }
 
 // Connect implements [driver.Connector].
@@ -46,7 +47,7 @@ func (c faultyConnector) Connect(ctx context.Context) (driver.Conn, error) {
 // leaves to [database/sql], as the driver would.
 type faultyConn struct {
 	driver.Conn
-	draw func() fault
+	draw func() Fault
 }
 
 var (
@@ -121,7 +122,7 @@ func (c *faultyConn) IsValid() bool {
 
 type faultyTx struct {
 	driver.Tx
-	draw func() fault
+	draw func() Fault
 }
 
 // Commit implements [driver.Tx]. A transaction that is not committed is rolled back.
@@ -135,4 +136,38 @@ func (t faultyTx) Commit() error {
 		return errInjected
 	}
 	return err
+}
+
+// DrawFaults returns what makes one call of a ledger's database in five fail.
+func DrawFaults(seed uint64) func() Fault {
+	var mu sync.Mutex
+	r := rand.New(rand.NewPCG(seed, 0))
+	calls := 0
+	return func() Fault {
+		mu.Lock()
+		defer mu.Unlock()
+		calls++
+		p := r.Float64()
+		switch {
+		case calls <= 8: // they open the ledger
+		case p < 0.1:
+			return notDone
+		case p < 0.2:
+			return doneAndLost
+		}
+		return noFault
+	}
+}
+
+// WrongClock returns a clock that is minutes to hours off, and jumps every second.
+func WrongClock(seed uint64) func() time.Time {
+	return func() time.Time {
+		now := time.Now()
+		r := rand.New(rand.NewPCG(seed, uint64(now.Unix())))
+		off := time.Minute + time.Duration(r.Int64N(int64(12*time.Hour)))
+		if r.IntN(2) == 0 {
+			off = -off
+		}
+		return now.Add(off)
+	}
 }

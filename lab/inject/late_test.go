@@ -1,6 +1,4 @@
-//go:build unix && !noserver
-
-package main
+package inject
 
 import (
 	"bytes"
@@ -16,7 +14,6 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/ledger"
-	"example.com/coffee/lab/chaos"
 )
 
 // TestLateCharges: some seven charges in ten go on after their attempt was given up, and
@@ -33,7 +30,7 @@ func TestLateCharges(t *testing.T) {
 	var log bytes.Buffer
 	for seed := range uint64(100) {
 		options := coffee.WorkerOptions{Ledger: sound, Log: zerolog.New(&log)}
-		chargeLate(&options, seed)
+		ChargeLate(&options, seed)
 		for _, name := range []string{coffee.ActivityChargeCustomer, coffee.ActivityBrewCoffee} {
 			env := (&testsuite.WorkflowTestSuite{}).NewTestActivityEnvironment()
 			env.SetWorkerOptions(worker.Options{Interceptors: options.Interceptors})
@@ -65,7 +62,7 @@ func TestLateCharges(t *testing.T) {
 	if n := late[coffee.ActivityChargeCustomer]; n < 55 || n > 85 || late[coffee.ActivityBrewCoffee] != 0 {
 		t.Errorf("%v of 100 have no end", late)
 	}
-	if got := log.String(); strings.Count(got, chaos.LateCharge) != 1 || strings.Count(got, chaos.LateChargeRefused) != 1 {
+	if got := log.String(); strings.Count(got, LateCharge) != 1 || strings.Count(got, LateChargeRefused) != 1 {
 		t.Errorf("the log has %s", got)
 	}
 }

@@ -1,6 +1,6 @@
-//go:build unix && !noserver
-
-package main
+// Package inject makes the ledger and the clock of a worker fail, in a process of its own
+// or in virtual time.
+package inject
 
 import (
 	"context"
@@ -13,18 +13,26 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/internal/around"
-	"example.com/coffee/lab/chaos"
 )
 
-// refuseRefunds gives a worker a ledger that takes no refunds.
-func refuseRefunds(options *coffee.WorkerOptions) { options.Ledger = noRefunds{options.Ledger} }
+// RefuseRefunds gives a worker a ledger that takes no refunds.
+func RefuseRefunds(options *coffee.WorkerOptions) { options.Ledger = noRefunds{options.Ledger} }
+
+// ErrNoRefunds is the error of a ledger that takes no refunds.
+var ErrNoRefunds = errors.New("injected fault: the ledger takes no refunds")
 
 type noRefunds struct{ coffee.Ledger }
 
 // Refund implements [coffee.Ledger].
 func (noRefunds) Refund(context.Context, string, string) (coffee.Entry, error) {
-	return coffee.Entry{}, errors.New("injected fault: the ledger takes no refunds")
+	return coffee.Entry{}, ErrNoRefunds
 }
+
+// Log messages about a charge that has outlived its attempt.
+const (
+	LateCharge        = "charged late, after the attempt was given up"
+	LateChargeRefused = "late charge refused"
+)
 
 // lateRate is the share of charges that come late.
 const lateRate = 0.7
@@ -33,10 +41,10 @@ const lateRate = 0.7
 // on without it.
 type attemptKey struct{}
 
-// chargeLate lets charges go on after their attempt was given up, like a request that is
+// ChargeLate lets charges go on after their attempt was given up, like a request that is
 // already on its way to a payment provider. The ledger must withstand them. The seed
 // decides which do.
-func chargeLate(options *coffee.WorkerOptions, seed uint64) {
+func ChargeLate(options *coffee.WorkerOptions, seed uint64) {
 	options.Ledger = lateLedger{options.Ledger, options.Log}
 	options.Interceptors = append(options.Interceptors, &around.Calls{Activity: func(ctx context.Context, next func(context.Context) (any, error)) (any, error) {
 		info := activity.GetInfo(ctx)
@@ -62,9 +70,9 @@ func (l lateLedger) Charge(ctx context.Context, charge coffee.Charge) (coffee.En
 		log := l.log.Warn().Ctx(ctx).Str("order_id", charge.OrderID)
 		switch {
 		case err == nil:
-			log.Msg(chaos.LateCharge)
+			log.Msg(LateCharge)
 		case coffee.IsRefusal(err):
-			log.Err(err).Msg(chaos.LateChargeRefused)
+			log.Err(err).Msg(LateChargeRefused)
 		}
 	}
 	return entry, err

@@ -1,0 +1,309 @@
+//go:build unix && !noserver
+
+package chaos
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+	"go.temporal.io/sdk/client"
+	"google.golang.org/grpc"
+
+	"example.com/coffee/coffee"
+	"example.com/coffee/coffee/audit"
+	"example.com/coffee/coffee/dial"
+	"example.com/coffee/coffee/ledger"
+	"example.com/coffee/internal/exit"
+	"example.com/coffee/lab/chaos/operations"
+	"example.com/coffee/lab/inject"
+	"example.com/coffee/lab/simulation"
+)
+
+// SimulatedFaults are those that a run in virtual time can inject.
+var SimulatedFaults = []string{"kill", "freeze", "network", "storage", "clock", "operator", "forever"}
+
+// Simulated is what came of a run in virtual time.
+type Simulated struct {
+	*Report
+	// Hits counts what the faults have hit.
+	Hits map[string]int
+	// Trace is a hash of what has happened, and when, in all orders.
+	Trace string
+	// Pairs counts how many orders were at a step when there was a fault.
+	Pairs map[Pair]int
+	// Story tells of the orders about which a judge has found something.
+	Story []string
+}
+
+// Simulate makes a run in virtual time. Dir is where its databases are, Faults are some of
+// [SimulatedFaults], and there is no Cluster.
+func Simulate(options Options) (result *Simulated, err error) {
+	simulation.Run(func() { result, err = simulate(options) })
+	return result, err
+}
+
+// world is what a run has in virtual time in place of processes.
+type world struct {
+	*run
+	*simulation.World
+	office  *simulation.Node // from which orders are looked at, and operators act
+	actors  [processCount]*actor
+	running sync.WaitGroup // what the actors do, dead or alive
+	// closing ends when the actors are to stop.
+	closing context.Context
+	close   context.CancelFunc
+	ticks   atomic.Int64 // the clock of the journals
+}
+
+func simulate(options Options) (_ *Simulated, err error) {
+	ctx := context.Background()
+	options.Ledger = filepath.Join(options.Dir, "ledger.db")
+	w := &world{run: &run{Options: options, ledger: options.Ledger, began: time.Now(), namespace: client.DefaultNamespace, touched: map[string][]operations.Kind{}, outages: &outages{}}}
+	w.run.world = w
+	w.World = simulation.New(options.Seed, options.Dir, nil)
+	w.office = w.Node("office")
+	w.Connect = func(ctx context.Context, _ string) (client.Client, error) { return w.dial(ctx, w.office) }
+	w.reader = operations.NewReader(w.path(journalName))
+	if w.journal, err = operations.OpenJournal(w.path(journalName), w.now); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, w.journal.Close()) }()
+	if err := w.Start(ctx); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, w.Stop()) }()
+	w.closing, w.close = context.WithCancel(ctx)
+	defer w.leave()
+	w.processes[theServer] = &process{name: "server", done: make(chan struct{})}
+	for _, which := range []int{worker1, worker2} {
+		if err := w.play(which, fmt.Sprintf("worker %d", which-worker1+1), w.work); err != nil {
+			return nil, err
+		}
+	}
+	if err := w.play(theClient, "client", w.buy); err != nil {
+		return nil, err
+	}
+
+	if err := w.injectAll(ctx); err != nil {
+		return nil, err
+	}
+	if err := w.lasting.Wait(); err != nil {
+		return nil, err
+	}
+	if err := w.waitForEnd(ctx); err != nil {
+		return nil, err
+	}
+	w.leave()
+	report, err := w.report(ctx)
+	if err != nil {
+		return nil, err
+	}
+	report.Incidents = slices.Concat(report.Incidents, w.incidents, w.unexcused())
+	report.Seconds = time.Since(w.began).Seconds()
+	result := &Simulated{Report: report, Hits: w.Hits(), Pairs: map[Pair]int{}}
+	return result, w.tell(ctx, result)
+}
+
+// leave ends all actors.
+func (w *world) leave() {
+	w.close()
+	w.running.Wait()
+	for _, a := range w.actors {
+		if a != nil {
+			a.log.Close()
+		}
+	}
+}
+
+// now is a clock of the journals. It never says the same twice, so that what happens at the
+// same instant has an order.
+func (w *world) now() int64 {
+	for {
+		last := w.ticks.Load()
+		now := max(time.Now().UnixNano(), last+1)
+		if w.ticks.CompareAndSwap(last, now) {
+			return now
+		}
+	}
+}
+
+func (w *world) dial(ctx context.Context, node *simulation.Node, more ...grpc.DialOption) (client.Client, error) {
+	options := client.Options{Namespace: w.namespace, Logger: dial.NewLogger(zerolog.Nop())}
+	options.ConnectionOptions.DialOptions = slices.Concat([]grpc.DialOption{dial.Guarded()}, more)
+	return node.Dial(ctx, options)
+}
+
+// unexcused reports the actors that have ended by themselves.
+func (w *world) unexcused() (incidents []string) {
+	for i, p := range w.processes {
+		if p == nil {
+			continue
+		}
+		for _, crash := range p.exits {
+			if !w.isExcused(i, crash.ended) {
+				incidents = append(incidents, crash.what)
+			}
+		}
+	}
+	return incidents
+}
+
+// actor is a worker or the client. It starts again whenever it ends.
+type actor struct {
+	which    int
+	process  *process // its place in the records of the run
+	log      *os.File // of the process
+	charging atomic.Int64
+
+	mu       sync.Mutex
+	node     *simulation.Node // nil while it is down
+	downtime time.Duration
+	gone     bool
+	network  simulation.Network
+	storage  func() inject.Fault // nil if its ledger works
+	clock    func() time.Time    // nil if its clock is right
+}
+
+// play lets an actor live until the world closes, or run has returned nil.
+func (w *world) play(which int, name string, run func(*actor, *simulation.Node) error) error {
+	a := &actor{which: which, process: &process{name: name, log: w.path(strings.ReplaceAll(name, " ", "-") + ".log"), done: make(chan struct{})}}
+	w.actors[which], w.processes[which] = a, a.process
+	var err error
+	if a.log, err = os.Create(a.process.log); err != nil {
+		return err
+	}
+	w.running.Go(func() {
+		defer close(a.process.done)
+		for life := 1; w.closing.Err() == nil && !a.isGone(); life++ {
+			node := w.Node(fmt.Sprintf("%s.%d", name, life))
+			ended := make(chan error, 1)
+			a.begin(node, 10*life+which)
+			w.running.Go(func() { ended <- run(a, node) })
+			pause := restartPause
+			select {
+			case <-node.Life().Done():
+				pause = a.end()
+			case err := <-ended:
+				a.end()
+				if err == nil {
+					return
+				}
+				if node.Life().Err() == nil && w.closing.Err() == nil {
+					a.process.exits = append(a.process.exits, crash{time.Now(), exit.Failure, fmt.Sprintf("the %s ended by itself: %v", name, err)})
+				}
+			}
+			time.Sleep(pause)
+		}
+	})
+	return nil
+}
+
+func (a *actor) begin(node *simulation.Node, pid int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.node, a.downtime = node, restartPause
+	a.charging.Store(0)
+	node.Disturb(a.network)
+	a.process.pids = append(a.process.pids, pid)
+}
+
+func (a *actor) end() (downtime time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.node = nil
+	return a.downtime
+}
+
+func (a *actor) isGone() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.gone
+}
+
+// buy is the client.
+func (w *world) buy(_ *actor, node *simulation.Node) error {
+	ctx, cancel := context.WithCancel(node.Life())
+	defer cancel()
+	defer context.AfterFunc(w.closing, cancel)()
+	conn, err := w.dial(ctx, node, w.Client...)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return runClient(ctx, conn, w.namespace, w.Dir, w.Seed, w.Orders, w.now)
+}
+
+// work is a worker.
+func (w *world) work(a *actor, node *simulation.Node) error {
+	ctx, cancel := context.WithCancel(node.Life())
+	defer cancel()
+	defer context.AfterFunc(w.closing, cancel)()
+	a.mu.Lock()
+	pid := a.process.pids[len(a.process.pids)-1]
+	a.mu.Unlock()
+	conn, err := node.Dial(ctx, client.Options{Namespace: w.namespace, Identity: fmt.Sprintf("%d@%s", pid, a.process.name), Logger: dial.NewLogger(zerolog.Nop())})
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	store, err := ledger.Open(ctx, w.ledger, ledger.Wrapped(inject.Faulty(a.fault)), ledger.Clock(a.now))
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	if err := ledger.Claim(ctx, coffee.NewClient(conn, w.namespace), store, false, zerolog.Nop()); err != nil {
+		return err
+	}
+	services := coffee.DefaultServiceConfig()
+	services.ChargeTime, services.BrewTime, services.ReceiptTime, services.Seed = 500*time.Millisecond, 700*time.Millisecond, 150*time.Millisecond, w.Seed
+	options := coffee.WorkerOptions{Services: services, Log: zerolog.New(zerolog.SyncWriter(a.log)), Ledger: &refusing{store, w}}
+	inject.ChargeLate(&options, w.Seed)
+	if w.Worker != nil {
+		w.Worker(&options)
+	}
+	options.Ledger = &held{options.Ledger, node} // outside of everything: a freeze may come before it
+	options.Interceptors = append(options.Interceptors, a.counting())
+	worker, err := coffee.NewWorker(conn, options)
+	if err != nil {
+		return err
+	}
+	return cmp.Or(worker.Run(ctx), ctx.Err()) // a worker that was asked to stop is no client that has done its work
+}
+
+// command does what an operator asks of the program coffee.
+func (w *world) command(ctx context.Context, args ...string) ([]byte, error) {
+	if !slices.Equal(args[:2], []string{"audit", "--repair"}) {
+		return nil, fmt.Errorf("there is no coffee %s in virtual time", args[0])
+	}
+	conn, err := w.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	store, err := ledger.Open(ctx, w.ledger)
+	if err != nil {
+		return nil, err
+	}
+	defer store.Close()
+	book, err := audit.OpenBook(ctx, w.ledger)
+	if err != nil {
+		return nil, err
+	}
+	defer book.Close()
+	report, err := audit.Run(ctx, audit.Options{Client: conn, Namespace: w.namespace, Book: book, Repair: store})
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(report)
+}
