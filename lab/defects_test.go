@@ -3,8 +3,8 @@
 package main
 
 import (
-	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"google.golang.org/grpc"
 
 	"example.com/coffee/coffee/audit"
 	"example.com/coffee/internal/exit"
@@ -66,17 +68,16 @@ var incidents = map[string]string{
 
 // defect is something that is wrong with the program; see defect_test.go.
 type defect struct {
-	name string
-	// orders and kills are how large a run has to be to see it, and
-	// seeds are what is tried: it takes luck to hit the instant.
+	name   string
+	judges []string // one of them sees it, and nobody else
+	// within is how many runs in virtual time it takes at the most; 0 if only processes show it.
+	within uint64
+	// orders and kills are how large a run on processes has to be to see it, and seeds are what
+	// is tried: it takes luck to hit the instant.
 	orders, kills int
 	seeds         []int
-	judges        []string // one of them sees it, and nobody else
 	// without are faults that do not show it.
 	without string
-	// faults, unless empty, are those of the run in place of the default ones, of which a run
-	// has too few of each kind to show it for certain.
-	faults string
 }
 
 var (
@@ -86,70 +87,69 @@ var (
 
 var defects = []defect{
 	// Each rule of the audit, from 1 to 8.
-	{"overcharge", 20, 2, []int{3, 4, 5}, []string{charged, netted}, "", ""},
-	{"keep-cent", 40, 2, []int{3, 4, 5}, []string{charged, refunded, netted, undone}, "", ""},
-	{"deaf", 40, 2, []int{3, 4, 5}, []string{netted, recorded}, "", ""},
-	{"no-refund", 40, 2, []int{3, 4, 5}, []string{undone}, "", ""},
-	{"charge-void", 40, 2, []int{4, 5, 6}, []string{closed, netted, undone}, "", ""},
-	{"unguarded", 20, 2, []int{3, 4, 5}, []string{owned}, "", ""},
-	{"charged-already", 40, 8, []int{3, 4, 5}, []string{getsOn, recorded}, "network", ""},
-	{"impatient", 40, 8, []int{3, 4, 5}, []string{explained, arrives}, "freeze,clock", ""},
+	{name: "overcharge", judges: []string{charged, netted}, within: 3},
+	{name: "keep-cent", judges: []string{charged, refunded, netted, undone}, within: 25},
+	{name: "deaf", judges: []string{netted, recorded}, within: 3},
+	{name: "no-refund", judges: []string{undone}, within: 6},
+	{name: "charge-void", judges: []string{closed, netted, undone}, within: 25},
+	{name: "unguarded", judges: []string{owned}, within: 25},
+	{name: "charged-already", judges: []string{getsOn, recorded}, within: 12, without: "network"},
+	{name: "impatient", judges: []string{explained, arrives}, within: 60, without: "freeze,clock"},
 	// What holds of the ledger: a call can be repeated, the order is the key, the ledger decides
 	// and not the history, a refund is due before the charge, any error but a refusal is tried
 	// again, and time plays no part.
-	{"forgetful", 60, 2, []int{87, 115, 29}, []string{getsOn}, "", ""},
-	{"charge-runs", 60, 30, []int{3, 4, 5}, []string{netted, owned, recorded}, "kill,network,power", "operator"},
-	{"no-delivery", 20, 2, []int{3, 4, 5}, []string{netted, recorded}, "", ""},
-	{"write-behind", 20, 2, []int{3, 4, 5}, []string{getsOn, recorded}, "", ""},
-	{"no-void", 60, 2, []int{3, 4, 5}, []string{undone}, "", ""},
-	{"final-errors", 60, 18, []int{87, 88, 89}, []string{getsOn}, "", "storage"},
-	{"trust-clocks", 150, 48, []int{4, 3, 5}, []string{netted, undone, recorded}, "kill,freeze,network,operator", "clock"},
+	{name: "forgetful", judges: []string{getsOn}, within: 3},
+	{name: "charge-runs", judges: []string{netted, owned, recorded}, within: 6, without: "kill,network"},
+	{name: "no-delivery", judges: []string{netted, recorded}, within: 3},
+	{name: "write-behind", judges: []string{getsOn, recorded}, within: 3},
+	{name: "no-void", judges: []string{undone}, within: 9},
+	{name: "final-errors", judges: []string{getsOn}, within: 6},
+	{name: "trust-clocks", judges: []string{netted, undone, recorded}, within: 12, without: "kill,freeze,network,operator"},
 	// What orders get on by: attempts, jams, the ledger, receipts, and no help from operators.
-	{"one-try", 20, 2, []int{3, 4, 5}, []string{getsOn}, "", ""},
-	{"no-jam", 20, 2, []int{3, 4, 5}, []string{getsOn}, "", ""},
-	{"refuse-all", 20, 2, []int{3, 4, 5}, []string{getsOn}, "", ""},
-	{"unlucky", 20, 2, []int{3, 4, 5}, []string{getsOn}, "", ""},
-	{"no-receipt", 20, 2, []int{3, 4, 5}, []string{getsOn}, "", ""},
-	{"tidy", 20, 2, []int{3, 4, 5}, []string{explained, settled, netted}, "", ""},
-	{"stuck", 20, 2, []int{3, 4, 5}, []string{ends, recorded, arrives}, "", ""},
+	{name: "one-try", judges: []string{getsOn}, within: 3},
+	{name: "no-jam", judges: []string{getsOn}, within: 3},
+	{name: "refuse-all", judges: []string{getsOn}, within: 3},
+	{name: "unlucky", judges: []string{getsOn}, within: 9},
+	{name: "no-receipt", judges: []string{getsOn}, within: 6},
+	{name: "tidy", judges: []string{explained, settled, netted}, orders: 20, kills: 2, seeds: []int{3, 4, 5}},
+	{name: "stuck", judges: []string{ends, recorded, arrives}, within: 3},
 	// What else the faults show.
-	{"misbook-late", 60, 4, []int{38, 42, 4}, []string{getsOn, owned}, "kill,storage,clock,power,operator", ""},
-	{"ignore-errors", 90, 30, []int{4, 3, 5}, []string{getsOn, netted, recorded}, "kill,network,clock,operator", "storage"},
-	{"no-sync", 40, 20, []int{3, 4, 5}, []string{getsOn, explained, cancels, ends, works, exits, readable, undone, owned, arrives}, "", ""},
-	{"no-ledger-sync", 40, 8, []int{3, 4, 5}, []string{getsOn, readable, netted, undone, recorded}, "", ""},
-	{"give-up", 40, 4, []int{19, 20, 21}, []string{undone}, "kill,network,clock", ""},
-	{"unpatched", 100, 5, []int{3, 4, 5}, []string{recorded, fits}, "kill,network", ""},
+	{name: "misbook-late", judges: []string{getsOn, owned}, within: 9, without: "kill,storage,clock,operator"},
+	{name: "ignore-errors", judges: []string{getsOn, netted, recorded}, within: 9, without: "kill,network,clock,operator"},
+	{name: "no-sync", judges: []string{getsOn, explained, cancels, ends, works, exits, readable, undone, owned, arrives}, orders: 40, kills: 20, seeds: []int{3, 4, 5}},
+	{name: "no-ledger-sync", judges: []string{getsOn, readable, netted, undone, recorded}, orders: 40, kills: 8, seeds: []int{3, 4, 5}},
+	{name: "give-up", judges: []string{undone}, within: 24, without: "kill,network,clock"},
+	{name: "unpatched", judges: []string{recorded, fits}, orders: 100, kills: 5, seeds: []int{3, 4, 5}, without: "kill,network"},
 	// What else the judges see.
-	{"remember", 40, 2, []int{3, 4, 5}, []string{explained}, "", ""},
-	{"join-anything", 40, 2, []int{3, 4, 5}, []string{explained}, "", ""},
-	{"refuse-cancels", 40, 2, []int{3, 4, 5}, []string{explained}, "", ""},
-	{"lose-cancels", 10, 2, []int{7, 8, 9}, []string{cancels}, "", ""},
-	{"spin", 40, 4, []int{19, 20, 21}, []string{waits}, "", ""},
-	{"say-nothing", 40, 4, []int{19, 20, 21}, []string{waits}, "", ""},
-	{"moody", 40, 8, []int{3, 4, 5}, []string{fits}, "", ""},
-	{"other-code", 20, 2, []int{3, 4, 5}, []string{recorded}, "", ""},
-	{"idle", 100, 5, []int{3, 4, 5}, []string{works}, "", ""},
-	{"crash", 20, 2, []int{3, 4, 5}, []string{exits}, "", ""},
-	{"no-stop", 20, 2, []int{3, 4, 5}, []string{stops}, "", ""},
-	{"stale", 40, 8, []int{3, 4, 5}, []string{shown}, "", ""},
+	{name: "remember", judges: []string{explained}, within: 3},
+	{name: "join-anything", judges: []string{explained}, within: 3},
+	{name: "refuse-cancels", judges: []string{explained}, within: 3},
+	{name: "lose-cancels", judges: []string{cancels}, within: 3, orders: 10, kills: 2, seeds: []int{7, 8, 9}},
+	{name: "spin", judges: []string{waits}, within: 9},
+	{name: "say-nothing", judges: []string{waits}, within: 9},
+	{name: "moody", judges: []string{fits}, within: 3},
+	{name: "other-code", judges: []string{recorded}, orders: 20, kills: 2, seeds: []int{3, 4, 5}},
+	{name: "idle", judges: []string{works}, orders: 100, kills: 5, seeds: []int{3, 4, 5}},
+	{name: "crash", judges: []string{exits}, orders: 20, kills: 2, seeds: []int{3, 4, 5}},
+	{name: "no-stop", judges: []string{stops}, orders: 20, kills: 2, seeds: []int{3, 4, 5}},
+	{name: "stale", judges: []string{shown}, orders: 40, kills: 8, seeds: []int{3, 4, 5}},
 }
 
-// TestDefects proves that each fault of a chaos run shows something, and that each judge
-// sees something: a program with a defect is found out, mostly with the default faults, by
-// judges that are named and no others, in one of three runs at the most. Without the faults that
-// it takes, it is not.
+// TestDefects: a program with a defect that only processes show is found out by a run with
+// the default faults, by judges that are named and no others, in one of three runs at the
+// most. Without the faults that it takes, it is not.
 //
-// Each run takes half a minute or more. All defects are tried if LAB_TEST_DEFECTS is set,
-// and otherwise one, without faults.
+// Each run takes half a minute or more. All are made if LAB_TEST_DEFECTS is set, and
+// otherwise one, without faults, of a defect that virtual time shows, too.
 func TestDefects(t *testing.T) {
 	all := os.Getenv("LAB_TEST_DEFECTS") != ""
 	for _, defect := range defects {
-		if !all && defect.name != "lose-cancels" {
+		if defect.seeds == nil || !all && defect.name != "lose-cancels" {
 			continue
 		}
 		t.Run(defect.name, func(t *testing.T) {
 			t.Parallel()
-			faults := cmp.Or(defect.faults, strings.Join(chaos.Faults, ","))
+			faults := strings.Join(chaos.Faults, ",")
 			if !all {
 				faults = "none"
 			}
@@ -157,9 +157,7 @@ func TestDefects(t *testing.T) {
 			for i := 0; i < len(defect.seeds) && len(got) == 0; i++ {
 				got = judge(t, defect.name, faults, defect.orders, defect.kills, defect.seeds[i])
 			}
-			if len(got) == 0 || slices.ContainsFunc(got, func(judge string) bool { return !slices.Contains(defect.judges, judge) }) {
-				t.Errorf("it is seen by %q, want some of %q", got, defect.judges)
-			}
+			defect.check(t, got)
 			if defect.without == "" || !all {
 				return
 			}
@@ -168,6 +166,74 @@ func TestDefects(t *testing.T) {
 			}
 		})
 	}
+}
+
+// check fails if none of the judges has found the defect, or another one has found something.
+func (d defect) check(t *testing.T, got []string) {
+	t.Helper()
+	if len(got) == 0 || slices.ContainsFunc(got, func(judge string) bool { return !slices.Contains(d.judges, judge) }) {
+		t.Errorf("it is seen by %q, want some of %q", got, d.judges)
+	}
+}
+
+// TestSimulatedDefects: a program with one of the other defects is found out by runs in
+// virtual time with all their faults. Without the faults that it takes, it is not. The
+// program without a defect never is.
+//
+// Two of them are tried if LAB_TEST_DEFECTS is not set.
+func TestSimulatedDefects(t *testing.T) {
+	all := os.Getenv("LAB_TEST_DEFECTS") != ""
+	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	for _, defect := range append([]defect{{name: "none", within: 3}}, defects...) {
+		if defect.within == 0 || !all && !slices.Contains([]string{"none", "lose-cancels", "overcharge"}, defect.name) {
+			continue
+		}
+		t.Run(defect.name, func(t *testing.T) {
+			options := chaos.Options{Orders: 40, Kills: 6, Faults: chaos.SimulatedFaults, Worker: workerDefects[defect.name], Say: func(string) {}}
+			if broken := clientDefects[defect.name]; broken != nil {
+				options.Client = []grpc.DialOption{grpc.WithChainUnaryInterceptor(broken)}
+			}
+			got, runs := simulated(t, options, defect.within)
+			if defect.name == "none" {
+				if len(got) > 0 {
+					t.Errorf("a sound program is found out by %q", got)
+				}
+				return
+			}
+			t.Logf("found in run %d", runs)
+			defect.check(t, got)
+			if defect.without == "" || !all {
+				return
+			}
+			options.Faults = strings.Split(defect.without, ",")
+			if got, _ := simulated(t, options, runs); len(got) > 0 {
+				t.Errorf("with %s it is seen by %q", defect.without, got)
+			}
+		})
+	}
+}
+
+// simulated makes runs of the seeds from 1 on, and returns which judges found something in
+// the first that failed, and how many runs that took.
+func simulated(t *testing.T, options chaos.Options, most uint64) (got []string, runs uint64) {
+	t.Helper()
+	for runs < most && len(got) == 0 {
+		runs++
+		dir, err := os.MkdirTemp(inMemory(), "simulated-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("COFFEE_LEDGER", filepath.Join(dir, "ledger.db"))
+		options.Seed, options.Dir = runs, dir
+		result, err := chaos.Simulate(options)
+		if err := errors.Join(err, os.RemoveAll(dir)); err != nil {
+			t.Fatalf("seed %d: %v", runs, err)
+		}
+		if got = judgesOf(result.Report); len(got) > 0 {
+			t.Logf("seed %d\n%s", runs, strings.Join(result.Story, "\n"))
+		}
+	}
+	return got, runs
 }
 
 func rule(r audit.Rule) string { return fmt.Sprint("rule ", int(r)) }
@@ -200,6 +266,12 @@ func judge(t *testing.T, defect, faults string, orders, kills, seed int) []strin
 	if err := json.Unmarshal(out, &report); err != nil {
 		t.Fatal(err)
 	}
+	t.Logf("%s\n%s%s", cmd, stderr.String(), out)
+	return judgesOf(&report)
+}
+
+// judgesOf returns which judges have found something in a run.
+func judgesOf(report *chaos.Report) []string {
 	found := map[string]bool{}
 	for _, breach := range report.Audit.Breaches {
 		found[rule(breach.Rule)] = true
@@ -213,6 +285,5 @@ func judge(t *testing.T, defect, faults string, orders, kills, seed int) []strin
 		}
 		found[judge] = true
 	}
-	t.Logf("%s\n%s%s", cmd, stderr.String(), out)
 	return slices.Sorted(maps.Keys(found))
 }

@@ -61,14 +61,11 @@ func Check(function any, history desk.History) error {
 	if !history.Begun() {
 		return nil // nothing has been done that could be done again
 	}
-	var err error
-	cut := cutShort(history.Events)
-	if !cut {
-		err = replay(history.Events)
+	events := history.Events
+	if !endedByItself(events) {
+		events = withNextTask(events)
 	}
-	if err == nil && (cut || history.Running()) {
-		err = replay(withNextTask(history.Events))
-	}
+	err := replay(events)
 	if err == nil {
 		return nil
 	}
@@ -135,18 +132,14 @@ func isCommandOf(event *historypb.HistoryEvent, task int64) bool {
 	return field != nil && event.ProtoReflect().Get(attributes).Message().Get(field).Int() == task
 }
 
-// cutShort reports whether a history ends in a workflow task that was never completed:
-// because of a termination, a timeout or a reset, or because it failed, or its worker is
-// gone. The SDK's replayer would take it for completed.
-func cutShort(events []*historypb.HistoryEvent) bool {
-	for _, event := range slices.Backward(events) {
-		switch event.GetEventType() {
-		case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED, enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT,
-			enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED, enumspb.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT:
-			return true
-		case enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
-			return false
-		}
+// endedByItself reports whether a history ends with a command of the workflow. Otherwise it
+// may end in a workflow task that nobody has answered, or that was lost: the SDK's replayer
+// would take that for completed.
+func endedByItself(events []*historypb.HistoryEvent) bool {
+	switch events[len(events)-1].GetEventType() {
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED, enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED,
+		enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED, enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
+		return true
 	}
 	return false
 }

@@ -2,7 +2,9 @@ package replay
 
 import (
 	"errors"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	enumspb "go.temporal.io/api/enums/v1"
@@ -98,6 +100,31 @@ func TestReplayOfAnUnansweredTask(t *testing.T) {
 			t.Parallel()
 			replayUnanswered(t, event)
 		})
+	}
+}
+
+// TestReplayUnderWay: an order fits after whichever of its events it is looked at.
+func TestReplayUnderWay(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("../testdata/histories/*.json")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("got %q, %v", files, err)
+	}
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".json")
+		events := historytest.Read(t, "../testdata/histories", name).GetEvents()
+		task := int64(0)
+		for n, event := range events {
+			if taskCompleted(event) {
+				task = event.GetEventId()
+			}
+			if n+1 < len(events) && isCommandOf(events[n+1], task) {
+				continue // a task and its commands come at once
+			}
+			if err := replayOn(current, &historypb.History{Events: events[:n+1]}); err != nil {
+				t.Errorf("%s, after event %d: %v", name, n+1, err)
+			}
+		}
 	}
 }
 

@@ -3,6 +3,7 @@
 package chaos
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
@@ -118,9 +120,8 @@ func (w *world) story(ctx context.Context, report *Report) (story []string, err 
 	if err != nil {
 		return nil, err
 	}
-	text := strings.Join(report.Incidents, "\n")
 	for _, op := range all {
-		if strings.Contains(text, "order "+op.Order) {
+		if slices.Contains(strings.FieldsFunc(strings.Join(report.Incidents, " "), notInID), op.Order) {
 			orders[op.Order] = true
 		}
 	}
@@ -154,12 +155,15 @@ func (w *world) story(ctx context.Context, report *Report) (story []string, err 
 			moments = append(moments, moment{entry.RecordedAt.UnixNano(), fmt.Sprintf("order %s: the ledger has a %s of %s", id, entry.Kind, entry.Amount)})
 		}
 	}
-	slices.SortStableFunc(moments, func(a, b moment) int { return int(min(1, max(-1, a.when-b.when))) })
+	slices.SortStableFunc(moments, func(a, b moment) int { return cmp.Compare(a.when, b.when) })
 	for _, m := range moments {
 		story = append(story, fmt.Sprintf("%8.3f s  %s", time.Unix(0, m.when).Sub(w.began).Seconds(), m.what))
 	}
 	return story, nil
 }
+
+// notInID reports whether a character is in no id of an order of a run.
+func notInID(r rune) bool { return r != '-' && !unicode.IsLetter(r) && !unicode.IsDigit(r) }
 
 // tell completes the result with what the histories tell.
 func (w *world) tell(ctx context.Context, result *Simulated) error {

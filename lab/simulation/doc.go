@@ -16,6 +16,6 @@
 // on its own (heartbeat.go), and another while it works on a workflow that it remembers, until
 // the server has the outcome, so workers remember none. That has its use: all workers of a
 // process share that memory, and what a killed one remembered would spare the next one the
-// replay that it is to be tested with. Temporal's matching service holds one while it tries a failed
-// call of the database again, so the server's own database does not fail here.
+// replay that it is to be tested with. Temporal's matching service holds one while it tries
+// a failed call of the database again, so the server's own database does not fail here.
 package simulation
