@@ -182,7 +182,7 @@ func (r *run) excuse(process int, d time.Duration) {
 // server, or its database.
 func (r *run) isExcused(process int, ended time.Time) bool {
 	for _, e := range r.excuses {
-		if e.process == process && ended.After(e.from) && ended.Before(e.until) {
+		if e.process == process && !ended.Before(e.from) && !ended.After(e.until) {
 			return true
 		}
 	}

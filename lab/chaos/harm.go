@@ -54,6 +54,7 @@ func (w *world) inject(ctx context.Context, f fault) (done bool, err error) {
 		a.downtime = f.pause
 		what += w.killActor(a, f)
 	case freeze:
+		w.excuse(a.which, f.pause) // it may be about to start
 		a.node.Freeze(f.pause)
 	case network:
 		if a.network != (simulation.Network{}) {

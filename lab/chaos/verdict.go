@@ -95,18 +95,24 @@ func (r *run) workerOf(identity string) int {
 	return theServer
 }
 
+// reconnects is how long a worker may take to poll again after the server has started.
+const reconnects = 3 * time.Second
+
 // canWork reports whether an order that begins at a time can come to a worker: its
-// release is current, and no fault keeps it from working.
+// release is current, and no fault keeps it, or the server, from working.
 func (r *run) canWork(worker int, when time.Time) bool {
 	if r.current(when) != r.processes[worker].buildID {
 		return false
 	}
 	return !slices.ContainsFunc(r.injected, func(f injectedFault) bool {
-		lasts := f.pause
-		if f.kind == forever && worker == r.lost {
+		victim, lasts := f.victim == worker, f.pause
+		switch {
+		case f.kind == forever && worker == r.lost:
 			lasts = time.Hour
+		case f.kind == kill && f.victim == theServer:
+			victim, lasts = true, f.pause+reconnects
 		}
-		return f.victim == worker && !when.Before(f.when) && when.Before(f.when.Add(lasts))
+		return victim && !when.Before(f.when) && when.Before(f.when.Add(lasts))
 	})
 }
 
@@ -168,5 +174,5 @@ func (o *outages) stop() {
 func (o *outages) during(from, to time.Time) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return slices.ContainsFunc(o.times, func(t time.Time) bool { return t.After(from) && t.Before(to) })
+	return slices.ContainsFunc(o.times, func(t time.Time) bool { return !t.Before(from) && !t.After(to) })
 }
