@@ -62,7 +62,8 @@ func seedRandom() {
 	os.Setenv("GODEBUG", before+",randseednop=0") // otherwise Seed does nothing
 	var drawn [2]int64
 	for i := range drawn {
-		rand.Seed(1) //nolint:staticcheck // there is no other way to seed what others draw from
+		//lint:ignore SA1019 there is no other way to seed what others draw from
+		rand.Seed(1)
 		drawn[i] = rand.Int63()
 	}
 	if drawn[0] != drawn[1] {
