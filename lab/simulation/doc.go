@@ -4,7 +4,9 @@
 // [Run] opens the bubble and watches it from outside. A [World] has the server, which can be
 // killed at a commit (server.go), and each worker or client reaches it through a [Node] that
 // can be killed and frozen (node.go), and whose calls can be lost, delayed or cut
-// (network.go).
+// (network.go). What [World.Keep] keeps running starts again after its death, and
+// [World.Storm] injects faults that the seed decides (storm.go). transfer_test.go is an
+// example: a saga with a bug that a few seeds find.
 //
 // A dead server is not stopped in the middle of what it does. At the instant of its death the
 // world takes a copy of its database, which has what a killed process leaves, and cuts it

@@ -32,13 +32,21 @@ type World struct {
 
 	ending sync.WaitGroup // what is dead, and stops
 	dead   []error        // what went wrong with it
+
+	kept    []*process // see [World.Keep]
+	running sync.WaitGroup
+	// open ends when the world stops.
+	open  context.Context
+	close context.CancelFunc
 }
 
 // New returns a world without a server. The seed decides what its nodes' faults hit. The
 // databases are in dir, which must exist. configure, unless nil, changes the options of each
 // server.
 func New(seed uint64, dir string, configure func(*devserver.Options)) *World {
-	return &World{seed: seed, dir: dir, configure: configure, hits: map[string]int{}}
+	w := &World{seed: seed, dir: dir, configure: configure, hits: map[string]int{}}
+	w.open, w.close = context.WithCancel(context.Background())
+	return w
 }
 
 // errDown is what a client hears while there is no server.
@@ -83,8 +91,11 @@ func (w *World) Kill(after int, kept bool) error {
 	return err
 }
 
-// Stop stops the server, and returns when all that died before have ended.
+// Stop stops what is kept running, and the server, and returns when all that died before
+// have ended.
 func (w *World) Stop() error {
+	w.close()
+	w.running.Wait()
 	w.mu.Lock()
 	s := w.current
 	w.current = nil
