@@ -76,8 +76,9 @@ type defect struct {
 	// is tried: it takes luck to hit the instant.
 	orders, kills int
 	seeds         []int
-	// without are faults that do not show it.
-	without string
+	// without are faults that do not show it, and never one that would keep the run from its
+	// end: nothing is rolled out on a server that forgets.
+	without, never string
 }
 
 var (
@@ -116,7 +117,7 @@ var defects = []defect{
 	// What else the faults show.
 	{name: "misbook-late", judges: []string{getsOn, owned}, within: 9, without: "kill,storage,clock,operator"},
 	{name: "ignore-errors", judges: []string{getsOn, netted, recorded}, within: 9, without: "kill,network,clock,operator"},
-	{name: "no-sync", judges: []string{getsOn, explained, cancels, ends, works, exits, readable, undone, owned, arrives}, orders: 40, kills: 20, seeds: []int{3, 4, 5}},
+	{name: "no-sync", judges: []string{getsOn, explained, cancels, ends, works, exits, readable, undone, owned, arrives}, orders: 40, kills: 20, seeds: []int{3, 4, 5}, never: "upgrade"},
 	{name: "no-ledger-sync", judges: []string{getsOn, readable, netted, undone, recorded}, orders: 40, kills: 8, seeds: []int{3, 4, 5}},
 	{name: "give-up", judges: []string{undone}, within: 24, without: "kill,network,clock"},
 	{name: "unpatched", judges: []string{recorded, fits}, orders: 100, kills: 5, seeds: []int{3, 4, 5}, without: "kill,network"},
@@ -130,7 +131,7 @@ var defects = []defect{
 	{name: "moody", judges: []string{fits}, within: 3},
 	{name: "other-code", judges: []string{recorded}, orders: 20, kills: 2, seeds: []int{3, 4, 5}},
 	{name: "idle", judges: []string{works}, orders: 100, kills: 5, seeds: []int{3, 4, 5}},
-	{name: "crash", judges: []string{exits}, orders: 20, kills: 2, seeds: []int{3, 4, 5}},
+	{name: "crash", judges: []string{exits}, orders: 60, kills: 2, seeds: []int{3, 4, 5}},
 	{name: "no-stop", judges: []string{stops}, orders: 20, kills: 2, seeds: []int{3, 4, 5}},
 	{name: "stale", judges: []string{shown}, orders: 40, kills: 8, seeds: []int{3, 4, 5}},
 }
@@ -149,7 +150,7 @@ func TestDefects(t *testing.T) {
 		}
 		t.Run(defect.name, func(t *testing.T) {
 			t.Parallel()
-			faults := strings.Join(chaos.Faults, ",")
+			faults := strings.Join(slices.DeleteFunc(slices.Clone(chaos.Faults), func(name string) bool { return name == defect.never }), ",")
 			if !all {
 				faults = "none"
 			}
