@@ -95,7 +95,7 @@ var defects = []defect{
 	{name: "charge-void", judges: []string{closed, netted, undone}, within: 25},
 	{name: "unguarded", judges: []string{owned}, within: 25},
 	{name: "charged-already", judges: []string{getsOn, recorded}, within: 12, without: "network"},
-	{name: "impatient", judges: []string{explained, arrives}, orders: 40, kills: 8, seeds: []int{3, 4, 5}, without: "freeze,clock"},
+	{name: "impatient", judges: []string{explained, arrives}, within: 60, without: "freeze,clock"},
 	// What holds of the ledger: a call can be repeated, the order is the key, the ledger decides
 	// and not the history, a refund is due before the charge, any error but a refusal is tried
 	// again, and time plays no part.
@@ -258,7 +258,8 @@ func judge(t *testing.T, defect, faults string, orders, kills, seed int) []strin
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	switch code := cmd.ProcessState.ExitCode(); {
-	case code == exit.Failure && strings.Contains(stderr.String(), "cannot be read after a power failure"):
+	case code == exit.Failure && (strings.Contains(stderr.String(), "cannot be read after a power failure") ||
+		strings.Contains(stderr.String(), "this is not the ledger of these orders")): // the server has forgotten whose it is
 		return []string{readable} // there is nothing to judge
 	case code != 0 && code != exit.Breach:
 		t.Fatalf("%s: %v\n%s", cmd, err, stderr.String())
