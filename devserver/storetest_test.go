@@ -97,7 +97,7 @@ func compareStores(t *testing.T, ours, theirs sqlplugin.DB, idle ...string) {
 	for _, name := range idle {
 		delete(missing, name)
 	}
-	for n := 0; n < sample(3_000, 15_000) || n < 15_000 && len(missing) > 0; n++ {
+	for n := 0; n < sample(3_000, 15_000) || n < 150_000 && len(missing) > 0; n++ { // some methods take luck
 		// Both get arguments of their own, which they may change.
 		name := names[random.IntN(len(names))]
 		method, _ := reflect.TypeFor[sqlplugin.TableCRUD]().MethodByName(name)
