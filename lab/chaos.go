@@ -98,25 +98,54 @@ type plan struct {
 }
 
 func parseRun(c *cli.Context) (p plan, err error) {
-	p = plan{Options: chaos.Options{Seed: c.Uint64("seed"), Orders: c.Int("orders"), Kills: c.Int("kills"), Patience: c.Duration("patience"), Ledger: c.String("ledger")}}
+	possible := chaos.Faults
+	if c.IsSet("address") {
+		possible = chaos.ClusterFaults
+	}
+	if p.Options, err = parseSize(c, chaos.Faults, possible); err != nil {
+		return p, err
+	}
+	p.Seed, p.Patience, p.Ledger = c.Uint64("seed"), c.Duration("patience"), c.String("ledger")
 	if !c.IsSet("seed") {
 		p.Seed = rand.Uint64N(1_000_000)
 	}
 	switch p.asJSON = c.String("output") == "json"; {
-	case p.Orders < 1 || p.Kills < 0:
-		return p, exit.Usagef(c.Command.HelpName, "use 1 or more --orders and 0 or more --kills")
 	case !p.asJSON && c.String("output") != "text":
 		return p, exit.Usagef(c.Command.HelpName, "--output is %q: use text, json", c.String("output"))
 	case c.IsSet("strike") && !c.IsSet("address"):
 		return p, exit.Usagef(c.Command.HelpName, "--strike needs --address")
 	}
-	if p.Only, err = parseOnly(c); err != nil {
-		return p, err
-	}
 	if err := parseConnection(c, &p); err != nil {
 		return p, err
 	}
-	return p, parseFaults(c, &p)
+	for _, name := range p.Faults {
+		if !slices.Contains(possible, name) {
+			return p, exit.Usagef(c.Command.HelpName, "%s is for a server of the run's own: leave --address out", name)
+		}
+	}
+	return p, nil
+}
+
+// parseSize parses how much is ordered and injected: of the known kinds of faults, by default
+// those that are possible.
+func parseSize(c *cli.Context, known, possible []string) (options chaos.Options, err error) {
+	options = chaos.Options{Orders: c.Int("orders"), Kills: c.Int("kills"), Faults: possible}
+	if options.Orders < 1 || options.Kills < 0 {
+		return options, exit.Usagef(c.Command.HelpName, "use 1 or more --orders and 0 or more --kills")
+	}
+	switch list := c.String("faults"); {
+	case list == "none":
+		options.Faults = nil
+	case c.IsSet("faults"):
+		options.Faults = strings.Split(list, ",")
+	}
+	for _, name := range options.Faults {
+		if !slices.Contains(known, name) {
+			return options, exit.Usagef(c.Command.HelpName, "--faults has %q: use some of %s", name, strings.Join(known, ","))
+		}
+	}
+	options.Only, err = parseOnly(c)
+	return options, err
 }
 
 // parseOnly parses the numbers of the faults that are wanted; nil means all.
@@ -135,30 +164,6 @@ func parseOnly(c *cli.Context) (only []int, err error) {
 		only = append(only, n)
 	}
 	return only, nil
-}
-
-// parseFaults parses which kinds of faults are wanted.
-func parseFaults(c *cli.Context, p *plan) error {
-	possible := chaos.Faults
-	if c.IsSet("address") {
-		possible = chaos.ClusterFaults
-	}
-	switch {
-	case c.String("faults") == "none":
-	case c.IsSet("faults"):
-		p.Faults = strings.Split(c.String("faults"), ",")
-	default:
-		p.Faults = possible
-	}
-	for _, name := range p.Faults {
-		switch {
-		case !slices.Contains(chaos.Faults, name):
-			return exit.Usagef(c.Command.HelpName, "--faults has %q: use some of %s", name, strings.Join(chaos.Faults, ","))
-		case !slices.Contains(possible, name):
-			return exit.Usagef(c.Command.HelpName, "%s is for a server of the run's own: leave --address out", name)
-		}
-	}
-	return nil
 }
 
 // parseConnection completes the plan with what clients and workers are told of the server
@@ -274,11 +279,19 @@ func (p plan) command() string {
 		p.Kills, p.Only = 0, nil // and so no other faults, but upgrades
 		p.Faults = slices.DeleteFunc(slices.Clone(p.Faults), func(name string) bool { return name == "upgrade" })
 	}
-	command := fmt.Sprintf("go run ./lab chaos --orders %d --kills %d --seed %d --faults %s", p.Orders, p.Kills, p.Seed, cmp.Or(strings.Join(p.Faults, ","), "none"))
-	if p.Only != nil {
-		command += " --only " + strings.Trim(strings.ReplaceAll(fmt.Sprint(p.Only), " ", ","), "[]")
+	return again("chaos", "seed", p.Options) + p.again
+}
+
+// again returns the command that makes a run again.
+func again(command, seed string, o chaos.Options) string {
+	command = fmt.Sprintf("go run ./lab %s --orders %d --kills %d --%s %d --faults %s", command, o.Orders, o.Kills, seed, o.Seed, cmp.Or(strings.Join(o.Faults, ","), "none"))
+	switch {
+	case o.Only == nil:
+		return command
+	case len(o.Only) == 0:
+		return command + ` --only ""`
 	}
-	return command + p.again
+	return command + " --only " + strings.Trim(strings.ReplaceAll(fmt.Sprint(o.Only), " ", ","), "[]")
 }
 
 // print prints the report for people.

@@ -41,7 +41,7 @@ func injected(list string, record recording) (options commands.Options, err erro
 				return options, err
 			}
 		case name == "refunds":
-			worker = append(worker, inject.RefuseRefunds)
+			worker = append(worker, func(o *coffee.WorkerOptions) { inject.RefuseRefunds(o, func() bool { return true }) })
 		case name == "release" && release.Named(value) != nil:
 			options.Release = release.Named(value)
 		case notANumber != nil:

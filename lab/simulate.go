@@ -35,7 +35,7 @@ func (l *lab) simulateCommand() *cli.Command {
 			&cli.IntFlag{Name: "orders", Usage: "place `N` orders", Value: 40},
 			&cli.IntFlag{Name: "kills", Usage: "kill something `N` times", Value: 6},
 			&cli.StringFlag{Name: "faults", Usage: "`LIST` of the kinds of faults, with commas in between: " + strings.Join(chaos.SimulatedFaults, ", ") + "; or none", DefaultText: "all"},
-			&cli.StringFlag{Name: "only", Usage: "of the faults of a seed inject only those with the `NUMBERS`, as the story has them"},
+			&cli.StringFlag{Name: "only", Usage: "of the faults of a seed inject only those with the `NUMBERS`, as a run that fails names them"},
 			&cli.IntFlag{Name: "repeat", Usage: "make each run `N` times more, and say how often it went as before"},
 			&cli.BoolFlag{Name: "verbose", Usage: "say what happens, and when"},
 		},
@@ -44,24 +44,11 @@ func (l *lab) simulateCommand() *cli.Command {
 }
 
 func (l *lab) simulate(c *cli.Context) error {
-	options := chaos.Options{Orders: c.Int("orders"), Kills: c.Int("kills"), Faults: chaos.SimulatedFaults, Say: func(string) {}}
-	var err error
-	if options.Only, err = parseOnly(c); err != nil {
+	options, err := parseSize(c, chaos.SimulatedFaults, chaos.SimulatedFaults)
+	if err != nil {
 		return err
 	}
-	switch list := c.String("faults"); {
-	case options.Orders < 1 || options.Kills < 0:
-		return exit.Usagef(c.Command.HelpName, "use 1 or more --orders and 0 or more --kills")
-	case list == "none":
-		options.Faults = nil
-	case list != "":
-		options.Faults = strings.Split(list, ",")
-	}
-	for _, name := range options.Faults {
-		if !slices.Contains(chaos.SimulatedFaults, name) {
-			return exit.Usagef(c.Command.HelpName, "--faults has %q: use some of %s", name, strings.Join(chaos.SimulatedFaults, ","))
-		}
-	}
+	options.Say = func(string) {}
 	from, to, ranged := strings.Cut(c.String("seeds"), "-")
 	if !ranged {
 		to = from
@@ -145,8 +132,7 @@ func (l *lab) tellSmallest(ctx context.Context, options chaos.Options, failed []
 	for _, line := range story {
 		l.notef("  %s", line)
 	}
-	only := strings.Trim(strings.ReplaceAll(fmt.Sprint(small.Only), " ", ","), "[]")
-	breach.Hint = fmt.Sprintf("the same again: go run ./lab simulate --seeds %d --orders %d --kills %d --faults %s --only %q", small.Seed, small.Orders, small.Kills, cmp.Or(strings.Join(small.Faults, ","), "none"), only)
+	breach.Hint = "the same again: " + again("simulate", "seeds", small)
 	return breach
 }
 
@@ -164,14 +150,12 @@ func shrinkSimulated(ctx context.Context, options chaos.Options) (small chaos.Op
 }
 
 // simulateOne makes one run, in a directory of its own.
-func simulateOne(options chaos.Options) (*chaos.Simulated, error) {
-	dir, err := os.MkdirTemp(inMemory(), "simulated-")
-	if err != nil {
+func simulateOne(options chaos.Options) (result *chaos.Simulated, err error) {
+	if options.Dir, err = os.MkdirTemp(inMemory(), "simulated-"); err != nil {
 		return nil, err
 	}
-	options.Dir = dir
-	result, err := chaos.Simulate(options)
-	return result, errors.Join(err, os.RemoveAll(dir))
+	defer func() { err = errors.Join(err, os.RemoveAll(options.Dir)) }()
+	return chaos.Simulate(options)
 }
 
 // inMemory is a directory in memory, if the system has one: nothing here waits for a disk

@@ -62,7 +62,7 @@ func Check(function any, history desk.History) error {
 		return nil // nothing has been done that could be done again
 	}
 	events := history.Events
-	if !endedByItself(events) {
+	if !endedByItself(history) {
 		events = withNextTask(events)
 	}
 	err := replay(events)
@@ -135,13 +135,9 @@ func isCommandOf(event *historypb.HistoryEvent, task int64) bool {
 // endedByItself reports whether a history ends with a command of the workflow. Otherwise it
 // may end in a workflow task that nobody has answered, or that was lost: the SDK's replayer
 // would take that for completed.
-func endedByItself(events []*historypb.HistoryEvent) bool {
-	switch events[len(events)-1].GetEventType() {
-	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED, enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED,
-		enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED, enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
-		return true
-	}
-	return false
+func endedByItself(history desk.History) bool {
+	last := history.Events[len(history.Events)-1].GetEventType()
+	return !history.Running() && last != enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED && last != enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT
 }
 
 // The SDK says only in words where a history and a workflow part, and in different

@@ -118,7 +118,7 @@ type run struct {
 	touched          touched
 	breaches         []audit.Breach // that earlier audits have found
 	page             page           // of the order board
-	backup           *backup        // unless there is none yet
+	backup           *backup        // nil until the first one
 	undoing          atomic.Int64   // how many actions of operators are still to be taken back
 	// lost is the worker that is never restarted; theServer if there is none. noRefunds is true
 	// while the ledger takes no refunds.
@@ -252,12 +252,16 @@ func (r *run) stop(which ...int) {
 		if err := p.stop(ctx); err != nil {
 			r.incidents = append(r.incidents, err.Error())
 		}
-		for _, crash := range p.exits {
-			// A process that cannot reach the server, or its database, may end with
-			// exit.Failure. It is restarted.
-			if crash.code == exit.Failure && r.isExcused(i, crash.ended) {
-				continue
-			}
+		r.reportCrashes(i)
+	}
+}
+
+// reportCrashes records as incidents when a process has ended by itself without an excuse.
+func (r *run) reportCrashes(process int) {
+	for _, crash := range r.processes[process].exits {
+		// A process that cannot reach the server, or its database, may end with
+		// exit.Failure. It is restarted.
+		if crash.code != exit.Failure || !r.isExcused(process, crash.ended) {
 			r.incidents = append(r.incidents, crash.what)
 		}
 	}

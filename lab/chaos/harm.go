@@ -191,20 +191,6 @@ func (a *actor) counting() *around.Calls {
 	}}
 }
 
-// refusing is a ledger that takes no refunds while its world has it so.
-type refusing struct {
-	coffee.Ledger
-	world *world
-}
-
-// Refund implements [coffee.Ledger].
-func (l *refusing) Refund(ctx context.Context, orderID, runID string) (coffee.Entry, error) {
-	if l.world.noRefunds.Load() {
-		return coffee.Entry{}, inject.ErrNoRefunds
-	}
-	return l.Ledger.Refund(ctx, orderID, runID)
-}
-
 // held is a ledger whose calls wait while their node is frozen, and fail when it is dead.
 type held struct {
 	coffee.Ledger

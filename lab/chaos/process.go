@@ -47,13 +47,13 @@ type process struct {
 	killed   bool
 	frozen   int // the freezes that are not over yet
 	stopping bool
-	done     chan struct{} // closed when it will not be restarted any more
-	err      error         // why, if that is an error
-	exits    []crash       // the times that it ended by itself with an error
-	inARow   int           // how many of them came one after the other
-	pids     []int         // its process ids so far
-	logStart int64         // where the log of the current process begins
-	next     restart       // what the next start is like, if not as usual
+	done     <-chan struct{} // closed when it will not be restarted any more
+	err      error           // why, if that is an error
+	exits    []crash         // the times that it ended by itself with an error
+	inARow   int             // how many of them came one after the other
+	pids     []int           // its process ids so far
+	logStart int64           // where the log of the current process begins
+	next     restart         // what the next start is like, if not as usual
 }
 
 // restart is a start of a process that is not as usual.
@@ -90,10 +90,11 @@ func (p *process) start() error {
 	if err != nil {
 		return err
 	}
-	p.done = make(chan struct{})
+	done := make(chan struct{})
+	p.done = done
 	p.changed = sync.NewCond(&p.mu)
 	go func() {
-		defer close(p.done)
+		defer close(done)
 		defer log.Close()
 		// On Linux a child that must not outlive its parent is tied to the thread
 		// that started it.

@@ -122,6 +122,20 @@ func upTo(r *rand.Rand, limit time.Duration) time.Duration {
 	return time.Duration(r.Int64N(int64(limit)))
 }
 
+func anyWorker(r *rand.Rand) int { return worker1 + r.IntN(2) }
+
+// disturbed returns a disturbance of the network, by its number: of eight in a row, two are
+// the client's and one is the board's.
+func disturbed(r *rand.Rand, number uint64) fault {
+	switch {
+	case number%4 == 3:
+		return fault{victim: theClient, pause: 2*time.Second + upTo(r, 10*time.Second)}
+	case number%8 == 2:
+		return fault{victim: theBoard, pause: 2*time.Second + upTo(r, 10*time.Second)}
+	}
+	return fault{victim: anyWorker(r), pause: longFreeze(r)}
+}
+
 // schedule decides which faults are injected, and when. For every four kills there is
 // one freeze and one disturbance of the network, two actions of operators, and so on.
 // If the run upgrades, the workers go forward to the next release, back, and forward
@@ -144,7 +158,6 @@ func schedule(seed uint64, kills int, groups []string) []fault {
 		}
 	}
 	some := func(of int) int { return min(kills, max(1, kills/of)) }
-	anyWorker := func(r *rand.Rand) int { return worker1 + r.IntN(2) }
 
 	add(kill, kills, func(r *rand.Rand, _ int) fault {
 		victim := theServer
@@ -163,15 +176,7 @@ func schedule(seed uint64, kills int, groups []string) []fault {
 		}
 		return fault{victim: anyWorker(r), pause: pause}
 	})
-	add(network, some(4), func(r *rand.Rand, i int) fault {
-		switch {
-		case (seed+uint64(i))%4 == 3: // in a small run, too
-			return fault{victim: theClient, pause: 2*time.Second + upTo(r, 10*time.Second)}
-		case (seed+uint64(i))%8 == 2:
-			return fault{victim: theBoard, pause: 2*time.Second + upTo(r, 10*time.Second)}
-		}
-		return fault{victim: anyWorker(r), pause: longFreeze(r)}
-	})
+	add(network, some(4), func(r *rand.Rand, i int) fault { return disturbed(r, seed+uint64(i)) })
 	add(storage, some(6), func(r *rand.Rand, i int) fault {
 		if i%2 == 0 { // which has to start first
 			return fault{victim: anyWorker(r), pause: 5*time.Second + upTo(r, 5*time.Second)}

@@ -57,13 +57,9 @@ func Simulate(options Options) (result *Simulated, err error) {
 type world struct {
 	*run
 	*simulation.World
-	office  *simulation.Node // from which orders are looked at, and operators act
-	actors  [processCount]*actor
-	running sync.WaitGroup // what the actors do, dead or alive
-	// closing ends when the actors are to stop.
-	closing context.Context
-	close   context.CancelFunc
-	ticks   atomic.Int64 // the clock of the journals
+	office *simulation.Node // from which orders are looked at, and operators act
+	actors [processCount]*actor
+	ticks  atomic.Int64 // the clock of the journals
 }
 
 func simulate(options Options) (_ *Simulated, err error) {
@@ -83,7 +79,6 @@ func simulate(options Options) (_ *Simulated, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, w.Stop()) }()
-	w.closing, w.close = context.WithCancel(ctx)
 	defer w.leave()
 	w.processes[theServer] = &process{name: "server", done: make(chan struct{})}
 	for _, which := range []int{worker1, worker2} {
@@ -109,7 +104,12 @@ func simulate(options Options) (_ *Simulated, err error) {
 	if err != nil {
 		return nil, err
 	}
-	report.Incidents = slices.Concat(report.Incidents, w.incidents, w.unexcused())
+	for i, p := range w.processes {
+		if p != nil {
+			w.reportCrashes(i)
+		}
+	}
+	report.Incidents = append(report.Incidents, w.incidents...)
 	report.Seconds = time.Since(w.began).Seconds()
 	result := &Simulated{Report: report, Hits: w.Hits(), Pairs: map[Pair]int{}}
 	return result, w.tell(ctx, result)
@@ -117,8 +117,7 @@ func simulate(options Options) (_ *Simulated, err error) {
 
 // leave ends all actors.
 func (w *world) leave() {
-	w.close()
-	w.running.Wait()
+	w.End()
 	for _, a := range w.actors {
 		if a != nil {
 			a.log.Close()
@@ -144,21 +143,6 @@ func (w *world) dial(ctx context.Context, node *simulation.Node, more ...grpc.Di
 	return node.Dial(ctx, options)
 }
 
-// unexcused reports the actors that have ended by themselves.
-func (w *world) unexcused() (incidents []string) {
-	for i, p := range w.processes {
-		if p == nil {
-			continue
-		}
-		for _, crash := range p.exits {
-			if !w.isExcused(i, crash.ended) {
-				incidents = append(incidents, crash.what)
-			}
-		}
-	}
-	return incidents
-}
-
 // actor is a worker or the client. It starts again whenever it ends.
 type actor struct {
 	which    int
@@ -175,67 +159,49 @@ type actor struct {
 	clock    func() time.Time    // nil if its clock is right
 }
 
-// play lets an actor live until the world closes, or run has returned nil.
-func (w *world) play(which int, name string, run func(*actor, *simulation.Node) error) error {
-	a := &actor{which: which, process: &process{name: name, log: w.path(strings.ReplaceAll(name, " ", "-") + ".log"), done: make(chan struct{})}}
+// play lets an actor live until the world ends, or run has returned nil.
+func (w *world) play(which int, name string, run func(context.Context, *actor, *simulation.Node) error) error {
+	a := &actor{which: which, process: &process{name: name, log: w.path(strings.ReplaceAll(name, " ", "-") + ".log")}}
 	w.actors[which], w.processes[which] = a, a.process
 	var err error
 	if a.log, err = os.Create(a.process.log); err != nil {
 		return err
 	}
-	w.running.Go(func() {
-		defer close(a.process.done)
-		for life := 1; w.closing.Err() == nil && !a.isGone(); life++ {
-			node := w.Node(fmt.Sprintf("%s.%d", name, life))
-			ended := make(chan error, 1)
-			a.begin(node, 10*life+which)
-			w.running.Go(func() { ended <- run(a, node) })
-			pause := restartPause
-			select {
-			case <-node.Life().Done():
-				pause = a.end()
-			case err := <-ended:
-				a.end()
-				if err == nil {
-					return
-				}
-				if node.Life().Err() == nil && w.closing.Err() == nil {
-					a.process.exits = append(a.process.exits, crash{time.Now(), exit.Failure, fmt.Sprintf("the %s ended by itself: %v", name, err)})
-				}
-			}
-			time.Sleep(pause)
-		}
-	})
+	a.process.done = w.Keep(name, func(ctx context.Context, node *simulation.Node) error {
+		a.begin(node)
+		return run(ctx, a, node)
+	}, a.end)
 	return nil
 }
 
-func (a *actor) begin(node *simulation.Node, pid int) {
+// begin begins another life of an actor, under a process id of its own.
+func (a *actor) begin(node *simulation.Node) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.node, a.downtime = node, restartPause
 	a.charging.Store(0)
 	node.Disturb(a.network)
-	a.process.pids = append(a.process.pids, pid)
+	a.process.pids = append(a.process.pids, 10*(len(a.process.pids)+1)+a.which)
 }
 
-func (a *actor) end() (downtime time.Duration) {
+// end ends a life, with the error if the actor has ended by itself. It returns how long it is
+// down; less than 0 means for good.
+func (a *actor) end(err error) (downtime time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.node = nil
+	switch {
+	case a.gone:
+		return -1
+	case err != nil:
+		a.process.exits = append(a.process.exits, crash{time.Now(), exit.Failure, fmt.Sprintf("the %s ended by itself: %v", a.process.name, err)})
+		return restartPause
+	}
 	return a.downtime
 }
 
-func (a *actor) isGone() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.gone
-}
-
 // buy is the client.
-func (w *world) buy(_ *actor, node *simulation.Node) error {
-	ctx, cancel := context.WithCancel(node.Life())
-	defer cancel()
-	defer context.AfterFunc(w.closing, cancel)()
+func (w *world) buy(ctx context.Context, _ *actor, node *simulation.Node) error {
 	conn, err := w.dial(ctx, node, w.Client...)
 	if err != nil {
 		return err
@@ -245,10 +211,7 @@ func (w *world) buy(_ *actor, node *simulation.Node) error {
 }
 
 // work is a worker.
-func (w *world) work(a *actor, node *simulation.Node) error {
-	ctx, cancel := context.WithCancel(node.Life())
-	defer cancel()
-	defer context.AfterFunc(w.closing, cancel)()
+func (w *world) work(ctx context.Context, a *actor, node *simulation.Node) error {
 	a.mu.Lock()
 	pid := a.process.pids[len(a.process.pids)-1]
 	a.mu.Unlock()
@@ -267,7 +230,8 @@ func (w *world) work(a *actor, node *simulation.Node) error {
 	}
 	services := coffee.DefaultServiceConfig()
 	services.ChargeTime, services.BrewTime, services.ReceiptTime, services.Seed = 500*time.Millisecond, 700*time.Millisecond, 150*time.Millisecond, w.Seed
-	options := coffee.WorkerOptions{Services: services, Log: zerolog.New(zerolog.SyncWriter(a.log)), Ledger: &refusing{store, w}}
+	options := coffee.WorkerOptions{Services: services, Log: zerolog.New(zerolog.SyncWriter(a.log)), Ledger: store}
+	inject.RefuseRefunds(&options, w.noRefunds.Load)
 	inject.ChargeLate(&options, w.Seed)
 	if w.Worker != nil {
 		w.Worker(&options)

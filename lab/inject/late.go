@@ -15,17 +15,24 @@ import (
 	"example.com/coffee/internal/around"
 )
 
-// RefuseRefunds gives a worker a ledger that takes no refunds.
-func RefuseRefunds(options *coffee.WorkerOptions) { options.Ledger = noRefunds{options.Ledger} }
+// RefuseRefunds gives a worker a ledger that takes no refunds while it is to refuse them.
+func RefuseRefunds(options *coffee.WorkerOptions, refuse func() bool) {
+	options.Ledger = noRefunds{options.Ledger, refuse}
+}
 
-// ErrNoRefunds is the error of a ledger that takes no refunds.
-var ErrNoRefunds = errors.New("injected fault: the ledger takes no refunds")
+var errNoRefunds = errors.New("injected fault: the ledger takes no refunds")
 
-type noRefunds struct{ coffee.Ledger }
+type noRefunds struct {
+	coffee.Ledger
+	refuse func() bool
+}
 
 // Refund implements [coffee.Ledger].
-func (noRefunds) Refund(context.Context, string, string) (coffee.Entry, error) {
-	return coffee.Entry{}, ErrNoRefunds
+func (l noRefunds) Refund(ctx context.Context, orderID, runID string) (coffee.Entry, error) {
+	if l.refuse() {
+		return coffee.Entry{}, errNoRefunds
+	}
+	return l.Ledger.Refund(ctx, orderID, runID)
 }
 
 // Log messages about a charge that has outlived its attempt.

@@ -42,7 +42,7 @@ type database struct {
 
 // death is how a server dies.
 type death struct {
-	after int // so many more commits are made
+	after int // how many more commits are made first
 	kept  bool
 	left  string // where the database that is left is put
 	// ended is true from the instant of the death, and copied when the database is copied.

@@ -16,16 +16,24 @@ type process struct {
 	node *Node // the latest
 }
 
-// restartPause is how long a process that was killed is down.
-const restartPause = time.Second
+// DefaultPause is how long what is kept running is down after it has ended.
+const DefaultPause = time.Second
 
 // Keep runs something on a node of its own, such as a worker or a client, and again on a new
 // node whenever that is killed or run returns an error. The context ends when the node is
-// killed, or the world stops. If run returns nil, it is over.
-func (w *World) Keep(name string, run func(ctx context.Context, node *Node) error) {
-	p := &process{}
+// killed, or at [World.End]. If run returns nil, it is over.
+//
+// down, unless nil, is called when the node is no more, with the error if run has ended by
+// itself. It returns how long there is no other, in place of [DefaultPause]; if that is
+// negative, it is over. The channel is closed when it is.
+func (w *World) Keep(name string, run func(ctx context.Context, node *Node) error, down func(err error) time.Duration) <-chan struct{} {
+	if down == nil {
+		down = func(error) time.Duration { return DefaultPause }
+	}
+	p, over := &process{}, make(chan struct{})
 	w.kept = append(w.kept, p)
 	w.running.Go(func() {
+		defer close(over)
 		for life := 1; w.open.Err() == nil; life++ {
 			node := w.Node(fmt.Sprintf("%s.%d", name, life))
 			p.mu.Lock()
@@ -38,16 +46,32 @@ func (w *World) Keep(name string, run func(ctx context.Context, node *Node) erro
 				defer context.AfterFunc(w.open, cancel)()
 				ended <- run(ctx, node)
 			})
+			var err error
 			select {
 			case <-node.Life().Done():
-			case err := <-ended:
+			case err = <-ended:
 				if err == nil {
+					down(nil)
 					return
 				}
+				if node.Life().Err() != nil || w.open.Err() != nil {
+					err = nil // it did not end by itself
+				}
 			}
-			time.Sleep(restartPause)
+			pause := down(err)
+			if pause < 0 {
+				return
+			}
+			time.Sleep(pause)
 		}
 	})
+	return over
+}
+
+// End ends what is kept running, and returns when it has ended.
+func (w *World) End() {
+	w.close()
+	w.running.Wait()
 }
 
 // Storm injects faults, one every second on average: it kills the server at a commit and

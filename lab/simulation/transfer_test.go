@@ -95,7 +95,7 @@ func transfers(t *testing.T, seed uint64, careless bool) (cents int) {
 				defer wk.Stop()
 				<-ctx.Done()
 				return ctx.Err()
-			})
+			}, nil)
 		}
 		c, err := w.Node("client").Dial(ctx, client.Options{Logger: quiet})
 		if err != nil {

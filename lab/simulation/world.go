@@ -35,7 +35,7 @@ type World struct {
 
 	kept    []*process // see [World.Keep]
 	running sync.WaitGroup
-	// open ends when the world stops.
+	// open ends at [World.End].
 	open  context.Context
 	close context.CancelFunc
 }
@@ -94,8 +94,7 @@ func (w *World) Kill(after int, kept bool) error {
 // Stop stops what is kept running, and the server, and returns when all that died before
 // have ended.
 func (w *World) Stop() error {
-	w.close()
-	w.running.Wait()
+	w.End()
 	w.mu.Lock()
 	s := w.current
 	w.current = nil

@@ -17,7 +17,7 @@ import (
 
 // TestCommits: a server that is killed before one of its commits leaves what it leaves after
 // the one before. The start of a workflow is one of them, of which nobody hears if the server
-// dies with it; a start that somebody has heard of is there.
+// dies with it; a start that was acknowledged is there.
 func TestCommits(t *testing.T) {
 	was, changes := false, 0
 	for n := 0; changes == 0 || n < 4; n++ {
