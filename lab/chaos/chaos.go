@@ -111,9 +111,9 @@ type run struct {
 	// one at a time.
 	lasting, strikes errgroup.Group
 	watching         sync.WaitGroup // goroutines that live as long as the run
-	releases         []released
-	rolledOut        chan struct{} // closed when the latest rollout is over; nil if there was none
-	wanted           string        // the release of that; empty if there was none
+	rollouts         int            // that were confirmed
+	rolledOut        chan struct{}  // closed when the latest rollout is over; nil if there was none
+	wanted           string         // the release of that; empty if there was none
 	saying           sync.Mutex
 	touched          touched
 	breaches         []audit.Breach // that earlier audits have found

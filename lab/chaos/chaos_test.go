@@ -199,36 +199,31 @@ func TestIdleWorkers(t *testing.T) {
 	if got := c.idleWorkers(histories); len(got) != 1 || !strings.Contains(got[0], "worker 2 has done nothing") {
 		t.Errorf("got %q", got)
 	}
-	histories["a"].workers = []string{"20@host@"}
+	histories["a"].workers = []string{"11@host", "20@host@"}
 	if got := c.idleWorkers(histories); len(got) != 0 {
 		t.Errorf("got %q", got)
 	}
 
 	// One that is cut off cannot work.
-	histories["a"].workers = nil
+	histories["a"].workers = []string{"11@host"}
 	c.injected = []injectedFault{{fault{kind: network, victim: worker2, pause: time.Minute}, began}}
 	if got := c.idleWorkers(histories); len(got) != 0 {
 		t.Errorf("got %q", got)
 	}
 	c.injected = nil
-	histories["a"].workers = []string{"20@host@"}
+	histories["a"].workers = []string{"11@host", "20@host@"}
 
-	// A worker whose release became current after all orders had begun can do nothing.
+	// A worker has nothing to do unless orders begin on its release.
 	c.processes[worker1].buildID, c.processes[worker2].buildID = firstRelease, firstRelease
 	c.processes[worker3] = &process{name: "worker 3", pids: []int{40}, buildID: nextRelease}
-	before, after := began.Add(-time.Second), began.Add(time.Second)
-	c.releases = []released{{firstRelease, before, before}, {nextRelease, after, after}}
+	c.processes[worker4] = &process{name: "worker 4", pids: []int{50}, buildID: nextRelease}
 	if got := c.idleWorkers(histories); len(got) != 0 {
 		t.Errorf("got %q", got)
 	}
-	c.releases[1] = released{nextRelease, before, before}
-	if got := c.idleWorkers(histories); len(got) != 1 || !strings.Contains(got[0], "worker 3 has done nothing") {
-		t.Errorf("got %q", got)
+	for _, h := range histories {
+		h.workers = []string{"40@host"}
 	}
-
-	// While a rollout is under way nobody knows which release is current.
-	c.releases = append(c.releases, released{firstRelease, before, after})
-	if got := c.idleWorkers(histories); len(got) != 0 {
+	if got := c.idleWorkers(histories); len(got) != 1 || !strings.Contains(got[0], "worker 4 has done nothing") {
 		t.Errorf("got %q", got)
 	}
 }

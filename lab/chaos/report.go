@@ -103,7 +103,7 @@ func (r *run) report(ctx context.Context) (*Report, error) {
 	for _, found := range [][]string{e.lostCancels(), e.misfits(), e.setbacks(), r.idleWorkers(histories)} {
 		report.Incidents = append(report.Incidents, found...)
 	}
-	report.RolledOut = len(r.releases)
+	report.RolledOut = r.rollouts
 	var missing []string
 	if report.CarriedOver, missing, err = r.carriedOver(); err != nil {
 		return nil, err

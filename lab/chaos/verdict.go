@@ -60,8 +60,8 @@ func (r *run) unexplained(all []operations.Operation) (incidents []string, err e
 // enoughForAll is how many orders it takes until each worker has done some of the work.
 const enoughForAll = 20
 
-// idleWorkers reports the workers that have done nothing, although enough orders began
-// while they could.
+// idleWorkers reports the workers that have done nothing, although enough orders of their
+// release began while no fault kept them from working.
 func (r *run) idleWorkers(histories map[string]*history) (incidents []string) {
 	worked := map[int]bool{}
 	for _, h := range histories {
@@ -72,7 +72,7 @@ func (r *run) idleWorkers(histories map[string]*history) (incidents []string) {
 	for _, i := range r.workers() {
 		p, began := r.processes[i], 0
 		for _, h := range histories {
-			if len(h.steps) > 0 && r.canWork(i, h.steps[0]) {
+			if len(h.workers) > 0 && r.buildID(h.workers[0]) == p.buildID && r.canWork(i, h.steps[0]) {
 				began++
 			}
 		}
@@ -95,15 +95,19 @@ func (r *run) workerOf(identity string) int {
 	return theServer
 }
 
+// buildID returns the release of the worker that has an identity; empty if it is none's.
+func (r *run) buildID(identity string) string {
+	if i := r.workerOf(identity); i != theServer {
+		return r.processes[i].buildID
+	}
+	return ""
+}
+
 // reconnects is how long a worker may take to poll again after the server has started.
 const reconnects = 3 * time.Second
 
-// canWork reports whether an order that begins at a time can come to a worker: its
-// release is current, and no fault keeps it, or the server, from working.
+// canWork reports whether no fault keeps a worker, or the server, from working at a time.
 func (r *run) canWork(worker int, when time.Time) bool {
-	if r.current(when) != r.processes[worker].buildID {
-		return false
-	}
 	return !slices.ContainsFunc(r.injected, func(f injectedFault) bool {
 		victim, lasts := f.victim == worker, f.pause
 		switch {
