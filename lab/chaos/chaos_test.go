@@ -194,7 +194,7 @@ func TestIdleWorkers(t *testing.T) {
 	began := time.Now()
 	histories := map[string]*history{}
 	for i := range 20 {
-		histories[string(rune('a'+i))] = &history{steps: []time.Time{began}, workers: []string{"11@host", "30@host"}}
+		histories[string(rune('a'+i))] = &history{steps: []time.Time{began, began}, workers: []string{"11@host", "30@host"}}
 	}
 	if got := c.idleWorkers(histories); len(got) != 1 || !strings.Contains(got[0], "worker 2 has done nothing") {
 		t.Errorf("got %q", got)
@@ -207,6 +207,11 @@ func TestIdleWorkers(t *testing.T) {
 	// One that is cut off cannot work.
 	histories["a"].workers = []string{"11@host"}
 	c.injected = []injectedFault{{fault{kind: network, victim: worker2, pause: time.Minute}, began}}
+	if got := c.idleWorkers(histories); len(got) != 0 {
+		t.Errorf("got %q", got)
+	}
+	c.injected = []injectedFault{{fault{kind: network, victim: worker2, pause: time.Minute}, began.Add(time.Second)}}
+	histories["a"].steps[1] = began.Add(2 * time.Second) // nor take what was placed before
 	if got := c.idleWorkers(histories); len(got) != 0 {
 		t.Errorf("got %q", got)
 	}

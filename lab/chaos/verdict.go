@@ -61,7 +61,7 @@ func (r *run) unexplained(all []operations.Operation) (incidents []string, err e
 const enoughForAll = 20
 
 // idleWorkers reports the workers that have done nothing, although enough orders of their
-// release began while no fault kept them from working.
+// release were placed, and taken by another worker, while no fault kept them from working.
 func (r *run) idleWorkers(histories map[string]*history) (incidents []string) {
 	worked := map[int]bool{}
 	for _, h := range histories {
@@ -72,7 +72,7 @@ func (r *run) idleWorkers(histories map[string]*history) (incidents []string) {
 	for _, i := range r.workers() {
 		p, began := r.processes[i], 0
 		for _, h := range histories {
-			if len(h.workers) > 0 && r.buildID(h.workers[0]) == p.buildID && r.canWork(i, h.steps[0]) {
+			if len(h.workers) > 0 && r.buildID(h.workers[0]) == p.buildID && r.canWork(i, h.steps[0]) && r.canWork(i, h.steps[1]) {
 				began++
 			}
 		}
