@@ -30,7 +30,7 @@ import (
 func TestMain(m *testing.M) {
 	// The tests wait for servers and services more than for the processor. This is before
 	// the flags are parsed, so -parallel still has its way.
-	if err := flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))); err != nil {
+	if err := flag.Set("test.parallel", strconv.Itoa(4*runtime.GOMAXPROCS(0))); err != nil {
 		panic(err)
 	}
 	var asked atomic.Int64
@@ -108,6 +108,7 @@ const patience = scripttest.Patience
 // TestScripts runs the scripts in testdata, which test the program as its users
 // see it: its output and its exit codes.
 func TestScripts(t *testing.T) {
+	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(env *testscript.Env) error {

@@ -3,9 +3,12 @@ package devserver
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"os"
+	"runtime"
+	"strconv"
 	"sync/atomic"
 	"testing"
 )
@@ -26,6 +29,11 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		os.Exit(0)
+	}
+	// The tests wait for timers more than for the processor. This is before the flags are
+	// parsed, so -parallel still has its way.
+	if err := flag.Set("test.parallel", strconv.Itoa(3*runtime.GOMAXPROCS(0))); err != nil {
+		panic(err)
 	}
 	var asked atomic.Int64
 	net.DefaultResolver.PreferGo = true

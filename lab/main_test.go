@@ -44,6 +44,7 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs the scripts in testdata.
 func TestScripts(t *testing.T) {
+	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(env *testscript.Env) error {

@@ -64,6 +64,9 @@ func (l *lab) simulate(c *cli.Context) error {
 	return l.simulateAll(c.Context, options, first, last, c.Int("repeat"))
 }
 
+// manyRuns are enough for each step under way to meet each fault.
+const manyRuns = 1000
+
 // simulateAll makes the runs of some seeds, and sums them up.
 func (l *lab) simulateAll(ctx context.Context, options chaos.Options, first, last uint64, repeat int) error {
 	var failed []uint64
@@ -114,6 +117,9 @@ func (l *lab) simulateAll(ctx context.Context, options chaos.Options, first, las
 	}
 	if len(failed) > 0 {
 		return l.tellSmallest(ctx, options, failed)
+	}
+	if missing := sum.Missing(); sum.Runs >= manyRuns && options.Only == nil && len(options.Faults) == len(chaos.SimulatedFaults) && len(missing) > 0 {
+		return fmt.Errorf("the plan leaves something out: no order met %v", missing)
 	}
 	l.line("Verdict", "no breach")
 	return nil

@@ -25,6 +25,16 @@ import (
 // Pair is a step of an order, and what kind of fault there was meanwhile.
 type Pair struct{ Step, Fault string }
 
+// Names of steps and faults in pairs: what an activity's name is followed by while it is under
+// way, and kills of what.
+const (
+	stepAccepted = "accepted"
+	stepUnderWay = " under way"
+	killServer   = "kill server"
+	killClient   = "kill client"
+	killWorker   = "kill worker"
+)
+
 // Sum sums up runs in virtual time.
 type Sum struct {
 	Runs, Acknowledged int
@@ -53,6 +63,24 @@ func (s *Sum) Add(run *Simulated) {
 	}
 }
 
+// Missing returns the pairs of a step under way and a fault that no order met. In a thousand
+// runs with all faults each occurs several times, so a plan that has none left it out.
+func (s *Sum) Missing() (missing []Pair) {
+	faults := append([]string{killServer, killClient, killWorker}, SimulatedFaults...)
+	for _, fault := range slices.DeleteFunc(faults, func(name string) bool { return name == kill.String() }) {
+		steps := []string{stepAccepted}
+		for _, activity := range []string{coffee.ActivityChargeCustomer, coffee.ActivityBrewCoffee, coffee.ActivitySendReceipt, coffee.ActivityRefundCustomer, coffee.ActivityRecallOrder} {
+			steps = append(steps, activity+stepUnderWay)
+		}
+		for _, step := range steps {
+			if pair := (Pair{step, fault}); s.Pairs[pair] == 0 {
+				missing = append(missing, pair)
+			}
+		}
+	}
+	return missing
+}
+
 // pair counts at which steps of an order there were faults.
 func (w *world) pair(pairs map[Pair]int, events []*historypb.HistoryEvent) {
 	if len(events) == 0 {
@@ -74,11 +102,11 @@ func (w *world) pair(pairs map[Pair]int, events []*historypb.HistoryEvent) {
 func (w *world) against(f fault) string {
 	switch {
 	case f.kind == kill && f.victim == theServer:
-		return "kill server"
+		return killServer
 	case f.kind == kill && f.victim == theClient:
-		return "kill client"
+		return killClient
 	case f.kind == kill:
-		return "kill worker"
+		return killWorker
 	}
 	return f.kind.String()
 }
@@ -90,9 +118,9 @@ func steps(events []*historypb.HistoryEvent) (steps []string) {
 		name := names.Of(event)
 		switch event.GetEventType() {
 		case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
-			step = "accepted"
+			step = stepAccepted
 		case enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
-			step = name + " under way"
+			step = name + stepUnderWay
 		case enumspb.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
 			step = name + " done"
 		case enumspb.EVENT_TYPE_ACTIVITY_TASK_FAILED, enumspb.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT, enumspb.EVENT_TYPE_ACTIVITY_TASK_CANCELED:

@@ -23,13 +23,15 @@ const stuck = time.Minute
 // virtual time stands still, or something cannot end, it panics; in the first case it writes
 // all goroutines to stderr.
 //
-// Meanwhile the process uses one processor: what happens at the same instant then happens in
-// the same order more often. From then on workers of this process remember no workflow, and
+// Meanwhile the process uses one processor, unless the environment variable GOMAXPROCS is set:
+// what happens at the same instant then happens in the same order more often. From then on workers of this process remember no workflow, and
 // replay it for each task: see the package. One bubble is open at a time.
 func Run(f func()) {
 	seedRandom()
 	worker.SetStickyWorkflowCacheSize(0)
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	if os.Getenv("GOMAXPROCS") == "" {
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	}
 	var beats atomic.Int64
 	watched := make(chan struct{})
 	defer close(watched)
