@@ -136,7 +136,7 @@ func TestCancelInASkippedBackoff(t *testing.T) {
 		// The worker learns that the server has recorded a jam only after the order was
 		// cancelled, so the backoff has just begun.
 		var id atomic.Value
-		inBackoff := 0
+		var inBackoff atomic.Int32
 		cancelAfterJam := func(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
 			err := invoke(ctx, method, request, reply, conn, options...)
 			if _, jam := request.(*workflowservice.RespondActivityTaskFailedRequest); !jam || err != nil {
@@ -153,7 +153,7 @@ func TestCancelInASkippedBackoff(t *testing.T) {
 			}
 			for _, pending := range described.GetPendingActivities() {
 				if pending.GetState() == enumspb.PENDING_ACTIVITY_STATE_SCHEDULED && pending.GetNextAttemptScheduleTime() != nil {
-					inBackoff++
+					inBackoff.Add(1)
 				}
 			}
 			if err := s.orders.Cancel(ctx, id, "changed my mind"); err != nil {
@@ -165,13 +165,13 @@ func TestCancelInASkippedBackoff(t *testing.T) {
 			grpc.WithChainUnaryInterceptor(cancelAfterJam))
 		// Whether the server has skipped the backoff by then is a race, so try often.
 		orders := 0
-		for ; orders < 100 && inBackoff < 5; orders++ {
+		for ; orders < 100 && inBackoff.Load() < 5; orders++ {
 			id.Store(fmt.Sprint(orders))
 			s.place(ctx, fmt.Sprint(orders))
 			s.wantRefunded(ctx, fmt.Sprint(orders))
 		}
-		if inBackoff < 5 {
-			s.t.Errorf("of %d cancels only %d arrived in a backoff", orders, inBackoff)
+		if n := inBackoff.Load(); n < 5 {
+			s.t.Errorf("of %d cancels only %d arrived in a backoff", orders, n)
 		}
 		s.wantNoBreach(ctx)
 	}, devserver.SkipTime())
