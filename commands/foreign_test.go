@@ -263,46 +263,6 @@ func TestAddedSearchAttribute(t *testing.T) {
 	}
 }
 
-// TestLostSearchAttribute: orders that were accepted with the search attribute end although
-// it is removed, or replaced by one of another type, while they are brewing.
-func TestLostSearchAttribute(t *testing.T) {
-	t.Parallel()
-	for name, kind := range map[string]enumspb.IndexedValueType{
-		"removed": enumspb.INDEXED_VALUE_TYPE_UNSPECIFIED,
-		"an Int":  enumspb.INDEXED_VALUE_TYPE_INT,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			ctx, cancel := context.WithTimeout(context.Background(), patience)
-			defer cancel()
-			s := newShop(t)
-			s.startWorkerWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{BrewTime: 3 * time.Second}})
-			s.place(ctx, "123")
-			s.await(ctx, "123", func(view desk.OrderView) bool { return view.Stage == coffee.StageBrewing })
-			operator := s.conn.OperatorService()
-			_, err := operator.RemoveSearchAttributes(ctx, &operatorservice.RemoveSearchAttributesRequest{
-				Namespace: s.conn.Namespace, SearchAttributes: []string{coffee.SearchAttributeStatus}})
-			if err == nil && kind != enumspb.INDEXED_VALUE_TYPE_UNSPECIFIED {
-				_, err = operator.AddSearchAttributes(ctx, &operatorservice.AddSearchAttributesRequest{
-					Namespace: s.conn.Namespace, SearchAttributes: map[string]enumspb.IndexedValueType{coffee.SearchAttributeStatus: kind}})
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			s.wantResult(ctx, "123", 525)
-			s.wantNoBreach(ctx)
-			var other *desk.AttributeTypeError
-			_, err = s.orders.List(ctx, desk.ListOptions{Status: coffee.StatusCompleted})
-			if kind != enumspb.INDEXED_VALUE_TYPE_UNSPECIFIED && !errors.As(err, &other) {
-				t.Errorf("the list of completed orders: %v", err)
-			}
-			if _, err := s.orders.List(ctx, desk.ListOptions{}); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-}
-
 // TestAddresses: an id that no workflow can have is refused as invalid before the
 // server is asked.
 func TestAddresses(t *testing.T) {

@@ -46,9 +46,6 @@ func TestMain(m *testing.M) {
 			if next := release.Named(name); next != nil {
 				options.Release = next
 			}
-			if point := os.Getenv(failpointVariable); point != "" {
-				options.Dial = append(options.Dial, failAt(point))
-			}
 			code := Run(ctx, args, stdout, stderr, options)
 			if asked.Load() > 0 {
 				code = askedCode

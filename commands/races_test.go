@@ -7,14 +7,12 @@ import (
 	"io"
 	"math/rand/v2"
 	"os/exec"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	commonpb "go.temporal.io/api/common/v1"
-	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 
@@ -255,47 +253,6 @@ func TestLedgerIsBusy(t *testing.T) {
 	s.wantNoBreach(ctx)
 }
 
-// TestWorkersThatDiffer: two workers with different seeds and price lists share the
-// orders. Each order pays one price, once.
-func TestWorkersThatDiffer(t *testing.T) {
-	t.Parallel()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	s := newShop(t)
-	for i, price := range []flatPricing{100, 900} {
-		ledger, err := ledger.Open(ctx, s.book)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { ledger.Close() })
-		s.startWorkerWith(coffee.WorkerOptions{Ledger: ledger, Pricing: price, Services: coffee.ServiceConfig{
-			BrewFailureRate: 0.3, BrewTime: 50 * time.Millisecond, Seed: uint64(i),
-		}})
-	}
-	var ids []string
-	for range 20 {
-		ids = append(ids, coffee.NewOrderID())
-		s.place(ctx, ids[len(ids)-1])
-	}
-	prices := map[coffee.Cents]int{}
-	for _, id := range ids {
-		result, err := s.orders.Result(ctx, id)
-		if err != nil {
-			t.Fatal(err)
-		}
-		prices[result.AmountCents]++
-		entries, err := s.ledger.Entries(ctx, id)
-		if err != nil || len(entries) == 0 || entries[0].Amount != result.AmountCents {
-			t.Errorf("%+v, but the ledger has %v, %v", result, entries, err)
-		}
-	}
-	t.Log(prices)
-	if prices[100]+prices[900] != len(ids) {
-		t.Errorf("the prices are %v", prices)
-	}
-	s.wantNoBreach(ctx)
-}
-
 // TestPostgresLedgerOnTwoMachines: as on two machines, two workers share nothing but
 // the server and a ledger in PostgreSQL. One is killed.
 func TestPostgresLedgerOnTwoMachines(t *testing.T) {
@@ -420,68 +377,6 @@ func TestStoppedBeforeALateCharge(t *testing.T) {
 	}
 	if got := s.kinds(ctx, "123"); got != "[void]" {
 		t.Errorf("the ledger has %s", got)
-	}
-	s.wantNoBreach(ctx)
-}
-
-// TestHostileClient sends signals, queries and updates that no client should send.
-// The order that they are aimed at goes on, and so do the others.
-func TestHostileClient(t *testing.T) {
-	t.Parallel()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	s := newShop(t)
-	s.startWorkerWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{BrewTime: 9 * time.Second}})
-	s.place(ctx, "victim")
-	s.place(ctx, "bystander")
-	s.await(ctx, "victim", func(view desk.OrderView) bool { return view.Stage == coffee.StageBrewing })
-	big := strings.Repeat("\x1b[2J\u202e", 150_000) // 1.8 MB of JSON; the server takes 2
-	for _, argument := range []any{nil, 42, "\x00", []any{map[string]any{}}, map[string]any{"reason": 7}, big} {
-		if err := s.conn.SignalWorkflow(ctx, coffee.WorkflowID("victim"), "", "no_such_signal", argument); err != nil {
-			t.Error(err)
-		}
-		if _, err := s.conn.QueryWorkflow(ctx, coffee.WorkflowID("victim"), "", "no_such_query", argument); err == nil {
-			t.Error("a query that does not exist was answered")
-		}
-		// The query that exists takes no argument, and ignores one.
-		if _, err := s.conn.QueryWorkflow(ctx, coffee.WorkflowID("victim"), "", coffee.QueryGetStatus, argument); err != nil {
-			t.Error(err)
-		}
-	}
-	// The server refuses what is beyond its limit.
-	if err := s.conn.SignalWorkflow(ctx, coffee.WorkflowID("victim"), "", coffee.SignalCancelOrder, big+big); err == nil {
-		t.Error("a signal of 3.6 MB was taken")
-	}
-	update, err := s.conn.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
-		WorkflowID: coffee.WorkflowID("victim"), UpdateName: "no_such_update", WaitForStage: client.WorkflowUpdateStageCompleted,
-	})
-	if err == nil {
-		err = update.Get(ctx, nil)
-	}
-	if err == nil {
-		t.Error("an update that does not exist was made")
-	}
-	s.wantResult(ctx, "bystander", 525)
-	s.wantResult(ctx, "victim", 525)
-
-	// A cancel is a cancel, whatever comes with it.
-	for id, argument := range map[string]any{"c1": 42, "c2": "\x00", "c3": map[string]any{"reason": 7}, "c4": map[string]any{"reason": big}} {
-		s.place(ctx, id)
-		if err := s.conn.SignalWorkflow(ctx, coffee.WorkflowID(id), "", coffee.SignalCancelOrder, argument); err != nil {
-			t.Error(err)
-		}
-		if result, err := s.orders.Result(ctx, id); err != nil || result.Status != coffee.StatusCancelled {
-			t.Errorf("%s: %+v, %v", id, result, err)
-		}
-		view, err := s.orders.Describe(ctx, id)
-		if err != nil || len([]rune(view.CancelReason)) > 201 {
-			t.Errorf("%s: the reason has %d characters, %v", id, len([]rune(view.CancelReason)), err)
-		}
-	}
-	for _, event := range s.history(ctx, "victim").GetEvents() {
-		if event.GetEventType() == enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED {
-			t.Errorf("a workflow task failed: %v", event)
-		}
 	}
 	s.wantNoBreach(ctx)
 }

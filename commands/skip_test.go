@@ -3,22 +3,17 @@ package commands
 import (
 	"context"
 	"fmt"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	commonpb "go.temporal.io/api/common/v1"
-	enumspb "go.temporal.io/api/enums/v1"
 	taskqueuepb "go.temporal.io/api/taskqueue/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
-	"google.golang.org/grpc"
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/dial"
 	"example.com/coffee/coffee/timeline"
-	"example.com/coffee/commands/internal/app"
-	"example.com/coffee/commands/internal/connect"
 )
 
 // alwaysJams are services that take no time. Each brew jams, so a brew has backoffs of
@@ -80,76 +75,4 @@ func TestForeignClientSkipsTime(t *testing.T) {
 		}
 	}
 	s.wantNoBreach(ctx)
-}
-
-// TestCancelInASkippedBackoff: a cancel arrives while the server skips the backoff of
-// a brew. The order is cancelled and refunded, whichever comes first.
-func TestCancelInASkippedBackoff(t *testing.T) {
-	t.Parallel()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	s := openShop(t, true, ledgerFile(t))
-
-	// The worker learns that the server has recorded a jam only after the order was
-	// cancelled, so the backoff has just begun.
-	var id atomic.Value
-	var inBackoff atomic.Int32
-	cancelAfterJam := func(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
-		err := invoke(ctx, method, request, reply, conn, options...)
-		if _, jam := request.(*workflowservice.RespondActivityTaskFailedRequest); !jam || err != nil {
-			return err
-		}
-		id := id.Swap("").(string)
-		if id == "" { // it was cancelled at its first jam
-			return nil
-		}
-		described, err := s.conn.DescribeWorkflowExecution(ctx, coffee.WorkflowID(id), "")
-		if err != nil {
-			t.Error(err)
-			return nil
-		}
-		for _, pending := range described.GetPendingActivities() {
-			if pending.GetState() == enumspb.PENDING_ACTIVITY_STATE_SCHEDULED && pending.GetNextAttemptScheduleTime() != nil {
-				inBackoff.Add(1)
-			}
-		}
-		if err := s.orders.Cancel(ctx, id, "changed my mind"); err != nil {
-			t.Error(err)
-		}
-		return nil
-	}
-	slow := client.Options{HostPort: s.conn.At.Address, Namespace: s.conn.Namespace}
-	slow.ConnectionOptions.DialOptions = []grpc.DialOption{grpc.WithChainUnaryInterceptor(cancelAfterJam)}
-	conn, err := connect.Open(ctx, &app.App{Log: s.log, Platform: s.log}, connect.Options{Options: slow})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	w, err := coffee.NewWorker(conn.Client, coffee.WorkerOptions{Ledger: s.ledger, Services: coffee.ServiceConfig{BrewFailureRate: 1, BrewTime: 300 * time.Millisecond}, Log: s.log})
-	if err != nil {
-		t.Fatal(err)
-	}
-	working, stop := context.WithCancel(ctx)
-	done := make(chan error, 1)
-	go func() { done <- w.Run(working) }()
-
-	// Whether the server has skipped the backoff by then is a race, so try often.
-	orders := 0
-	for ; orders < 100 && inBackoff.Load() < 5; orders++ {
-		id.Store(fmt.Sprint(orders))
-		s.place(ctx, fmt.Sprint(orders))
-		result, err := s.orders.Result(ctx, fmt.Sprint(orders))
-		want := coffee.OrderResult{OrderID: fmt.Sprint(orders), Status: coffee.StatusCancelled, Charged: true, AmountCents: 525, Refunded: true}
-		if err != nil || result != want {
-			t.Errorf("got  %+v, %v\nwant %+v", result, err, want)
-		}
-	}
-	if n := inBackoff.Load(); n < 5 {
-		t.Errorf("of %d cancels only %d arrived in a backoff", orders, n)
-	}
-	s.wantNoBreach(ctx)
-	stop()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
 }
