@@ -130,7 +130,7 @@ var defects = []defect{
 	{name: "moody", judges: []string{fits}, within: 3},
 	{name: "other-code", judges: []string{recorded}, orders: 20, kills: 2, seeds: []int{3, 4, 5}},
 	{name: "idle", judges: []string{works, ends, arrives}, orders: 100, kills: 5, seeds: []int{3, 4, 5}},
-	{name: "crash", judges: []string{exits}, orders: 60, kills: 2, seeds: []int{3, 4, 5}},
+	{name: "crash", judges: []string{exits, getsOn}, orders: 60, kills: 2, seeds: []int{3, 4, 5}},
 	{name: "no-stop", judges: []string{stops}, orders: 20, kills: 2, seeds: []int{3, 4, 5}},
 	{name: "stale", judges: []string{shown}, orders: 40, kills: 8, seeds: []int{3, 4, 5}},
 }
