@@ -2,19 +2,15 @@ package commands
 
 import (
 	"context"
-	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
-	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -23,22 +19,14 @@ import (
 	"example.com/coffee/commands/internal/app"
 	"example.com/coffee/internal/release"
 	"example.com/coffee/internal/scripttest"
+	"example.com/coffee/internal/testmain"
 )
 
 // TestMain lets scripts run this test binary as the program coffee, and as coffee-broken and
 // coffee-patched, which are coffee of another release of the workflow.
 func TestMain(m *testing.M) {
-	// The tests wait for servers and services more than for the processor. This is before
-	// the flags are parsed, so -parallel still has its way.
-	if err := flag.Set("test.parallel", strconv.Itoa(4*runtime.GOMAXPROCS(0))); err != nil {
-		panic(err)
-	}
-	var asked atomic.Int64
-	net.DefaultResolver.PreferGo = true
-	net.DefaultResolver.Dial = func(context.Context, string, string) (net.Conn, error) {
-		asked.Add(1)
-		return nil, errors.New("no name server may be asked")
-	}
+	testmain.Parallel(4)
+	lookups := testmain.RefuseLookups()
 	mains := map[string]func(){"signals": waitForSignals}
 	for program, name := range programs {
 		run := func(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -46,40 +34,27 @@ func TestMain(m *testing.M) {
 			if next := release.Named(name); next != nil {
 				options.Release = next
 			}
-			code := Run(ctx, args, stdout, stderr, options)
-			if asked.Load() > 0 {
-				code = askedCode
-			}
-			return code
+			return lookups.Check(Run(ctx, args, stdout, stderr, options))
 		}
 		mains[program] = func() {
 			os.Exit(run(Signals(), append([]string{"coffee"}, os.Args[1:]...), os.Stdout, os.Stderr))
 		}
 		mains[program+"-shell"] = func() { serveShell(run) }
 	}
-	testscript.Main(checkAsked{m, &asked}, mains)
+	testscript.Main(checkLookups{m, lookups}, mains)
 }
 
-// askedCode is the exit code of a program here that has asked a name server: server,
-// worker and clients on this machine tell nobody that they are there.
-const askedCode = 99
-
-// checkAsked fails if a test in this process has asked a name server.
-type checkAsked struct {
-	m     *testing.M
-	asked *atomic.Int64
+// checkLookups fails if a test in this process has asked a name server.
+type checkLookups struct {
+	m       *testing.M
+	lookups *testmain.Lookups
 }
 
-func (c checkAsked) Run() int {
+func (c checkLookups) Run() int {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(300) // the servers of the tests share this process
 	}
-	code := c.m.Run()
-	if n := c.asked.Load(); n > 0 {
-		fmt.Fprintf(os.Stderr, "a name server was asked %d times\n", n)
-		code = max(code, 1)
-	}
-	return code
+	return c.lookups.Check(c.m.Run())
 }
 
 // waitForSignals is a program that says when it is told to stop, and goes on until its

@@ -2,15 +2,11 @@ package devserver
 
 import (
 	"context"
-	"errors"
-	"flag"
 	"fmt"
-	"net"
 	"os"
-	"runtime"
-	"strconv"
-	"sync/atomic"
 	"testing"
+
+	"example.com/coffee/internal/testmain"
 )
 
 // upgradeVariable makes TestMain upgrade the database that it names, and nothing else.
@@ -30,23 +26,9 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	// The tests wait for timers more than for the processor. This is before the flags are
-	// parsed, so -parallel still has its way.
-	if err := flag.Set("test.parallel", strconv.Itoa(3*runtime.GOMAXPROCS(0))); err != nil {
-		panic(err)
-	}
-	var asked atomic.Int64
-	net.DefaultResolver.PreferGo = true
-	net.DefaultResolver.Dial = func(context.Context, string, string) (net.Conn, error) {
-		asked.Add(1)
-		return nil, errors.New("no name server may be asked")
-	}
-	code := m.Run()
-	if n := asked.Load(); n > 0 {
-		fmt.Fprintf(os.Stderr, "a name server was asked %d times\n", n)
-		code = max(code, 1)
-	}
-	os.Exit(code)
+	testmain.Parallel(3)
+	lookups := testmain.RefuseLookups()
+	os.Exit(lookups.Check(m.Run()))
 }
 
 // TestNoVersionCheck: the server does not ask for newer versions, unless the user wants

@@ -3,18 +3,17 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"net"
 	"os"
 	"path/filepath"
-	"sync/atomic"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"example.com/coffee/commands"
 	"example.com/coffee/internal/scripttest"
+	"example.com/coffee/internal/testmain"
 )
 
 // defectVariable names the environment variable that gives this test binary a defect that
@@ -26,18 +25,9 @@ const defectVariable = "LAB_TEST_DEFECT"
 // clients on this machine tell nobody that they are there.
 func TestMain(m *testing.M) {
 	program := func() {
-		var asked atomic.Bool
-		net.DefaultResolver.PreferGo = true
-		net.DefaultResolver.Dial = func(context.Context, string, string) (net.Conn, error) {
-			asked.Store(true)
-			return nil, errors.New("no name server may be asked")
-		}
+		lookups := testmain.RefuseLookups()
 		defect := os.Getenv(defectVariable)
-		code := run(commands.Signals(), os.Args, recordBroken(defect), func(o *commands.Options) { breakProgram(o, defect) })
-		if asked.Load() {
-			code = 99
-		}
-		os.Exit(code)
+		os.Exit(lookups.Check(run(commands.Signals(), os.Args, recordBroken(defect), func(o *commands.Options) { breakProgram(o, defect) })))
 	}
 	testscript.Main(m, map[string]func(){"lab": program, "coffee": program})
 }
