@@ -95,7 +95,7 @@ func (r *run) workerOf(identity string) int {
 	return theServer
 }
 
-// buildID returns the release of the worker that has an identity; empty if it is none's.
+// buildID returns the release of the worker that has an identity; empty if no worker has it.
 func (r *run) buildID(identity string) string {
 	if i := r.workerOf(identity); i != theServer {
 		return r.processes[i].buildID

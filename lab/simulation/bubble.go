@@ -24,8 +24,9 @@ const stuck = time.Minute
 // all goroutines to stderr.
 //
 // Meanwhile the process uses one processor, unless the environment variable GOMAXPROCS is set:
-// what happens at the same instant then happens in the same order more often. From then on workers of this process remember no workflow, and
-// replay it for each task: see the package. One bubble is open at a time.
+// what happens at the same instant then happens in the same order more often. From then on
+// workers of this process remember no workflow, and replay it for each task: see the package.
+// One bubble is open at a time.
 func Run(f func()) {
 	seedRandom()
 	worker.SetStickyWorkflowCacheSize(0)
