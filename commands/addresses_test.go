@@ -50,12 +50,12 @@ func TestAddressList(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { book.Close() })
-	s := &shop{t: t, conn: conn, orders: conn.Orders(), ledger: book, log: log}
+	s := atConnection(t, conn, book, "", log)
 	s.startWorkerWith(coffee.WorkerOptions{})
 	order := func(id string) {
 		t.Helper()
 		s.placeAgain(ctx, id)
-		s.wantResult(ctx, id, 525)
+		s.WantCompleted(ctx, id, 525)
 	}
 	order("both")
 	for i, id := range []string{"second", "first"} {
@@ -73,14 +73,14 @@ func TestAddressList(t *testing.T) {
 
 // placeAgain places an order until the server answers.
 func (s *shop) placeAgain(ctx context.Context, id string) {
-	s.t.Helper()
+	s.T.Helper()
 	for {
-		_, err := s.orders.Place(ctx, coffee.OrderRequest{OrderID: id, Drink: "latte", Size: coffee.SizeM})
+		_, err := s.Orders.Place(ctx, coffee.OrderRequest{OrderID: id, Drink: "latte", Size: coffee.SizeM})
 		if err == nil {
 			return
 		}
 		if !sleep.For(ctx, 10*time.Millisecond) {
-			s.t.Fatal(err)
+			s.T.Fatal(err)
 		}
 	}
 }

@@ -86,7 +86,7 @@ func testOldDatabase(t *testing.T, archive string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	s := &shop{t: t, conn: conn, orders: conn.Orders(), ledger: l, book: book, log: log}
+	s := atConnection(t, conn, l, book, log)
 	s.startWorker()
 
 	for id, want := range map[string]coffee.OrderResult{
@@ -98,11 +98,11 @@ func testOldDatabase(t *testing.T, archive string) {
 		"waiting-cancelled": {Status: coffee.StatusCancelled, AmountCents: 525},
 	} {
 		want.OrderID = id
-		if result, err := s.orders.Result(ctx, id); err != nil || result != want {
+		if result, err := s.Orders.Result(ctx, id); err != nil || result != want {
 			t.Errorf("got  %+v, %v\nwant %+v", result, err, want)
 		}
 	}
-	report := s.audit(ctx, book, audit.Options{})
+	report := s.Audit(ctx, book, audit.Options{})
 	if len(report.Breaches) != 0 || report.Replayed != 6 {
 		t.Errorf("the audit found %v, and replayed %d histories", report.Breaches, report.Replayed)
 	}
@@ -137,14 +137,14 @@ func testOldDatabase(t *testing.T, archive string) {
 
 // wantListed waits until a query finds at least as many workflows.
 func (s *shop) wantListed(ctx context.Context, query string, want int) {
-	s.t.Helper()
+	s.T.Helper()
 	for {
 		list, err := s.conn.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: s.conn.Namespace, Query: query})
 		if err == nil && len(list.GetExecutions()) >= want {
 			return
 		}
 		if !sleep.For(ctx, 50*time.Millisecond) {
-			s.t.Fatalf("%s finds %d, %v", query, len(list.GetExecutions()), err)
+			s.T.Fatalf("%s finds %d, %v", query, len(list.GetExecutions()), err)
 		}
 	}
 }

@@ -26,26 +26,26 @@ func TestAuditFindsCookedBooks(t *testing.T) {
 	defer cancel()
 	s := newShop(t)
 	stop := s.startWorkerWith(coffee.WorkerOptions{})
-	s.place(ctx, "made")
-	s.wantResult(ctx, "made", 525)
+	s.Place(ctx, "made")
+	s.WantCompleted(ctx, "made", 525)
 	stop()
 	stop = s.startWorkerWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{BrewTime: 9 * time.Second}})
-	s.place(ctx, "undone")
-	s.await(ctx, "undone", func(view desk.OrderView) bool { return view.Stage == coffee.StageBrewing })
+	s.Place(ctx, "undone")
+	s.Await(ctx, "undone", func(view desk.OrderView) bool { return view.Stage == coffee.StageBrewing })
 	s.cancelled(ctx, "undone")
 	stop()
-	g := newGate(s.ledger)
+	g := newGate(s.Ledger)
 	stop = s.startWorkerWith(coffee.WorkerOptions{Ledger: g})
-	s.place(ctx, "voided")
+	s.Place(ctx, "voided")
 	g.wait(ctx, t)
 	s.cancelled(ctx, "voided")
 	close(g.open)
 	stop()
-	s.place(ctx, "waiting") // no worker is running
-	if got := s.kinds(ctx, "undone") + s.kinds(ctx, "voided"); got != "[charge refund][void]" {
+	s.Place(ctx, "waiting") // no worker is running
+	if got := s.Kinds(ctx, "undone") + s.Kinds(ctx, "voided"); got != "[charge refund][void]" {
 		t.Fatalf("the ledger has %s", got)
 	}
-	s.wantNoBreach(ctx)
+	s.WantNoBreach(ctx)
 
 	const (
 		noTriggers = `DROP TRIGGER ledger_entries_no_update; DROP TRIGGER ledger_entries_no_delete;
@@ -130,9 +130,9 @@ func TestAuditFindsCookedBooks(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			cooked := filepath.Join(t.TempDir(), "cooked.db")
-			execSQL(t, s.book, `VACUUM INTO '`+cooked+`'`)
+			execSQL(t, s.Book, `VACUUM INTO '`+cooked+`'`)
 			execSQL(t, cooked, test.sql)
-			report := s.audit(ctx, cooked, audit.Options{Acknowledged: test.acknowledged})
+			report := s.Audit(ctx, cooked, audit.Options{Acknowledged: test.acknowledged})
 			got := map[string][]audit.Rule{}
 			for _, breach := range report.Breaches {
 				t.Logf("rule %d, order %q: %s\n  %s", breach.Rule, breach.OrderID, breach.Problem, strings.Join(breach.Evidence, "\n  "))
@@ -167,15 +167,15 @@ func TestAuditWhileOrdersRun(t *testing.T) {
 		for i := range orders {
 			customers.Go(func() error {
 				id := fmt.Sprintf("live-%d", i)
-				if _, err := s.orders.Place(ctx, coffee.OrderRequest{OrderID: id, Drink: "latte", Size: coffee.SizeM}); err != nil {
+				if _, err := s.Orders.Place(ctx, coffee.OrderRequest{OrderID: id, Drink: "latte", Size: coffee.SizeM}); err != nil {
 					return err
 				}
 				if i%3 == 0 {
-					if err := s.orders.Cancel(ctx, id, ""); err != nil && !errors.Is(err, coffee.ErrEnded) {
+					if err := s.Orders.Cancel(ctx, id, ""); err != nil && !errors.Is(err, coffee.ErrEnded) {
 						return err
 					}
 				}
-				_, err := s.orders.Result(ctx, id)
+				_, err := s.Orders.Result(ctx, id)
 				return err
 			})
 		}
@@ -183,14 +183,14 @@ func TestAuditWhileOrdersRun(t *testing.T) {
 	}()
 	audits, running := 0, 0
 	for {
-		s.wantNoBreach(ctx)
+		s.WantNoBreach(ctx)
 		audits++
 		select {
 		case err := <-done:
 			if err != nil {
 				t.Error(err)
 			}
-			report := s.audit(ctx, s.book, audit.Options{})
+			report := s.Audit(ctx, s.Book, audit.Options{})
 			if report.Orders.Total() != orders || report.Orders.Running != 0 || report.Replayed != orders || len(report.Breaches) != 0 {
 				t.Errorf("got %+v", report)
 			}
@@ -204,12 +204,12 @@ func TestAuditWhileOrdersRun(t *testing.T) {
 
 // cancelled cancels an order and waits until it is cancelled.
 func (s *shop) cancelled(ctx context.Context, id string) {
-	s.t.Helper()
-	if err := s.orders.Cancel(ctx, id, ""); err != nil {
-		s.t.Fatal(err)
+	s.T.Helper()
+	if err := s.Orders.Cancel(ctx, id, ""); err != nil {
+		s.T.Fatal(err)
 	}
-	if result, err := s.orders.Result(ctx, id); err != nil || result.Status != coffee.StatusCancelled {
-		s.t.Fatalf("got %+v, %v", result, err)
+	if result, err := s.Orders.Result(ctx, id); err != nil || result.Status != coffee.StatusCancelled {
+		s.T.Fatalf("got %+v, %v", result, err)
 	}
 }
 

@@ -157,16 +157,16 @@ func (p *tab) placeInPage(id string) {
 
 // serveTestBoard serves a board of the shop, and returns its address.
 func (s *shop) serveTestBoard() string {
-	s.t.Helper()
+	s.T.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	var tasks background.Tasks
 	serveBoard(&app.App{}, &tasks, listener, s.conn, "http://127.0.0.1:8233", nil, nil)
-	s.t.Cleanup(func() {
+	s.T.Cleanup(func() {
 		if err := tasks.Stop(); err != nil {
-			s.t.Error(err)
+			s.T.Error(err)
 		}
 	})
 	return listener.Addr().String()
@@ -189,7 +189,7 @@ func TestBoardInABrowser(t *testing.T) {
 	// The machine jams three times for order 102, but not for the others.
 	order := func(id string, drink coffee.Drink, size coffee.Size) {
 		t.Helper()
-		if _, err := s.orders.Place(t.Context(), coffee.OrderRequest{OrderID: id, Drink: drink, Size: size}); err != nil {
+		if _, err := s.Orders.Place(t.Context(), coffee.OrderRequest{OrderID: id, Drink: drink, Size: size}); err != nil {
 			t.Fatal(err)
 		}
 		page.until("order "+id, row(id)+` !== undefined`)
@@ -225,7 +225,7 @@ func TestBoardInABrowser(t *testing.T) {
 	if got := page.eval(`document.getElementById("ui").href`); got != "http://127.0.0.1:8233/namespaces/"+s.conn.Namespace+"/workflows/order-192" {
 		t.Errorf("the link to the Web UI is %v", got)
 	}
-	history, err := s.orders.History(t.Context(), "192")
+	history, err := s.Orders.History(t.Context(), "192")
 	if err != nil || len(history.Events) == 0 {
 		t.Fatal(history, err)
 	}
@@ -294,7 +294,7 @@ func TestBoardLooks(t *testing.T) {
 		}
 	}
 	for i := range 30 {
-		if _, err := s.orders.Place(t.Context(), coffee.OrderRequest{OrderID: fmt.Sprint("many-", i), Drink: "cappuccino", Size: "S"}); err != nil {
+		if _, err := s.Orders.Place(t.Context(), coffee.OrderRequest{OrderID: fmt.Sprint("many-", i), Drink: "cappuccino", Size: "S"}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -170,7 +170,7 @@ func TestWorkerDrains(t *testing.T) {
 	args, grace := readWorker(t)
 	s := newShop(t)
 	start := func(brewTime string) *exec.Cmd {
-		cmd := coffeeCommand(t, slices.Concat(args, []string{"--address", s.conn.At.Address, "-n", s.conn.Namespace, "--ledger", s.book,
+		cmd := coffeeCommand(t, slices.Concat(args, []string{"--address", s.conn.At.Address, "-n", s.conn.Namespace, "--ledger", s.Book,
 			"--charge-time", "10ms", "--brew-time", brewTime, "--receipt-time", "10ms", "--brew-failure-rate", "0"})...)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
@@ -179,8 +179,8 @@ func TestWorkerDrains(t *testing.T) {
 		return cmd
 	}
 	worker := start("3s")
-	s.place(ctx, "brewing")
-	s.await(ctx, "brewing", func(view desk.OrderView) bool { return view.BrewAttempts > 0 })
+	s.Place(ctx, "brewing")
+	s.Await(ctx, "brewing", func(view desk.OrderView) bool { return view.BrewAttempts > 0 })
 	if err := worker.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +189,7 @@ func TestWorkerDrains(t *testing.T) {
 		t.Errorf("the worker ended with %v", err)
 	}
 	start("9s") // for what comes after the brew
-	s.wantResult(ctx, "brewing", 525)
+	s.WantCompleted(ctx, "brewing", 525)
 	brews := 0
 	for _, event := range s.history(ctx, "brewing").GetEvents() {
 		if started := event.GetActivityTaskStartedEventAttributes(); started.GetAttempt() > 1 {

@@ -70,7 +70,7 @@ func encryptedShop(t *testing.T, options client.Options, keyset *encryption.Keys
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { book.Close() })
-	return &shop{t: t, conn: conn, orders: conn.Orders(), ledger: book, log: log}
+	return atConnection(t, conn, book, "", log)
 }
 
 // TestEncryptedOnTheServer: what the server has of orders, and of a workflow that uses
@@ -91,10 +91,10 @@ func TestEncryptedOnTheServer(t *testing.T) {
 	keyset := newKeyset(t)
 	s := encryptedShop(t, server.ClientOptions(), keyset, encryption.Options{})
 	s.startWorkerWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{Seed: 3, BrewFailureRate: 0.3}})
-	s.place(ctx, "123") // its first brew jams
-	s.wantResult(ctx, "123", 525)
-	s.place(ctx, "cancelled")
-	if err := s.orders.Cancel(ctx, "cancelled", "a secret reason"); err != nil && !errors.Is(err, coffee.ErrEnded) {
+	s.Place(ctx, "123") // its first brew jams
+	s.WantCompleted(ctx, "123", 525)
+	s.Place(ctx, "cancelled")
+	if err := s.Orders.Cancel(ctx, "cancelled", "a secret reason"); err != nil && !errors.Is(err, coffee.ErrEnded) {
 		t.Fatal(err)
 	}
 	useEverything(ctx, t, s)
@@ -329,8 +329,8 @@ func TestOrderInAnotherNamespace(t *testing.T) {
 		return s
 	}
 	here, bank := in("shop"), in("bank")
-	here.place(ctx, "1")
-	here.wantResult(ctx, "1", 525)
+	here.Place(ctx, "1")
+	here.WantCompleted(ctx, "1", 525)
 	started := rawHistory(ctx, t, client.Options{HostPort: server.Address(), Namespace: "shop"}, coffee.WorkflowID("1")).GetEvents()[0].GetWorkflowExecutionStartedEventAttributes()
 	for _, copied := range []struct {
 		in *shop
@@ -344,17 +344,17 @@ func TestOrderInAnotherNamespace(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		copied.in.await(ctx, copied.id, func(view desk.OrderView) bool { return view.WorkflowTaskFailure != "" })
-		view, err := copied.in.orders.Describe(ctx, copied.id)
+		copied.in.Await(ctx, copied.id, func(view desk.OrderView) bool { return view.WorkflowTaskFailure != "" })
+		view, err := copied.in.Orders.Describe(ctx, copied.id)
 		if err != nil || view.WorkflowTaskFailure != "unreadable: it belongs to another workflow or namespace" || !view.Encrypted || view.Charged {
 			t.Errorf("the copy is %+v, %v", view, err)
 		}
-		if _, err := copied.in.orders.History(ctx, copied.id); !coffee.IsUnreadable(err) {
+		if _, err := copied.in.Orders.History(ctx, copied.id); !coffee.IsUnreadable(err) {
 			t.Errorf("its history: %v", err)
 		}
 	}
 	read, unreadable := 0, 0
-	for _, err := range here.orders.Histories(ctx, 100) {
+	for _, err := range here.Orders.Histories(ctx, 100) {
 		switch {
 		case err == nil:
 			read++
@@ -384,7 +384,7 @@ func TestTwoKeysets(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.ledger = ledger // the one of both
+		s.Ledger = ledger // the one of both
 		stop := s.startWorkerWith(coffee.WorkerOptions{Tuner: tuner})
 		go func() {
 			err := guard.Wait(ctx, func(ctx context.Context) error {
@@ -403,7 +403,7 @@ func TestTwoKeysets(t *testing.T) {
 	var ids []string
 	for len(wrongEnded) == 0 {
 		id := coffee.NewOrderID()
-		right.place(ctx, id)
+		right.Place(ctx, id)
 		ids = append(ids, id)
 		if !sleep.For(ctx, 50*time.Millisecond) {
 			t.Fatal("it does not end")
@@ -413,11 +413,11 @@ func TestTwoKeysets(t *testing.T) {
 		t.Errorf("it ends with %v", err)
 	}
 	for range 5 { // of a stranger
-		wrong.place(ctx, coffee.NewOrderID())
+		wrong.Place(ctx, coffee.NewOrderID())
 	}
 	lost := 0
 	for _, id := range ids {
-		if result, err := right.orders.Result(ctx, id); err != nil || result.Status != coffee.StatusCompleted {
+		if result, err := right.Orders.Result(ctx, id); err != nil || result.Status != coffee.StatusCompleted {
 			t.Errorf("order %s: %+v, %v", id, result, err)
 		}
 		for _, event := range rawHistory(ctx, t, options, coffee.WorkflowID(id)).GetEvents() {

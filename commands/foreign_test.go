@@ -43,10 +43,10 @@ func TestOrderWithACronSchedule(t *testing.T) {
 			want = "no such drink"
 		}
 		var ended *coffee.EndedError
-		if _, err := s.orders.Result(ctx, id); !errors.As(err, &ended) || !strings.Contains(ended.Problem, want) {
+		if _, err := s.Orders.Result(ctx, id); !errors.As(err, &ended) || !strings.Contains(ended.Problem, want) {
 			t.Errorf("%s: got %v", id, err)
 		}
-		if view, err := s.orders.Describe(ctx, id); err != nil || view.Status != coffee.StatusCancelled || !strings.Contains(view.Failure, want) {
+		if view, err := s.Orders.Describe(ctx, id); err != nil || view.Status != coffee.StatusCancelled || !strings.Contains(view.Failure, want) {
 			t.Errorf("%s: got %+v, %v", id, view, err)
 		}
 		described, err := s.conn.DescribeWorkflowExecution(ctx, coffee.WorkflowID(id), "")
@@ -57,11 +57,11 @@ func TestOrderWithACronSchedule(t *testing.T) {
 		if info := described.GetWorkflowExecutionInfo(); info.GetExecution().GetRunId() != info.GetFirstRunId() || info.GetCloseTime() == nil {
 			t.Errorf("%s: there is another run: %v", id, info)
 		}
-		if got := s.kinds(ctx, id); got != "[]" {
+		if got := s.Kinds(ctx, id); got != "[]" {
 			t.Errorf("%s: the ledger has %s", id, got)
 		}
 	}
-	s.wantNoBreach(ctx)
+	s.WantNoBreach(ctx)
 }
 
 // TestForeignTexts: texts from other programs are truncated where they come in, so
@@ -112,19 +112,19 @@ func TestForeignTexts(t *testing.T) {
 			t.Errorf("%s has %d bytes, %v: %.200s", what, len(data), err, data)
 		}
 	}
-	result, err := s.orders.Result(ctx, "completed")
+	result, err := s.Orders.Result(ctx, "completed")
 	short("the result", result, err)
-	_, err = s.orders.Result(ctx, "failed")
+	_, err = s.Orders.Result(ctx, "failed")
 	short("the error", err.Error(), nil)
-	state, err := s.orders.State(ctx, "running")
+	state, err := s.Orders.State(ctx, "running")
 	short("the state", state, err)
 	for _, id := range []string{"running", "completed", "failed"} {
-		view, err := s.orders.Describe(ctx, id)
+		view, err := s.Orders.Describe(ctx, id)
 		short("the view of "+id, view, err)
 	}
-	s.await(ctx, "failed", func(view desk.OrderView) bool { return !view.EndedAt.IsZero() })
+	s.Await(ctx, "failed", func(view desk.OrderView) bool { return !view.EndedAt.IsZero() })
 	for _, brief := range []bool{true, false} {
-		views, err := s.orders.List(ctx, desk.ListOptions{Brief: brief})
+		views, err := s.Orders.List(ctx, desk.ListOptions{Brief: brief})
 		if len(views) != 3 {
 			t.Errorf("there are %d orders", len(views))
 		}
@@ -156,21 +156,21 @@ func TestOrdersOfOtherPrograms(t *testing.T) {
 	s.wantListed(ctx, "WorkflowType = 'OrderCoffeeWorkflow'", len(ids)+1)
 
 	for _, id := range ids {
-		if view, err := s.orders.Describe(ctx, id); err != nil || view.OrderID != id || view.Status != coffee.StatusRunning {
+		if view, err := s.Orders.Describe(ctx, id); err != nil || view.OrderID != id || view.Status != coffee.StatusRunning {
 			t.Errorf("%.20q: got %+v, %v", id, view, err)
 		}
-		if _, err := s.orders.History(ctx, id); err != nil {
+		if _, err := s.Orders.History(ctx, id); err != nil {
 			t.Errorf("%.20q: %v", id, err)
 		}
-		if err := s.orders.Cancel(ctx, id, ""); err != nil {
+		if err := s.Orders.Cancel(ctx, id, ""); err != nil {
 			t.Errorf("%.20q: %v", id, err)
 		}
 	}
 	s.startWorker()
 	for _, id := range append(ids, "same") {
-		s.await(ctx, id, func(view desk.OrderView) bool { return view.Status == coffee.StatusFailed })
+		s.Await(ctx, id, func(view desk.OrderView) bool { return view.Status == coffee.StatusFailed })
 	}
-	views, err := s.orders.List(ctx, desk.ListOptions{})
+	views, err := s.Orders.List(ctx, desk.ListOptions{})
 	if err != nil || len(views) != len(ids)+1 {
 		t.Fatalf("got %d orders, %v", len(views), err)
 	}
@@ -183,7 +183,7 @@ func TestOrdersOfOtherPrograms(t *testing.T) {
 	if text := table; !strings.Contains(text, "\nworkflow same ") || !strings.Contains(text, "\nsame ") || !strings.Contains(text, "\ncafé ") {
 		t.Errorf("got\n%s", text)
 	}
-	s.wantNoBreach(ctx)
+	s.WantNoBreach(ctx)
 }
 
 // TestVersionNames: whatever a version is called, the versions are listed, and the orders
@@ -201,8 +201,8 @@ func TestVersionNames(t *testing.T) {
 		s.rollOut(ctx, rolloutPlan{deployment: "coffee", buildID: name, percent: 100, force: true})
 		id := "on-" + url.QueryEscape(name)
 		id = strings.NewReplacer("%", "-", "+", "-").Replace(id)
-		s.place(ctx, id)
-		s.await(ctx, id, func(view desk.OrderView) bool { return view.WorkerBuildID == name })
+		s.Place(ctx, id)
+		s.Await(ctx, id, func(view desk.OrderView) bool { return view.WorkerBuildID == name })
 	}
 	for {
 		d, err := s.versions().Deployment(ctx, "coffee")
@@ -234,7 +234,7 @@ func TestAddedSearchAttribute(t *testing.T) {
 		return list.GetCustomAttributes()
 	}
 	listed := func() int {
-		views, err := s.orders.List(ctx, desk.ListOptions{Status: coffee.StatusCompleted})
+		views, err := s.Orders.List(ctx, desk.ListOptions{Status: coffee.StatusCompleted})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -243,13 +243,13 @@ func TestAddedSearchAttribute(t *testing.T) {
 	if len(custom()) != 0 || listed() != 0 {
 		t.Errorf("before the first worker: %v", custom())
 	}
-	s.place(ctx, "123")
+	s.Place(ctx, "123")
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(s.startWorker)
 	}
 	all.Wait()
-	s.wantResult(ctx, "123", 525)
+	s.WantCompleted(ctx, "123", 525)
 	for listed() == 0 {
 		if !sleep.For(ctx, 20*time.Millisecond) {
 			t.Fatal("the order is not listed")
@@ -258,7 +258,7 @@ func TestAddedSearchAttribute(t *testing.T) {
 	if attributes := custom(); len(attributes) != 1 || attributes[coffee.SearchAttributeStatus] != enumspb.INDEXED_VALUE_TYPE_KEYWORD {
 		t.Errorf("eight workers added %v", attributes)
 	}
-	if history := s.kinds(ctx, "123"); strings.Contains(history, "WorkflowTaskFailed") {
+	if history := s.Kinds(ctx, "123"); strings.Contains(history, "WorkflowTaskFailed") {
 		t.Errorf("the order had to wait for the attribute: %s", history)
 	}
 }
@@ -270,9 +270,9 @@ func TestAddresses(t *testing.T) {
 	ctx := context.Background()
 	s := newShop(t)
 	for _, id := range []string{"", "\xff", strings.Repeat("x", 1000)} {
-		_, history := s.orders.History(ctx, id)
-		_, look := s.orders.Describe(ctx, id)
-		for what, err := range map[string]error{"history": history, "look": look, "cancel": s.orders.Cancel(ctx, id, "")} {
+		_, history := s.Orders.History(ctx, id)
+		_, look := s.Orders.Describe(ctx, id)
+		for what, err := range map[string]error{"history": history, "look": look, "cancel": s.Orders.Cancel(ctx, id, "")} {
 			var invalid *coffee.InvalidOrderError
 			if !errors.As(err, &invalid) {
 				t.Errorf("%s of %.20q: got %v", what, id, err)

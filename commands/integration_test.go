@@ -25,12 +25,10 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"example.com/coffee/coffee"
-	"example.com/coffee/coffee/audit"
 	"example.com/coffee/coffee/desk"
-	"example.com/coffee/coffee/dial"
 	"example.com/coffee/coffee/ledger"
 	"example.com/coffee/coffee/rollout"
-	"example.com/coffee/coffee/timeline"
+	"example.com/coffee/coffee/shoptest"
 	"example.com/coffee/commands/internal/app"
 	"example.com/coffee/commands/internal/connect"
 	"example.com/coffee/devserver"
@@ -38,14 +36,15 @@ import (
 	"example.com/coffee/internal/sleep"
 )
 
-// shop is a server in this process, with a worker if the test starts one.
+// shop is a shop on a server in this process, with a worker if the test starts one.
 type shop struct {
-	t      *testing.T
-	conn   *connect.Connection
-	orders *desk.Client
-	ledger ledger.Store
-	book   string // the ledger's file
-	log    zerolog.Logger
+	*shoptest.Shop
+	conn *connect.Connection
+}
+
+// atConnection returns a shop with a connection of the program's.
+func atConnection(t *testing.T, conn *connect.Connection, ledger ledger.Store, book string, log zerolog.Logger) *shop {
+	return &shop{&shoptest.Shop{T: t, Conn: conn.Client, Namespace: conn.Namespace, Orders: conn.Orders(), Ledger: ledger, Book: book, Log: log}, conn}
 }
 
 func newShop(t *testing.T) *shop { t.Helper(); return openShop(t, false, ledgerFile(t)) }
@@ -70,7 +69,7 @@ func openShop(t *testing.T, skipTime bool, book string) *shop {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { ledger.Close() })
-	return &shop{t: t, conn: conn, orders: desk.NewClient(conn, conn.Namespace), ledger: ledger, book: book, log: log}
+	return atConnection(t, conn, ledger, book, log)
 }
 
 // shopAt is a shop at a server and with a ledger of other processes.
@@ -83,7 +82,7 @@ func shopAt(t *testing.T, address string) *shop {
 		t.Fatal(err)
 	}
 	t.Cleanup(conn.Close)
-	return &shop{t: t, conn: conn, orders: desk.NewClient(conn, conn.Namespace), log: log}
+	return atConnection(t, conn, nil, "", log)
 }
 
 // clusterVariable names the environment variable with the addresses of a cluster that
@@ -162,132 +161,34 @@ func newNamespace(ctx context.Context, t *testing.T, frontends []string) string 
 	return name
 }
 
-// audit audits the shop's orders against the ledger in a file.
-func (s *shop) audit(ctx context.Context, file string, options audit.Options) *audit.Report {
-	s.t.Helper()
-	book, err := audit.OpenBook(ctx, file)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer book.Close()
-	options.Client, options.Namespace, options.Book = s.conn.Client, s.conn.Namespace, book
-	report, err := audit.Run(ctx, options)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return report
-}
-
-// wantNoBreach runs the auditor, which must not find a breach.
-func (s *shop) wantNoBreach(ctx context.Context) {
-	s.t.Helper()
-	for _, breach := range s.audit(ctx, s.book, audit.Options{}).Breaches {
-		s.t.Errorf("breach of rule %d by order %q: %s\n%s", breach.Rule, breach.OrderID, breach.Problem, strings.Join(breach.Evidence, "\n"))
-	}
-}
-
 // startWorker starts a worker whose services take no time and never fail.
 func (s *shop) startWorker() {
-	s.t.Helper()
+	s.T.Helper()
 	s.startWorkerWith(coffee.WorkerOptions{})
 }
 
-// startWorkerWith starts a worker that writes to the shop's ledger, unless the options
-// have their own. The test's cleanup calls stop if the test has not.
+// startWorkerWith starts a worker as [shoptest.Shop.Work] does. The test's cleanup calls stop
+// if the test has not.
 func (s *shop) startWorkerWith(options coffee.WorkerOptions) (stop func()) {
-	s.t.Helper()
-	if options.Ledger == nil {
-		options.Ledger = s.ledger
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	if err := ledger.Claim(ctx, s.orders.Client, s.ledger, false, s.log); err != nil {
-		s.t.Fatal(err)
-	}
-	var index desk.IndexWatch
-	if err := index.Ensure(ctx, s.conn.Client, s.conn.Namespace); err != nil {
-		s.t.Log(err)
-	}
-	go index.Run(ctx, s.conn.Client, s.conn.Namespace)
-	options.Index = index.Index
-	options.Interceptors = append(options.Interceptors, dial.PlainErrors(), timeline.Recorder())
-	w, err := coffee.NewWorker(s.conn.Client, options)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	done := make(chan error)
-	go func() { done <- w.Run(ctx) }()
-	stop = sync.OnceFunc(func() {
-		cancel()
-		if err := <-done; err != nil {
-			s.t.Error(err)
-		}
-	})
-	s.t.Cleanup(stop)
+	s.T.Helper()
+	stop = s.Work(context.Background(), s.Conn, options)
+	s.T.Cleanup(stop)
 	return stop
-}
-
-// place places a latte of size M.
-func (s *shop) place(ctx context.Context, id string) {
-	s.t.Helper()
-	if _, err := s.orders.Place(ctx, coffee.OrderRequest{OrderID: id, Drink: "latte", Size: coffee.SizeM}); err != nil {
-		s.t.Fatal(err)
-	}
-}
-
-// wantResult waits for an order to be completed at a price.
-func (s *shop) wantResult(ctx context.Context, id string, amount coffee.Cents) {
-	s.t.Helper()
-	result, err := s.orders.Result(ctx, id)
-	want := coffee.OrderResult{OrderID: id, Status: coffee.StatusCompleted, Charged: true, Brewed: true, ReceiptSent: true, AmountCents: amount}
-	if err != nil || result != want {
-		s.t.Errorf("got  %+v, %v\nwant %+v", result, err, want)
-	}
-}
-
-// await polls an order until it is ready.
-func (s *shop) await(ctx context.Context, id string, ready func(desk.OrderView) bool) {
-	s.t.Helper()
-	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 160*time.Millisecond) {
-		view, err := s.orders.Describe(ctx, id)
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		if ready(view) {
-			return
-		}
-		if !sleep.For(ctx, pause) {
-			s.t.Fatalf("order %s got no further than %+v", id, view)
-		}
-	}
 }
 
 // history returns the whole history of an order.
 func (s *shop) history(ctx context.Context, id string) *historypb.History {
-	s.t.Helper()
+	s.T.Helper()
 	history := &historypb.History{}
 	events := s.conn.GetWorkflowHistory(ctx, coffee.WorkflowID(id), "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	for events.HasNext() {
 		event, err := events.Next()
 		if err != nil {
-			s.t.Fatal(err)
+			s.T.Fatal(err)
 		}
 		history.Events = append(history.Events, event)
 	}
 	return history
-}
-
-// kinds returns the kinds of an order's entries in the ledger.
-func (s *shop) kinds(ctx context.Context, id string) string {
-	s.t.Helper()
-	entries, err := s.ledger.Entries(ctx, id)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	kinds := []coffee.EntryKind{}
-	for _, entry := range entries {
-		kinds = append(kinds, entry.Kind)
-	}
-	return fmt.Sprint(kinds)
 }
 
 // coffeeCommand returns a command of the program, as a process of its own.
@@ -322,13 +223,13 @@ func TestAnotherPriceList(t *testing.T) {
 	defer cancel()
 	s := newShop(t)
 	stop := s.startWorkerWith(coffee.WorkerOptions{Pricing: flatPricing(100), Services: coffee.ServiceConfig{BrewTime: 9 * time.Second}})
-	s.place(ctx, "123")
-	s.await(ctx, "123", func(view desk.OrderView) bool { return view.Stage == coffee.StageBrewing })
+	s.Place(ctx, "123")
+	s.Await(ctx, "123", func(view desk.OrderView) bool { return view.Stage == coffee.StageBrewing })
 	stop()
 	worker.PurgeStickyWorkflowCache() // the workers of a process share it
 	s.startWorkerWith(coffee.WorkerOptions{Pricing: flatPricing(999)})
-	s.wantResult(ctx, "123", 100)
-	if balance, err := s.ledger.Balance(ctx); err != nil || balance.Charges != 1 || balance.Net() != 100 {
+	s.WantCompleted(ctx, "123", 100)
+	if balance, err := s.Ledger.Balance(ctx); err != nil || balance.Charges != 1 || balance.Net() != 100 {
 		t.Errorf("the ledger has %+v, %v", balance, err)
 	}
 }
@@ -341,8 +242,8 @@ func TestReset(t *testing.T) {
 	defer cancel()
 	s := newShop(t)
 	s.startWorker()
-	s.place(ctx, "123")
-	s.wantResult(ctx, "123", 525)
+	s.Place(ctx, "123")
+	s.WantCompleted(ctx, "123", 525)
 	const firstTaskCompleted = 4
 	reset, err := s.conn.ResetWorkflowExecution(ctx, &workflowservice.ResetWorkflowExecutionRequest{
 		Namespace:                 s.conn.Namespace,
@@ -354,15 +255,15 @@ func TestReset(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.wantResult(ctx, "123", 525)
-	view, err := s.orders.Describe(ctx, "123")
+	s.WantCompleted(ctx, "123", 525)
+	view, err := s.Orders.Describe(ctx, "123")
 	if err != nil || view.RunID != reset.GetRunId() {
 		t.Errorf("the run is %s, %v; want %s", view.RunID, err, reset.GetRunId())
 	}
-	if balance, err := s.ledger.Balance(ctx); err != nil || balance.Charges != 1 || balance.Net() != 525 {
+	if balance, err := s.Ledger.Balance(ctx); err != nil || balance.Charges != 1 || balance.Net() != 525 {
 		t.Errorf("the ledger has %+v, %v", balance, err)
 	}
-	s.wantNoBreach(ctx)
+	s.WantNoBreach(ctx)
 }
 
 // TestForeignClient speaks to an order as a client in another language does:
@@ -434,13 +335,13 @@ func TestManyOrdersAtOnce(t *testing.T) {
 	for i := range orders {
 		all.Go(func() error {
 			id := fmt.Sprintf("rush-%d", i)
-			if _, err := s.orders.Place(ctx, coffee.OrderRequest{OrderID: id, Drink: "latte", Size: coffee.SizeM}); err != nil {
+			if _, err := s.Orders.Place(ctx, coffee.OrderRequest{OrderID: id, Drink: "latte", Size: coffee.SizeM}); err != nil {
 				return err
 			}
 			if i%10 != 0 {
 				return nil
 			}
-			if err := s.orders.Cancel(ctx, id, ""); !errors.Is(err, coffee.ErrEnded) {
+			if err := s.Orders.Cancel(ctx, id, ""); !errors.Is(err, coffee.ErrEnded) {
 				return err
 			}
 			return nil
@@ -451,7 +352,7 @@ func TestManyOrdersAtOnce(t *testing.T) {
 	}
 	for i := range orders {
 		all.Go(func() error {
-			result, err := s.orders.Result(ctx, fmt.Sprintf("rush-%d", i))
+			result, err := s.Orders.Result(ctx, fmt.Sprintf("rush-%d", i))
 			mu.Lock()
 			defer mu.Unlock()
 			statuses[result.Status]++
@@ -461,7 +362,7 @@ func TestManyOrdersAtOnce(t *testing.T) {
 	if err := all.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	balance, err := s.ledger.Balance(ctx)
+	balance, err := s.Ledger.Balance(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -473,7 +374,7 @@ func TestManyOrdersAtOnce(t *testing.T) {
 	if got, want := balance.Net(), coffee.Cents(525*completed); got != want {
 		t.Errorf("the net is %v, want %v", got, want)
 	}
-	s.wantNoBreach(ctx)
+	s.WantNoBreach(ctx)
 }
 
 // TestFiftyOrdersWithOneID: one order; equal requests join it, others conflict.
@@ -490,7 +391,7 @@ func TestFiftyOrdersWithOneID(t *testing.T) {
 	for i := range 50 {
 		wg.Go(func() {
 			drink := []coffee.Drink{"latte", "mocha"}[i%2]
-			got, err := s.orders.Place(ctx, coffee.OrderRequest{OrderID: "123", Drink: drink, Size: coffee.SizeM})
+			got, err := s.Orders.Place(ctx, coffee.OrderRequest{OrderID: "123", Drink: drink, Size: coffee.SizeM})
 			mu.Lock()
 			defer mu.Unlock()
 			var conflict *coffee.ConflictError
@@ -508,13 +409,13 @@ func TestFiftyOrdersWithOneID(t *testing.T) {
 	if len(placed) != 1 || conflicts != 25 {
 		t.Errorf("placed %v, with %d conflicts", placed, conflicts)
 	}
-	if _, err := s.orders.Result(ctx, "123"); err != nil {
+	if _, err := s.Orders.Result(ctx, "123"); err != nil {
 		t.Fatal(err)
 	}
-	if balance, err := s.ledger.Balance(ctx); err != nil || balance.Charges != 1 || balance.Net() != 525 {
+	if balance, err := s.Ledger.Balance(ctx); err != nil || balance.Charges != 1 || balance.Net() != 525 {
 		t.Errorf("the ledger has %+v, %v", balance, err)
 	}
-	s.wantNoBreach(ctx)
+	s.WantNoBreach(ctx)
 }
 
 // TestInvalidOrderFromAForeignClient: it ends at once, and leaves others alone.
@@ -535,14 +436,14 @@ func TestInvalidOrderFromAForeignClient(t *testing.T) {
 		}
 		id := fmt.Sprintf("bad%d", i)
 		var ended *coffee.EndedError
-		if _, err := s.orders.Result(ctx, id); !errors.As(err, &ended) {
+		if _, err := s.Orders.Result(ctx, id); !errors.As(err, &ended) {
 			t.Errorf("%.20v: got %v", input, err)
 		}
-		if view, err := s.orders.Describe(ctx, id); err != nil || view.Status != coffee.StatusFailed || view.Failure == "" {
+		if view, err := s.Orders.Describe(ctx, id); err != nil || view.Status != coffee.StatusFailed || view.Failure == "" {
 			t.Errorf("%.20v: got %+v, %v", input, view, err)
 		}
 		var conflict *coffee.ConflictError
-		if _, err := s.orders.Place(ctx, coffee.OrderRequest{OrderID: id, Drink: "latte", Size: coffee.SizeM}); !errors.As(err, &conflict) {
+		if _, err := s.Orders.Place(ctx, coffee.OrderRequest{OrderID: id, Drink: "latte", Size: coffee.SizeM}); !errors.As(err, &conflict) {
 			t.Errorf("%.20v: got %v", input, err)
 		}
 	}
@@ -554,7 +455,7 @@ func sdk(c *connect.Connection) client.Client {
 }
 
 // versions returns the client for the versions of the workers.
-func (s *shop) versions() *rollout.Client { return rollout.New(s.orders) }
+func (s *shop) versions() *rollout.Client { return rollout.New(s.Orders) }
 
 // versioned is the version of a worker.
 func versioned(buildID string, behavior workflow.VersioningBehavior) worker.DeploymentOptions {

@@ -41,7 +41,7 @@ func newLedger(t *testing.T) ledger.Store {
 
 // bind claims the ledger, as a worker does that starts.
 func (s *shop) bind(l ledger.Store, begin bool) error {
-	return ledger.Claim(context.Background(), s.orders.Client, l, begin, s.log)
+	return ledger.Claim(context.Background(), s.Orders.Client, l, begin, s.Log)
 }
 
 // TestOneLedgerPerNamespace: the first worker's ledger is that of the namespace, and the
@@ -50,7 +50,7 @@ func TestOneLedgerPerNamespace(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
 	s, elsewhere := newShop(t), newShop(t)
-	first, second, used := s.ledger, newLedger(t), newLedger(t)
+	first, second, used := s.Ledger, newLedger(t), newLedger(t)
 	if _, err := used.Charge(ctx, coffee.Charge{OrderID: "1", RunID: "run", Amount: 525}); err != nil {
 		t.Fatal(err)
 	}
@@ -82,15 +82,15 @@ func TestOneLedgerPerNamespace(t *testing.T) {
 	accepted("an empty one in its place", s.bind(third, true))
 	refused("the one before", s.bind(first, false), third.ID())
 	accepted("the new one again", s.bind(third, true))
-	accepted("a reader of it", ledger.CheckOwner(ctx, s.orders.Client, third.ID(), ledger.Owner{}))
-	refused("a reader of the one before", ledger.CheckOwner(ctx, s.orders.Client, first.ID(), ledger.Owner{}))
-	refused("a reader of what belongs elsewhere", ledger.CheckOwner(ctx, s.orders.Client, third.ID(), ledger.Owner{NamespaceID: "x", Namespace: "x"}))
+	accepted("a reader of it", ledger.CheckOwner(ctx, s.Orders.Client, third.ID(), ledger.Owner{}))
+	refused("a reader of the one before", ledger.CheckOwner(ctx, s.Orders.Client, first.ID(), ledger.Owner{}))
+	refused("a reader of what belongs elsewhere", ledger.CheckOwner(ctx, s.Orders.Client, third.ID(), ledger.Owner{NamespaceID: "x", Namespace: "x"}))
 
 	if err := s.conn.TerminateWorkflow(ctx, "coffee-ledger", "", "the old ledger was found"); err != nil {
 		t.Fatal(err)
 	}
 	accepted("the one before, after the record was terminated", s.bind(first, false))
-	if views, err := s.orders.List(ctx, desk.ListOptions{}); err != nil || len(views) != 0 {
+	if views, err := s.Orders.List(ctx, desk.ListOptions{}); err != nil || len(views) != 0 {
 		t.Errorf("the record is listed as an order: %v, %v", views, err)
 	}
 	described, err := s.conn.DescribeWorkflowExecution(ctx, "coffee-ledger", "")
@@ -126,7 +126,7 @@ func TestLedgersAtOnce(t *testing.T) {
 				}
 			}
 		}
-		recorded, err := ledger.RecordedFor(context.Background(), s.orders.Client)
+		recorded, err := ledger.RecordedFor(context.Background(), s.Orders.Client)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -159,11 +159,11 @@ func TestLedgerWithoutPermission(t *testing.T) {
 	}
 	defer c.Close()
 	var log bytes.Buffer
-	err = ledger.Claim(context.Background(), coffee.NewClient(c, s.conn.Namespace), s.ledger, false, zerolog.New(&log))
+	err = ledger.Claim(context.Background(), coffee.NewClient(c, s.conn.Namespace), s.Ledger, false, zerolog.New(&log))
 	if err != nil || !strings.Contains(log.String(), "does not let this worker record") {
 		t.Errorf("got %v, %s", err, log.String())
 	}
-	if err := newShop(t).bind(s.ledger, false); !errors.Is(err, ledger.ErrForeignLedger) {
+	if err := newShop(t).bind(s.Ledger, false); !errors.Is(err, ledger.ErrForeignLedger) {
 		t.Errorf("elsewhere: got %v", err)
 	}
 }

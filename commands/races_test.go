@@ -82,24 +82,24 @@ func TestCancelWhileTheChargeIsUnderWay(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	s := newShop(t)
-	g := newGate(s.ledger)
+	g := newGate(s.Ledger)
 	s.startWorkerWith(coffee.WorkerOptions{Ledger: g})
-	s.place(ctx, "123")
+	s.Place(ctx, "123")
 	g.wait(ctx, t)
-	if err := s.orders.Cancel(ctx, "123", ""); err != nil {
+	if err := s.Orders.Cancel(ctx, "123", ""); err != nil {
 		t.Fatal(err)
 	}
-	result, err := s.orders.Result(ctx, "123")
+	result, err := s.Orders.Result(ctx, "123")
 	if err != nil || result.Status != coffee.StatusCancelled || result.Charged {
 		t.Errorf("got %+v, %v", result, err)
 	}
 	if err := g.release(ctx); !errors.Is(err, coffee.ErrSettled) {
 		t.Errorf("the late charge: %v", err)
 	}
-	if got := s.kinds(ctx, "123"); got != "[void]" {
+	if got := s.Kinds(ctx, "123"); got != "[void]" {
 		t.Errorf("the ledger has %s", got)
 	}
-	s.wantNoBreach(ctx)
+	s.WantNoBreach(ctx)
 }
 
 // TestZombieCharge: an attempt is given up, the next one charges, and the order is
@@ -109,25 +109,25 @@ func TestZombieCharge(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	s := newShop(t)
-	g := newGate(s.ledger)
+	g := newGate(s.Ledger)
 	s.startWorkerWith(coffee.WorkerOptions{Ledger: g, Services: coffee.ServiceConfig{BrewTime: 9 * time.Second}})
-	s.place(ctx, "123")
+	s.Place(ctx, "123")
 	g.wait(ctx, t)
-	s.await(ctx, "123", func(view desk.OrderView) bool { return view.Stage == coffee.StageBrewing })
-	if err := s.orders.Cancel(ctx, "123", ""); err != nil {
+	s.Await(ctx, "123", func(view desk.OrderView) bool { return view.Stage == coffee.StageBrewing })
+	if err := s.Orders.Cancel(ctx, "123", ""); err != nil {
 		t.Fatal(err)
 	}
-	result, err := s.orders.Result(ctx, "123")
+	result, err := s.Orders.Result(ctx, "123")
 	if err != nil || result.Status != coffee.StatusCancelled || !result.Refunded {
 		t.Errorf("got %+v, %v", result, err)
 	}
 	if err := g.release(ctx); !errors.Is(err, coffee.ErrSettled) {
 		t.Errorf("the zombie's charge: %v", err)
 	}
-	if got := s.kinds(ctx, "123"); got != "[charge refund]" {
+	if got := s.Kinds(ctx, "123"); got != "[charge refund]" {
 		t.Errorf("the ledger has %s", got)
 	}
-	s.wantNoBreach(ctx)
+	s.WantNoBreach(ctx)
 }
 
 // TestCancelAgainstCompletion cancels orders that are about to complete. One of the
@@ -150,15 +150,15 @@ func TestCancelAgainstCompletion(t *testing.T) {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			// Not s.place: t.Fatal is for the test's own goroutine.
-			if _, err := s.orders.Place(ctx, coffee.OrderRequest{OrderID: id, Drink: "latte", Size: coffee.SizeM}); err != nil {
+			// Not s.Place: t.Fatal is for the test's own goroutine.
+			if _, err := s.Orders.Place(ctx, coffee.OrderRequest{OrderID: id, Drink: "latte", Size: coffee.SizeM}); err != nil {
 				t.Error(err)
 				return
 			}
 			sleep.For(ctx, delay)
 			out := &terminal.Output{Out: &terminal.CheckedWriter{W: io.Discard}, Err: io.Discard}
-			err := cancelOrder(ctx, out, s.orders, cancelPlan{id: id, asJSON: true})
-			result, resultErr := s.orders.Result(ctx, id)
+			err := cancelOrder(ctx, out, s.Orders, cancelPlan{id: id, asJSON: true})
+			result, resultErr := s.Orders.Result(ctx, id)
 			if resultErr != nil {
 				t.Error(resultErr)
 				return
@@ -183,7 +183,7 @@ func TestCancelAgainstCompletion(t *testing.T) {
 	}
 	wg.Wait()
 	t.Log(won)
-	s.wantNoBreach(ctx)
+	s.WantNoBreach(ctx)
 }
 
 // TestOrderIDComesBack: the history is gone, as it is after its retention, and a
@@ -194,8 +194,8 @@ func TestOrderIDComesBack(t *testing.T) {
 	defer cancel()
 	s := newShop(t)
 	s.startWorker()
-	s.place(ctx, "123")
-	s.wantResult(ctx, "123", 525)
+	s.Place(ctx, "123")
+	s.WantCompleted(ctx, "123", 525)
 	_, err := s.conn.WorkflowService().DeleteWorkflowExecution(ctx, &workflowservice.DeleteWorkflowExecutionRequest{
 		Namespace:         s.conn.Namespace,
 		WorkflowExecution: &commonpb.WorkflowExecution{WorkflowId: coffee.WorkflowID("123")},
@@ -204,24 +204,24 @@ func TestOrderIDComesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	for {
-		if _, err := s.orders.Describe(ctx, "123"); errors.Is(err, coffee.ErrNotFound) {
+		if _, err := s.Orders.Describe(ctx, "123"); errors.Is(err, coffee.ErrNotFound) {
 			break
 		}
 		if !sleep.For(ctx, 500*time.Millisecond) {
 			t.Fatal("the history is still there")
 		}
 	}
-	s.place(ctx, "123")
-	result, err := s.orders.Result(ctx, "123")
+	s.Place(ctx, "123")
+	result, err := s.Orders.Result(ctx, "123")
 	want := coffee.OrderResult{OrderID: "123", Status: coffee.StatusFailed, AmountCents: 525, Failure: "an earlier order of the same id was charged already"}
 	if err != nil || result != want {
 		t.Errorf("got %+v, %v; want %+v", result, err, want)
 	}
-	if got := s.kinds(ctx, "123"); got != "[charge]" {
+	if got := s.Kinds(ctx, "123"); got != "[charge]" {
 		t.Errorf("the ledger has %s", got)
 	}
 	// The auditor knows that the retention has not ended yet: it was deleted.
-	breaches := s.audit(ctx, s.book, audit.Options{}).Breaches
+	breaches := s.Audit(ctx, s.Book, audit.Options{}).Breaches
 	if len(breaches) != 1 || breaches[0].Rule != audit.RuleOwner {
 		t.Errorf("got %+v", breaches)
 	}
@@ -235,7 +235,7 @@ func TestLedgerIsBusy(t *testing.T) {
 	defer cancel()
 	s := newShop(t)
 	s.startWorker()
-	db, err := sql.Open("sqlite", "file:"+s.book+"?_txlock=immediate")
+	db, err := sql.Open("sqlite", "file:"+s.Book+"?_txlock=immediate")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -244,13 +244,13 @@ func TestLedgerIsBusy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.place(ctx, "123")
-	s.await(ctx, "123", func(view desk.OrderView) bool { return view.LastFailure != "" })
+	s.Place(ctx, "123")
+	s.Await(ctx, "123", func(view desk.OrderView) bool { return view.LastFailure != "" })
 	if err := tx.Rollback(); err != nil {
 		t.Fatal(err)
 	}
-	s.wantResult(ctx, "123", 525)
-	s.wantNoBreach(ctx)
+	s.WantCompleted(ctx, "123", 525)
+	s.WantNoBreach(ctx)
 }
 
 // TestPostgresLedgerOnTwoMachines: as on two machines, two workers share nothing but
@@ -262,11 +262,11 @@ func TestPostgresLedgerOnTwoMachines(t *testing.T) {
 	where := ledgertest.PostgresURL(t)
 	s := newShop(t)
 	var err error
-	if s.ledger, err = ledger.Open(ctx, where); err != nil {
+	if s.Ledger, err = ledger.Open(ctx, where); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.ledger.Close() })
-	s.book = where
+	t.Cleanup(func() { s.Ledger.Close() })
+	s.Book = where
 	var workers []*exec.Cmd
 	for range 2 {
 		w := coffeeCommand(t, "worker", "--address", s.conn.At.Address, "-n", s.conn.Namespace, "--charge-time", "50ms", "--brew-time", "1s", "--receipt-time", "10ms")
@@ -283,12 +283,12 @@ func TestPostgresLedgerOnTwoMachines(t *testing.T) {
 	var ids []string
 	for i := range 20 {
 		ids = append(ids, coffee.NewOrderID())
-		s.place(ctx, ids[i])
+		s.Place(ctx, ids[i])
 		if i%4 != 0 {
 			continue
 		}
-		s.await(ctx, ids[i], func(view desk.OrderView) bool { return view.Charged })
-		if err := s.orders.Cancel(ctx, ids[i], ""); err != nil && !errors.Is(err, coffee.ErrEnded) {
+		s.Await(ctx, ids[i], func(view desk.OrderView) bool { return view.Charged })
+		if err := s.Orders.Cancel(ctx, ids[i], ""); err != nil && !errors.Is(err, coffee.ErrEnded) {
 			t.Error(err)
 		}
 		if i == 8 {
@@ -296,11 +296,11 @@ func TestPostgresLedgerOnTwoMachines(t *testing.T) {
 		}
 	}
 	for _, id := range ids {
-		if _, err := s.orders.Result(ctx, id); err != nil {
+		if _, err := s.Orders.Result(ctx, id); err != nil {
 			t.Error(err)
 		}
 	}
-	report := s.audit(ctx, where, audit.Options{Acknowledged: ids})
+	report := s.Audit(ctx, where, audit.Options{Acknowledged: ids})
 	if len(report.Breaches) != 0 || report.Orders.Total() != len(ids) || report.Ledger.Charges == 0 || report.Ledger.Refunds == 0 {
 		t.Errorf("got %+v", report)
 	}
@@ -314,7 +314,7 @@ func TestStoppedFromOutside(t *testing.T) {
 	defer cancel()
 	s := newShop(t)
 	s.startWorkerWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{BrewTime: 9 * time.Second}})
-	s.place(ctx, "terminated")
+	s.Place(ctx, "terminated")
 	_, err := s.conn.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
 		ID: coffee.WorkflowID("timed-out"), TaskQueue: coffee.TaskQueue, WorkflowExecutionTimeout: 8 * time.Second, // less than the brew
 	}, coffee.WorkflowType, coffee.OrderRequest{OrderID: "timed-out", Drink: "latte", Size: coffee.SizeM})
@@ -322,14 +322,14 @@ func TestStoppedFromOutside(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, id := range []string{"terminated", "timed-out"} {
-		s.await(ctx, id, func(view desk.OrderView) bool { return view.Stage == coffee.StageBrewing })
+		s.Await(ctx, id, func(view desk.OrderView) bool { return view.Stage == coffee.StageBrewing })
 	}
 	if err := s.conn.TerminateWorkflow(ctx, coffee.WorkflowID("terminated"), "", "test"); err != nil {
 		t.Fatal(err)
 	}
-	s.await(ctx, "timed-out", func(view desk.OrderView) bool { return !view.EndedAt.IsZero() })
+	s.Await(ctx, "timed-out", func(view desk.OrderView) bool { return !view.EndedAt.IsZero() })
 
-	report := s.audit(ctx, s.book, audit.Options{})
+	report := s.Audit(ctx, s.Book, audit.Options{})
 	broken := map[string]audit.Rule{}
 	for _, breach := range report.Breaches {
 		broken[breach.OrderID] = breach.Rule
@@ -337,19 +337,19 @@ func TestStoppedFromOutside(t *testing.T) {
 	if len(report.Breaches) != 2 || broken["terminated"] != audit.RuleNet || broken["timed-out"] != audit.RuleNet || report.Orders.Stopped != 2 {
 		t.Errorf("got %+v", report)
 	}
-	if len(report.Repairs) != 0 || s.kinds(ctx, "terminated") != "[charge]" {
+	if len(report.Repairs) != 0 || s.Kinds(ctx, "terminated") != "[charge]" {
 		t.Errorf("an audit without --repair changed something: %+v", report.Repairs)
 	}
-	report = s.audit(ctx, s.book, audit.Options{Repair: s.ledger})
+	report = s.Audit(ctx, s.Book, audit.Options{Repair: s.Ledger})
 	if len(report.Breaches) != 0 || len(report.Repairs) != 2 || report.Ledger.Refunds != 2 || report.Ledger.NetCents != 0 {
 		t.Errorf("got %+v", report)
 	}
 	for _, id := range []string{"terminated", "timed-out"} {
-		if got := s.kinds(ctx, id); got != "[charge refund]" {
+		if got := s.Kinds(ctx, id); got != "[charge refund]" {
 			t.Errorf("the ledger has %s of order %s", got, id)
 		}
 	}
-	if report = s.audit(ctx, s.book, audit.Options{Repair: s.ledger}); len(report.Repairs) != 0 || len(report.Breaches) != 0 {
+	if report = s.Audit(ctx, s.Book, audit.Options{Repair: s.Ledger}); len(report.Repairs) != 0 || len(report.Breaches) != 0 {
 		t.Errorf("once more: %+v", report)
 	}
 }
@@ -361,24 +361,24 @@ func TestStoppedBeforeALateCharge(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	s := newShop(t)
-	g := newGate(s.ledger)
+	g := newGate(s.Ledger)
 	s.startWorkerWith(coffee.WorkerOptions{Ledger: g})
-	s.place(ctx, "123")
+	s.Place(ctx, "123")
 	g.wait(ctx, t)
 	if err := s.conn.TerminateWorkflow(ctx, coffee.WorkflowID("123"), "", "test"); err != nil {
 		t.Fatal(err)
 	}
-	report := s.audit(ctx, s.book, audit.Options{Repair: s.ledger})
+	report := s.Audit(ctx, s.Book, audit.Options{Repair: s.Ledger})
 	if len(report.Breaches) != 0 || len(report.Repairs) != 1 {
 		t.Errorf("got %+v", report)
 	}
 	if err := g.release(ctx); !errors.Is(err, coffee.ErrSettled) {
 		t.Errorf("the late charge: %v", err)
 	}
-	if got := s.kinds(ctx, "123"); got != "[void]" {
+	if got := s.Kinds(ctx, "123"); got != "[void]" {
 		t.Errorf("the ledger has %s", got)
 	}
-	s.wantNoBreach(ctx)
+	s.WantNoBreach(ctx)
 }
 
 // refundGate is a ledger whose first refund blocks.
@@ -411,11 +411,11 @@ func TestZombieRefund(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	s := newShop(t)
-	g := &refundGate{newGate(s.ledger)}
+	g := &refundGate{newGate(s.Ledger)}
 	stop := s.startWorkerWith(coffee.WorkerOptions{Ledger: g, Services: coffee.ServiceConfig{BrewTime: 9 * time.Second}})
-	s.place(ctx, "123")
-	s.await(ctx, "123", func(view desk.OrderView) bool { return view.Stage == coffee.StageBrewing })
-	if err := s.orders.Cancel(ctx, "123", ""); err != nil {
+	s.Place(ctx, "123")
+	s.Await(ctx, "123", func(view desk.OrderView) bool { return view.Stage == coffee.StageBrewing })
+	if err := s.Orders.Cancel(ctx, "123", ""); err != nil {
 		t.Fatal(err)
 	}
 	g.wait(ctx, t)
@@ -424,14 +424,14 @@ func TestZombieRefund(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.startWorker()
-	s.wantResult(ctx, "123", 525)
+	s.WantCompleted(ctx, "123", 525)
 	if err := g.release(ctx); !errors.Is(err, coffee.ErrDelivered) {
 		t.Errorf("the zombie's refund: %v", err)
 	}
-	if got := s.kinds(ctx, "123"); got != "[charge]" {
+	if got := s.Kinds(ctx, "123"); got != "[charge]" {
 		t.Errorf("the ledger has %s", got)
 	}
-	s.wantNoBreach(ctx)
+	s.WantNoBreach(ctx)
 }
 
 // frozenBrew is a ledger that blocks a worker at its second look at a payment,
@@ -463,19 +463,19 @@ func TestFrozenBrew(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	s := newShop(t)
-	f := &frozenBrew{gate: newGate(s.ledger)}
+	f := &frozenBrew{gate: newGate(s.Ledger)}
 	s.startWorkerWith(coffee.WorkerOptions{Ledger: f})
-	s.place(ctx, "123")
+	s.Place(ctx, "123")
 	f.wait(ctx, t)
-	if err := s.orders.Cancel(ctx, "123", ""); err != nil {
+	if err := s.Orders.Cancel(ctx, "123", ""); err != nil {
 		t.Fatal(err)
 	}
-	result, err := s.orders.Result(ctx, "123")
+	result, err := s.Orders.Result(ctx, "123")
 	if err != nil || result.Status != coffee.StatusCancelled || !result.Refunded {
 		t.Errorf("got %+v, %v", result, err)
 	}
 	if err := f.release(ctx); !errors.Is(err, coffee.ErrSettled) {
 		t.Errorf("the brew that woke up: %v", err)
 	}
-	s.wantNoBreach(ctx)
+	s.WantNoBreach(ctx)
 }

@@ -143,22 +143,22 @@ type staged struct {
 }
 
 func newStage(s *shop) *stage {
-	s.t.Helper()
+	s.T.Helper()
 	// The worker of a stage is none of coffee's, which would add the attribute.
 	_, err := s.conn.OperatorService().AddSearchAttributes(context.Background(), &operatorservice.AddSearchAttributesRequest{Namespace: s.conn.Namespace,
 		SearchAttributes: map[string]enumspb.IndexedValueType{coffee.SearchAttributeStatus: enumspb.INDEXED_VALUE_TYPE_KEYWORD}})
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	return &stage{shop: s, orders: map[string]*staged{}, receipt: map[string]bool{}}
 }
 
 // begin starts an order that follows its story.
 func (s *stage) begin(ctx context.Context, id string, story story) {
-	s.t.Helper()
+	s.T.Helper()
 	if story.duplicate {
-		if _, err := s.ledger.Charge(ctx, coffee.Charge{OrderID: id, RunID: "an earlier run", Amount: 525}); err != nil {
-			s.t.Fatal(err)
+		if _, err := s.Ledger.Charge(ctx, coffee.Charge{OrderID: id, RunID: "an earlier run", Amount: 525}); err != nil {
+			s.T.Fatal(err)
 		}
 	}
 	options := client.StartWorkflowOptions{ID: coffee.WorkflowID(id), TaskQueue: coffee.TaskQueue}
@@ -173,19 +173,19 @@ func (s *stage) begin(ctx context.Context, id string, story story) {
 		run, err = s.conn.ExecuteWorkflow(ctx, options, coffee.WorkflowType, story.order(id))
 	}
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	s.orders[options.ID] = &staged{story: story, id: id, runID: run.GetRunID()}
 }
 
 // startWorker starts the worker.
 func (s *stage) startWorker() (stop func()) {
-	s.t.Helper()
+	s.T.Helper()
 	w := worker.New(sdk(s.conn), coffee.TaskQueue, worker.Options{DisableRegistrationAliasing: true, Identity: "worker"})
 	firstRun := func(info *workflow.Info) bool { return info.OriginalRunID == info.WorkflowExecution.RunID }
 	w.RegisterWorkflowWithOptions(withUnicorns(&coffee.OrderWorkflow{Pricing: s.pricing, Index: func() coffee.Index { return coffee.IndexThere }}, firstRun),
 		workflow.RegisterOptions{Name: coffee.WorkflowType})
-	activities := coffee.NewActivities(coffee.NewServiceFactory(coffee.ServiceConfig{}, s.ledger, zerolog.Nop()))
+	activities := coffee.NewActivities(coffee.NewServiceFactory(coffee.ServiceConfig{}, s.Ledger, zerolog.Nop()))
 	perform(s, w, coffee.ActivityChargeCustomer, activities.ChargeCustomer)
 	perform(s, w, coffee.ActivityBrewCoffee, activities.BrewCoffee)
 	perform(s, w, coffee.ActivitySendReceipt, activities.SendReceipt)
@@ -193,7 +193,7 @@ func (s *stage) startWorker() (stop func()) {
 	perform(s, w, coffee.ActivityDeliverCoffee, activities.DeliverCoffee)
 	perform(s, w, coffee.ActivityRecallOrder, activities.RecallOrder)
 	if err := w.Start(); err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	return w.Stop
 }
@@ -248,21 +248,21 @@ func (s *stage) cancel(ctx context.Context, order *staged) {
 	if order.natively {
 		err = s.conn.CancelWorkflow(ctx, coffee.WorkflowID(order.id), "")
 	} else {
-		err = s.shop.orders.Cancel(ctx, order.id, "changed my mind")
+		err = s.Orders.Cancel(ctx, order.id, "changed my mind")
 	}
 	if err != nil {
-		s.t.Error(err)
+		s.T.Error(err)
 	}
 }
 
 // save saves the history of an order for the replay test.
 func (s *shop) save(ctx context.Context, id, name string) {
-	s.t.Helper()
+	s.T.Helper()
 	data, err := protojson.MarshalOptions{Indent: "  "}.Marshal(s.history(ctx, id))
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	if err := os.WriteFile(historyFile(name), append(data, '\n'), 0o644); err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 }

@@ -54,11 +54,11 @@ func (s *shop) resetTo(ctx context.Context, id string, event int64, keepSignals 
 
 // ended waits until the order has ended, whatever the outcome of its runs.
 func (s *shop) ended(ctx context.Context, id string) (coffee.OrderResult, error) {
-	s.t.Helper()
-	result, err := s.orders.Result(ctx, id)
+	s.T.Helper()
+	result, err := s.Orders.Result(ctx, id)
 	var ended *coffee.EndedError
 	if err != nil && !errors.As(err, &ended) {
-		s.t.Fatalf("order %s: %v", id, err)
+		s.T.Fatalf("order %s: %v", id, err)
 	}
 	return result, err
 }
@@ -66,10 +66,10 @@ func (s *shop) ended(ctx context.Context, id string) (coffee.OrderResult, error)
 // net returns what the order has paid according to the ledger, which has no more
 // than one charge and one refund.
 func (s *shop) net(ctx context.Context, id string) (net coffee.Cents) {
-	s.t.Helper()
-	entries, err := s.ledger.Entries(ctx, id)
+	s.T.Helper()
+	entries, err := s.Ledger.Entries(ctx, id)
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	for _, entry := range entries {
 		switch entry.Kind {
@@ -93,8 +93,8 @@ func TestResetOfACompletedOrder(t *testing.T) {
 	stop := s.startWorkerWith(coffee.WorkerOptions{})
 	ids := []string{"untouched", "cancelled", "terminated", "let"}
 	for _, id := range ids {
-		s.place(ctx, id)
-		s.wantResult(ctx, id, 525)
+		s.Place(ctx, id)
+		s.WantCompleted(ctx, id, 525)
 	}
 	stop()
 	for _, id := range ids[1:] {
@@ -102,7 +102,7 @@ func TestResetOfACompletedOrder(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := s.orders.Cancel(ctx, "cancelled", ""); err != nil {
+	if err := s.Orders.Cancel(ctx, "cancelled", ""); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.conn.TerminateWorkflow(ctx, coffee.WorkflowID("terminated"), "", "test"); err != nil {
@@ -110,10 +110,10 @@ func TestResetOfACompletedOrder(t *testing.T) {
 	}
 	// A second coffee would take so long that the test would fail.
 	s.startWorkerWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{BrewTime: 9 * time.Second, BrewFailureRate: 1}})
-	s.wantResult(ctx, "cancelled", 525)
-	s.wantResult(ctx, "let", 525)
-	s.await(ctx, "let", func(desk.OrderView) bool {
-		views, err := s.orders.List(ctx, desk.ListOptions{})
+	s.WantCompleted(ctx, "cancelled", 525)
+	s.WantCompleted(ctx, "let", 525)
+	s.Await(ctx, "let", func(desk.OrderView) bool {
+		views, err := s.Orders.List(ctx, desk.ListOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -127,7 +127,7 @@ func TestResetOfACompletedOrder(t *testing.T) {
 	// The first run of each order has completed. With a limit of 3 the one that does not
 	// count is among the first three, and another order comes in its stead.
 	for limit, want := range map[int]int{0: 3, 1: 1, 3: 3} {
-		completed, err := s.orders.List(ctx, desk.ListOptions{Status: coffee.StatusCompleted, Limit: limit})
+		completed, err := s.Orders.List(ctx, desk.ListOptions{Status: coffee.StatusCompleted, Limit: limit})
 		if err != nil || len(completed) != want {
 			t.Errorf("of %d orders that completed the list has %+v, %v", want, completed, err)
 		}
@@ -137,10 +137,10 @@ func TestResetOfACompletedOrder(t *testing.T) {
 			}
 		}
 	}
-	if two, err := s.orders.List(ctx, desk.ListOptions{Limit: 2}); err != nil || len(two) != 2 || two[0].OrderID == two[1].OrderID {
+	if two, err := s.Orders.List(ctx, desk.ListOptions{Limit: 2}); err != nil || len(two) != 2 || two[0].OrderID == two[1].OrderID {
 		t.Errorf("of two orders the list has %+v, %v", two, err)
 	}
-	report := s.audit(ctx, s.book, audit.Options{Repair: s.ledger})
+	report := s.Audit(ctx, s.Book, audit.Options{Repair: s.Ledger})
 	if len(report.Breaches) != 0 || len(report.Repairs) != 0 || report.Ledger.NetCents != 4*525 || report.Orders.Stopped != 1 {
 		t.Errorf("got %+v", report)
 	}
@@ -154,17 +154,17 @@ func TestWaitingThroughAReset(t *testing.T) {
 	defer cancel()
 	s := newShop(t)
 	stop := s.startWorkerWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{BrewTime: 9 * time.Second}})
-	s.place(ctx, "123")
+	s.Place(ctx, "123")
 	type answer struct {
 		result coffee.OrderResult
 		err    error
 	}
 	waiting := make(chan answer, 1)
 	go func() {
-		result, err := s.orders.Result(ctx, "123")
+		result, err := s.Orders.Result(ctx, "123")
 		waiting <- answer{result, err}
 	}()
-	s.await(ctx, "123", func(view desk.OrderView) bool { return view.Stage == coffee.StageBrewing })
+	s.Await(ctx, "123", func(view desk.OrderView) bool { return view.Stage == coffee.StageBrewing })
 	stop()
 	for range 2 {
 		if err := s.resetTo(ctx, "123", firstTask, true); err != nil {
@@ -172,19 +172,19 @@ func TestWaitingThroughAReset(t *testing.T) {
 		}
 	}
 	s.startWorker()
-	s.wantResult(ctx, "123", 525)
+	s.WantCompleted(ctx, "123", 525)
 	if got := <-waiting; got.err != nil || got.result.Status != coffee.StatusCompleted {
 		t.Errorf("got %+v, %v", got.result, got.err)
 	}
 	// An order that is terminated and not reset has no result.
 	stop = s.startWorkerWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{BrewTime: 9 * time.Second}})
 	defer stop()
-	s.place(ctx, "124")
+	s.Place(ctx, "124")
 	if err := s.conn.TerminateWorkflow(ctx, coffee.WorkflowID("124"), "", "test"); err != nil {
 		t.Fatal(err)
 	}
 	var ended *coffee.EndedError
-	if _, err := s.orders.Result(ctx, "124"); !errors.As(err, &ended) || ended.Problem != "it was terminated" {
+	if _, err := s.Orders.Result(ctx, "124"); !errors.As(err, &ended) || ended.Problem != "it was terminated" {
 		t.Errorf("got %v", err)
 	}
 }
@@ -253,7 +253,7 @@ func TestResets(t *testing.T) {
 					t.Fatalf("order %s, event %d: %v", id, to, err)
 				}
 				if cancelled {
-					if err := s.shop.orders.Cancel(ctx, id, ""); err != nil && !errors.Is(err, coffee.ErrEnded) {
+					if err := s.Orders.Cancel(ctx, id, ""); err != nil && !errors.Is(err, coffee.ErrEnded) {
 						t.Fatal(err)
 					}
 				}
@@ -289,32 +289,32 @@ func (s *stage) checkReset(ctx context.Context, id string, first coffee.OrderRes
 	result, err := s.ended(ctx, id)
 	said = fmt.Sprintf("%s: first %+v, then %+v, %v", said, first, result, err)
 	net := s.net(ctx, id)
-	view, lookErr := s.shop.orders.Describe(ctx, id)
+	view, lookErr := s.Orders.Describe(ctx, id)
 	if lookErr != nil {
-		s.t.Error(lookErr)
+		s.T.Error(lookErr)
 		return
 	}
 	if err != nil { // an invalid order
 		if first.Status != "" || net != 0 {
-			s.t.Errorf("%s: the net is %s", said, net)
+			s.T.Errorf("%s: the net is %s", said, net)
 		}
 		return
 	}
 	if view.Status != result.Status || view.Refunded != result.Refunded || view.Charged != result.Charged || view.AmountCents != result.AmountCents || view.Cancelled != (result.Status == coffee.StatusCancelled) {
-		s.t.Errorf("%s: but status says %+v", said, view)
+		s.T.Errorf("%s: but status says %+v", said, view)
 	}
 	s.mu.Lock()
 	order, receipt := s.orders[coffee.WorkflowID(id)], s.receipt[coffee.WorkflowID(id)]
 	s.mu.Unlock()
 	if first.Status == coffee.StatusCompleted && result.Status != coffee.StatusCompleted {
-		s.t.Errorf("%s: the coffee of the first run is forgotten", said)
+		s.T.Errorf("%s: the coffee of the first run is forgotten", said)
 	}
 	if result.AmountCents != first.AmountCents {
-		s.t.Errorf("%s: the price has changed", said)
+		s.T.Errorf("%s: the price has changed", said)
 	}
 	if order.duplicate {
 		if net != 525 || result.Status == coffee.StatusCompleted { // what the earlier order has paid
-			s.t.Errorf("%s: the net is %s", said, net)
+			s.T.Errorf("%s: the net is %s", said, net)
 		}
 		return
 	}
@@ -323,22 +323,22 @@ func (s *stage) checkReset(ctx context.Context, id string, first coffee.OrderRes
 		want = first.AmountCents
 	}
 	if net != want || receipt && want == 0 {
-		s.t.Errorf("%s: the net is %s; receipt %v", said, net, receipt)
+		s.T.Errorf("%s: the net is %s; receipt %v", said, net, receipt)
 	}
-	if charged := s.kinds(ctx, id); result.Charged != (charged != "[]" && charged != "[void]") || result.Refunded != (charged == "[charge refund]") {
-		s.t.Errorf("%s: the ledger has %s", said, charged)
+	if charged := s.Kinds(ctx, id); result.Charged != (charged != "[]" && charged != "[void]") || result.Refunded != (charged == "[charge refund]") {
+		s.T.Errorf("%s: the ledger has %s", said, charged)
 	}
 }
 
 // auditResets audits all orders, and returns how many earlier orders it found, which have
 // no history.
 func (s *stage) auditResets(ctx context.Context) (duplicates int) {
-	for _, breach := range s.audit(ctx, s.book, audit.Options{}).Breaches {
+	for _, breach := range s.Audit(ctx, s.Book, audit.Options{}).Breaches {
 		if s.orders[coffee.WorkflowID(breach.OrderID)].duplicate && breach.Rule == audit.RuleOwner {
 			duplicates++
 			continue
 		}
-		s.t.Errorf("breach of rule %d by order %s: %s\n%s", breach.Rule, breach.OrderID, breach.Problem, strings.Join(breach.Evidence, "\n"))
+		s.T.Errorf("breach of rule %d by order %s: %s\n%s", breach.Rule, breach.OrderID, breach.Problem, strings.Join(breach.Evidence, "\n"))
 	}
 	return duplicates
 }
@@ -382,7 +382,7 @@ func TestResetUnderAnotherMenu(t *testing.T) {
 		}})
 	}
 	stage := func(id string, stage coffee.Stage) {
-		s.await(ctx, id, func(view desk.OrderView) bool { return view.Stage == stage })
+		s.Await(ctx, id, func(view desk.OrderView) bool { return view.Stage == stage })
 	}
 
 	// An order that is stopped before it is accepted.
@@ -391,7 +391,7 @@ func TestResetUnderAnotherMenu(t *testing.T) {
 			workflow.RegisterOptions{Name: coffee.WorkflowType})
 	}})
 	place(unicornLatte, "stopped")
-	s.await(ctx, "stopped", func(view desk.OrderView) bool { return view.WorkflowTaskFailure != "" })
+	s.Await(ctx, "stopped", func(view desk.OrderView) bool { return view.WorkflowTaskFailure != "" })
 	stop()
 	if err := s.conn.TerminateWorkflow(ctx, coffee.WorkflowID("stopped"), "", "test"); err != nil {
 		t.Fatal(err)
@@ -399,7 +399,7 @@ func TestResetUnderAnotherMenu(t *testing.T) {
 	stop = work(coffee.ServiceConfig{})
 	place(unicornLatte, "completed")
 	place("tea", "invalid")
-	s.wantResult(ctx, "completed", 400)
+	s.WantCompleted(ctx, "completed", 400)
 	if _, err := s.ended(ctx, "invalid"); err == nil {
 		t.Error("there is tea")
 	}
@@ -428,15 +428,15 @@ func TestResetUnderAnotherMenu(t *testing.T) {
 	reset(firstTask, "brewing") // its second run, too
 	s.startWorkerWith(coffee.WorkerOptions{Pricing: flatPricing(999)})
 	for _, id := range []string{"completed", "brewing", "charging", "stopped"} {
-		s.wantResult(ctx, id, 400)
+		s.WantCompleted(ctx, id, 400)
 	}
 	if result, err := s.ended(ctx, "cancelled"); err != nil || result.Status != coffee.StatusFailed || result.AmountCents != 400 || !result.Refunded {
 		t.Errorf("cancelled: got %+v, %v", result, err)
 	}
-	if _, err := s.ended(ctx, "invalid"); err == nil || s.kinds(ctx, "invalid") != "[void]" {
-		t.Errorf("invalid: %v, %s", err, s.kinds(ctx, "invalid"))
+	if _, err := s.ended(ctx, "invalid"); err == nil || s.Kinds(ctx, "invalid") != "[void]" {
+		t.Errorf("invalid: %v, %s", err, s.Kinds(ctx, "invalid"))
 	}
-	s.wantNoBreach(ctx)
+	s.WantNoBreach(ctx)
 }
 
 // TestRandomResets resets orders of random outcomes to random events, with their signals
@@ -495,7 +495,7 @@ func resetAtRandom(t *testing.T, book string) {
 				event, keep := s.resetAnywhere(ctx, r, id)
 				cancelled := r.IntN(3) == 0
 				if cancelled {
-					if err := s.shop.orders.Cancel(ctx, id, ""); err != nil && !errors.Is(err, coffee.ErrEnded) {
+					if err := s.Orders.Cancel(ctx, id, ""); err != nil && !errors.Is(err, coffee.ErrEnded) {
 						return err
 					}
 				}
@@ -529,7 +529,7 @@ func (s *stage) resetAnywhere(ctx context.Context, r *rand.Rand, id string) (eve
 		var invalid *serviceerror.InvalidArgument
 		if !errors.As(err, &invalid) { // otherwise it is not an event to reset to
 			if err != nil {
-				s.t.Errorf("order %s, event %d: %v", id, event, err)
+				s.T.Errorf("order %s, event %d: %v", id, event, err)
 			}
 			return event, keep
 		}

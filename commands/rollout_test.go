@@ -71,8 +71,8 @@ func TestRolloutReplays(t *testing.T) {
 			}
 			ids = append(ids, s.placeSome(ctx, "new")...)
 			for _, id := range ids {
-				s.wantResult(ctx, id, 525)
-				view, err := s.orders.Describe(ctx, id)
+				s.WantCompleted(ctx, id, 525)
+				view, err := s.Orders.Describe(ctx, id)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -112,19 +112,19 @@ func TestRolloutMovesOrdersWithoutVersion(t *testing.T) {
 	}
 	stop() // it hands its brews back
 	for _, id := range ids {
-		s.wantResult(ctx, id, 525)
+		s.WantCompleted(ctx, id, 525)
 	}
 }
 
 // placeSome places orders, and waits until each is brewing.
 func (s *shop) placeSome(ctx context.Context, prefix string) (ids []string) {
-	s.t.Helper()
+	s.T.Helper()
 	for i := range 5 {
 		ids = append(ids, fmt.Sprintf("%s-%d", prefix, i))
-		s.place(ctx, ids[i])
+		s.Place(ctx, ids[i])
 	}
 	for _, id := range ids {
-		s.await(ctx, id, func(view desk.OrderView) bool { return view.BrewAttempts > 0 })
+		s.Await(ctx, id, func(view desk.OrderView) bool { return view.BrewAttempts > 0 })
 	}
 	return ids
 }
@@ -136,14 +136,14 @@ func (unchecked) Replay(desk.History) error { return nil }
 
 // rollOut rolls a version out, unchecked, as soon as its worker has polled.
 func (s *shop) rollOut(ctx context.Context, plan rolloutPlan) {
-	s.t.Helper()
+	s.T.Helper()
 	if err := s.tryRollOut(ctx, plan, unchecked{}); err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 }
 
 func (s *shop) tryRollOut(ctx context.Context, plan rolloutPlan, release app.Release) error {
-	s.t.Helper()
+	s.T.Helper()
 	for {
 		var out bytes.Buffer
 		err := rollOut(ctx, app.New(&out, io.Discard, app.Options{Release: release}), s.versions(), plan)
@@ -151,7 +151,7 @@ func (s *shop) tryRollOut(ctx context.Context, plan rolloutPlan, release app.Rel
 			return err
 		}
 		if !sleep.For(ctx, 50*time.Millisecond) {
-			s.t.Fatal(err)
+			s.T.Fatal(err)
 		}
 	}
 }
@@ -159,9 +159,9 @@ func (s *shop) tryRollOut(ctx context.Context, plan rolloutPlan, release app.Rel
 // wantTenCharges checks that each of ten orders was charged once. (The audit would
 // replay them on the code of today, which has no greeting.)
 func (s *shop) wantTenCharges(ctx context.Context) {
-	s.t.Helper()
-	balance, err := s.ledger.Balance(ctx)
+	s.T.Helper()
+	balance, err := s.Ledger.Balance(ctx)
 	if err != nil || balance.Charges != 10 || balance.Charged != 5250 || balance.Refunds != 0 {
-		s.t.Errorf("the ledger has %+v, %v", balance, err)
+		s.T.Errorf("the ledger has %+v, %v", balance, err)
 	}
 }

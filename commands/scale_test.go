@@ -69,11 +69,11 @@ func TestCostOfAnOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { book.Close() })
-	s := &shop{t: t, conn: conn, orders: conn.Orders(), ledger: book, log: log}
+	s := atConnection(t, conn, book, "", log)
 	s.startWorkerWith(coffee.WorkerOptions{Services: coffee.ServiceConfig{ChargeTime: time.Millisecond, BrewTime: time.Millisecond, ReceiptTime: time.Millisecond}})
 	order := func(id string) {
-		s.place(ctx, id)
-		s.wantResult(ctx, id, 525)
+		s.Place(ctx, id)
+		s.WantCompleted(ctx, id, 525)
 	}
 	order(conn.Namespace + "-warm-up")
 
@@ -273,20 +273,20 @@ func TestCommandsOnAServer(t *testing.T) {
 		}
 		return string(out)
 	}
-	worker := coffeeCommand(t, "worker", "--address", s.conn.At.Address, "-n", s.conn.Namespace, "--ledger", s.book,
+	worker := coffeeCommand(t, "worker", "--address", s.conn.At.Address, "-n", s.conn.Namespace, "--ledger", s.Book,
 		"--charge-time", "10ms", "--brew-time", "10ms", "--receipt-time", "10ms", "--brew-failure-rate", "0")
 	if err := worker.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { worker.Process.Kill(); worker.Wait() })
-	if out := coffee("rush", "--orders", "30", "--concurrency", "10", "--ledger", s.book); !strings.Contains(out, "Orders       30: 30 completed") {
+	if out := coffee("rush", "--orders", "30", "--concurrency", "10", "--ledger", s.Book); !strings.Contains(out, "Orders       30: 30 completed") {
 		t.Errorf("rush printed\n%s", out)
 	}
-	s.place(ctx, "cancelled")
-	if err := s.orders.Cancel(ctx, "cancelled", ""); err != nil {
+	s.Place(ctx, "cancelled")
+	if err := s.Orders.Cancel(ctx, "cancelled", ""); err != nil {
 		t.Fatal(err)
 	}
-	result, err := s.orders.Result(ctx, "cancelled")
+	result, err := s.Orders.Result(ctx, "cancelled")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -299,7 +299,7 @@ func TestCommandsOnAServer(t *testing.T) {
 	if out := coffee("status", "--status", "running"); strings.Contains(out, "cancelled") || strings.Contains(out, "rush-") {
 		t.Errorf("status --status running printed\n%s", out)
 	}
-	if out := coffee("audit", "--ledger", s.book); !strings.Contains(out, "Orders       31:") || !strings.Contains(out, "no breach") {
+	if out := coffee("audit", "--ledger", s.Book); !strings.Contains(out, "Orders       31:") || !strings.Contains(out, "no breach") {
 		t.Errorf("the audit printed\n%s", out)
 	}
 }

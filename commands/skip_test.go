@@ -28,7 +28,7 @@ func TestForeignClientSkipsTime(t *testing.T) {
 	defer cancel()
 	s := openShop(t, true, ledgerFile(t))
 	s.startWorkerWith(coffee.WorkerOptions{Services: alwaysJams})
-	foreign, err := client.DialContext(ctx, client.Options{HostPort: s.conn.At.Address, Logger: dial.NewLogger(s.log)})
+	foreign, err := client.DialContext(ctx, client.Options{HostPort: s.conn.At.Address, Logger: dial.NewLogger(s.Log)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,12 +50,12 @@ func TestForeignClientSkipsTime(t *testing.T) {
 	if _, err := foreign.WorkflowService().StartWorkflowExecution(ctx, request); err != nil {
 		t.Fatal(err)
 	}
-	result, err := s.orders.Result(ctx, "123")
+	result, err := s.Orders.Result(ctx, "123")
 	want := coffee.OrderResult{OrderID: "123", Status: coffee.StatusFailed, Charged: true, AmountCents: 525, Refunded: true, Failure: "brew machine jammed"}
 	if err != nil || result != want {
 		t.Errorf("got  %+v, %v\nwant %+v", result, err, want)
 	}
-	history, err := s.orders.History(ctx, "123")
+	history, err := s.Orders.History(ctx, "123")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,5 +74,5 @@ func TestForeignClientSkipsTime(t *testing.T) {
 			}
 		}
 	}
-	s.wantNoBreach(ctx)
+	s.WantNoBreach(ctx)
 }

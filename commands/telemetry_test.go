@@ -221,13 +221,13 @@ func TestMetrics(t *testing.T) {
 		until(port, "/healthz", isReady)
 	}
 	s := shopAt(t, address)
-	s.place(t.Context(), "789")
-	s.await(t.Context(), "789", func(view desk.OrderView) bool { return view.Stage == coffee.StageBrewing })
-	if err := s.orders.Cancel(t.Context(), "789", ""); err != nil {
+	s.Place(t.Context(), "789")
+	s.Await(t.Context(), "789", func(view desk.OrderView) bool { return view.Stage == coffee.StageBrewing })
+	if err := s.Orders.Cancel(t.Context(), "789", ""); err != nil {
 		t.Fatal(err)
 	}
-	s.place(t.Context(), "123")
-	s.wantResult(t.Context(), "123", 525)
+	s.Place(t.Context(), "123")
+	s.WantCompleted(t.Context(), "123", 525)
 	until(ports[0], "/metrics", func(_ int, body string) bool { return strings.Contains(body, `outcome="cancelled"`) })
 	_, metrics := get(ports[0], "/metrics")
 	for _, line := range []string{

@@ -27,16 +27,16 @@ func TestTimelineOfAttempts(t *testing.T) {
 	services := coffee.ServiceConfig{BrewFailureRate: 0.5, BrewTime: 200 * time.Millisecond}
 	id := jamsAtSecond(t, s, services)
 
-	killed := coffeeCommand(t, "worker", "--address", s.conn.At.Address, "-n", s.conn.Namespace, "--ledger", s.book, "--charge-time", "0s", "--brew-time", "9s")
+	killed := coffeeCommand(t, "worker", "--address", s.conn.At.Address, "-n", s.conn.Namespace, "--ledger", s.Book, "--charge-time", "0s", "--brew-time", "9s")
 	if err := killed.Start(); err != nil {
 		t.Fatal(err)
 	}
-	s.place(ctx, id)
-	s.await(ctx, id, func(view desk.OrderView) bool { return view.BrewAttempts == 1 })
+	s.Place(ctx, id)
+	s.Await(ctx, id, func(view desk.OrderView) bool { return view.BrewAttempts == 1 })
 	// The brew has said that it began once a heartbeat has arrived.
 	var began time.Time
 	for began.IsZero() {
-		history, err := s.orders.History(ctx, id)
+		history, err := s.Orders.History(ctx, id)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -55,9 +55,9 @@ func TestTimelineOfAttempts(t *testing.T) {
 	_ = killed.Wait() // it was killed
 
 	s.startWorkerWith(coffee.WorkerOptions{Services: services})
-	s.await(ctx, id, func(view desk.OrderView) bool { return view.BrewAttempts == 2 && !view.NextAttemptAt.IsZero() })
+	s.Await(ctx, id, func(view desk.OrderView) bool { return view.BrewAttempts == 2 && !view.NextAttemptAt.IsZero() })
 	check := func(when string) {
-		history, err := s.orders.History(ctx, id)
+		history, err := s.Orders.History(ctx, id)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -80,7 +80,7 @@ func TestTimelineOfAttempts(t *testing.T) {
 		}
 	}
 	check("while it waits for the third attempt")
-	s.wantResult(ctx, id, 525)
+	s.WantCompleted(ctx, id, 525)
 	check("when it is over")
 }
 
@@ -88,7 +88,7 @@ func TestTimelineOfAttempts(t *testing.T) {
 func jamsAtSecond(t *testing.T, s *shop, services coffee.ServiceConfig) string {
 	t.Helper()
 	services.BrewTime = 0
-	brew := coffee.NewServiceFactory(services, s.ledger, zerolog.Nop()).Brew()
+	brew := coffee.NewServiceFactory(services, s.Ledger, zerolog.Nop()).Brew()
 	for i := range 1000 {
 		order := coffee.OrderRequest{OrderID: fmt.Sprint(i), Drink: "latte", Size: coffee.SizeM}
 		var jams strings.Builder

@@ -32,12 +32,12 @@ func TestUpgradeSideBySide(t *testing.T) {
 	place := func(prefix string) {
 		for i := range 5 {
 			ids = append(ids, fmt.Sprintf("%s-%d", prefix, i))
-			s.place(ctx, ids[len(ids)-1])
+			s.Place(ctx, ids[len(ids)-1])
 		}
 	}
 	place("old")
 	for _, id := range ids {
-		s.await(ctx, id, func(view desk.OrderView) bool { return view.BrewAttempts > 0 })
+		s.Await(ctx, id, func(view desk.OrderView) bool { return view.BrewAttempts > 0 })
 	}
 
 	// The next release greets customers first: see coffee/upgrade_test.go.
@@ -52,17 +52,17 @@ func TestUpgradeSideBySide(t *testing.T) {
 		return (&coffee.OrderWorkflow{Pricing: coffee.StandardPricing{}}).OrderCoffeeWorkflow(ctx, input)
 	}, workflow.RegisterOptions{Name: coffee.WorkflowType})
 	upgraded.RegisterActivityWithOptions(func(context.Context) error { return nil }, activity.RegisterOptions{Name: "greet_customer"})
-	coffee.NewActivities(coffee.NewServiceFactory(slow, s.ledger, zerolog.Nop())).Register(upgraded)
+	coffee.NewActivities(coffee.NewServiceFactory(slow, s.Ledger, zerolog.Nop())).Register(upgraded)
 	if err := upgraded.Start(); err != nil {
 		t.Fatal(err)
 	}
 	defer upgraded.Stop()
 	place("new")
-	s.await(ctx, ids[len(ids)-1], func(view desk.OrderView) bool { return view.BrewAttempts > 0 })
+	s.Await(ctx, ids[len(ids)-1], func(view desk.OrderView) bool { return view.BrewAttempts > 0 })
 	stopOld()
 	place("newest")
 	for _, id := range ids {
-		s.wantResult(ctx, id, 525)
+		s.WantCompleted(ctx, id, 525)
 	}
 	greeted := map[string]int{}
 	for _, id := range ids {
@@ -77,7 +77,7 @@ func TestUpgradeSideBySide(t *testing.T) {
 	if t.Log(greeted); greeted["old"] != 0 || greeted["newest"] != 5 {
 		t.Errorf("greeted %v", greeted)
 	}
-	if balance, err := s.ledger.Balance(ctx); err != nil || balance.Net() != 525*coffee.Cents(len(ids)) || balance.Charges != int64(len(ids)) {
+	if balance, err := s.Ledger.Balance(ctx); err != nil || balance.Net() != 525*coffee.Cents(len(ids)) || balance.Charges != int64(len(ids)) {
 		t.Errorf("the ledger has %+v, %v", balance, err)
 	}
 }

@@ -99,7 +99,7 @@ func TestWaitingOnAServer(t *testing.T) {
 	eventually := func(id, want string) {
 		t.Helper()
 		for {
-			waits, err := s.orders.Waiting(ctx, id)
+			waits, err := s.Orders.Waiting(ctx, id)
 			if err == nil && waits.String() == want {
 				return
 			}
@@ -108,7 +108,7 @@ func TestWaitingOnAServer(t *testing.T) {
 			}
 		}
 	}
-	s.place(ctx, "first")
+	s.Place(ctx, "first")
 	eventually("first", noWorker.String())
 	worker := func(buildID string, services coffee.ServiceConfig) (stop func()) {
 		return s.startWorkerWith(coffee.WorkerOptions{Services: services, Concurrency: 1,
@@ -118,8 +118,8 @@ func TestWaitingOnAServer(t *testing.T) {
 	eventually("first", "no worker without a version is polling the task queue coffee-orders, and no version is current; make one current with: coffee rollout")
 	plan := rolloutPlan{deployment: "coffee", buildID: "v1", percent: 100}
 	s.rollOut(ctx, plan)
-	s.await(ctx, "first", func(view desk.OrderView) bool { return view.Stage == coffee.StageBrewing && view.BrewAttempts == 1 })
-	s.place(ctx, "second")
+	s.Await(ctx, "first", func(view desk.OrderView) bool { return view.Stage == coffee.StageBrewing && view.BrewAttempts == 1 })
+	s.Place(ctx, "second")
 	eventually("second", "all workers are busy; it goes on when one has room")
 	described, err := s.conn.DescribeWorkflowExecution(ctx, coffee.WorkflowID("first"), "")
 	if err != nil {

@@ -21,7 +21,7 @@ import (
 func TestWorkersThatDiffer(t *testing.T) {
 	inVirtualTime(t, false, func(ctx context.Context, s *shop) {
 		for i, price := range []flatPricing{100, 900} {
-			ledger, err := ledger.Open(ctx, s.book)
+			ledger, err := ledger.Open(ctx, s.Book)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -33,16 +33,16 @@ func TestWorkersThatDiffer(t *testing.T) {
 		var ids []string
 		for range 20 {
 			ids = append(ids, coffee.NewOrderID())
-			s.place(ctx, ids[len(ids)-1])
+			s.Place(ctx, ids[len(ids)-1])
 		}
 		prices := map[coffee.Cents]int{}
 		for _, id := range ids {
-			result, err := s.orders.Result(ctx, id)
+			result, err := s.Orders.Result(ctx, id)
 			if err != nil {
 				t.Fatal(err)
 			}
 			prices[result.AmountCents]++
-			entries, err := s.ledger.Entries(ctx, id)
+			entries, err := s.Ledger.Entries(ctx, id)
 			if err != nil || len(entries) == 0 || entries[0].Amount != result.AmountCents {
 				t.Errorf("%+v, but the ledger has %v, %v", result, entries, err)
 			}
@@ -51,7 +51,7 @@ func TestWorkersThatDiffer(t *testing.T) {
 		if prices[100]+prices[900] != len(ids) {
 			t.Errorf("the prices are %v", prices)
 		}
-		s.wantNoBreach(ctx)
+		s.WantNoBreach(ctx)
 	})
 }
 
@@ -66,27 +66,27 @@ func (p flatPricing) Price(coffee.OrderRequest, time.Time) coffee.Cents { return
 func TestHostileClient(t *testing.T) {
 	inVirtualTime(t, false, func(ctx context.Context, s *shop) {
 		s.work(coffee.WorkerOptions{Services: coffee.ServiceConfig{BrewTime: 9 * time.Second}})
-		s.place(ctx, "victim")
-		s.place(ctx, "bystander")
-		s.await(ctx, "victim", func(view desk.OrderView) bool { return view.Stage == coffee.StageBrewing })
+		s.Place(ctx, "victim")
+		s.Place(ctx, "bystander")
+		s.Await(ctx, "victim", func(view desk.OrderView) bool { return view.Stage == coffee.StageBrewing })
 		big := strings.Repeat("\x1b[2J\u202e", 150_000) // 1.8 MB of JSON; the server takes 2
 		for _, argument := range []any{nil, 42, "\x00", []any{map[string]any{}}, map[string]any{"reason": 7}, big} {
-			if err := s.conn.SignalWorkflow(ctx, coffee.WorkflowID("victim"), "", "no_such_signal", argument); err != nil {
+			if err := s.Conn.SignalWorkflow(ctx, coffee.WorkflowID("victim"), "", "no_such_signal", argument); err != nil {
 				t.Error(err)
 			}
-			if _, err := s.conn.QueryWorkflow(ctx, coffee.WorkflowID("victim"), "", "no_such_query", argument); err == nil {
+			if _, err := s.Conn.QueryWorkflow(ctx, coffee.WorkflowID("victim"), "", "no_such_query", argument); err == nil {
 				t.Error("a query that does not exist was answered")
 			}
 			// The query that exists takes no argument, and ignores one.
-			if _, err := s.conn.QueryWorkflow(ctx, coffee.WorkflowID("victim"), "", coffee.QueryGetStatus, argument); err != nil {
+			if _, err := s.Conn.QueryWorkflow(ctx, coffee.WorkflowID("victim"), "", coffee.QueryGetStatus, argument); err != nil {
 				t.Error(err)
 			}
 		}
 		// The server refuses what is beyond its limit.
-		if err := s.conn.SignalWorkflow(ctx, coffee.WorkflowID("victim"), "", coffee.SignalCancelOrder, big+big); err == nil {
+		if err := s.Conn.SignalWorkflow(ctx, coffee.WorkflowID("victim"), "", coffee.SignalCancelOrder, big+big); err == nil {
 			t.Error("a signal of 3.6 MB was taken")
 		}
-		update, err := s.conn.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
+		update, err := s.Conn.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
 			WorkflowID: coffee.WorkflowID("victim"), UpdateName: "no_such_update", WaitForStage: client.WorkflowUpdateStageCompleted,
 		})
 		if err == nil {
@@ -95,24 +95,24 @@ func TestHostileClient(t *testing.T) {
 		if err == nil {
 			t.Error("an update that does not exist was made")
 		}
-		s.wantCompleted(ctx, "bystander")
-		s.wantCompleted(ctx, "victim")
+		s.WantCompleted(ctx, "bystander", 525)
+		s.WantCompleted(ctx, "victim", 525)
 
 		// A cancel is a cancel, whatever comes with it.
 		for id, argument := range map[string]any{"c1": 42, "c2": "\x00", "c3": map[string]any{"reason": 7}, "c4": map[string]any{"reason": big}} {
-			s.place(ctx, id)
-			if err := s.conn.SignalWorkflow(ctx, coffee.WorkflowID(id), "", coffee.SignalCancelOrder, argument); err != nil {
+			s.Place(ctx, id)
+			if err := s.Conn.SignalWorkflow(ctx, coffee.WorkflowID(id), "", coffee.SignalCancelOrder, argument); err != nil {
 				t.Error(err)
 			}
-			if result, err := s.orders.Result(ctx, id); err != nil || result.Status != coffee.StatusCancelled {
+			if result, err := s.Orders.Result(ctx, id); err != nil || result.Status != coffee.StatusCancelled {
 				t.Errorf("%s: %+v, %v", id, result, err)
 			}
-			view, err := s.orders.Describe(ctx, id)
+			view, err := s.Orders.Describe(ctx, id)
 			if err != nil || len([]rune(view.CancelReason)) > 201 {
 				t.Errorf("%s: the reason has %d characters, %v", id, len([]rune(view.CancelReason)), err)
 			}
 		}
-		history, err := s.orders.History(ctx, "victim")
+		history, err := s.Orders.History(ctx, "victim")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -121,6 +121,6 @@ func TestHostileClient(t *testing.T) {
 				t.Errorf("a workflow task failed: %v", event)
 			}
 		}
-		s.wantNoBreach(ctx)
+		s.WantNoBreach(ctx)
 	})
 }

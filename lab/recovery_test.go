@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -32,20 +31,10 @@ const (
 	instantReturned  = "returned"  // the server has the result
 )
 
-// failAt returns the option that watches a worker's calls to the server, and kills its node
-// at an instant of an activity.
+// failAt returns the option that watches what a worker is given to do, and kills its node at an
+// instant of an activity.
 func failAt(node *simulation.Node, activity, instant string) grpc.DialOption {
-	killed := status.Error(codes.Unavailable, "killed")
-	var mu sync.Mutex
-	tokens := map[string]bool{} // of the tasks of the activity
 	return grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, request, response any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
-		done, isCompletion := request.(*workflowservice.RespondActivityTaskCompletedRequest)
-		mu.Lock()
-		isOurs := isCompletion && tokens[string(done.GetTaskToken())]
-		mu.Unlock()
-		if isOurs && instant == instantCommitted {
-			node.Kill()
-		}
 		if err := invoke(ctx, method, request, response, conn, options...); err != nil {
 			return err
 		}
@@ -57,19 +46,14 @@ func failAt(node *simulation.Node, activity, instant string) grpc.DialOption {
 			tasks = response.GetActivityTasks()
 		}
 		for _, task := range tasks {
-			if task.GetActivityType().GetName() != activity {
-				continue
-			}
-			if instant == instantBefore {
+			switch {
+			case task.GetActivityType().GetName() != activity:
+			case instant == instantBefore:
 				node.Kill()
-				return killed // or the worker would begin
+				return status.Error(codes.Unavailable, "killed") // or the worker would begin
+			default: // its next report is that of the activity
+				node.Light(simulation.Fuse{Report: true, Kept: instant == instantReturned})
 			}
-			mu.Lock()
-			tokens[string(task.GetTaskToken())] = true
-			mu.Unlock()
-		}
-		if isOurs && instant == instantReturned {
-			node.Kill()
 		}
 		return nil
 	})
@@ -97,17 +81,17 @@ func (s *shop) workerDies(ctx context.Context, activity, instant string) {
 	}
 	node := s.Node("first")
 	s.workOn(node, coffee.WorkerOptions{Services: services}, failAt(node, activity, instant))
-	s.place(ctx, "123")
+	s.Place(ctx, "123")
 	if cancelled {
-		s.await(ctx, "123", func(view desk.OrderView) bool { return view.BrewAttempts > 0 })
-		if err := s.orders.Cancel(ctx, "123", ""); err != nil {
-			s.t.Fatal(err)
+		s.Await(ctx, "123", func(view desk.OrderView) bool { return view.BrewAttempts > 0 })
+		if err := s.Orders.Cancel(ctx, "123", ""); err != nil {
+			s.T.Fatal(err)
 		}
 	}
 	select {
 	case <-node.Life().Done():
 	case <-ctx.Done():
-		s.t.Fatal("the worker did not reach the instant")
+		s.T.Fatal("the worker did not reach the instant")
 	}
 	want := "[charge]"
 	if activity == coffee.ActivityChargeCustomer && instant == instantBefore {
@@ -116,17 +100,17 @@ func (s *shop) workerDies(ctx context.Context, activity, instant string) {
 	if cancelled && instant != instantBefore {
 		want = "[charge refund]"
 	}
-	if got := s.kinds(ctx, "123"); got != want {
-		s.t.Errorf("when the worker died, the ledger had %s; want %s", got, want)
+	if got := s.Kinds(ctx, "123"); got != want {
+		s.T.Errorf("when the worker died, the ledger had %s; want %s", got, want)
 	}
 
 	s.work(coffee.WorkerOptions{})
 	if cancelled {
 		s.wantRefunded(ctx, "123")
 	} else {
-		s.wantCompleted(ctx, "123")
+		s.WantCompleted(ctx, "123", 525)
 	}
-	s.wantNoBreach(ctx)
+	s.WantNoBreach(ctx)
 }
 
 // TestCancelInASkippedBackoff: a cancel arrives while the server skips the backoff of a brew.
@@ -146,9 +130,9 @@ func TestCancelInASkippedBackoff(t *testing.T) {
 			if id == "" { // it was cancelled at its first jam
 				return nil
 			}
-			described, err := s.conn.DescribeWorkflowExecution(ctx, coffee.WorkflowID(id), "")
+			described, err := s.Conn.DescribeWorkflowExecution(ctx, coffee.WorkflowID(id), "")
 			if err != nil {
-				s.t.Error(err)
+				s.T.Error(err)
 				return nil
 			}
 			for _, pending := range described.GetPendingActivities() {
@@ -156,8 +140,8 @@ func TestCancelInASkippedBackoff(t *testing.T) {
 					inBackoff.Add(1)
 				}
 			}
-			if err := s.orders.Cancel(ctx, id, "changed my mind"); err != nil {
-				s.t.Error(err)
+			if err := s.Orders.Cancel(ctx, id, "changed my mind"); err != nil {
+				s.T.Error(err)
 			}
 			return nil
 		}
@@ -167,13 +151,13 @@ func TestCancelInASkippedBackoff(t *testing.T) {
 		orders := 0
 		for ; orders < 100 && inBackoff.Load() < 5; orders++ {
 			id.Store(fmt.Sprint(orders))
-			s.place(ctx, fmt.Sprint(orders))
+			s.Place(ctx, fmt.Sprint(orders))
 			s.wantRefunded(ctx, fmt.Sprint(orders))
 		}
 		if n := inBackoff.Load(); n < 5 {
-			s.t.Errorf("of %d cancels only %d arrived in a backoff", orders, n)
+			s.T.Errorf("of %d cancels only %d arrived in a backoff", orders, n)
 		}
-		s.wantNoBreach(ctx)
+		s.WantNoBreach(ctx)
 	}, devserver.SkipTime())
 }
 
@@ -187,9 +171,9 @@ func TestLostSearchAttribute(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inVirtualTime(t, false, func(ctx context.Context, s *shop) {
 				s.work(coffee.WorkerOptions{Services: coffee.ServiceConfig{BrewTime: 3 * time.Second}})
-				s.place(ctx, "123")
-				s.await(ctx, "123", func(view desk.OrderView) bool { return view.Stage == coffee.StageBrewing })
-				operator := s.conn.OperatorService()
+				s.Place(ctx, "123")
+				s.Await(ctx, "123", func(view desk.OrderView) bool { return view.Stage == coffee.StageBrewing })
+				operator := s.Conn.OperatorService()
 				_, err := operator.RemoveSearchAttributes(ctx, &operatorservice.RemoveSearchAttributesRequest{
 					Namespace: client.DefaultNamespace, SearchAttributes: []string{coffee.SearchAttributeStatus}})
 				if err == nil && kind != enumspb.INDEXED_VALUE_TYPE_UNSPECIFIED {
@@ -199,14 +183,14 @@ func TestLostSearchAttribute(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				s.wantCompleted(ctx, "123")
-				s.wantNoBreach(ctx)
+				s.WantCompleted(ctx, "123", 525)
+				s.WantNoBreach(ctx)
 				var other *desk.AttributeTypeError
-				_, err = s.orders.List(ctx, desk.ListOptions{Status: coffee.StatusCompleted})
+				_, err = s.Orders.List(ctx, desk.ListOptions{Status: coffee.StatusCompleted})
 				if kind != enumspb.INDEXED_VALUE_TYPE_UNSPECIFIED && !errors.As(err, &other) {
 					t.Errorf("the list of completed orders: %v", err)
 				}
-				if _, err := s.orders.List(ctx, desk.ListOptions{}); err != nil {
+				if _, err := s.Orders.List(ctx, desk.ListOptions{}); err != nil {
 					t.Error(err)
 				}
 			})

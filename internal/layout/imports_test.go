@@ -112,7 +112,7 @@ func TestImportRules(t *testing.T) {
 	}
 	// The laboratory, and what only it or tests need, is not in the program.
 	program := packages[module].Deps
-	for _, unwanted := range []string{module + "/lab", module + "/coffee/ledger/ledgertest", module + "/internal/historytest", module + "/internal/scripttest", "github.com/anishathalye/porcupine", "github.com/rogpeppe/go-internal"} {
+	for _, unwanted := range []string{module + "/lab", module + "/coffee/ledger/ledgertest", module + "/internal/historytest", module + "/internal/scripttest", module + "/coffee/shoptest", module + "/internal/testmain", "github.com/anishathalye/porcupine", "github.com/rogpeppe/go-internal"} {
 		if i := slices.IndexFunc(program, func(dep string) bool { return under(dep, unwanted) }); i >= 0 {
 			t.Errorf("the program links %s", program[i])
 		}
