@@ -24,10 +24,11 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
-	"example.com/coffee/coffee/timeline"
+	ordertimeline "example.com/coffee/coffee/timeline"
 	"example.com/coffee/commands/internal/app"
 	"example.com/coffee/commands/internal/connect"
 	"example.com/coffee/internal/sleep"
+	"example.com/coffee/timeline"
 )
 
 // TestDiagnoses kills and freezes a server and its workers. Each view says what is in
@@ -283,7 +284,7 @@ func (l *lookers) attempts(id string) string {
 		l.t.Fatal(err)
 	}
 	var outcomes []string
-	for _, row := range timeline.New(history).Rows {
+	for _, row := range ordertimeline.New(history).Rows {
 		if row.Kind == timeline.KindAttempt {
 			outcomes = append(outcomes, row.Outcome)
 		}

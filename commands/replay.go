@@ -19,6 +19,7 @@ import (
 	"example.com/coffee/commands/internal/connect"
 	"example.com/coffee/commands/internal/findings"
 	"example.com/coffee/internal/text"
+	"example.com/coffee/timeline"
 )
 
 // replayedOver is how many orders that are over coffee replay replays.
@@ -97,7 +98,20 @@ func isFile(arg string) bool {
 
 // readHistory reads the history of an order from a file, and decrypts it. The file - is the
 // standard input.
-func readHistory(path string, keyset *encryption.Keyset) (history desk.History, err error) {
+func readHistory(path string, keyset *encryption.Keyset) (desk.History, error) {
+	read, err := readWorkflow(path, keyset)
+	if err != nil {
+		return desk.History{}, err
+	}
+	history, err := desk.OfOrder(read)
+	if err != nil {
+		return history, fmt.Errorf("cannot read %s: %w", text.Printable(path), err)
+	}
+	return history, desk.CheckReadable(history.OrderID, history.Events)
+}
+
+// readWorkflow does so with the history of any workflow.
+func readWorkflow(path string, keyset *encryption.Keyset) (history timeline.History, err error) {
 	file := os.Stdin
 	if path != "-" {
 		file, err = os.Open(path)
@@ -109,11 +123,8 @@ func readHistory(path string, keyset *encryption.Keyset) (history desk.History, 
 		return history, err
 	}
 	defer file.Close()
-	if history, err = desk.HistoryFromJSON(file); err != nil {
+	if history, err = timeline.FromJSON(file); err != nil {
 		return history, fmt.Errorf("cannot read %s: %w", text.Printable(path), err)
 	}
-	if err := keyset.DecryptHistory(coffee.WorkflowID(history.OrderID), history.Events); err != nil {
-		return history, err
-	}
-	return history, desk.CheckReadable(history.OrderID, history.Events)
+	return history, keyset.DecryptHistory(history.WorkflowID, history.Events)
 }

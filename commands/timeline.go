@@ -3,26 +3,34 @@ package commands
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/urfave/cli/v2"
+	"go.temporal.io/api/serviceerror"
 
+	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
-	"example.com/coffee/coffee/timeline"
+	ordertimeline "example.com/coffee/coffee/timeline"
 	"example.com/coffee/commands/internal/app"
 	"example.com/coffee/commands/internal/commandline"
 	"example.com/coffee/commands/internal/connect"
 	"example.com/coffee/commands/internal/terminal"
+	"example.com/coffee/internal/text"
+	"example.com/coffee/timeline"
 )
 
 func timelineCommand(a *app.App) *cli.Command {
 	return &cli.Command{
 		Name:      "timeline",
-		Usage:     "draw the timeline of an order",
+		Usage:     "draw the timeline of an order, or of any workflow",
 		ArgsUsage: "ID|FILE",
 		Description: "Draws a row for each step, attempt, backoff and event from outside, and for the time without a worker. " +
-			"It needs no worker, and for a FILE no server: that is a history, as coffee replay takes it. A length with ~ is an estimate: the server records the times of the last attempt, and a brew hands on those of the attempts before it, unless the one right before it was lost with its worker.",
+			"It needs no worker, and for a FILE no server: that is the history of any workflow, as temporal workflow show -o json writes it. A length with ~ is an estimate: the server records the times of the last attempt, and a brew hands on those of the attempts before it, unless the one right before it was lost with its worker.",
 		Flags: slices.Concat([]cli.Flag{
+			&cli.StringFlag{Name: "workflow-id", Aliases: []string{"workflow"}, Usage: "instead of an order, the workflow with this `ID`"},
+			&cli.StringFlag{Name: "run-id", Aliases: []string{"run"}, Usage: "the run of it with this `ID`; the latest one without it"},
 			&cli.StringFlag{Name: "format", Usage: "`FORMAT` of the drawing: text, json, svg or mermaid", Value: "text"},
 			&cli.BoolFlag{Name: "events", Usage: "list the events of the history behind each row"},
 			&cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "redraw it until the order is over"},
@@ -33,7 +41,8 @@ func timelineCommand(a *app.App) *cli.Command {
 
 type timelinePlan struct {
 	server        connect.Options
-	id, file      string // one of them
+	id, file      string // one of them, or the next
+	workflow, run string
 	format        string
 	events, watch bool
 }
@@ -48,6 +57,17 @@ func parseTimeline(c *cli.Context) (plan timelinePlan, err error) {
 	}
 	if plan.watch && plan.format != "text" {
 		return plan, commandline.Errorf(c, "--watch is for the format text")
+	}
+	plan.workflow, plan.run = c.String("workflow-id"), c.String("run-id")
+	if plan.workflow != "" && c.Args().Len() > 0 {
+		return plan, commandline.Errorf(c, "give an order, a file or --workflow-id, not two of them")
+	}
+	if plan.workflow == "" && plan.run != "" {
+		return plan, commandline.Errorf(c, "--run-id needs --workflow-id")
+	}
+	if plan.workflow != "" {
+		plan.server, err = connect.Parse(c)
+		return plan, err
 	}
 	if arg := c.Args().First(); c.Args().Len() == 1 && isFile(arg) {
 		if plan.watch {
@@ -64,22 +84,68 @@ func parseTimeline(c *cli.Context) (plan timelinePlan, err error) {
 	return plan, err
 }
 
+// drawn is the timeline of an order, or of any workflow.
+type drawn struct {
+	timeline.Timeline
+	inJSON any
+}
+
+func drawOrder(history desk.History) drawn {
+	t := ordertimeline.New(history)
+	return drawn{t.Timeline, t}
+}
+
+// drawAny draws a history as that of an order, if it is one.
+func drawAny(history timeline.History) (drawn, error) {
+	if history.Type() == coffee.WorkflowType {
+		order, err := desk.OfOrder(history)
+		if err == nil {
+			err = desk.CheckReadable(order.OrderID, order.Events)
+		}
+		return drawOrder(order), err
+	}
+	t := timeline.New(history)
+	return drawn{t, t}, nil
+}
+
 func runTimeline(ctx context.Context, a *app.App, plan timelinePlan) error {
 	if plan.file != "" {
-		return showTimeline(ctx, a.Out, plan, func(context.Context) (desk.History, error) { return readHistory(plan.file, plan.server.Keyset) })
+		return showTimeline(ctx, a.Out, plan, func(context.Context) (drawn, error) {
+			history, err := readWorkflow(plan.file, plan.server.Keyset)
+			if err != nil {
+				return drawn{}, err
+			}
+			return drawAny(history)
+		})
 	}
-	return connect.WithOrders(ctx, a, plan.server, func(orders *desk.Client) error {
-		return showTimeline(ctx, a.Out, plan, func(ctx context.Context) (desk.History, error) { return orders.History(ctx, plan.id) })
+	conn, err := connect.Open(ctx, a, plan.server)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return showTimeline(ctx, a.Out, plan, func(ctx context.Context) (drawn, error) {
+		if plan.workflow == "" {
+			history, err := conn.Orders().History(ctx, plan.id)
+			return drawOrder(history), err
+		}
+		history, err := timeline.Fetch(ctx, conn.Client, plan.workflow, plan.run)
+		var notFound *serviceerror.NotFound
+		if errors.As(err, &notFound) {
+			return drawn{}, fmt.Errorf("there is no workflow %s: %w", text.Printable(plan.workflow), err)
+		}
+		if err != nil {
+			return drawn{}, err
+		}
+		return drawAny(history)
 	})
 }
 
-func showTimeline(ctx context.Context, out *terminal.Output, plan timelinePlan, read func(context.Context) (desk.History, error)) error {
+func showTimeline(ctx context.Context, out *terminal.Output, plan timelinePlan, read func(context.Context) (drawn, error)) error {
 	return out.Repeat(ctx, plan.watch, plan.server.At().Lost, func(ctx context.Context) ([]byte, bool, error) {
-		history, err := read(ctx)
+		t, err := read(ctx)
 		if err != nil {
 			return nil, false, err
 		}
-		t := timeline.New(history)
 		over := !t.EndedAt.IsZero()
 		switch plan.format {
 		case "json":
@@ -88,7 +154,7 @@ func showTimeline(ctx context.Context, out *terminal.Output, plan timelinePlan, 
 					t.Rows[i].Events = nil
 				}
 			}
-			return nil, over, out.Json(t)
+			return nil, over, out.Json(t.inJSON)
 		case "svg":
 			return nil, over, t.WriteSVG(out.Out)
 		case "mermaid":
@@ -97,9 +163,9 @@ func showTimeline(ctx context.Context, out *terminal.Output, plan timelinePlan, 
 		if plan.watch && !over && !out.IsTerminal() {
 			return nil, over, nil // off a terminal only the finished drawing is useful
 		}
-		var text bytes.Buffer
+		var page bytes.Buffer
 		columns, _ := out.Size()
-		err = t.WriteText(&text, timeline.TextOptions{Width: columns, Colour: out.InColour(), Events: plan.events})
-		return text.Bytes(), over, err
+		err = t.WriteText(&page, timeline.TextOptions{Width: columns, Colour: out.InColour(), Events: plan.events})
+		return page.Bytes(), over, err
 	})
 }

@@ -12,8 +12,9 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
-	"example.com/coffee/coffee/timeline"
+	ordertimeline "example.com/coffee/coffee/timeline"
 	"example.com/coffee/internal/sleep"
+	"example.com/coffee/timeline"
 )
 
 // TestTimelineOfAttempts: a worker is killed in a brew, and the next attempt jams. The
@@ -62,7 +63,7 @@ func TestTimelineOfAttempts(t *testing.T) {
 			t.Fatal(err)
 		}
 		var attempts []timeline.Row
-		for _, row := range timeline.New(history).Rows {
+		for _, row := range ordertimeline.New(history).Rows {
 			if row.Kind == timeline.KindAttempt {
 				attempts = append(attempts, row)
 			}

@@ -1,13 +1,10 @@
 package desk
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -16,10 +13,10 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
 	workflowpb "go.temporal.io/api/workflow/v1"
-	"go.temporal.io/sdk/client"
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/internal/text"
+	"example.com/coffee/timeline"
 )
 
 // History is everything that the server has recorded about an order.
@@ -69,49 +66,29 @@ func (c *Client) Run(ctx context.Context, execution *commonpb.WorkflowExecution)
 	return history, CheckReadable(history.OrderID, history.Events)
 }
 
-// HistoryFromJSON reads the history of an order as "temporal workflow show --output
-// json" writes it and as Temporal's Web UI lets one download it: the events may be alone,
-// and the newest may be the first. The history is taken
-// to have been read when its last event happened. HistoryFromJSON returns an error if
-// it is not a history, or not that of an order, or if its payloads are decoded.
+// HistoryFromJSON reads the history of an order, as [timeline.FromJSON] reads any. It
+// returns an error if it is not that of an order.
 func HistoryFromJSON(r io.Reader) (History, error) {
-	raw, err := io.ReadAll(r)
+	read, err := timeline.FromJSON(r)
 	if err != nil {
 		return History{}, err
 	}
-	if bytes.HasPrefix(bytes.TrimSpace(raw), []byte("[")) {
-		raw = slices.Concat([]byte(`{"events":`), raw, []byte("}"))
+	return OfOrder(read)
+}
+
+// OfOrder returns the history of a workflow as that of an order. It returns an error if it is
+// not that of an order.
+func OfOrder(h timeline.History) (History, error) {
+	if h.Type() != coffee.WorkflowType {
+		return History{}, fmt.Errorf("it is the history of a workflow %s, not of an order, which is %s", text.Quote(h.Type()), coffee.WorkflowType)
 	}
-	decoded, err := client.HistoryFromJSON(bytes.NewReader(raw), client.HistoryJSONOptions{})
-	switch {
-	case err != nil && strings.Contains(err.Error(), "invalid value for bytes type"):
-		return History{}, errors.New("its payloads are decoded: download it as it is, or write it with temporal workflow show -o json")
-	case err != nil:
-		return History{}, fmt.Errorf("it is not the history of a workflow in JSON: %s", sourceFile.ReplaceAllString(err.Error(), ""))
-	}
-	events := decoded.GetEvents()
-	if len(events) == 0 {
-		return History{}, errors.New("it has no events")
-	}
-	slices.SortStableFunc(events, func(a, b *historypb.HistoryEvent) int { return cmp.Compare(a.GetEventId(), b.GetEventId()) })
-	started := events[0].GetWorkflowExecutionStartedEventAttributes()
-	if name := started.GetWorkflowType().GetName(); name != coffee.WorkflowType {
-		return History{}, fmt.Errorf("it is the history of a workflow %s, not of an order, which is %s", text.Quote(name), coffee.WorkflowType)
-	}
-	history := History{
-		OrderID: coffee.OrderID(started.GetWorkflowId()),
-		RunID:   started.GetOriginalExecutionRunId(),
-		Events:  events,
-		ReadAt:  events[len(events)-1].GetEventTime().AsTime(),
-	}
+	history := History{OrderID: coffee.OrderID(h.WorkflowID), RunID: h.RunID, Events: h.Events, Pending: h.PendingActivities, ReadAt: h.ReadAt}
+	started := h.Events[0].GetWorkflowExecutionStartedEventAttributes()
 	if request, ok := coffee.DecodeRequest(started.GetInput()); ok && history.OrderID == "" { // of a server that did not record it
 		history.OrderID = request.OrderID
 	}
 	return history, nil
 }
-
-// sourceFile matches what names a source file of the program in an error of the decoder.
-var sourceFile = regexp.MustCompile(`\S+\.go:\d+:?\s*`)
 
 // ScheduledBy returns the id of the event that scheduled the activity that an event is
 // about; 0 if it is about none.

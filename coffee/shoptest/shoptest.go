@@ -18,8 +18,8 @@ import (
 	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/dial"
 	"example.com/coffee/coffee/ledger"
-	"example.com/coffee/coffee/timeline"
 	"example.com/coffee/internal/sleep"
+	"example.com/coffee/timeline"
 )
 
 // Shop is a namespace of a server with its ledger. Its methods end the test if they fail.
@@ -49,7 +49,7 @@ func (s *Shop) Work(ctx context.Context, conn client.Client, options coffee.Work
 		s.T.Log(err)
 	}
 	options.Index = index.Index
-	options.Interceptors = append(options.Interceptors, dial.PlainErrors(), timeline.Recorder())
+	options.Interceptors = append(options.Interceptors, dial.PlainErrors(), timeline.Recorder(coffee.ActivityBrewCoffee))
 	w, err := coffee.NewWorker(conn, options)
 	if err != nil {
 		s.T.Fatal(err)

@@ -8,6 +8,7 @@ import (
 
 	"example.com/coffee/coffee/desk"
 	"example.com/coffee/coffee/timeline"
+	anytimeline "example.com/coffee/timeline"
 )
 
 // A history that was saved as JSON is drawn without a server.
@@ -22,7 +23,7 @@ func ExampleNew() {
 		log.Fatal(err)
 	}
 	t := timeline.New(desk.History{OrderID: "123", Events: history.GetEvents()})
-	if err := t.WriteText(os.Stdout, timeline.TextOptions{Width: 100}); err != nil {
+	if err := t.WriteText(os.Stdout, anytimeline.TextOptions{Width: 100}); err != nil {
 		log.Fatal(err)
 	}
 	// Output:

@@ -29,6 +29,7 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
+	"example.com/coffee/timeline"
 )
 
 // To update the golden files: go test ./coffee/timeline -update
@@ -76,7 +77,7 @@ func TestGolden(t *testing.T) {
 	for name, history := range readHistories(t) {
 		line := New(desk.History{OrderID: "123", Events: history.GetEvents(), ReadAt: time.Now()})
 		var text bytes.Buffer
-		if err := line.WriteText(&text, TextOptions{}); err != nil {
+		if err := line.WriteText(&text, timeline.TextOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		golden(t, name+".txt", text.Bytes())
@@ -85,7 +86,7 @@ func TestGolden(t *testing.T) {
 			continue
 		}
 		text.Reset()
-		if err := line.WriteText(&text, TextOptions{Events: true, Width: 100}); err != nil {
+		if err := line.WriteText(&text, timeline.TextOptions{Events: true, Width: 100}); err != nil {
 			t.Fatal(err)
 		}
 		golden(t, name+"_events.txt", text.Bytes())
@@ -258,7 +259,7 @@ func TestForeignText(t *testing.T) {
 			WorkflowExecutionSignaledEventAttributes: &historypb.WorkflowExecutionSignaledEventAttributes{SignalName: coffee.SignalCancelOrder, Input: payload(t, coffee.CancelRequest{Reason: evil})}}},
 	}})
 	var text, svg, mermaid bytes.Buffer
-	if err := errors.Join(line.WriteText(&text, TextOptions{Width: 80, Events: true}), line.WriteSVG(&svg), line.WriteMermaid(&mermaid)); err != nil {
+	if err := errors.Join(line.WriteText(&text, timeline.TextOptions{Width: 80, Events: true}), line.WriteSVG(&svg), line.WriteMermaid(&mermaid)); err != nil {
 		t.Fatal(err)
 	}
 	checkText(t, text.String(), 80)
@@ -288,7 +289,7 @@ func TestColour(t *testing.T) {
 	for name, history := range readHistories(t) {
 		line := New(desk.History{OrderID: "123", Events: history.GetEvents(), ReadAt: time.Now()})
 		var plain, coloured bytes.Buffer
-		if err := errors.Join(line.WriteText(&plain, TextOptions{}), line.WriteText(&coloured, TextOptions{Colour: true})); err != nil {
+		if err := errors.Join(line.WriteText(&plain, timeline.TextOptions{}), line.WriteText(&coloured, timeline.TextOptions{Colour: true})); err != nil {
 			t.Fatal(err)
 		}
 		stripped := regexp.MustCompile(`\x1b\[[0-9;]*m`).ReplaceAllString(coloured.String(), "")
@@ -338,7 +339,7 @@ func TestAnyHistory(t *testing.T) {
 func draw(t testing.TB, history desk.History) {
 	line := New(history)
 	var text, svg bytes.Buffer
-	if err := errors.Join(line.WriteText(&text, TextOptions{Width: 70, Events: true}), line.WriteSVG(&svg), line.WriteMermaid(io.Discard)); err != nil {
+	if err := errors.Join(line.WriteText(&text, timeline.TextOptions{Width: 70, Events: true}), line.WriteSVG(&svg), line.WriteMermaid(io.Discard)); err != nil {
 		t.Fatal(err)
 	}
 	checkText(t, text.String(), 70)

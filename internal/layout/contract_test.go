@@ -76,7 +76,7 @@ func TestContractEverywhere(t *testing.T) {
 			if name != "ActivityRecallOrder" { // no stage of an order
 				demand(name, "coffee/desk/view.go", name)
 			}
-			for _, path := range []string{"coffee/activities.go", "coffee/telemetry/orders.go", "coffee/audit/story.go", "coffee/timeline/step.go"} {
+			for _, path := range []string{"coffee/activities.go", "coffee/telemetry/orders.go", "coffee/audit/story.go", "coffee/timeline/order.go"} {
 				demand(name, path, name)
 			}
 			fallthrough

@@ -94,12 +94,16 @@ func TestImportRules(t *testing.T) {
 			case path == module+"/coffee": // which stands alone
 				wrong = under(imported, module) && imported != module+"/internal/text" && imported != module+"/internal/typo" || under(imported, "database/sql")
 			case under(path, module+"/coffee"):
-				wrong = under(imported, module) && !under(imported, module+"/coffee") && !under(imported, module+"/internal") ||
+				wrong = under(imported, module) && !under(imported, module+"/coffee") && !under(imported, module+"/internal") && imported != module+"/timeline" ||
 					under(imported, server) || under(imported, ui) || under(imported, cli)
+			case under(path, module+"/devserver/devservertest"): // which is a client
+				wrong = under(imported, module) && imported != module+"/devserver" && imported != module+"/timeline"
 			case under(path, module+"/devserver"):
 				// The server has clients and workers of its own, whose types are the SDK's.
 				wrong = under(imported, module) && !under(imported, module+"/devserver") && !under(imported, module+"/internal") || under(imported, cli) ||
 					under(imported, sdk) && imported != sdk+"/client" && imported != sdk+"/worker"
+			case path == module+"/timeline": // which is for any program
+				wrong = under(imported, module) && imported != module+"/internal/text" || under(imported, server) || under(imported, cli)
 			case under(path, module+"/commands"):
 				wrong = under(imported, server) || under(imported, ui) || under(imported, module+"/lab")
 			default:
@@ -112,13 +116,13 @@ func TestImportRules(t *testing.T) {
 	}
 	// The laboratory, and what only it or tests need, is not in the program.
 	program := packages[module].Deps
-	for _, unwanted := range []string{module + "/lab", module + "/coffee/ledger/ledgertest", module + "/internal/historytest", module + "/internal/scripttest", module + "/coffee/shoptest", module + "/internal/testmain", "github.com/anishathalye/porcupine", "github.com/rogpeppe/go-internal"} {
+	for _, unwanted := range []string{module + "/lab", module + "/coffee/ledger/ledgertest", module + "/internal/historytest", module + "/internal/scripttest", module + "/coffee/shoptest", module + "/internal/testmain", module + "/devserver/devservertest", "github.com/anishathalye/porcupine", "github.com/rogpeppe/go-internal"} {
 		if i := slices.IndexFunc(program, func(dep string) bool { return under(dep, unwanted) }); i >= 0 {
 			t.Errorf("the program links %s", program[i])
 		}
 	}
 	// A program that uses the client, the board or the timeline links no database.
-	for _, path := range []string{"coffee", "coffee/board", "coffee/timeline"} {
+	for _, path := range []string{"coffee", "coffee/board", "coffee/timeline", "timeline"} {
 		for _, dep := range packages[module+"/"+path].Deps {
 			if under(dep, "modernc.org/sqlite") || under(dep, "github.com/jackc/pgx") || dep == "database/sql" {
 				t.Errorf("%s links %s", path, dep)

@@ -20,13 +20,13 @@ import (
 	"example.com/coffee/coffee/dial"
 	"example.com/coffee/coffee/encryption"
 	"example.com/coffee/coffee/ledger"
-	"example.com/coffee/coffee/timeline"
 	"example.com/coffee/commands/internal/app"
 	"example.com/coffee/commands/internal/background"
 	"example.com/coffee/commands/internal/commandline"
 	"example.com/coffee/commands/internal/connect"
 	"example.com/coffee/commands/internal/ledgers"
 	"example.com/coffee/commands/internal/monitor"
+	"example.com/coffee/timeline"
 )
 
 // WorkerFlags returns the worker's settings, for commands that can run a worker.
@@ -165,7 +165,7 @@ func StartWorker(ctx context.Context, a *app.App, tasks *background.Tasks, conn 
 	}
 	options := plan.WorkerOptions
 	options.Ledger, options.Orders, options.Log = store, conn.Orders().Client, a.Log
-	options.Interceptors = []interceptor.WorkerInterceptor{dial.PlainErrors(), timeline.Recorder()}
+	options.Interceptors = []interceptor.WorkerInterceptor{dial.PlainErrors(), timeline.Recorder(coffee.ActivityBrewCoffee)}
 	options.Index = watchIndex(ctx, a, tasks, conn)
 	if a.Options.Release != nil {
 		options.Register = a.Options.Release.Register

@@ -17,7 +17,6 @@ const (
 	svgRow     = 24
 	svgBarLeft = 130
 	svgBarWide = 400
-	svgTextAt  = svgBarLeft + svgBarWide + 14
 	// svgChars is how many characters of text fit beside a bar.
 	svgChars = 38
 )
@@ -46,27 +45,31 @@ text { font: 13px system-ui, sans-serif; fill: #24292f; }
 // WriteSVG draws a self-contained picture, with a description for those who cannot
 // see it. It returns the writer's error.
 func (t Timeline) WriteSVG(to io.Writer) error {
+	t = t.fold()
 	w := bufio.NewWriter(to)
+	nameWidth := t.nameWidth()
+	more := 8 * (nameWidth - leastNameWidth) // for long names
+	width, barLeft := svgWidth+more, svgBarLeft+more
 	height := svgTop + svgRow*len(t.Rows) + svgMargin + 18
-	fmt.Fprintf(w, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="img" aria-labelledby="title desc">`+"\n", svgWidth, height, svgWidth, height)
-	fmt.Fprintf(w, "<title id=\"title\">%s</title>\n<desc id=\"desc\">%s</desc>\n<style>%s</style>\n", escape(t.Order()+", "+t.Summary()), escape(t.words()), svgStyle)
-	fmt.Fprintf(w, `<rect class="ground" width="%d" height="%d" rx="8"/>`+"\n", svgWidth, height)
+	fmt.Fprintf(w, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="img" aria-labelledby="title desc">`+"\n", width, height, width, height)
+	fmt.Fprintf(w, "<title id=\"title\">%s</title>\n<desc id=\"desc\">%s</desc>\n<style>%s</style>\n", escape(t.Title+", "+t.Summary()), escape(t.words()), svgStyle)
+	fmt.Fprintf(w, `<rect class="ground" width="%d" height="%d" rx="8"/>`+"\n", width, height)
 	label := func(class string, x, y int, s string) {
 		fmt.Fprintf(w, `<text class="%s" x="%d" y="%d">%s</text>`+"\n", class, x, y, escape(s))
 	}
-	label("title", svgMargin, 26, fit(t.Order(), 90))
+	label("title", svgMargin, 26, fit(t.Title, 90))
 	label("dim", svgMargin, 45, fit(t.Summary(), 110))
 	bottom := svgTop + svgRow*len(t.Rows) + 4
 	for _, skip := range t.Skips {
 		from, to := t.span(Row{Start: skip.From, End: skip.Until})
 		fmt.Fprintf(w, `<rect class="skipped" x="%.1f" y="%d" width="%.1f" height="%d"><title>%s skipped</title></rect>`+"\n",
-			svgBarLeft+from*svgBarWide, svgTop-4, max(1, (to-from)*svgBarWide), bottom-svgTop+4, Duration(skip.Until.Sub(skip.From)))
+			float64(barLeft)+from*svgBarWide, svgTop-4, max(1, (to-from)*svgBarWide), bottom-svgTop+4, Duration(skip.Until.Sub(skip.From)))
 	}
 	for i := range 5 {
 		if len(t.Skips) > 0 && i%4 != 0 {
 			continue // the axis is broken: only its ends have a time
 		}
-		x := svgBarLeft + i*svgBarWide/4
+		x := barLeft + i*svgBarWide/4
 		fmt.Fprintf(w, `<line class="grid" x1="%d" y1="%d" x2="%d" y2="%d"/>`+"\n", x, svgTop-4, x, bottom)
 		fmt.Fprintf(w, `<text class="dim" x="%d" y="%d" text-anchor="middle">%s</text>`+"\n", x, bottom+16, Duration(t.Until().Sub(t.StartedAt)*time.Duration(i)/4))
 	}
@@ -76,10 +79,10 @@ func (t Timeline) WriteSVG(to io.Writer) error {
 		if row.nested() {
 			x += 14
 		}
-		label("", x, y+16, fit(row.Name, 15))
+		label("", x, y+16, fit(row.Name, nameWidth))
 		from, to := t.span(row)
-		left := svgBarLeft + from*svgBarWide
-		if row.Kind == KindMoment {
+		left := float64(barLeft) + from*svgBarWide
+		if row.instant() {
 			fmt.Fprintf(w, `<path class="%s" d="M%.1f %d l6 8 l-6 8 l-6 -8 z"/>`+"\n", row.State, left, y+4)
 		} else {
 			top, thick := y+4, 16
@@ -88,7 +91,7 @@ func (t Timeline) WriteSVG(to io.Writer) error {
 			}
 			fmt.Fprintf(w, `<rect class="%s %s" x="%.1f" y="%d" width="%.1f" height="%d" rx="3"/>`+"\n", row.State, row.Kind, left, top, max(3, (to-from)*svgBarWide), thick)
 		}
-		label("dim", svgTextAt, y+16, fit(strings.Trim(row.took(t)+", "+row.Outcome, ", "), svgChars))
+		label("dim", barLeft+svgBarWide+14, y+16, fit(strings.Trim(row.took(t)+", "+row.Outcome, ", "), svgChars))
 	}
 	fmt.Fprintln(w, "</svg>")
 	return w.Flush()

@@ -6,7 +6,6 @@ import (
 
 	enumspb "go.temporal.io/api/enums/v1"
 
-	"example.com/coffee/coffee/desk"
 	"example.com/coffee/internal/text"
 )
 
@@ -20,11 +19,11 @@ func (s *step) earlier(readAt time.Time) []Row {
 	// The server knows for certain only when the last attempt began, or will begin.
 	next := s.started
 	if next.IsZero() {
-		next = desk.AsTime(s.pending.GetNextAttemptScheduleTime())
+		next = asTime(s.pending.GetNextAttemptScheduleTime())
 	}
 	due := next.IsZero() && s.pending != nil // the next attempt waits for a worker
 	if due {
-		next = desk.AsTime(s.pending.GetScheduledTime())
+		next = asTime(s.pending.GetScheduledTime())
 	}
 	var rows []Row
 	known, all := s.known(count, next)
@@ -91,7 +90,7 @@ func (s *step) ending(a Attempt, following time.Time) (end time.Time, outcome st
 	isLast := a.Number == s.attempt-1
 	timeout := s.before.GetTimeoutFailureInfo()
 	if a.Failure != "" && !(isLast && timeout != nil) {
-		return a.Ended, text.Clip(a.Failure, 200)
+		return a.Ended, text.Clip(a.Failure, text.MaxText)
 	}
 	if isLast && timeout == nil && s.before != nil { // it failed, and had no time to add that to the list
 		return a.Ended, message(s.before)
@@ -124,7 +123,7 @@ func (s *step) estimated(known []Attempt, count int, next time.Time) (rows []Row
 		case i == count:
 			outcome = message(s.before)
 		case known[i-1].Failure != "":
-			outcome = text.Clip(known[i-1].Failure, 200)
+			outcome = text.Clip(known[i-1].Failure, text.MaxText)
 		}
 		end := at.Add(each)
 		rows = append(rows, Row{Kind: KindAttempt, Name: attemptName(i), Start: at, End: end, State: StateFailed, Outcome: outcome, Estimated: true})

@@ -13,21 +13,20 @@ import (
 	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/temporal"
 
-	"example.com/coffee/coffee"
 	"example.com/coffee/internal/text"
 )
 
-// Attempt is one attempt at a brew, as told by the worker that made it.
+// Attempt is one attempt of an activity, as told by the worker that made it.
 //
-// Temporal records when the last attempt began, and why the one before it failed,
-// and nothing else about retries. So each brew keeps a list of its attempts. It
-// hands the list on in two places: in the details of its heartbeats, which the
-// server keeps for the next attempt, and in the details of a jam, which the server
-// copies into the history when the next attempt starts.
+// Temporal records when the last attempt began, and why the one before it failed, and
+// nothing else about retries. So an activity of a [Recorder] keeps a list of its attempts.
+// It hands the list on in two places: in the details of its heartbeats, which the server
+// keeps for the next attempt, and in the details of a failure, which the server copies into
+// the history when the next attempt starts.
 type Attempt struct {
 	// Number counts from 1.
 	Number int `json:"attempt"`
-	// Began is when the server handed the attempt to a worker, on the order's clock.
+	// Began is when the server handed the attempt to a worker, on the workflow's clock.
 	Began time.Time `json:"began"`
 	// Ended is when the attempt failed. If Failure is empty, it is when the worker
 	// last gave a sign of life.
@@ -37,28 +36,34 @@ type Attempt struct {
 	Failure string `json:"failure,omitempty"`
 }
 
-// maxAttemptList bounds the list of attempts, which grows with each retry. A brew
-// is tried [coffee.MaxAttempts] times; other programs may declare other policies.
-const maxAttemptList = 10
+// maxAttemptList bounds the list of attempts, which grows with each retry. It is also how
+// many attempts get rows of their own.
+const maxAttemptList = mostAttempts
 
-// Recorder returns an interceptor for a worker, which has its brews keep the list of their
-// attempts. Without it, a timeline estimates when attempts began and ended.
-func Recorder() interceptor.WorkerInterceptor { return &recorder{} }
+// Recorder returns an interceptor for a worker, which has the activities of some types keep
+// the list of their attempts. Without it, a timeline estimates when attempts began and
+// ended. Where an activity records details of its own in a heartbeat, or gives details to
+// its failure, those stay.
+func Recorder(activityTypes ...string) interceptor.WorkerInterceptor {
+	return &recorder{activityTypes: activityTypes}
+}
 
 type recorder struct {
 	interceptor.WorkerInterceptorBase
+	activityTypes []string
 }
 
 // InterceptActivity implements [interceptor.WorkerInterceptor].
-func (*recorder) InterceptActivity(_ context.Context, next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {
-	return &recording{ActivityInboundInterceptorBase: interceptor.ActivityInboundInterceptorBase{Next: next}}
+func (r *recorder) InterceptActivity(_ context.Context, next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {
+	return &recording{ActivityInboundInterceptorBase: interceptor.ActivityInboundInterceptorBase{Next: next}, activityTypes: r.activityTypes}
 }
 
 // recording is one attempt of an activity.
 type recording struct {
 	interceptor.ActivityInboundInterceptorBase
-	attempts []Attempt // including this one; nil unless it is a brew
-	began    time.Time // on this machine's clock
+	activityTypes []string
+	attempts      []Attempt // including this one; nil unless it is of those types
+	began         time.Time // on this machine's clock
 }
 
 // Init implements [interceptor.ActivityInboundInterceptor].
@@ -68,18 +73,18 @@ func (r *recording) Init(outbound interceptor.ActivityOutboundInterceptor) error
 
 // ExecuteActivity implements [interceptor.ActivityInboundInterceptor].
 func (r *recording) ExecuteActivity(ctx context.Context, in *interceptor.ExecuteActivityInput) (any, error) {
-	if activity.GetInfo(ctx).ActivityType.Name == coffee.ActivityBrewCoffee {
+	if slices.Contains(r.activityTypes, activity.GetInfo(ctx).ActivityType.Name) {
 		r.begin(ctx)
 	}
 	result, err := r.Next.ExecuteActivity(ctx, in)
-	var jam *temporal.ApplicationError
-	if r.attempts == nil || !errors.As(err, &jam) || jam.Type() != coffee.ErrorTypeJammed {
+	var failure *temporal.ApplicationError
+	if r.attempts == nil || !errors.As(err, &failure) || failure.HasDetails() || failure.NonRetryable() {
 		return result, err
 	}
-	attempts := r.list(jam.Message())
+	attempts := r.list(failure.Message())
 	activity.RecordHeartbeat(ctx, attempts) // the next attempt reads it
-	return result, temporal.NewApplicationErrorWithOptions(jam.Message(), jam.Type(), temporal.ApplicationErrorOptions{
-		Category: jam.Category(), Cause: jam.Unwrap(), Details: []any{attempts},
+	return result, temporal.NewApplicationErrorWithOptions(failure.Message(), failure.Type(), temporal.ApplicationErrorOptions{
+		Category: failure.Category(), NextRetryDelay: failure.NextRetryDelay(), Cause: failure.Unwrap(), Details: []any{attempts},
 	})
 }
 
@@ -107,7 +112,7 @@ func (r *recording) list(failure string) []Attempt {
 	return list
 }
 
-// heartbeats adds the list of attempts to the heartbeats of a brew.
+// heartbeats adds the list of attempts to the heartbeats of an activity.
 type heartbeats struct {
 	interceptor.ActivityOutboundInterceptorBase
 	attempt *recording
@@ -121,18 +126,17 @@ func (h *heartbeats) RecordHeartbeat(ctx context.Context, details ...any) {
 	h.Next.RecordHeartbeat(ctx, details...)
 }
 
-// attemptsInFailure returns the attempts that the failure of an attempt lists: that
-// of a jam, or of a timeout that ended the activity. It returns nil if the failure
-// lists none.
+// attemptsInFailure returns the attempts that the failure of an attempt lists: its own, or
+// that of a timeout that ended the activity. It returns nil if the failure lists none.
 func attemptsInFailure(failure *failurepb.Failure) []Attempt {
 	return DecodeAttempts(cmp.Or(failure.GetTimeoutFailureInfo().GetLastHeartbeatDetails(), failure.GetApplicationFailureInfo().GetDetails()))
 }
 
-// DecodeAttempts decodes the details of a brew's heartbeat. It returns nil if they
-// are not a list of attempts. The texts in it are clipped.
+// DecodeAttempts decodes the details of a heartbeat. It returns nil if they are not a list
+// of attempts. The texts in it are clipped.
 func DecodeAttempts(details *commonpb.Payloads) []Attempt {
 	var attempts []Attempt
-	if len(details.GetPayloads()) != 1 || !coffee.Decode(coffee.FirstPayload(details), &attempts) {
+	if len(details.GetPayloads()) != 1 || !decode(details, &attempts) {
 		return nil
 	}
 	for i := range attempts {

@@ -9,11 +9,12 @@ import (
 )
 
 // WriteMermaid draws a Gantt chart in the Mermaid language, which many Markdown
-// viewers render. Times are in milliseconds since the order was placed. It returns
+// viewers render. Times are in milliseconds since the workflow started. It returns
 // the writer's error.
 func (t Timeline) WriteMermaid(to io.Writer) error {
+	t = t.fold()
 	w := bufio.NewWriter(to)
-	fmt.Fprintf(w, "gantt\n  title %s, %s\n  dateFormat x\n  axisFormat %%M:%%S\n", plain(t.Order()), plain(t.Summary()))
+	fmt.Fprintf(w, "gantt\n  title %s, %s\n  dateFormat x\n  axisFormat %%M:%%S\n", plain(t.Title), plain(t.Summary()))
 	for _, row := range t.Rows {
 		tag := ""
 		switch row.State {
@@ -25,7 +26,7 @@ func (t Timeline) WriteMermaid(to io.Writer) error {
 			tag = "active, "
 		}
 		begin, end := row.Start.Sub(t.StartedAt).Milliseconds(), row.until(t).Sub(t.StartedAt).Milliseconds()
-		if row.Kind == KindMoment {
+		if row.instant() {
 			tag += "milestone, "
 		} else {
 			end = max(end, begin+1) // a bar without length would be invisible

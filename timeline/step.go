@@ -12,16 +12,15 @@ import (
 	historypb "go.temporal.io/api/history/v1"
 	workflowpb "go.temporal.io/api/workflow/v1"
 
-	"example.com/coffee/coffee"
-	"example.com/coffee/coffee/desk"
 	"example.com/coffee/internal/text"
 )
 
 // step is an activity with all its attempts.
 type step struct {
 	activity, id string
-	amount       coffee.Cents
+	words        Words
 	policy       *commonpb.RetryPolicy
+	begin        *historypb.HistoryEvent
 	scheduled    time.Time
 	// The timeouts of an attempt; 0 if it has none.
 	startToClose, heartbeat time.Duration
@@ -43,18 +42,26 @@ type step struct {
 	events  []Event
 }
 
+// newStep returns the step that an event schedules.
+func newStep(event *historypb.HistoryEvent, words Words) *step {
+	attributes := event.GetActivityTaskScheduledEventAttributes()
+	return &step{activity: attributes.GetActivityType().GetName(), id: attributes.GetActivityId(), words: words, policy: attributes.GetRetryPolicy(),
+		begin: event, scheduled: asTime(event.GetEventTime()), events: events(event),
+		startToClose: attributes.GetStartToCloseTimeout().AsDuration(), heartbeat: attributes.GetHeartbeatTimeout().AsDuration()}
+}
+
 // read reads an event that is about the step.
 func (s *step) read(event *historypb.HistoryEvent) {
 	s.events = append(s.events, events(event)...)
 	switch event.GetEventType() {
 	case enumspb.EVENT_TYPE_ACTIVITY_TASK_STARTED:
 		attributes := event.GetActivityTaskStartedEventAttributes()
-		s.attempt, s.started, s.before = int(attributes.GetAttempt()), desk.AsTime(event.GetEventTime()), attributes.GetLastFailure()
+		s.attempt, s.started, s.before = int(attributes.GetAttempt()), asTime(event.GetEventTime()), attributes.GetLastFailure()
 		s.told = append(s.told, attemptsInFailure(s.before)...)
 	case enumspb.EVENT_TYPE_ACTIVITY_TASK_CANCEL_REQUESTED, enumspb.EVENT_TYPE_ACTIVITY_TASK_CANCELED:
 		s.end(event, StateCancelled, "cancelled")
 	case enumspb.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
-		s.end(event, StateOK, s.done(event.GetActivityTaskCompletedEventAttributes().GetResult()))
+		s.end(event, StateOK, s.done(event))
 	case enumspb.EVENT_TYPE_ACTIVITY_TASK_FAILED:
 		attributes := event.GetActivityTaskFailedEventAttributes()
 		s.fail(event, attributes.GetFailure(), attributes.GetRetryState())
@@ -68,7 +75,7 @@ func (s *step) read(event *historypb.HistoryEvent) {
 // complete, but the order no longer waits for it.
 func (s *step) end(event *historypb.HistoryEvent, state State, outcome string) {
 	if s.ended.IsZero() {
-		s.ended, s.state, s.outcome = desk.AsTime(event.GetEventTime()), state, outcome
+		s.ended, s.state, s.outcome = asTime(event.GetEventTime()), state, outcome
 	}
 }
 
@@ -82,39 +89,20 @@ func (s *step) fail(event *historypb.HistoryEvent, failure *failurepb.Failure, r
 	s.end(event, StateFailed, outcome)
 }
 
-// inWords is what activities are called, and what they have done once they are completed.
-var inWords = map[string]struct{ name, done string }{
-	coffee.ActivityChargeCustomer: {"charge", "charged"},
-	coffee.ActivityBrewCoffee:     {"brew", "brewed"},
-	coffee.ActivitySendReceipt:    {"receipt", "sent"},
-	coffee.ActivityRefundCustomer: {"refund", "nothing was charged"},
-	coffee.ActivityDeliverCoffee:  {"delivery", "handed out"},
-	coffee.ActivityRecallOrder:    {"recall", "not accepted before the reset"},
+// done says in words what the completed activity has done.
+func (s *step) done(completed *historypb.HistoryEvent) (done string) {
+	if s.words.Done != nil {
+		done = s.words.Done(s.begin, completed)
+	}
+	return cmp.Or(done, "done")
 }
 
-// done says in words what the completed activity has done.
-func (s *step) done(result *commonpb.Payloads) string {
-	var refund coffee.RefundOutput
-	var recall coffee.RecallOutput
-	payload := coffee.FirstPayload(result)
-	switch s.activity {
-	case coffee.ActivityChargeCustomer:
-		return "charged " + s.amount.String()
-	case coffee.ActivityRefundCustomer:
-		switch decoded := coffee.Decode(payload, &refund); {
-		case decoded && refund.Refunded && cmp.Or(refund.AmountCents, s.amount) == 0:
-			return "refunded" // charged in a run that was reset, and refunded by another program
-		case decoded && refund.Refunded:
-			return "refunded " + cmp.Or(refund.AmountCents, s.amount).String()
-		case refund.Delivered:
-			return "too late: the coffee was handed out before the reset"
-		}
-	case coffee.ActivityRecallOrder:
-		if coffee.Decode(payload, &recall) && recall.Accepted {
-			return "accepted at " + recall.AmountCents.String() + " before the reset"
-		}
+// name is what the step is called.
+func (s *step) name() (name string) {
+	if s.words.Name != nil {
+		name = s.words.Name(s.activity)
 	}
-	return cmp.Or(inWords[s.activity].done, "done")
+	return cmp.Or(name, text.Clip(s.activity, text.MaxName))
 }
 
 func (s *step) rows(readAt time.Time) []Row {
@@ -124,15 +112,15 @@ func (s *step) rows(readAt time.Time) []Row {
 		s.takePending()
 		switch s.pending.GetState() {
 		case enumspb.PENDING_ACTIVITY_STATE_PAUSED:
-			state, outcome = StateWaiting, "paused "+desk.ActivityPause(s.pending)
+			state, outcome = StateWaiting, "paused "+pausedBy(s.pending)
 		case enumspb.PENDING_ACTIVITY_STATE_PAUSE_REQUESTED:
-			outcome += ", then paused " + desk.ActivityPause(s.pending)
+			outcome += ", then paused " + pausedBy(s.pending)
 		}
 	}
 	if state == StateOK && s.attempt > 1 {
 		outcome = fmt.Sprintf("%s at attempt %d", outcome, s.attempt)
 	}
-	rows := []Row{{Kind: KindStep, Name: cmp.Or(inWords[s.activity].name, text.Clip(s.activity, 60)), Start: s.scheduled, End: s.ended, State: state, Outcome: outcome, Events: s.events}}
+	rows := []Row{{Kind: KindStep, Name: s.name(), Start: s.scheduled, End: s.ended, State: state, Outcome: outcome, Events: s.events}}
 	if s.attempt <= 1 {
 		return append(rows, s.waits(readAt)...)
 	}
@@ -159,7 +147,7 @@ func (s *step) takePending() {
 	s.attempt, s.before = int(info.GetAttempt()), info.GetLastFailure()
 	s.told = append(s.told, attemptsInFailure(s.before)...)
 	s.told = append(s.told, DecodeAttempts(info.GetHeartbeatDetails())...)
-	s.started = desk.AsTime(info.GetLastStartedTime())
+	s.started = asTime(info.GetLastStartedTime())
 	if info.GetState() == enumspb.PENDING_ACTIVITY_STATE_SCHEDULED || s.paused() {
 		s.started = time.Time{} // that was the attempt before
 	}
@@ -195,6 +183,16 @@ func (s *step) backoff(attempt int) time.Duration {
 	}
 	backoff = min(backoff, (365 * 24 * time.Hour).Seconds())
 	return time.Duration(backoff * float64(time.Second))
+}
+
+// pausedBy says who has paused an activity, and why.
+func pausedBy(activity *workflowpb.PendingActivityInfo) string {
+	rule, manual := activity.GetPauseInfo().GetRule(), activity.GetPauseInfo().GetManual()
+	by := "by " + cmp.Or(rule.GetIdentity(), manual.GetIdentity(), "somebody")
+	if reason := cmp.Or(rule.GetReason(), manual.GetReason()); reason != "" {
+		by += ": " + reason
+	}
+	return text.Clip(text.Plain(by), text.MaxText)
 }
 
 func attemptName(n int) string { return fmt.Sprintf("attempt %d", n) }

@@ -25,13 +25,27 @@ type TextOptions struct {
 	Events bool
 }
 
-// The widths of the columns. The bar gets two fifths of what is left, the
-// outcome the rest.
+// The widths of the columns. That of the names fits the longest one, within bounds. The bar
+// gets two fifths of what is left, the outcome the rest.
 const (
-	nameWidth  = 15
-	startWidth = 8
-	tookWidth  = 10
+	leastNameWidth = 15
+	mostNameWidth  = 25
+	startWidth     = 8
+	tookWidth      = 10
 )
+
+// nameWidth returns how many columns the names need, with a space after them.
+func (t Timeline) nameWidth() int {
+	width := leastNameWidth
+	for _, row := range t.Rows {
+		n := utf8.RuneCountInString(text.Printable(row.Name)) + 1
+		if row.nested() {
+			n += 2
+		}
+		width = max(width, min(n, mostNameWidth))
+	}
+	return width
+}
 
 // colours are ANSI sequences.
 var colours = map[State]string{
@@ -40,15 +54,17 @@ var colours = map[State]string{
 
 // WriteText draws a table with a bar for each row. It returns the writer's error.
 func (t Timeline) WriteText(to io.Writer, o TextOptions) error {
+	t = t.fold()
 	w := bufio.NewWriter(to)
 	width := max(o.Width, 60)
 	if o.Width == 0 {
 		width = 80
 	}
+	nameWidth := t.nameWidth()
 	rest := width - nameWidth - startWidth - tookWidth - 4
 	barWidth := rest * 2 / 5
 	outcomeWidth := rest - barWidth
-	for _, line := range wrap(t.Order()+", "+t.Summary(), width) {
+	for _, line := range wrap(t.Title+", "+t.Summary(), width) {
 		fmt.Fprintln(w, line)
 	}
 	if len(t.Rows) > 0 {
@@ -85,6 +101,11 @@ func (r Row) nested() bool {
 	return r.Kind == KindAttempt || r.Kind == KindBackoff
 }
 
+// instant reports whether a row takes no time.
+func (r Row) instant() bool {
+	return (r.Kind == KindMoment || r.Kind == KindMark) && r.Start.Equal(r.End)
+}
+
 // until returns the end of a row, or the time up to which it is known to be in
 // progress.
 func (r Row) until(t Timeline) time.Time {
@@ -99,7 +120,7 @@ func (r Row) until(t Timeline) time.Time {
 func (r Row) took(t Timeline) string {
 	took := Duration(r.until(t).Sub(r.Start))
 	switch {
-	case r.Kind == KindMoment:
+	case r.instant():
 		return ""
 	case r.Estimated:
 		return "~" + took
@@ -140,9 +161,9 @@ func (t Timeline) bar(row Row, width int) string {
 	begin, length := t.columns(row, width)
 	glyph := "█"
 	switch {
-	case row.Kind == KindMoment:
-		glyph, length = "▼", 1
-	case row.State == StateWaiting:
+	case row.instant():
+		glyph, length = map[Kind]string{KindMoment: "▼", KindMark: "▽"}[row.Kind], 1
+	case row.State == StateWaiting || row.Kind == KindTimer && row.State == StateOK:
 		glyph = "·"
 	case row.State == StateFailed || row.State == StateCancelled:
 		glyph = "▒"
