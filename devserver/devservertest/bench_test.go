@@ -4,6 +4,7 @@ package devservertest_test
 
 import (
 	"fmt"
+	"log/slog"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -11,10 +12,12 @@ import (
 
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/server/temporaltest"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"example.com/coffee/devserver"
 	"example.com/coffee/devserver/devservertest"
 )
 
@@ -36,7 +39,9 @@ func BenchmarkTests(b *testing.B) {
 			}
 		},
 		"shared": func(tb testing.TB) func(*scope) {
-			s := devservertest.Start(tb)
+			s := devservertest.Start(tb, func(o *devserver.Options) {
+				o.DynamicConfig = map[string]any{"frontend.rps.namespaceReplicationInducingAPIs": 1000000, "frontend.namespaceRPS.namespaceReplicationInducingAPIs": 1000000}
+			})
 			var names atomic.Int64
 			return func(sc *scope) {
 				options := s.ClientOptions()
@@ -45,6 +50,7 @@ func BenchmarkTests(b *testing.B) {
 				if err != nil {
 					sc.Fatal(err)
 				}
+				options.Logger = log.NewStructuredLogger(slog.New(slog.DiscardHandler))
 				c, err := client.Dial(options)
 				if err != nil {
 					sc.Fatal(err)
