@@ -71,10 +71,10 @@ func (s *step) read(event *historypb.HistoryEvent) {
 	}
 }
 
-// end records how the step ended, the first time only: a cancelled step may still
-// complete, but the order no longer waits for it.
+// end records how the step ended. One that was asked to end may complete all the same, or
+// fail; if its workflow does not wait for it, the history does not say.
 func (s *step) end(event *historypb.HistoryEvent, state State, outcome string) {
-	if s.ended.IsZero() {
+	if s.ended.IsZero() || s.state == StateCancelled && state != StateCancelled {
 		s.ended, s.state, s.outcome = asTime(event.GetEventTime()), state, outcome
 	}
 }

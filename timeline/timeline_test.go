@@ -162,6 +162,8 @@ func event(id int64, seconds float64, kind enumspb.EventType, attributes any) *h
 		e.Attributes = &historypb.HistoryEvent_ActivityTaskStartedEventAttributes{ActivityTaskStartedEventAttributes: a}
 	case *historypb.ActivityTaskCompletedEventAttributes:
 		e.Attributes = &historypb.HistoryEvent_ActivityTaskCompletedEventAttributes{ActivityTaskCompletedEventAttributes: a}
+	case *historypb.ActivityTaskCancelRequestedEventAttributes:
+		e.Attributes = &historypb.HistoryEvent_ActivityTaskCancelRequestedEventAttributes{ActivityTaskCancelRequestedEventAttributes: a}
 	case *historypb.WorkflowExecutionPausedEventAttributes:
 		e.Attributes = &historypb.HistoryEvent_WorkflowExecutionPausedEventAttributes{WorkflowExecutionPausedEventAttributes: a}
 	}
@@ -196,6 +198,21 @@ func TestEvents(t *testing.T) {
 			[]*historypb.HistoryEvent{operation(5)},
 			&workflowpb.PendingNexusOperationInfo{ScheduledEventId: 5, State: enumspb.PENDING_NEXUS_OPERATION_STATE_BLOCKED, BlockedReason: "the circuit breaker is open"},
 			"nexus debit waiting: Nexus bank/accounts: blocked: the circuit breaker is open",
+		},
+		"an activity that was asked to end": {
+			[]*historypb.HistoryEvent{
+				event(5, 1, enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED, &historypb.ActivityTaskScheduledEventAttributes{ActivityType: &commonpb.ActivityType{Name: "brew"}}),
+				event(6, 2, enumspb.EVENT_TYPE_ACTIVITY_TASK_CANCEL_REQUESTED, &historypb.ActivityTaskCancelRequestedEventAttributes{ScheduledEventId: 5}),
+			}, nil,
+			"step brew cancelled: cancelled",
+		},
+		"and completed all the same": {
+			[]*historypb.HistoryEvent{
+				event(5, 1, enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED, &historypb.ActivityTaskScheduledEventAttributes{ActivityType: &commonpb.ActivityType{Name: "brew"}}),
+				event(6, 2, enumspb.EVENT_TYPE_ACTIVITY_TASK_CANCEL_REQUESTED, &historypb.ActivityTaskCancelRequestedEventAttributes{ScheduledEventId: 5}),
+				event(7, 3, enumspb.EVENT_TYPE_ACTIVITY_TASK_COMPLETED, &historypb.ActivityTaskCompletedEventAttributes{ScheduledEventId: 5}),
+			}, nil,
+			"step brew ok: done",
 		},
 		"a pause": {
 			[]*historypb.HistoryEvent{event(5, 1, enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_PAUSED, &historypb.WorkflowExecutionPausedEventAttributes{Reason: "stocktaking"}), event(6, 2, enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_UNPAUSED, nil)}, nil,

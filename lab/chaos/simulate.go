@@ -49,7 +49,13 @@ type Simulated struct {
 // Simulate makes a run in virtual time. Dir is where its databases are, Faults are some of
 // [SimulatedFaults], and there is no Cluster.
 func Simulate(options Options) (result *Simulated, err error) {
-	simulation.Run(func() { result, err = simulate(options) })
+	w := &world{}
+	simulation.Run(func() { result, err = w.simulate(options) })
+	for _, a := range w.actors { // an activity may outlive its worker, but not the bubble
+		if a != nil {
+			err = errors.Join(err, a.log.Close())
+		}
+	}
 	return result, err
 }
 
@@ -62,11 +68,10 @@ type world struct {
 	ticks  atomic.Int64 // the clock of the journals
 }
 
-func simulate(options Options) (_ *Simulated, err error) {
+func (w *world) simulate(options Options) (_ *Simulated, err error) {
 	ctx := context.Background()
 	options.Ledger = filepath.Join(options.Dir, "ledger.db")
-	w := &world{run: &run{Options: options, ledger: options.Ledger, began: time.Now(), namespace: client.DefaultNamespace, touched: map[string][]operations.Kind{}, outages: &outages{}}}
-	w.run.world = w
+	w.run = &run{Options: options, ledger: options.Ledger, began: time.Now(), namespace: client.DefaultNamespace, touched: map[string][]operations.Kind{}, outages: &outages{}, world: w}
 	w.World = simulation.New(options.Seed, options.Dir, nil)
 	w.office = w.Node("office")
 	w.Connect = func(ctx context.Context, _ string) (client.Client, error) { return w.dial(ctx, w.office) }
@@ -79,7 +84,7 @@ func simulate(options Options) (_ *Simulated, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, w.Stop()) }()
-	defer w.leave()
+	defer w.End()
 	w.processes[theServer] = &process{name: "server", done: make(chan struct{})}
 	for _, which := range []int{worker1, worker2} {
 		if err := w.play(which, fmt.Sprintf("worker %d", which-worker1+1), w.work); err != nil {
@@ -99,7 +104,7 @@ func simulate(options Options) (_ *Simulated, err error) {
 	if err := w.waitForEnd(ctx); err != nil {
 		return nil, err
 	}
-	w.leave()
+	w.End()
 	report, err := w.report(ctx)
 	if err != nil {
 		return nil, err
@@ -113,16 +118,6 @@ func simulate(options Options) (_ *Simulated, err error) {
 	report.Seconds = time.Since(w.began).Seconds()
 	result := &Simulated{Report: report, Hits: w.Hits(), Pairs: map[Pair]int{}}
 	return result, w.tell(ctx, result)
-}
-
-// leave ends all actors.
-func (w *world) leave() {
-	w.End()
-	for _, a := range w.actors {
-		if a != nil {
-			a.log.Close()
-		}
-	}
 }
 
 // now is a clock of the journals. It never says the same twice, so that what happens at the
