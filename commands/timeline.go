@@ -10,7 +10,6 @@ import (
 	"github.com/urfave/cli/v2"
 	"go.temporal.io/api/serviceerror"
 
-	"example.com/coffee/coffee"
 	"example.com/coffee/coffee/desk"
 	ordertimeline "example.com/coffee/coffee/timeline"
 	"example.com/coffee/commands/internal/app"
@@ -97,15 +96,12 @@ func drawOrder(history desk.History) drawn {
 
 // drawAny draws a history as that of an order, if it is one.
 func drawAny(history timeline.History) (drawn, error) {
-	if history.Type() == coffee.WorkflowType {
-		order, err := desk.OfOrder(history)
-		if err == nil {
-			err = desk.CheckReadable(order.OrderID, order.Events)
-		}
-		return drawOrder(order), err
+	order, err := desk.OfOrder(history)
+	if err != nil { // it is none
+		t := timeline.New(history)
+		return drawn{t, t}, nil
 	}
-	t := timeline.New(history)
-	return drawn{t, t}, nil
+	return drawOrder(order), desk.CheckReadable(order.OrderID, order.Events)
 }
 
 func runTimeline(ctx context.Context, a *app.App, plan timelinePlan) error {

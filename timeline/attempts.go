@@ -9,7 +9,8 @@ import (
 	"example.com/coffee/internal/text"
 )
 
-// mostAttempts is how many earlier attempts get rows of their own.
+// mostAttempts is how many earlier attempts get rows of their own. It bounds the list of
+// attempts, which grows with each retry.
 const mostAttempts = 10
 
 // earlier returns the attempts before the last one, each with the backoff after it,

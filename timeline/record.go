@@ -36,10 +36,6 @@ type Attempt struct {
 	Failure string `json:"failure,omitempty"`
 }
 
-// maxAttemptList bounds the list of attempts, which grows with each retry. It is also how
-// many attempts get rows of their own.
-const maxAttemptList = mostAttempts
-
 // Recorder returns an interceptor for a worker, which has the activities of some types keep
 // the list of their attempts. Without it, a timeline estimates when attempts began and
 // ended. Where an activity records details of its own in a heartbeat, or gives details to
@@ -95,7 +91,7 @@ func (r *recording) begin(ctx context.Context) {
 	if activity.HasHeartbeatDetails(ctx) && activity.GetHeartbeatDetails(ctx, &r.attempts) != nil {
 		r.attempts = nil
 	}
-	if extra := len(r.attempts) + 1 - maxAttemptList; extra > 0 {
+	if extra := len(r.attempts) + 1 - mostAttempts; extra > 0 {
 		r.attempts = r.attempts[extra:]
 	}
 	r.attempts = append(r.attempts, Attempt{Number: int(info.Attempt), Began: info.StartedTime, Ended: info.StartedTime})

@@ -112,9 +112,9 @@ func (s *step) rows(readAt time.Time) []Row {
 		s.takePending()
 		switch s.pending.GetState() {
 		case enumspb.PENDING_ACTIVITY_STATE_PAUSED:
-			state, outcome = StateWaiting, "paused "+pausedBy(s.pending)
+			state, outcome = StateWaiting, "paused "+ActivityPausedBy(s.pending)
 		case enumspb.PENDING_ACTIVITY_STATE_PAUSE_REQUESTED:
-			outcome += ", then paused " + pausedBy(s.pending)
+			outcome += ", then paused " + ActivityPausedBy(s.pending)
 		}
 	}
 	if state == StateOK && s.attempt > 1 {
@@ -185,11 +185,16 @@ func (s *step) backoff(attempt int) time.Duration {
 	return time.Duration(backoff * float64(time.Second))
 }
 
-// pausedBy says who has paused an activity, and why.
-func pausedBy(activity *workflowpb.PendingActivityInfo) string {
+// ActivityPausedBy says who has paused an activity, and why.
+func ActivityPausedBy(activity *workflowpb.PendingActivityInfo) string {
 	rule, manual := activity.GetPauseInfo().GetRule(), activity.GetPauseInfo().GetManual()
-	by := "by " + cmp.Or(rule.GetIdentity(), manual.GetIdentity(), "somebody")
-	if reason := cmp.Or(rule.GetReason(), manual.GetReason()); reason != "" {
+	return PausedBy(cmp.Or(rule.GetIdentity(), manual.GetIdentity()), cmp.Or(rule.GetReason(), manual.GetReason()))
+}
+
+// PausedBy says who has paused something, and why. Both may be empty.
+func PausedBy(identity, reason string) string {
+	by := "by " + cmp.Or(identity, "somebody")
+	if reason != "" {
 		by += ": " + reason
 	}
 	return text.Clip(text.Plain(by), text.MaxText)

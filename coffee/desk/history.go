@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -64,16 +63,6 @@ func (c *Client) Run(ctx context.Context, execution *commonpb.WorkflowExecution)
 		history.Events = append(history.Events, event)
 	}
 	return history, CheckReadable(history.OrderID, history.Events)
-}
-
-// HistoryFromJSON reads the history of an order, as [timeline.FromJSON] reads any. It
-// returns an error if it is not that of an order.
-func HistoryFromJSON(r io.Reader) (History, error) {
-	read, err := timeline.FromJSON(r)
-	if err != nil {
-		return History{}, err
-	}
-	return OfOrder(read)
 }
 
 // OfOrder returns the history of a workflow as that of an order. It returns an error if it is

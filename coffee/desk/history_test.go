@@ -3,6 +3,7 @@ package desk
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +16,7 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/internal/historytest"
+	"example.com/coffee/timeline"
 )
 
 // TestRecordedViews: the view of each recorded order says how it ended, as does the name of
@@ -37,12 +39,19 @@ func TestRecordedViews(t *testing.T) {
 
 func TestHistoryFromJSON(t *testing.T) {
 	t.Parallel()
+	orderFromJSON := func(r io.Reader) (History, error) {
+		read, err := timeline.FromJSON(r)
+		if err != nil {
+			return History{}, err
+		}
+		return OfOrder(read)
+	}
 	file, err := os.Open(filepath.Join("..", "testdata", "histories", "completed.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	history, err := HistoryFromJSON(file)
+	history, err := orderFromJSON(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +73,7 @@ func TestHistoryFromJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again, err := HistoryFromJSON(bytes.NewReader(alone)); err != nil || again.OrderID != "123" || again.RunID != history.RunID || !again.ReadAt.Equal(history.ReadAt) {
+	if again, err := orderFromJSON(bytes.NewReader(alone)); err != nil || again.OrderID != "123" || again.RunID != history.RunID || !again.ReadAt.Equal(history.ReadAt) {
 		t.Errorf("the events alone, the newest first: order %q, %v", again.OrderID, err)
 	}
 	for text, want := range map[string]string{
@@ -75,7 +84,7 @@ func TestHistoryFromJSON(t *testing.T) {
 		`{"events": []}`: "no events",
 		`{"events": [{"eventId": "1", "eventType": "EVENT_TYPE_WORKFLOW_EXECUTION_STARTED", "workflowExecutionStartedEventAttributes": {"workflowType": {"name": "Tea"}}}]}`: `of a workflow "Tea", not of an order`,
 	} {
-		if _, err := HistoryFromJSON(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), ".go:") {
+		if _, err := orderFromJSON(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), ".go:") {
 			t.Errorf("%s: %v", text, err)
 		}
 	}

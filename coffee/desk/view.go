@@ -12,6 +12,7 @@ import (
 
 	"example.com/coffee/coffee"
 	"example.com/coffee/internal/text"
+	"example.com/coffee/timeline"
 )
 
 // OrderView is an order as seen from outside its workflow.
@@ -129,7 +130,7 @@ func viewOf(info *workflowpb.WorkflowExecutionInfo) OrderView {
 	view.Encrypted = coffee.EncryptionProblem(info.GetMemo().GetFields()[coffee.MemoOrder]) != ""
 	switch info.GetStatus() {
 	case enumspb.WORKFLOW_EXECUTION_STATUS_PAUSED:
-		view.Paused = pausedBy("", "")
+		view.Paused = timeline.PausedBy("", "")
 		return view
 	case enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING:
 		return view
@@ -155,7 +156,7 @@ func viewOf(info *workflowpb.WorkflowExecutionInfo) OrderView {
 func (v *OrderView) addPending(described *workflowservice.DescribeWorkflowExecutionResponse) {
 	if v.Paused != "" { // the list says only that it is
 		by := described.GetWorkflowExtendedInfo().GetPauseInfo()
-		v.Paused = pausedBy(by.GetIdentity(), by.GetReason())
+		v.Paused = timeline.PausedBy(by.GetIdentity(), by.GetReason())
 	}
 	for _, activity := range described.GetPendingActivities() {
 		name := activity.GetActivityType().GetName()
@@ -173,27 +174,13 @@ func (v *OrderView) addPending(described *workflowservice.DescribeWorkflowExecut
 		}
 		v.Stage = cmp.Or(stageOf[name], v.Stage)
 		if paused || activity.GetState() == enumspb.PENDING_ACTIVITY_STATE_PAUSE_REQUESTED {
-			v.Paused = ActivityPause(activity)
+			v.Paused = timeline.ActivityPausedBy(activity)
 		}
 		v.LastFailure = text.Clip(activity.GetLastFailure().GetMessage(), text.MaxText)
 		if waits && attempts > 0 {
 			v.NextAttemptAt = AsTime(activity.GetNextAttemptScheduleTime())
 		}
 	}
-}
-
-// ActivityPause returns who has paused a step and why, as [OrderView.Paused] says it.
-func ActivityPause(activity *workflowpb.PendingActivityInfo) string {
-	rule, by := activity.GetPauseInfo().GetRule(), activity.GetPauseInfo().GetManual()
-	return pausedBy(cmp.Or(rule.GetIdentity(), by.GetIdentity()), cmp.Or(rule.GetReason(), by.GetReason()))
-}
-
-func pausedBy(identity, reason string) string {
-	by := "by " + cmp.Or(identity, "somebody")
-	if reason != "" {
-		by += ": " + reason
-	}
-	return text.Clip(text.Plain(by), text.MaxText)
 }
 
 var stageOf = map[string]coffee.Stage{
