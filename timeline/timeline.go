@@ -229,7 +229,7 @@ func (w Words) New(history History) Timeline {
 
 // status is how the server calls how a run is, in capitals and without the prefix.
 func status(s enumspb.WorkflowExecutionStatus) string {
-	return strings.ToUpper(strings.ReplaceAll(words(s.String()), " ", "_"))
+	return strings.ToUpper(strings.ReplaceAll(spaced(s.String()), " ", "_"))
 }
 
 // Skipped returns how much time was skipped.

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -147,25 +148,18 @@ func FuzzNew(f *testing.F) {
 	})
 }
 
-func event(id int64, seconds float64, kind enumspb.EventType, attributes any) *historypb.HistoryEvent {
+// event returns an event with attributes, unless they are nil.
+func event(id int64, seconds float64, kind enumspb.EventType, attributes proto.Message) *historypb.HistoryEvent {
 	e := &historypb.HistoryEvent{EventId: id, EventTime: at(seconds), EventType: kind}
-	switch a := attributes.(type) {
-	case *historypb.NexusOperationScheduledEventAttributes:
-		e.Attributes = &historypb.HistoryEvent_NexusOperationScheduledEventAttributes{NexusOperationScheduledEventAttributes: a}
-	case *historypb.NexusOperationCompletedEventAttributes:
-		e.Attributes = &historypb.HistoryEvent_NexusOperationCompletedEventAttributes{NexusOperationCompletedEventAttributes: a}
-	case *historypb.NexusOperationCancelRequestFailedEventAttributes:
-		e.Attributes = &historypb.HistoryEvent_NexusOperationCancelRequestFailedEventAttributes{NexusOperationCancelRequestFailedEventAttributes: a}
-	case *historypb.ActivityTaskScheduledEventAttributes:
-		e.Attributes = &historypb.HistoryEvent_ActivityTaskScheduledEventAttributes{ActivityTaskScheduledEventAttributes: a}
-	case *historypb.ActivityTaskStartedEventAttributes:
-		e.Attributes = &historypb.HistoryEvent_ActivityTaskStartedEventAttributes{ActivityTaskStartedEventAttributes: a}
-	case *historypb.ActivityTaskCompletedEventAttributes:
-		e.Attributes = &historypb.HistoryEvent_ActivityTaskCompletedEventAttributes{ActivityTaskCompletedEventAttributes: a}
-	case *historypb.ActivityTaskCancelRequestedEventAttributes:
-		e.Attributes = &historypb.HistoryEvent_ActivityTaskCancelRequestedEventAttributes{ActivityTaskCancelRequestedEventAttributes: a}
-	case *historypb.WorkflowExecutionPausedEventAttributes:
-		e.Attributes = &historypb.HistoryEvent_WorkflowExecutionPausedEventAttributes{WorkflowExecutionPausedEventAttributes: a}
+	if attributes == nil {
+		return e
+	}
+	m := e.ProtoReflect()
+	fields := m.Descriptor().Oneofs().ByName("attributes").Fields()
+	for i := range fields.Len() {
+		if fields.Get(i).Message() == attributes.ProtoReflect().Descriptor() {
+			m.Set(fields.Get(i), protoreflect.ValueOfMessage(attributes.ProtoReflect()))
+		}
 	}
 	return e
 }
@@ -175,6 +169,10 @@ func TestEvents(t *testing.T) {
 	t.Parallel()
 	operation := func(id int64) *historypb.HistoryEvent {
 		return event(id, 1, enumspb.EVENT_TYPE_NEXUS_OPERATION_SCHEDULED, &historypb.NexusOperationScheduledEventAttributes{Endpoint: "bank", Service: "accounts", Operation: "debit"})
+	}
+	asked := []*historypb.HistoryEvent{
+		event(5, 1, enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED, &historypb.ActivityTaskScheduledEventAttributes{ActivityType: &commonpb.ActivityType{Name: "brew"}}),
+		event(6, 2, enumspb.EVENT_TYPE_ACTIVITY_TASK_CANCEL_REQUESTED, &historypb.ActivityTaskCancelRequestedEventAttributes{ScheduledEventId: 5}),
 	}
 	for name, c := range map[string]struct {
 		events  []*historypb.HistoryEvent
@@ -200,18 +198,11 @@ func TestEvents(t *testing.T) {
 			"nexus debit waiting: Nexus bank/accounts: blocked: the circuit breaker is open",
 		},
 		"an activity that was asked to end": {
-			[]*historypb.HistoryEvent{
-				event(5, 1, enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED, &historypb.ActivityTaskScheduledEventAttributes{ActivityType: &commonpb.ActivityType{Name: "brew"}}),
-				event(6, 2, enumspb.EVENT_TYPE_ACTIVITY_TASK_CANCEL_REQUESTED, &historypb.ActivityTaskCancelRequestedEventAttributes{ScheduledEventId: 5}),
-			}, nil,
+			asked, nil,
 			"step brew cancelled: cancelled",
 		},
 		"and completed all the same": {
-			[]*historypb.HistoryEvent{
-				event(5, 1, enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED, &historypb.ActivityTaskScheduledEventAttributes{ActivityType: &commonpb.ActivityType{Name: "brew"}}),
-				event(6, 2, enumspb.EVENT_TYPE_ACTIVITY_TASK_CANCEL_REQUESTED, &historypb.ActivityTaskCancelRequestedEventAttributes{ScheduledEventId: 5}),
-				event(7, 3, enumspb.EVENT_TYPE_ACTIVITY_TASK_COMPLETED, &historypb.ActivityTaskCompletedEventAttributes{ScheduledEventId: 5}),
-			}, nil,
+			append(slices.Clone(asked), event(7, 3, enumspb.EVENT_TYPE_ACTIVITY_TASK_COMPLETED, &historypb.ActivityTaskCompletedEventAttributes{ScheduledEventId: 5})), nil,
 			"step brew ok: done",
 		},
 		"a pause": {

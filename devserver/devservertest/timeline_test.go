@@ -206,13 +206,15 @@ func TestTimelineOfAnyWorkflow(t *testing.T) {
 	}
 	over(cancelled)
 
-	for _, id := range []string{"panics", "terminated"} {
-		wf := map[string]any{"panics": wfPanic, "terminated": wfWait}[id]
-		run := begin(s.Client(), id, wf)
-		want := map[string]string{"panics": "nobody thought of this", "terminated": "attempt 2 follows"}[id]
-		eventually(t, func() bool { return strings.Contains(rows(fetch(run)), want) })
-		drawn[id+", running"] = fetch(run)
-		if err := c.TerminateWorkflow(ctx, id, "", "enough"); err != nil {
+	for _, stuck := range []struct {
+		id   string
+		wf   any
+		says string
+	}{{"panics", wfPanic, "nobody thought of this"}, {"terminated", wfWait, "attempt 2 follows"}} {
+		run := begin(s.Client(), stuck.id, stuck.wf)
+		eventually(t, func() bool { return strings.Contains(rows(fetch(run)), stuck.says) })
+		drawn[stuck.id+", running"] = fetch(run)
+		if err := c.TerminateWorkflow(ctx, stuck.id, "", "enough"); err != nil {
 			t.Fatal(err)
 		}
 		over(run)
